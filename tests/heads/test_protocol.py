@@ -1,0 +1,275 @@
+"""Splits: disjoint, complete, whole groups, stratified, and a function of seed and ids alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.errors import ConfigError, ManifestError
+from features.manifest import Manifest
+from heads.protocol import PROTOCOLS, check_protocol, make_splits, resolve_protocol
+
+
+def manifest(labels, **columns):
+    n = len(labels)
+    ids = columns.pop("id", [f"c{row:04d}.wav" for row in range(n)])
+    return Manifest("toy", ".", pd.DataFrame({"id": ids, "path": ids, "label": labels, **columns}))
+
+
+def corpus(n_classes=3, groups_per_class=8, clips_per_group=2, n_folds=None):
+    """Groups of one class each, dealt into folds in turn."""
+    rows = [
+        (f"label{c}", f"g{c}-{g}", g)
+        for c in range(n_classes)
+        for g in range(groups_per_class)
+        for _ in range(clips_per_group)
+    ]
+    labels, groups, numbers = zip(*rows, strict=True)
+    columns = {"group": list(groups)}
+    if n_folds:
+        columns["fold"] = [number % n_folds + 1 for number in numbers]
+    return manifest(list(labels), **columns)
+
+
+@st.composite
+def corpora(draw):
+    """Corpora with groups that mix classes, and audio that recurs across groups."""
+    n_classes = draw(st.integers(2, 4))
+    n_groups = draw(st.integers(10, 20))
+    labels, groups, keys = [], [], []
+    for group in range(n_groups):
+        own = draw(st.integers(0, n_classes - 1))
+        for clip in range(draw(st.integers(1, 4))):
+            mixed = draw(st.booleans())
+            labels.append((own + clip * mixed) % n_classes)
+            groups.append(f"g{group}")
+            keys.append(f"k{draw(st.integers(0, 400))}")
+    return manifest([f"label{c}" for c in labels], group=groups), keys
+
+
+def sides_of(split, n):
+    sides = np.full(n, "", dtype=object)
+    for name in ("train", "valid", "test"):
+        rows = getattr(split, name)
+        assert np.all(np.diff(rows) > 0)
+        assert np.all(sides[rows] == ""), "a row on two sides"
+        sides[rows] = name
+    return sides
+
+
+@settings(max_examples=60, deadline=None)
+@given(corpora(), st.sampled_from(["holdout", "kfold", "leave-one-group-out"]), st.integers(0, 5))
+def test_drawn_splits_are_complete_and_keep_groups_and_audio_whole(corpus_and_keys, protocol, seed):
+    clips, keys = corpus_and_keys
+    try:
+        splits = make_splits(clips, protocol, split_seed=seed, keys=keys).splits
+    except ManifestError:
+        return  # a corpus that cannot be divided; when that is right is tested below
+    tested = np.zeros(len(clips), dtype=int)
+    for split in splits:
+        sides = sides_of(split, len(clips))
+        assert np.all(sides != "")
+        for member in (clips.clips["group"].to_numpy(), np.array(keys)):
+            assert pd.Series(sides).groupby(member).nunique().max() == 1
+        assert set(clips.clips["label"].iloc[split.train]) == set(clips.labels)
+        assert len(split.valid) and len(split.test)
+        tested[split.test] += 1
+    if protocol == "holdout":
+        assert len(splits) == 1
+    else:
+        assert np.all(tested == 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(["folds", "holdout", "kfold", "leave-one-group-out"]))
+def test_row_order_does_not_matter(random, protocol):
+    clips = corpus(n_folds=2)
+    order = list(range(len(clips)))
+    random.shuffle(order)
+    shuffled = Manifest("toy", ".", clips.clips.iloc[order])
+    for one, other in zip(make_splits(clips, protocol).splits, make_splits(shuffled, protocol).splits, strict=True):
+        assert one.fold == other.fold
+        for side in ("train", "valid", "test"):
+            assert set(clips.clips["id"].iloc[getattr(one, side)]) == set(
+                shuffled.clips["id"].iloc[getattr(other, side)]
+            )
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+def test_the_split_seed_decides_the_draw(protocol):
+    clips = corpus()
+    draws = [make_splits(clips, protocol, split_seed=seed).splits for seed in (0, 0, 1)]
+    assert all(
+        np.array_equal(a.test, b.test) and np.array_equal(a.valid, b.valid) for a, b in zip(*draws[:2], strict=True)
+    )
+    assert any(not np.array_equal(a.test, b.test) for a, b in zip(draws[0], draws[2], strict=True))
+    assert any(not np.array_equal(a.valid, b.valid) for a, b in zip(draws[0], draws[2], strict=True))
+
+
+@pytest.mark.parametrize("groups", [True, False])
+@pytest.mark.parametrize("protocol", ["holdout", "kfold"])
+def test_drawn_splits_are_stratified(protocol, groups):
+    clips = corpus(n_classes=4, groups_per_class=20, clips_per_group=2)
+    if not groups:
+        clips = Manifest("toy", ".", clips.clips.drop(columns="group"))
+    for split in make_splits(clips, protocol).splits:
+        for rows, share in ((split.test, 0.2), (split.valid, 0.16)):
+            counts = clips.clips["label"].iloc[rows].value_counts()
+            assert len(counts) == 4
+            assert np.all(np.abs(counts - share * 40) <= 2), counts
+
+
+def test_official_folds_test_k_and_validate_the_next_in_natural_order():
+    clips = corpus(groups_per_class=11, n_folds=11)
+    splits = make_splits(clips, "folds").splits
+    fold = clips.clips["fold"].to_numpy()
+    assert [split.fold for split in splits] == list(range(1, 12))
+    for split in splits:
+        assert set(fold[split.test]) == {split.fold}
+        assert set(fold[split.valid]) == {split.fold % 11 + 1}
+        assert len(split.train) == np.sum((fold != split.fold) & (fold != split.fold % 11 + 1))
+
+
+def test_folds_named_by_text_follow_natural_order():
+    clips = corpus(groups_per_class=10, n_folds=10)
+    named = Manifest("toy", ".", clips.clips.assign(fold=[f"fold{fold}" for fold in clips.clips["fold"]]))
+    assert [split.fold for split in make_splits(named, "folds").splits] == [f"fold{k}" for k in range(1, 11)]
+
+
+def test_two_folds_draw_validation_rows_from_the_training_fold():
+    clips = corpus(n_folds=2)
+    fold, group = (clips.clips[column].to_numpy() for column in ("fold", "group"))
+    for split in make_splits(clips, "folds").splits:
+        assert set(fold[split.test]) == {split.fold}
+        assert set(fold[split.valid]) == set(fold[split.train]) == {3 - split.fold}
+        assert not set(group[split.valid]) & set(group[split.train])
+
+
+@pytest.mark.parametrize("with_valid", [True, False])
+def test_official_split_column(with_valid):
+    clips = corpus()
+    number = np.arange(len(clips)) // 2 % 8
+    names = np.where(number == 0, "test", np.where((number == 1) & with_valid, "val", "train"))
+    clips = Manifest("toy", ".", clips.clips.assign(split=names))
+    splits = make_splits(clips, "auto")
+    assert splits.protocol == "split" and len(splits.splits) == 1 and splits.warnings == ()
+    split = splits.splits[0]
+    assert np.array_equal(split.test, np.flatnonzero(number == 0))
+    if with_valid:
+        assert np.array_equal(split.valid, np.flatnonzero(number == 1))
+    else:
+        assert set(clips.clips["label"].iloc[split.valid]) == set(clips.labels)
+        assert len(split.train) + len(split.valid) == np.sum(number > 0)
+
+
+def test_auto_prefers_folds_then_split_then_kfold():
+    clips = corpus(n_folds=2).clips
+    with_split = clips.assign(split=["train", "test"] * (len(clips) // 2))
+    assert resolve_protocol(Manifest("toy", ".", with_split), "auto") == "folds"
+    assert resolve_protocol(Manifest("toy", ".", with_split.drop(columns="fold")), "auto") == "split"
+    assert resolve_protocol(Manifest("toy", ".", clips.drop(columns="fold")), "auto") == "kfold"
+
+
+def test_leave_one_group_out_names_the_group_and_joins_identical_audio():
+    clips = manifest(["a", "b"] * 8, group=[f"s{row // 2}" for row in range(16)])
+    assert [split.fold for split in make_splits(clips, "leave-one-group-out").splits] == [f"s{k}" for k in range(8)]
+    keys = [""] * 16
+    keys[0] = keys[5] = "same"
+    splits = make_splits(clips, "leave-one-group-out", keys=keys).splits
+    assert [split.fold for split in splits] == ["s0+s2", "s1", *(f"s{k}" for k in range(3, 8))]
+    assert np.array_equal(splits[0].test, [0, 1, 4, 5])
+
+
+def test_overlap_of_official_sides_is_counted_and_an_error_under_strict():
+    clips = corpus(n_folds=4)
+    assert make_splits(clips, "folds", keys=[f"k{row}" for row in range(48)], strict=True).warnings == ()
+    leaky = clips.clips.copy()
+    leaky.loc[0, "group"] = leaky.loc[2, "group"]  # folds 1 and 2
+    leaky = Manifest("toy", ".", leaky)
+    warnings = make_splits(leaky, "folds").warnings
+    assert len(warnings) == 1 and "1 groups ('g0-1'" in warnings[0] and "3 clips" in warnings[0]
+    with pytest.raises(ManifestError, match="1 groups"):
+        make_splits(leaky, "folds", strict=True)
+    keys = [f"k{row}" for row in range(48)]
+    keys[0] = keys[2]
+    warnings = make_splits(clips, "folds", keys=keys).warnings
+    assert len(warnings) == 1 and "'c0000.wav' = 'c0002.wav'" in warnings[0] and "2 clips" in warnings[0]
+    with pytest.raises(ManifestError, match="identical audio"):
+        make_splits(clips, "folds", keys=keys, strict=True)
+    assert make_splits(leaky, "kfold", strict=True).warnings == ()
+
+
+def test_without_leaves_failed_clips_out_and_keeps_positions():
+    splits = make_splits(corpus(n_folds=4), "folds")
+    rest = splits.without([0, 7])
+    for split, kept in zip(splits.splits, rest.splits, strict=True):
+        for side in ("train", "valid", "test"):
+            assert set(getattr(kept, side)) == set(getattr(split, side)) - {0, 7}
+
+
+BAD = {
+    "one label": (manifest(["a"] * 8), "kfold", "every clip has the label 'a'"),
+    "no fold column": (manifest(["a", "b"] * 8), "folds", "'fold' column"),
+    "no split column": (manifest(["a", "b"] * 8), "split", "'split' column"),
+    "no group column": (manifest(["a", "b"] * 8), "leave-one-group-out", "'group' column"),
+    "one fold": (manifest(["a", "b"] * 8, fold=[1] * 16), "folds", "every clip is in fold 1"),
+    "no test split": (
+        manifest(["a", "b"] * 2, split=["train", "train", "val", "val"]),
+        "split",
+        "no clip has split 'test'",
+    ),
+    "label in one split": (
+        manifest(["a", "b", "a", "b", "c"], split=["train", "train", "test", "test", "test"]),
+        "split",
+        "label 'c' occurs in split 'test' only",
+    ),
+    "label in one fold": (
+        manifest(["a", "b"] * 3 + ["c", "c"], fold=[1, 1, 2, 2, 3, 3, 3, 3]),
+        "folds",
+        "label 'c' occurs in fold 3 only",
+    ),
+    "label beside training": (
+        manifest(["a", "b"] * 4 + ["c", "c"], fold=[1, 1, 2, 2, 3, 3, 4, 4, 2, 3]),
+        "folds",
+        "label 'c' has no training clip when fold 2 is tested",
+    ),
+    "fold of one class": (
+        manifest(["a", "b"] * 3 + ["a", "a"], fold=[1, 1, 2, 2, 3, 3, 4, 4]),
+        "folds",
+        "fold 4 holds one class only, 'a'",
+    ),
+    "one clip of a label": (manifest(["a", "b"] * 8 + ["c"]), "holdout", "label 'c' has 1 clip"),
+    "two groups of a label": (
+        manifest(["a", "b"] * 8 + ["c"] * 4, group=[f"g{k}" for k in range(16)] + ["x", "x", "y", "y"]),
+        "kfold",
+        "label 'c' has 2 group",
+    ),
+    "few groups": (
+        manifest(["a", "b"] * 8, group=["x", "x", "y", "y", "z", "z", "u", "u"] * 2),
+        "kfold",
+        "4 groups are too few",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_corpus_that_cannot_be_divided_is_refused(case):
+    clips, protocol, message = BAD[case]
+    with pytest.raises(ManifestError, match=message):
+        check_protocol(clips, protocol)
+    with pytest.raises(ManifestError, match=message):
+        make_splits(clips, protocol)
+
+
+def test_an_unknown_protocol_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match=r"'fold'.*folds, split, holdout"):
+        check_protocol(corpus(n_folds=3), "fold")
+    assert all(resolve_protocol(corpus(), protocol) == protocol for protocol in PROTOCOLS)
+
+
+def test_audio_that_joins_a_label_into_one_group_is_refused():
+    clips = corpus(n_classes=2, groups_per_class=5, clips_per_group=1)
+    keys = ["same"] * 5 + [f"k{row}" for row in range(5)]
+    with pytest.raises(ManifestError, match="label 'label0' has no training clip when fold"):
+        make_splits(clips, "kfold", keys=keys)
