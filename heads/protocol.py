@@ -132,7 +132,7 @@ def make_splits(
         absent = np.setdiff1d(labels, rows.labels[train])
         if len(absent):
             raise ManifestError(
-                f"{manifest.name}: label {names[absent[0]]!r} has no training clip when fold {fold!r} is tested"
+                f"{manifest.name}: label {str(names[absent[0]])!r} has no training clip when fold {fold!r} is tested"
             )
         splits.append(Split(fold, *(np.sort(order[mask]) for mask in (train, valid, test))))
     untested = np.setdiff1d(names, clip_labels[np.concatenate([split.test for split in splits])])
