@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
@@ -24,11 +29,12 @@ class Manifest:
         root: The folder that relative paths in `clips` start from.
         clips: Columns `id`, `path`, `label` and, where known, `fold`, `split` (`train`, `valid`,
             `test`), `group` (speaker or source recording), `start_s` and `duration_s` in seconds.
-            The index is 0…N-1; "row" always means a position in it.
+            All are text, but for the seconds and for folds that are whole numbers. The index is
+            0…N-1; "row" always means a position in it.
 
     Raises:
-        ManifestError: No clips, a missing column or value, duplicate ids, an unknown split name, a
-            segment that starts before 0 or has no length.
+        ManifestError: No clips, a missing column or value, text that is not UTF-8, duplicate ids, an
+            unknown split name, a segment that starts before 0 or has no length.
     """
 
     name: str
@@ -55,33 +61,52 @@ class Manifest:
 
     def segment_of(self, row: int) -> tuple[float, float | None]:
         """Start and duration (None: to the end) of one row's segment in its file, in seconds."""
-        start = self.clips["start_s"].iat[row] if "start_s" in self.clips else 0.0
-        duration = self.clips["duration_s"].iat[row] if "duration_s" in self.clips else None
-        return (
-            0.0 if pd.isna(start) else float(start),
-            None if duration is None or pd.isna(duration) else float(duration),
+        start, duration = (
+            cast(float, self.clips[column].iat[row]) if column in self.clips else math.nan
+            for column in ("start_s", "duration_s")
         )
+        return 0.0 if math.isnan(start) else float(start), None if math.isnan(duration) else float(duration)
 
     def write_csv(self, path: Path) -> None:
-        """Write the table; `features.datasets` reads it back as kind `csv`."""
-        self.clips.to_csv(path, index=False)
+        """Write the table; `features.datasets` reads it back as kind `csv`.
+
+        Ids stay as they are. Relative paths are written anew, to start from the CSV's own folder.
+        """
+        folder = Path(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self.clips.assign(path=_moved(self.clips["path"], self.root.resolve(), folder.resolve()))
+        texts = table[[column for column in ("id", "path", "label", "group") if column in table]]
+        # The csv module of Python before 3.13 leaves a lone carriage return unquoted.
+        bare = any(texts[column].str.contains("\r", regex=False).any() for column in texts)
+        with Path(path).open("w", encoding="utf-8", newline="") as file:
+            table.to_csv(
+                file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+            )
+
+
+def _moved(paths: pd.Series, root: Path, folder: Path) -> list[str]:
+    """Paths that start from `root`, rewritten to start from `folder`; absolute where no way leads there."""
+    try:
+        way = Path(os.path.relpath(root, folder))
+    except ValueError:  # another drive
+        way = root
+    return [(way / path).as_posix() for path in paths]
 
 
 def _canonical(name: str, clips: pd.DataFrame) -> pd.DataFrame:
     """The table with text ids and labels, known split names and nothing missing."""
     missing = [column for column in REQUIRED if column not in clips]
     if missing:
-        raise ManifestError(f"{name}: the manifest has no column {missing[0]!r} (columns: {', '.join(map(str, clips))})")
+        raise ManifestError(
+            f"{name}: the manifest has no column {missing[0]!r} (columns: {', '.join(map(str, clips))})"
+        )
     if clips.empty:
         raise ManifestError(f"{name}: no clips found")
-    columns = [column for column in (*REQUIRED, *OPTIONAL) if column in clips and not clips[column].isna().all()]
-    clips = clips[columns].reset_index(drop=True)
+    known = [column for column in OPTIONAL if column in clips and not clips[column].isna().all()]
+    clips = clips[[*REQUIRED, *known]].reset_index(drop=True)
     for column in (*REQUIRED, "fold", "split", "group"):
-        if column in clips and clips[column].isna().any():
-            row = int(clips[column].isna().to_numpy().argmax())
-            raise ManifestError(f"{name}: row {row + 1} has no {column}")
-    for column in ("id", "path", "label"):
-        clips[column] = clips[column].map(str)
+        if column in clips:
+            clips[column] = _texts(name, column, clips[column].tolist())
     duplicated = clips["id"][clips["id"].duplicated()]
     if len(duplicated):
         raise ManifestError(
@@ -91,13 +116,27 @@ def _canonical(name: str, clips: pd.DataFrame) -> pd.DataFrame:
         clips["split"] = clips["split"].map(_split_name)
         unknown = clips["split"][~clips["split"].isin(SPLITS)]
         if len(unknown):
-            raise ManifestError(f"{name}: unknown split {unknown.iloc[0]!r} of {clips['id'][unknown.index[0]]!r}; use {', '.join(SPLITS)}")
-    if "group" in clips:
-        clips["group"] = clips["group"].map(str)
+            clip = clips["id"][unknown.index[0]]
+            raise ManifestError(f"{name}: unknown split {unknown.iloc[0]!r} of {clip!r}; use {', '.join(SPLITS)}")
+    if "fold" in clips and clips["fold"].str.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?").all():
+        clips["fold"] = clips["fold"].astype("float64").astype("int64")
     for column in ("start_s", "duration_s"):
         if column in clips:
             clips[column] = _seconds(name, column, clips)
     return clips
+
+
+def _texts(name: str, column: str, values: list[object]) -> list[str]:
+    """A column's cells as text, none empty and all fit for a file."""
+    texts = []
+    for row, value in enumerate(values, 1):
+        if value is None or value is pd.NA or value != value or not str(value).strip():
+            raise ManifestError(f"{name}: row {row} has no {column}")
+        text = str(value)
+        if "\0" in text or text.encode("utf-8", "replace").decode("utf-8") != text:
+            raise ManifestError(f"{name}: row {row} has the {column} {text!r}, which is not UTF-8 text; rename it")
+        texts.append(text)
+    return texts
 
 
 def _split_name(value: object) -> str:
@@ -107,9 +146,12 @@ def _split_name(value: object) -> str:
 
 def _seconds(name: str, column: str, clips: pd.DataFrame) -> pd.Series:
     """A column of seconds as floats; empty cells stay NaN."""
-    values = pd.to_numeric(clips[column], errors="coerce")
-    bad = (values.isna() & clips[column].notna()) | (values < 0) | ((values == 0) & (column == "duration_s"))
+    values = pd.to_numeric(clips[column], errors="coerce").astype("float64")
+    bad = (values.isna() & clips[column].notna()) | (values < 0) | np.isinf(values)
+    if column == "duration_s":
+        bad |= values == 0
     if bad.any():
         row = int(bad.to_numpy().argmax())
-        raise ManifestError(f"{name}: {column} of {clips['id'].iat[row]!r} is {clips[column].iat[row]!r}, not a length in seconds")
-    return values.astype("float64")
+        clip, value = clips["id"].iat[row], clips[column].iat[row]
+        raise ManifestError(f"{name}: {column} of {clip!r} is {value!r}, not a length in seconds")
+    return values

@@ -1,0 +1,93 @@
+"""The readers of labelled corpora: one visible table of kinds, each a module imported when asked for.
+
+A kind's module has `Options`, the pydantic model of its `dataset:` section, and
+`index(root, ...) -> Manifest`. Adding a corpus is one such file and one line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from features.errors import ConfigError, ManifestError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from features.manifest import Manifest
+
+KINDS: dict[str, str] = {
+    "folder": "features.datasets.folder",
+    "csv": "features.datasets.tabular",
+    "jsonl": "features.datasets.tabular",
+    "parquet": "features.datasets.tabular",
+    "esc50": "features.datasets.esc50",
+    "urbansound8k": "features.datasets.urbansound8k",
+    "gtzan": "features.datasets.gtzan",
+    "fsdd": "features.datasets.fsdd",
+    "speech_commands": "features.datasets.speech_commands",
+    "synthetic": "features.datasets.synthetic",
+}
+TABULAR = ("csv", "jsonl", "parquet")
+
+
+def load_manifest(options: Mapping[str, Any]) -> Manifest:
+    """List the clips of one corpus.
+
+    Args:
+        options: The `dataset:` section: `kind`, `root`, optionally `name`, and the kind's own keys
+            (see `options_class`).
+
+    Returns:
+        The clips, sorted by id.
+
+    Raises:
+        ConfigError: An unknown kind, or an option that the kind does not have or cannot take.
+        ManifestError: The corpus is not there, is laid out differently, or its table is wrong.
+    """
+    from pydantic import ValidationError
+
+    kind = options.get("kind")
+    model = options_class(kind)
+    try:
+        fields = model.model_validate(dict(options)).model_dump()
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, model)) from None
+    if kind not in TABULAR:
+        del fields["kind"]
+    root = fields.pop("root").expanduser()
+    try:
+        return _module(kind).index(root, **fields)
+    except OSError as error:
+        raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def options_class(kind: object) -> type[BaseModel]:
+    """The pydantic model of one kind's `dataset:` section.
+
+    Raises:
+        ConfigError: `kind` is not one of `KINDS`.
+    """
+    return _module(kind).Options
+
+
+def _module(kind: object) -> ModuleType:
+    if not isinstance(kind, str) or kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ";"
+        raise ConfigError(f"dataset.kind: unknown kind {kind!r}{hint} The kinds are {', '.join(KINDS)}")
+    return import_module(KINDS[kind])
+
+
+def _first_problem(error: Any, model: type[BaseModel]) -> str:
+    """One line about the first thing pydantic found wrong."""
+    problem = error.errors()[0]
+    key = ".".join(["dataset", *map(str, problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; this kind takes {', '.join(model.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {problem['msg']}, not {problem['input']!r}"

@@ -1,0 +1,192 @@
+"""A user's own manifest: one CSV, JSON Lines or Parquet file that lists clips and labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from features.datasets.options import DatasetOptions
+from features.errors import ManifestError
+from features.manifest import OPTIONAL, Manifest
+
+SOURCE = "write a table with the columns path and label (and, if known, id, fold, split, group, start_s, duration_s)"
+
+
+class Options(DatasetOptions):
+    """A manifest file; relative paths in it start at its own folder."""
+
+    kind: Literal["csv", "jsonl", "parquet"]
+    id_column: str = Field(default="id", description="unique clip id (default: the path, where the column is absent)")
+    path_column: str = Field(default="path", description="audio file")
+    label_column: str = Field(default="label", description="class")
+    fold_column: str = Field(default="fold", description="cross-validation fold")
+    split_column: str = Field(default="split", description="train, valid or test")
+    group_column: str = Field(default="group", description="speaker or source recording")
+    start_s_column: str = Field(default="start_s", description="start of the clip in its file, in seconds")
+    duration_s_column: str = Field(default="duration_s", description="length of the clip, in seconds")
+    separator: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="csv: between cells (default: a tab for .tsv, else a comma)",
+    )
+
+
+def index(
+    root: Path, *, kind: str | None = None, name: str | None = None, separator: str | None = None, **columns: str
+) -> Manifest:
+    """Read a manifest file.
+
+    Args:
+        root: The file.
+        kind: `csv`, `jsonl` or `parquet`; by default the file's suffix.
+        name: The dataset's name; by default the file's name without suffix.
+        separator: Between the cells of a CSV.
+        **columns: `<column>_column="its name in the file"` for any manifest column.
+
+    Raises:
+        ManifestError: The file is missing or cannot be read, or a column or a cell is missing;
+            names the line.
+    """
+    root = Path(root)
+    if not root.is_file():
+        state = "is a folder, not a manifest file" if root.is_dir() else "no such manifest file"
+        raise ManifestError(f"{root}: {state}; {SOURCE}, then point to it with --set dataset.root=FILE")
+    table = _read(root, kind or root.suffix.lstrip(".").lower(), separator)
+    table = _renamed(root, table, columns)
+    folder = root.parent
+    table["path"] = [_posix(folder, path) for path in table["path"]]
+    if "id" not in table:
+        table["id"] = [_relative(folder, path) for path in table["path"]]
+    return Manifest(name or root.stem, folder, table.sort_values("id", key=lambda ids: ids.map(str), kind="stable"))
+
+
+def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
+    """A CSV file with every cell as the text it is; empty cells are None, the index is `line N`.
+
+    Args:
+        path: UTF-8 text, with or without a byte order mark; the first line names the columns.
+        columns: Columns it must have.
+        separator: Between cells; by default a tab for `.tsv`, else a comma.
+
+    Raises:
+        ManifestError: Not UTF-8, not a CSV, a line with too many cells, or a column is missing.
+    """
+    separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
+    cells: list[dict[str, object]] = []
+    lines: list[str] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=separator, strict=True)
+            for row in reader:
+                if None in row:  # where DictReader puts what is left over
+                    raise ManifestError(f"{path}: line {reader.line_num} has more cells than the header")
+                cells.append({key: value if value and value.strip() else None for key, value in row.items()})
+                lines.append(f"line {reader.line_num}")
+            names = [name for name in reader.fieldnames or () if name]
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise ManifestError(f"{path}: line {reader.line_num} is not CSV: {error}") from None
+    for column in names:
+        if names.count(column) > 1:
+            raise ManifestError(f"{path}: {names.count(column)} columns are named {column!r}")
+    table = pd.DataFrame(cells, columns=names, index=lines, dtype=object)
+    for column in columns:
+        _require(path, table, column)
+        _require_cells(path, table[column], column)
+    return table
+
+
+def _read(path: Path, kind: str, separator: str | None) -> pd.DataFrame:
+    """The file as it is, one row per clip; the index says where each row stands."""
+    if kind == "parquet":
+        return _read_parquet(path)
+    if kind == "jsonl":
+        rows = list(_json_lines(path))
+        return pd.DataFrame([row for _, row in rows], index=[f"line {line}" for line, _ in rows], dtype=object)
+    return read_csv(path, separator=separator)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Line number and object of every line that is not blank."""
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except ValueError as error:
+            raise ManifestError(
+                f"{path}: line {number} is not JSON: {getattr(error, 'msg', 'not UTF-8 text')}"
+            ) from None
+        if not isinstance(row, dict):
+            raise ManifestError(f"{path}: line {number} is {line.decode().strip()[:40]!r}, not a JSON object")
+        yield (
+            number,
+            {key: None if isinstance(value, str) and not value.strip() else value for key, value in row.items()},
+        )
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            columns = file.read().to_pydict()
+    except (ArrowException, OSError) as error:
+        raise ManifestError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
+    table = pd.DataFrame(columns, dtype=object)
+    table.index = pd.Index([f"row {number}" for number in range(1, len(table) + 1)])
+    return table
+
+
+def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The manifest's columns under their own names, checked to be there and filled in."""
+    wanted = {column: columns.get(f"{column}_column") or column for column in ("id", "path", "label", *OPTIONAL)}
+    found = {}
+    for column, given in wanted.items():
+        if column in ("path", "label") or given != column:
+            _require(path, table, given, f"; set dataset.{column}_column to name another")
+        if given in table:
+            found[column] = table[given]
+    result = pd.DataFrame(found, dtype=object)
+    for column in ("id", "path", "label"):
+        if column in result:
+            _require_cells(path, result[column], wanted[column])
+    return result
+
+
+def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> None:
+    if column not in table:
+        names = ", ".join(map(repr, table.columns)) or "none"
+        raise ManifestError(f"{path}: no column {column!r} (columns: {names}){hint}")
+
+
+def _require_cells(path: Path, cells: pd.Series, column: str) -> None:
+    """Text or a number in every cell of one column."""
+    for place, value in cells.items():
+        if value is None or value != value:
+            raise ManifestError(f"{path}: {place} has no {column}")
+        if isinstance(value, list | dict | bytes):
+            raise ManifestError(f"{path}: {place} has {value!r} as {column}, not text or a number")
+
+
+def _posix(folder: Path, path: object) -> str:
+    """A path with forward slashes; a backslash stays only where it is part of an existing name."""
+    text = str(path)
+    if "\\" in text and not (folder / text).exists():
+        text = text.replace("\\", "/")
+    return PurePosixPath(text).as_posix()
+
+
+def _relative(folder: Path, path: str) -> str:
+    """The path from the manifest's folder, where it lies inside it."""
+    base = folder.absolute().as_posix()
+    return PurePosixPath(path).relative_to(base).as_posix() if PurePosixPath(path).is_relative_to(base) else path
