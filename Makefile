@@ -1,0 +1,61 @@
+# Every target first does what is missing of `setup`. Needs make and Python 3.11 or newer, nothing else.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+CONFIG ?= configs/demo.yaml
+SET ?=
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint format test demo run features train-heads report bench clean
+
+help: ## list the targets
+	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## make .venv with the project and all its extras in it
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make setup PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+lint: $(READY) ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(READY) ## run the tests; ARGS="-m slow" for the long ones
+	$(BIN)/python -m pytest $(ARGS)
+
+demo: $(READY) ## the whole path on sounds made by code, no download; prints the results table
+	$(BIN)/audioheads run configs/demo.yaml $(OPTIONS)
+
+run: $(READY) ## all stages of CONFIG that are not done yet
+	$(BIN)/audioheads run '$(CONFIG)' $(OPTIONS)
+
+features: $(READY) ## stage 1 of CONFIG: embed the clips
+	$(BIN)/audioheads features '$(CONFIG)' $(OPTIONS)
+
+train-heads: $(READY) ## stage 2 of CONFIG: train heads on the embeddings
+	$(BIN)/audioheads train-heads '$(CONFIG)' $(OPTIONS)
+
+report: $(READY) ## stage 3 of CONFIG: the results table
+	$(BIN)/audioheads report '$(CONFIG)' $(OPTIONS)
+
+bench: $(READY) ## compare stage 1 with the usual loops: ratios and errors
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what builds and tools left; keeps .venv, cache and runs
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

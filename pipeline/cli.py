@@ -1,0 +1,297 @@
+"""The command line: a thin shell, one function of another module per command.
+
+Only what `--help` needs is imported here; torch, pandas and the stages come with the command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.console import Console
+
+app = typer.Typer(
+    name="audioheads",
+    help="Compare frozen audio backbones: exact cached embeddings, small heads, one honest results table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_help=True, rich_markup_mode=None)
+datasets_app = typer.Typer(help="The labelled audio.", no_args_is_help=True, rich_markup_mode=None)
+backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(cache_app, name="cache")
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(backbones_app, name="backbones")
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|xpu|cuda(:\d+)?", value):
+        raise typer.BadParameter(f"{value!r} is not a device; use auto, cpu, cuda, cuda:0 or mps")
+    return value
+
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one config value, e.g. features.backbones.yamnet.weights=F."
+    ),
+]
+Device = Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compute at most N clips that are not done yet.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Failed clips and leaking splits are errors.")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file again to see whether it changed.")]
+NoEffect = "No effect on this stage; taken so that all stages have the same options."
+UnusedDevice = Annotated[str, typer.Option("--device", callback=_device, help=NoEffect)]
+UnusedLimit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help=NoEffect)]
+UnusedStrict = Annotated[bool, typer.Option("--strict", help=NoEffect)]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug lines, and the traceback of an error.")]
+Caches = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATH", help="Cache files, folders, or a config (its output.cache).", show_default="cache"),
+]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    rehash: Rehash = False,
+    verbose: Verbose = False,
+) -> None:
+    """Everything that is not done yet, all three stages."""
+    console, experiment = _start(config, sets, verbose)
+    from pipeline import stages
+
+    stages.run_features(
+        experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console
+    )
+    stages.run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    _report(experiment, dry_run, console)
+
+
+@app.command()
+def features(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    rehash: Rehash = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 1: embed each clip once with each backbone."""
+    console, experiment = _start(config, sets, verbose)
+    from pipeline import stages
+
+    stages.run_features(
+        experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console
+    )
+
+
+@app.command("train-heads")
+def train_heads(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 2: train the heads on the cached embeddings."""
+    console, experiment = _start(config, sets, verbose)
+    from pipeline import stages
+
+    stages.run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+
+
+@app.command()
+def report(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: UnusedDevice = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: UnusedStrict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 3: one results table from the kept predictions."""
+    console, experiment = _start(config, sets, verbose)
+    _report(experiment, dry_run, console)
+
+
+@cache_app.command("ls")
+def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
+    """List cache files and what is in them."""
+    console = _console(verbose)
+    from pipeline import cache_commands
+
+    for folder in _cache_paths(paths, sets):
+        cache_commands.list_caches(folder, console)
+
+
+@cache_app.command("verify")
+def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
+    """Check cache files against their digests."""
+    console = _console(verbose)
+    from pipeline import cache_commands
+
+    if not cache_commands.verify(_cache_paths(paths, sets), console):
+        raise typer.Exit(1)
+
+
+@cache_app.command("explain")
+def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
+    """Say what would be reused or computed, and why."""
+    console, experiment = _start(config, sets, verbose)
+    from pipeline import cache_commands
+
+    cache_commands.explain(experiment, console)
+
+
+@datasets_app.command("ls")
+def datasets_ls(verbose: Verbose = False) -> None:
+    """List the kinds, their layout and where to get them."""
+    console = _console(verbose)
+    from pipeline import listings
+
+    listings.list_datasets(console)
+
+
+@datasets_app.command("index")
+def datasets_index(
+    config: ConfigFile,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The CSV; by default manifest.csv in the run's folder."),
+    ] = None,
+    sets: Sets = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write a dataset's clips and labels as CSV."""
+    console, experiment = _start(config, sets, verbose)
+    from pipeline import listings
+
+    listings.index_dataset(experiment, output, console)
+
+
+@backbones_app.command("ls")
+def backbones_ls(verbose: Verbose = False) -> None:
+    """List the names a config can use."""
+    console = _console(verbose)
+    from pipeline import listings
+
+    listings.list_backbones(console)
+
+
+@app.command()
+def doctor(verbose: Verbose = False) -> None:
+    """Versions, devices, folders, and what is reachable."""
+    console = _console(verbose)
+    from pipeline import doctor as checks
+
+    checks.examine(console)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; an error is one line on stderr, with a traceback only under `--verbose`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(args=arguments, prog_name="audioheads", standalone_mode=False) or 0
+        sys.stdout.flush()
+        if code == 130:  # how newer typer hands on Ctrl-C
+            raise KeyboardInterrupt
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush does not fail again
+        code = 1
+    except (Exception, KeyboardInterrupt) as error:
+        code = _fail(error, verbose="--verbose" in arguments)
+    sys.exit(code)
+
+
+def _fail(error: BaseException, *, verbose: bool) -> int:
+    """Print why the run ended; gives the exit code."""
+    import traceback
+
+    from pipeline.console import Console
+    from pipeline.failures import explain, is_usage_error
+
+    console = Console()
+    if is_usage_error(error):
+        console.error(f"{error.format_message()} (see audioheads --help)")  # type: ignore[attr-defined]
+        return 2
+    if isinstance(error, typer.Abort):
+        error = KeyboardInterrupt()
+    if verbose:
+        console.note("".join(traceback.format_exception(error)).rstrip())
+    message, code = explain(error)
+    console.error(message)
+    return code
+
+
+def _start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
+    """The console, and the experiment read and checked."""
+    console = _console(verbose)
+    from pipeline.config import load_config
+
+    return console, load_config(path, sets or ())
+
+
+def _console(verbose: bool) -> Console:
+    """The one console of this run, with logging set up on it."""
+    from pipeline.console import Console
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # libraries print nothing
+    console = Console()
+    if not console.err.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    console.start_logging(verbose=verbose)
+    return console
+
+
+def _report(experiment: Config, dry_run: bool, console: Console) -> None:
+    if dry_run:
+        console.line(f"report: would write {experiment.run_dir / 'report'}")
+        return
+    from pipeline import stages
+
+    stages.run_report(experiment, console=console)
+
+
+def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]:
+    """Where to look: what was named, a config's cache folder for the config, `cache` by default."""
+    from features.errors import UserError
+    from pipeline.config import load_config
+
+    found = []
+    for path in paths or [Path("cache")]:
+        if path.suffix in (".yaml", ".yml"):
+            path = load_config(path, sets or ()).output.cache
+        if not path.exists():
+            raise UserError(f"{path}: no such cache; `audioheads features CONFIG` makes one")
+        found.append(path)
+    return found
+
+
+if __name__ == "__main__":
+    main()

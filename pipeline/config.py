@@ -1,0 +1,278 @@
+"""One experiment: the YAML a person writes, checked once, that every stage reads."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SerializeAsAny, field_validator
+
+from features.errors import ConfigError
+from pipeline.mistakes import Location, Mistake, closest, dotted, shown, validate
+from pipeline.overrides import Override, apply_overrides
+from pipeline.yaml_text import YamlError, dump_yaml, parse_yaml
+
+Pooling = Literal["mean", "std", "max", "frames"]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
+Protocol = Literal["auto", "folds", "split", "holdout", "kfold", "leave-one-group-out"]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Options = SerializeAsAny[InstanceOf[BaseModel]]
+"""What one dataset, backbone or head was given: the model that its own module defines."""
+
+DEFAULT_BACKBONES = [{"name": "mfcc"}]
+DEFAULT_HEADS = [{"name": "linear"}, {"name": "mlp"}]
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[.\s-]|[.\s]$')
+Item = TypeVar("Item")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _no_repeats(items: list[Item] | None) -> list[Item] | None:
+    repeated = [item for index, item in enumerate(items or []) if item in (items or [])[:index]]
+    if repeated:
+        raise ValueError(f"{shown(repeated[0])} stands twice")
+    return items
+
+
+class FeaturesSection(_Section):
+    """Stage 1: which backbones embed the clips, and how."""
+
+    pooling: list[Pooling] = Field(["mean"], min_length=1, description="how the frames of a clip become one vector")
+    precision: Precision = Field("fp32", description="of the backbones' arithmetic")
+    backbones: list[Options] = Field(min_length=1, description="see `audioheads backbones ls`")
+    block_rows: Count = Field(256, description="clips per block, the unit that a resumed run keeps")
+    batch_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="seconds of padded audio per batch")
+    threads: Count | None = Field(None, description="CPU threads of the model; null: one per core")
+    workers: Count = Field(2, description="threads that decode audio beside the model")
+    frame_layers: list[Annotated[int, Field(strict=True, ge=0)]] | None = Field(
+        None, min_length=1, description="layers that the pooling `frames` keeps; null: all"
+    )
+    frame_dtype: Literal["float32", "float16"] = Field("float32", description="in which `frames` are stored")
+
+    _lists = field_validator("pooling", "frame_layers")(_no_repeats)
+
+
+class OutputSection(_Section):
+    """Where results go."""
+
+    cache: Path = Field(Path("cache"), description="embeddings, shared by experiments")
+    runs: Path = Field(Path("runs"), description="one folder per experiment")
+
+
+class Config(_Section):
+    """A complete experiment, every default filled in. Made by `load_config`."""
+
+    name: str = Field(description="the run's folder; the file's name by default")
+    dataset: Options = Field(description="see `audioheads datasets ls`")
+    features: FeaturesSection
+    heads: list[Options] = Field(min_length=1)
+    protocol: Protocol = Field("auto", description="which clips train, validate and test")
+    split_seed: Seed = Field(0, description="of the splits that the program draws")
+    seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
+    output: OutputSection = OutputSection()
+
+    _source: str = PrivateAttr("")
+    _overrides: tuple[str, ...] = PrivateAttr(())
+    _lists = field_validator("seeds")(_no_repeats)
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of this experiment's results."""
+        return self.output.runs / self.name
+
+    def command(self, command: str) -> str:
+        """A command line that does something with this same experiment, for messages."""
+        sets = [part for override in self._overrides for part in ("--set", override)]
+        return shlex.join(["audioheads", *command.split(), self._source or f"{self.run_dir}/config.yaml", *sets])
+
+    def __eq__(self, other: object) -> bool:
+        """Equal settings, wherever they were read from."""
+        return isinstance(other, Config) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and check one experiment.
+
+    Args:
+        path: A YAML file.
+        overrides: Texts `key.path=value`, see `pipeline.overrides`.
+
+    Raises:
+        ConfigError: The file or an override is wrong; one line per mistake, each naming file and key.
+    """
+    values = _read(Path(path))
+    _fill_lists(values)
+    applied = apply_overrides(values, overrides)
+    values.setdefault("name", Path(path).stem)
+    config, mistakes = _check(values)
+    if config is None or mistakes:
+        raise ConfigError("\n".join(_line(str(path), mistake, applied) for mistake in mistakes))
+    config._source = str(path)
+    config._overrides = tuple(overrides)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML that `load_config` reads back as the same."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping a config file holds."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such config file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if values is None:
+        raise ConfigError(f"{path}: empty; a config needs at least `dataset: {{kind: …, root: …}}`")
+    if not isinstance(values, dict):
+        keys = ", ".join(Config.model_fields)
+        raise ConfigError(f"{path}: should be a mapping with keys such as {keys}, got {shown(values)}")
+    return values
+
+
+def _fill_lists(values: dict[str, Any]) -> None:
+    """Write out the default lists, so that `--set` can name their items."""
+    for section in ("features", "output"):
+        if values.get(section) is None:
+            values[section] = {}
+    if isinstance(values["features"], dict):
+        values["features"].setdefault("backbones", [dict(item) for item in DEFAULT_BACKBONES])
+    values.setdefault("heads", [dict(item) for item in DEFAULT_HEADS])
+
+
+def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
+    """The config, or everything that is wrong with it."""
+    import features.backbones
+    import features.datasets
+    from heads.options import HEADS
+
+    checked = dict(values)
+    mistakes: list[Mistake] = []
+    if "dataset" in values:
+        checked["dataset"] = _option(values["dataset"], "kind", features.datasets.options_class, ("dataset",), mistakes)
+    section = values["features"]
+    if isinstance(section, dict) and isinstance(section.get("backbones"), list):
+        backbones = [
+            _option(item, "name", features.backbones.options_class, ("features", "backbones", index), mistakes)
+            for index, item in enumerate(map(_with_preset, section["backbones"]))
+        ]
+        checked["features"] = {**section, "backbones": backbones}
+    if isinstance(values["heads"], list):
+        checked["heads"] = [
+            _option(item, "name", _among(HEADS), ("heads", index), mistakes)
+            for index, item in enumerate(values["heads"])
+        ]
+    config, own = validate(Config, checked)
+    mistakes = [*own, *mistakes]
+    return config, mistakes or (_contradictions(config) if config is not None else [])
+
+
+def _with_preset(item: Any) -> Any:
+    """A backbone's entry, with the values of the preset it names where it is silent."""
+    from features.backbones import PRESETS
+
+    name = item.get("name") if isinstance(item, dict) else None
+    preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
+    return {**{key: value for key, value in preset.items() if key != "family"}, **item} if preset else item
+
+
+class _Invalid(BaseModel):
+    """Stands in for options whose mistakes are listed already."""
+
+
+def _option(
+    value: Any, key: str, options_class: Callable[[str], type[BaseModel]], location: Location, mistakes: list[Mistake]
+) -> BaseModel:
+    """The options of one dataset, backbone or head; mistakes are added to the list."""
+    found: list[Mistake]
+    options: BaseModel | None = None
+    if not isinstance(value, dict):
+        found = [Mistake(location, f"should be a mapping such as {{{key}: …}}, got {shown(value)}")]
+    elif not isinstance(value.get(key), str):
+        found = [Mistake((*location, key), f"should be a name, got {shown(value.get(key))}")]
+    else:
+        try:
+            options, found = validate(options_class(value[key]), value, location)
+        except ConfigError as error:
+            where = (*location, key)
+            found = [Mistake(where, str(error).removeprefix(f"{dotted(where)}: "))]
+    mistakes.extend(found)
+    return options or _Invalid()
+
+
+def _among(table: Mapping[str, type[BaseModel]]) -> Callable[[str], type[BaseModel]]:
+    def options_class(name: str) -> type[BaseModel]:
+        if name not in table:
+            raise ConfigError(f"unknown name {name!r}, {closest(name, table)}")
+        return table[name]
+
+    return options_class
+
+
+def _contradictions(config: Config) -> list[Mistake]:
+    """What is wrong although each value on its own is right."""
+    names: list[tuple[Location, str | None]] = [
+        (("name",), config.name),
+        (("dataset", "name"), getattr(config.dataset, "name", None)),
+    ]
+    for where, items in ((("features", "backbones"), config.features.backbones), (("heads",), config.heads)):
+        names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
+    mistakes = [
+        Mistake(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
+        for location, name in names
+        if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
+    ]
+    first: dict[str, int] = {}
+    for index, item in enumerate(config.features.backbones):
+        before = first.setdefault(label_of(item).casefold(), index)
+        if before != index:
+            message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
+            mistakes.append(Mistake(("features", "backbones", index, _label_key(item)), message))
+    seen: dict[tuple[str, ...], int] = {}
+    for index, head in enumerate(config.heads):
+        poolings = getattr(head, "pooling", None) or config.features.pooling
+        before = seen.setdefault((label_of(head), *poolings), index)
+        if before != index:
+            message = (
+                f"{label_of(head)!r} on the same pooling is also heads[{before}]; give one of them another `label`"
+            )
+            mistakes.append(Mistake(("heads", index, _label_key(head)), message))
+        missing = [pooling for pooling in poolings if pooling not in config.features.pooling]
+        if missing:
+            message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
+            mistakes.append(Mistake(("heads", index, "pooling"), message))
+    return mistakes
+
+
+def _label_key(options: BaseModel) -> str:
+    return "label" if getattr(options, "label", None) else "name"
+
+
+def label_of(options: BaseModel) -> str:
+    """What a backbone or a head is called in tables and files."""
+    return str(getattr(options, "label", None) or getattr(options, "name", ""))
+
+
+def _line(path: str, mistake: Mistake, overrides: Sequence[Override]) -> str:
+    """One mistake, after the file or the `--set` that made it."""
+    for override in reversed(overrides):
+        if mistake.location[: len(override.location)] == override.location:
+            return f"--set {override.written}: {mistake}"
+    return f"{path}: {mistake}"

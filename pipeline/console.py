@@ -1,0 +1,169 @@
+"""What the program shows a person: result lines and tables, log lines, progress bars."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+_WIDE = 100_000  # characters, so that nothing is wrapped away from a terminal
+_OURS = ("features", "heads", "pipeline")
+
+
+class Console:
+    """Results go to stdout; log lines and progress bars share stderr.
+
+    Nothing passed in is read as rich markup, and nothing is wrapped unless a person looks on.
+
+    Attributes:
+        out: The rich console of results.
+        err: The rich console of log lines, bars and errors.
+    """
+
+    def __init__(self) -> None:
+        """Bind to the current stdout and stderr."""
+        self.out = RichConsole(markup=False, highlight=False, emoji=False)
+        self.err = RichConsole(markup=False, highlight=False, emoji=False, stderr=True)
+        for console in (self.out, self.err):
+            if not console.is_terminal:
+                console.width = _WIDE
+
+    def line(self, text: str) -> None:
+        """Print one result line on stdout."""
+        self.out.print(Text(text), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print one line about what is happening on stderr."""
+        self.err.print(Text(text), soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """Print an error message on stderr."""
+        self.err.print(Text(text, style="red"), soft_wrap=True)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        title: str | None = None,
+        right: Sequence[str] = (),
+    ) -> None:
+        """Print a table on stdout.
+
+        Args:
+            columns: Their headings.
+            rows: One cell per column each.
+            title: A line above the table.
+            right: Headings of the columns that hold numbers.
+        """
+        table = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        for column in columns:
+            table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        self.out.print(table)
+
+    @contextmanager
+    def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[Work]:
+        """Show a bar with rates, time left and failures while the block runs; none away from a terminal.
+
+        Args:
+            description: What is being done, such as `features mfcc`.
+            total: How many units there are, None while unknown.
+            unit: What is counted.
+        """
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _Rates(unit),
+            TimeRemainingColumn(),
+            console=self.err,
+            disable=not self.err.is_terminal,
+            transient=True,
+        )
+        with bar:
+            yield Work(bar, bar.add_task(description, total=total))
+
+    def start_logging(self, *, verbose: bool) -> None:
+        """Send the program's log lines, and Python's warnings, to stderr.
+
+        Args:
+            verbose: Show debug lines and the warnings that libraries raise.
+        """
+        handler = _LogLines(self)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+        for name in _OURS:
+            logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)
+        logging.captureWarnings(True)
+        logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+@dataclass
+class Work:
+    """Work under way: what a bar shows, and what a summary line says afterwards.
+
+    Attributes:
+        done: Units finished.
+        audio_s: Seconds of audio finished.
+        failures: Units that failed.
+    """
+
+    bar: Progress
+    task: TaskID
+    done: int = 0
+    audio_s: float = 0.0
+    failures: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def advance(self, units: int = 1, audio_s: float = 0.0, failures: int = 0) -> None:
+        """Count finished units, their seconds of audio, and how many of them failed."""
+        self.done += units
+        self.audio_s += audio_s
+        self.failures += failures
+        self.bar.update(self.task, advance=units, audio_s=self.audio_s, failures=self.failures)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the work began."""
+        return time.perf_counter() - self.started
+
+
+class _Rates(ProgressColumn):
+    """`120/400 clips  52 clips/s  260 s audio/s  1 failed`."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """One task's counts and rates."""
+        total = f"/{task.total:.0f}" if task.total is not None else ""
+        parts = [f"{task.completed:.0f}{total} {self.unit}"]
+        if task.elapsed:
+            parts.append(f"{task.completed / task.elapsed:.3g} {self.unit}/s")
+            if task.fields.get("audio_s"):
+                parts.append(f"{task.fields['audio_s'] / task.elapsed:.3g} s audio/s")
+        if task.fields.get("failures"):
+            parts.append(f"{task.fields['failures']} failed")
+        return Text("  ".join(parts))
+
+
+class _LogLines(logging.Handler):
+    """Log lines above the bar, through the console that draws it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = self.format(record)
+        self.console.note(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}")

@@ -1,0 +1,58 @@
+"""How a run ends that went wrong: one line a person can act on, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from features.errors import AudioheadsError
+
+INTERRUPTED = 130
+_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """What to print for an exception that ended a run.
+
+    Args:
+        error: Anything but `SystemExit`.
+
+    Returns:
+        The message, normally one line, and the exit code: 2 for the user's mistake, 1 for a failed run.
+    """
+    if isinstance(error, AudioheadsError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; what is finished is kept, the same command goes on from there", INTERRUPTED
+    if _out_of_memory(error):
+        return "out of memory; a lower features.batch_s needs less (--set features.batch_s=20)", 1
+    if isinstance(error, OSError):
+        return _file_trouble(error), 1
+    return f"unexpected {type(error).__name__}: {_first_line(error)} (use --verbose for the traceback)", 1
+
+
+def is_usage_error(error: BaseException) -> bool:
+    """Whether the command line itself was wrong (typer's own exceptions, whichever click they come from)."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Python's, CUDA's, or the one that torch's CPU allocator words as a RuntimeError."""
+    names = {base.__name__ for base in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
+def _file_trouble(error: OSError) -> str:
+    name = error.filename if error.filename is not None else ""
+    where = f"{os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else name}: " if name else ""
+    reason = error.strerror or _first_line(error)
+    if error.errno in _SPACE:
+        return f"{where}{reason}; nothing finished is lost, free some space and run the same command again"
+    if error.errno in _PERMISSION:
+        return f"{where}{reason}; make it accessible, or choose another folder (--set output.cache=…, output.runs=…)"
+    return f"{where}{reason} (use --verbose for the traceback)"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
