@@ -77,8 +77,8 @@ def options_class(kind: object) -> type[BaseModel]:
 def _module(kind: object) -> ModuleType:
     if not isinstance(kind, str) or kind not in KINDS:
         close = difflib.get_close_matches(str(kind), KINDS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise ConfigError(f"dataset.kind: unknown kind {kind!r}{hint} The kinds are {', '.join(KINDS)}")
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"dataset.kind: unknown kind {kind!r}{hint} (the kinds: {', '.join(KINDS)})")
     return import_module(KINDS[kind])
 
 

@@ -62,4 +62,6 @@ def _warn_of_leftovers(root: Path) -> None:
         and (entry.suffix.lower() in AUDIO_SUFFIXES or (entry.is_symlink() and not entry.exists()))
     ]
     if loose:
-        _log.warning("%s: %d entries outside any class folder are left out, first %r", root, len(loose), loose[0])
+        _log.warning(
+            "%s: left out what lies outside any class folder: %d file(s), first %r", root, len(loose), loose[0]
+        )

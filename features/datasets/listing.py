@@ -29,7 +29,7 @@ def existing_folder(root: Path, source: str) -> Path:
     root = Path(root)
     if not root.is_dir():
         state = "is not a folder" if root.exists() else "no such folder"
-        raise ManifestError(f"{root}: {state}; {source}, then point to it with --set dataset.root=PATH")
+        raise ManifestError(f"{root}: {state}; {source} (point elsewhere with --set dataset.root=PATH)")
     return root
 
 
@@ -82,4 +82,4 @@ def manifest_of(name: str, root: Path, rows: Iterable[Mapping[str, object]]) -> 
     ordered = sorted(({"id": row["path"], **row} for row in rows), key=lambda row: str(row["id"]))
     if not ordered:
         raise ManifestError(f"{root}: no audio files found")
-    return Manifest(name, root, pd.DataFrame.from_records(ordered))
+    return Manifest(name, root, pd.DataFrame(ordered, dtype=object))

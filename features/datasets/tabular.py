@@ -15,7 +15,7 @@ from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
 from features.manifest import OPTIONAL, Manifest
 
-SOURCE = "write a table with the columns path and label (and, if known, id, fold, split, group, start_s, duration_s)"
+SOURCE = "write a table with the columns path, label and, if known, id, fold, split, group, start_s, duration_s"
 
 
 class Options(DatasetOptions):
@@ -57,7 +57,7 @@ def index(
     root = Path(root)
     if not root.is_file():
         state = "is a folder, not a manifest file" if root.is_dir() else "no such manifest file"
-        raise ManifestError(f"{root}: {state}; {SOURCE}, then point to it with --set dataset.root=FILE")
+        raise ManifestError(f"{root}: {state}; {SOURCE} (point elsewhere with --set dataset.root=FILE)")
     table = _read(root, kind or root.suffix.lstrip(".").lower(), separator)
     table = _renamed(root, table, columns)
     folder = root.parent
