@@ -1,0 +1,56 @@
+"""Text as it is: no markup, no wrapping away from a terminal, and a bar only on one."""
+
+import io
+import sys
+
+import pytest
+from rich.console import Console as RichConsole
+
+from pipeline.console import Console
+
+
+def test_lines_and_tables_are_neither_wrapped_nor_read_as_markup(capsys):
+    console = Console()
+    long = "cache/[red]x[/red]/" + "very-" * 60 + ":smile: [/]"
+    console.line(long)
+    console.table(("path", "n"), [(long, 3)], right=("n",), title="[b]title[/b]")
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == long
+    assert out[1].strip() == "[b]title[/b]"
+    assert out[3].split(" ", 1)[0] == long.split(" ", 1)[0]
+    assert out[3].split()[-1] == "3"
+    assert len(out) == 4
+
+
+def test_notes_and_errors_go_to_stderr(capsys):
+    console = Console()
+    console.note("[a] note")
+    console.error("[b] error")
+    assert capsys.readouterr() == ("", "[a] note\n[b] error\n")
+
+
+def test_work_is_counted_without_a_bar_away_from_a_terminal(capsys):
+    with Console().progress("features mfcc", total=10) as work:
+        work.advance(3, audio_s=1.5)
+        work.advance(2, audio_s=0.5, failures=1)
+    assert (work.done, work.audio_s, work.failures) == (5, 2.0, 1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("total", [4, None])
+def test_a_terminal_gets_counts_rates_and_failures(total):
+    console = Console()
+    console.err = RichConsole(file=io.StringIO(), force_terminal=True, width=160, markup=False)
+    with console.progress("features [mfcc]", total=total) as work:
+        work.advance(4, audio_s=8.0, failures=2)
+        work.bar.refresh()
+    shown = console.err.file.getvalue()
+    for words in ("features [mfcc]", "4/4 clips" if total else "4 clips", "clips/s", "s audio/s", "2 failed"):
+        assert words in shown
+
+
+def test_binds_to_the_streams_of_the_moment(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    Console().line("ü")
+    assert stream.getvalue() == "ü\n"

@@ -1,0 +1,87 @@
+"""The Makefile: help, what `SET=` becomes, and that set-up comes first and only when it is missing."""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TARGETS = {"setup", "lint", "test", "demo", "run", "features", "train-heads", "report", "bench", "clean"}
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The files that make looks at, without an environment."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def make(folder, *arguments):
+    environment = {"PATH": os.environ["PATH"]}  # not the flags of a `make test` that this runs in
+    done = subprocess.run(["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def ready(folder):
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / ".ready").touch()
+
+
+def test_help_lists_every_target_with_a_line(checkout):
+    listed = dict(re.findall(r"^  ([a-z-]+) +(\S.*)$", make(checkout), flags=re.MULTILINE))
+    assert set(listed) >= TARGETS
+    assert make(checkout, "help") == make(checkout)
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS - {"clean"}))
+def test_set_up_comes_first_and_once(checkout, target):
+    assert "pip install" in make(checkout, "-n", target)
+    ready(checkout)
+    assert "pip install" not in make(checkout, "-n", target)
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+def test_set_up_is_repeated_when_requirements_changed(checkout, changed):
+    ready(checkout)
+    stamp = (checkout / ".venv" / ".ready").stat().st_mtime_ns
+    os.utime(checkout / changed, ns=(stamp + 10**9, stamp + 10**9))
+    assert "pip install" in make(checkout, "-n", "setup")
+
+
+def test_config_set_and_args_reach_the_command(checkout):
+    ready(checkout)
+    command = make(
+        checkout, "-n", "train-heads", "CONFIG=my exp.yaml", "SET=heads.mlp.hidden=[64] name=x=y", "ARGS=--dry-run"
+    )
+    expected = "audioheads train-heads 'my exp.yaml' --set 'heads.mlp.hidden=[64]' --set 'name=x=y' --dry-run"
+    assert command.split() == (".venv/bin/" + expected).split()
+
+
+def test_demo_runs_the_shipped_demo(checkout):
+    ready(checkout)
+    assert "audioheads run configs/demo.yaml" in make(checkout, "-n", "demo")
+
+
+def test_constraints_are_exact_and_carry_no_addresses():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
+
+
+def test_constraints_cover_every_requirement():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *(line for name, lines in extras.items() if name != "all" for line in lines)]
+
+    def plain(line):
+        return re.match(r"[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-")
+
+    pinned = {plain(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    assert {plain(line) for line in required} - pinned == set()
+    assert {name for name in extras if name != "all"} == set(re.findall(r"[a-z]+", extras["all"][0])) - {"audioheads"}
