@@ -1,5 +1,9 @@
 """The exceptions a user can meet. The command line prints their one line and exits with `exit_code`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class AudioheadsError(Exception):
     """Root of every error this program raises on purpose: the run failed."""
@@ -26,7 +30,12 @@ class WeightsError(UserError):
 
 
 class CacheError(AudioheadsError):
-    """A cache file is damaged, from another version, incomplete or locked. Nothing was deleted."""
+    """A cache file is damaged, from another version or incomplete. Nothing was deleted."""
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        """Say what is wrong with the file at `path`."""
+        super().__init__(message)
+        self.path = path
 
 
 class AudioError(AudioheadsError):

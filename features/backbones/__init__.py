@@ -1,0 +1,155 @@
+"""The visible table of backbones and presets; each family is one module, imported when first needed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from features.errors import ConfigError
+
+if TYPE_CHECKING:
+    from features.backbones.base import Backbone, BackboneOptions
+    from features.spec import BackboneSpec
+
+# family -> module with `Options`, `describe(options) -> BackboneSpec` and `load(options, spec, device, precision)`
+BACKBONES = {
+    "mfcc": "features.backbones.mfcc",
+    "wav2vec2": "features.backbones.wav2vec2",
+    "vggish": "features.backbones.vggish",
+    "litert": "features.backbones.litert",
+}
+
+# preset -> the family and the options it stands for; a config's own options win
+PRESETS: dict[str, dict[str, Any]] = {
+    "wav2vec2-base": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base", "size": "base"},
+    "wav2vec2-base-960h": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base-960h", "size": "base"},
+    "wav2vec2-large": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large", "size": "large"},
+    "wav2vec2-large-lv60": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large-lv60", "size": "large-stable"},
+    "wav2vec2-xls-r-300m": {"family": "wav2vec2", "weights": "facebook/wav2vec2-xls-r-300m", "size": "large-stable"},
+    "hubert-base": {
+        "family": "wav2vec2",
+        "model_type": "hubert",
+        "weights": "facebook/hubert-base-ls960",
+        "size": "base",
+    },
+    "hubert-large": {
+        "family": "wav2vec2",
+        "model_type": "hubert",
+        "weights": "facebook/hubert-large-ll60k",
+        "size": "large-stable",
+    },
+    "wavlm-base": {"family": "wav2vec2", "model_type": "wavlm", "weights": "microsoft/wavlm-base", "size": "base"},
+    "wavlm-base-plus": {
+        "family": "wav2vec2",
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-base-plus",
+        "size": "base",
+    },
+    "wavlm-large": {
+        "family": "wav2vec2",
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-large",
+        "size": "large-stable",
+    },
+    "data2vec-audio-base": {
+        "family": "wav2vec2",
+        "model_type": "data2vec-audio",
+        "weights": "facebook/data2vec-audio-base",
+        "size": "base",
+    },
+    "unispeech-sat-base": {
+        "family": "wav2vec2",
+        "model_type": "unispeech-sat",
+        "weights": "microsoft/unispeech-sat-base",
+        "size": "base",
+    },
+    "yamnet": {
+        "family": "litert",
+        "weights": "weights/yamnet.tflite",
+        "tensor": "layer28/reduce_mean",
+        "sample_rate_hz": 16000,
+        "window_samples": 15600,
+        "hop_samples": 7680,
+    },
+}
+
+
+def family_of(name: str) -> str:
+    """The line of `BACKBONES` that a backbone's or preset's name leads to.
+
+    Raises:
+        ConfigError: No such name; the message lists the valid ones.
+    """
+    if name in PRESETS:
+        return str(PRESETS[name]["family"])
+    if name in BACKBONES:
+        return name
+    close = difflib.get_close_matches(name, [*BACKBONES, *PRESETS], n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise ConfigError(f"unknown backbone {name!r}: {hint}known are {', '.join([*BACKBONES, *PRESETS])}")
+
+
+def options_class(name: str) -> type[BackboneOptions]:
+    """The pydantic class that validates a config's entry of this name."""
+    return import_module(BACKBONES[family_of(name)]).Options
+
+
+def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptions:
+    """Validated options, a preset's values filled in where the entry is silent."""
+    given = dict(options) if isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
+    if "name" not in given:
+        raise ConfigError("a backbone needs a name")
+    preset = {key: value for key, value in PRESETS.get(given["name"], {}).items() if key != "family"}
+    try:
+        return options_class(given["name"]).model_validate({**preset, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"backbone {given['name']!r}: {key}: {first['msg']}") from None
+
+
+def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
+    """What the backbone computes, with its weights found and hashed but not loaded.
+
+    Raises:
+        WeightsError: The weights cannot be had; the message names the backbone and the ways out.
+    """
+    parsed = parse_options(options)
+    return import_module(BACKBONES[family_of(parsed.name)]).describe(parsed)
+
+
+def load(
+    options: Mapping[str, Any] | BackboneOptions,
+    device: str = "cpu",
+    precision: str = "fp32",
+    spec: BackboneSpec | None = None,
+) -> Backbone:
+    """Load a backbone, ready to embed.
+
+    Args:
+        options: An entry of `features.backbones`, such as `{"name": "wav2vec2", "weights": "path"}`.
+        device: A torch device.
+        precision: `fp32`, `bf16` or `fp16` for the matrix products.
+        spec: What `describe` gave, to spare finding and hashing the weights again.
+
+    Raises:
+        ConfigError: Unknown name or option.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+    parsed = parse_options(options)
+    module = import_module(BACKBONES[family_of(parsed.name)])
+    return module.load(parsed, spec or module.describe(parsed), device=device, precision=precision)
+
+
+def list_backbones() -> list[dict[str, Any]]:
+    """Every name a config can use: `name`, `family`, `weights`, `sample_rate_hz`, `summary`."""
+    rows = []
+    for name in [*BACKBONES, *PRESETS]:
+        module = import_module(BACKBONES[family_of(name)])
+        options = module.Options.model_construct(**{"name": name, **PRESETS.get(name, {})})
+        rows.append({"name": name, "family": family_of(name), **module.summary(options)})
+    return rows

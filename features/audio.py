@@ -1,0 +1,201 @@
+"""Audio files: decode, mix to mono, resample. One file in, one `Waveform` out, or a stream of windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from features.containers import announced_shortfall
+from features.errors import AudioError
+
+# How samples come about; part of every cache fingerprint.
+AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
+STREAM_FRAMES = 1 << 20  # frames decoded at a time when streaming
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio: `samples` float32 of shape (T,), nominally in [-1, 1], at `sample_rate` Hz."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says: `frames` at `sample_rate` Hz."""
+
+    frames: int
+    sample_rate: int
+
+    def segment(self, start_s: float = 0.0, duration_s: float | None = None) -> tuple[int, int]:
+        """First and last+1 frame of a clip in its file.
+
+        Args:
+            start_s: Where the clip starts, in seconds.
+            duration_s: How long it is, in seconds; None: to the file's end.
+
+        Raises:
+            AudioError: The segment lies outside the file by more than 10 ms.
+        """
+        start = round(start_s * self.sample_rate)
+        stop = self.frames if duration_s is None else round((start_s + duration_s) * self.sample_rate)
+        tolerance = max(1, self.sample_rate // 100)
+        if start >= self.frames or stop > self.frames + tolerance or stop <= start:
+            end = "its end" if duration_s is None else f"{start_s + duration_s:g} s"
+            length_s = self.frames / self.sample_rate
+            raise AudioError(f"segment {start_s:g} s to {end} lies outside the file ({length_s:.3f} s)")
+        return start, min(stop, self.frames)
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Samples that `n_samples` at `from_rate` Hz become at `to_rate` Hz (librosa's rule)."""
+    return n_samples if from_rate == to_rate else math.ceil(n_samples * (to_rate / from_rate))
+
+
+def probe(path: Path) -> AudioInfo:
+    """Read a file's header.
+
+    Raises:
+        AudioError: Not a readable audio file, empty, or cut short by what its container says.
+    """
+    with _open(path) as file:
+        return _info(file)
+
+
+def read_waveform(path: Path, sample_rate: int, start_s: float = 0.0, duration_s: float | None = None) -> Waveform:
+    """Decode one clip as mono float32 at `sample_rate` Hz; only the segment asked for is read.
+
+    Resampling is one-shot soxr HQ to ceil(n·ratio) samples, as `librosa.load` does it.
+
+    Raises:
+        AudioError: As `probe`, or decoding fails, or samples are NaN or infinite.
+    """
+    with _open(path) as file:
+        start, stop = _info(file).segment(start_s, duration_s)
+        native = _mono(_read(file, start, stop))
+        native_rate = file.samplerate
+    return Waveform(resample(native, native_rate, sample_rate), sample_rate)
+
+
+def stream_windows(
+    path: Path, sample_rate: int, window_samples: int, start_s: float = 0.0, duration_s: float | None = None
+) -> Iterator[np.ndarray]:
+    """Decode one long clip as consecutive windows, holding only about one window in memory.
+
+    Args:
+        path: The audio file.
+        sample_rate: Wanted rate in Hz.
+        window_samples: Window length in samples at `sample_rate`.
+        start_s: Where the clip starts in the file, in seconds.
+        duration_s: How long the clip is, in seconds; None: to the file's end.
+
+    Yields:
+        Float32 arrays of shape (window_samples,), the last one shorter; together they equal
+        `read_waveform`'s samples.
+
+    Raises:
+        AudioError: As `read_waveform`.
+    """
+    pending = np.empty(0, dtype=np.float32)
+    for piece in _stream(path, sample_rate, start_s, duration_s):
+        pending = np.concatenate([pending, piece])
+        while len(pending) > window_samples:
+            yield pending[:window_samples]
+            pending = pending[window_samples:]
+    if len(pending):
+        yield pending
+
+
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample float32 (T,) from `from_rate` to `to_rate` Hz to exactly ceil(T·ratio) samples."""
+    if from_rate == to_rate:
+        return samples
+    return _fit(soxr.resample(samples, from_rate, to_rate, "HQ"), resampled_length(len(samples), from_rate, to_rate))
+
+
+def _stream(path: Path, sample_rate: int, start_s: float, duration_s: float | None) -> Iterator[np.ndarray]:
+    """Resampled pieces of one clip, in order."""
+    with _open(path) as file:
+        start, stop = _info(file).segment(start_s, duration_s)
+        same_rate = file.samplerate == sample_rate
+        resampler = None if same_rate else soxr.ResampleStream(file.samplerate, sample_rate, 1, "float32", "HQ")
+        missing = resampled_length(stop - start, file.samplerate, sample_rate)
+        for first in range(start, stop, STREAM_FRAMES):
+            last = min(first + STREAM_FRAMES, stop)
+            piece = _mono(_read(file, first, last))
+            if resampler is not None:
+                piece = resampler.resample_chunk(piece, last=last == stop)
+            piece = piece[:missing]
+            missing -= len(piece)
+            yield piece
+        if missing:
+            yield np.zeros(missing, dtype=np.float32)
+
+
+def _open(path: Path) -> sf.SoundFile:
+    """The opened file, or one line on why it cannot be."""
+    if not path.exists():
+        raise AudioError("dangling link" if path.is_symlink() else "file not found")
+    if path.is_dir():
+        raise AudioError("is a directory, not an audio file")
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise AudioError("file is empty (0 bytes)")
+        shortfall = announced_shortfall(path, size)
+        file = sf.SoundFile(path)
+    except sf.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded ({error.error_string.strip().rstrip('.')})") from None
+    except OSError as error:
+        raise AudioError(f"cannot be read ({error.strerror or error})") from None
+    if shortfall:
+        file.close()
+        raise AudioError(shortfall)
+    return file
+
+
+def _info(file: sf.SoundFile) -> AudioInfo:
+    """Length and rate, when there is anything."""
+    if file.frames <= 0:
+        raise AudioError("holds no samples")
+    return AudioInfo(file.frames, file.samplerate)
+
+
+def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
+    """Frames start…stop-1 as float32 (frames, channels)."""
+    try:
+        if file.tell() != start:
+            file.seek(start)
+        data = file.read(stop - start, dtype="float32", always_2d=True)
+    except sf.LibsndfileError as error:
+        raise AudioError(f"cannot be decoded ({error.error_string.strip().rstrip('.')})") from None
+    if len(data) < stop - start:
+        raise AudioError(f"is cut short: announces {file.frames} frames, decodes to {start + len(data)}")
+    return data
+
+
+def _mono(data: np.ndarray) -> np.ndarray:
+    """(frames, channels) to (frames,): the mean of the channels."""
+    mono = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite")
+    return np.ascontiguousarray(mono)
+
+
+def _fit(samples: np.ndarray, length: int) -> np.ndarray:
+    """Cut or zero-pad to exactly `length` samples."""
+    if len(samples) >= length:
+        return samples[:length]
+    return np.pad(samples, (0, length - len(samples)))

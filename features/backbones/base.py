@@ -1,0 +1,142 @@
+"""The contract every backbone keeps: padded waveforms and their lengths in, `Frames` out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from features.errors import ConfigError, WeightsError
+from features.pooling import Frames
+from features.spec import BackboneSpec
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class BackboneOptions(BaseModel):
+    """What every entry of `features.backbones` may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="a backbone or preset, see `audioheads backbones ls`")
+    label: str | None = Field(None, description="the name in tables and files, where it differs from `name`")
+    max_duration_s: float = Field(30.0, ge=10.0, description="longer clips go through in windows of this length")
+
+
+class Backbone(ABC):
+    """A frozen network (or a fixed transform) that turns waveforms into frame embeddings.
+
+    Neural backbones have `module`, and their `forward` is differentiable.
+    """
+
+    spec: BackboneSpec
+    device: torch.device
+    module: Any = None
+
+    @abstractmethod
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """Embed a padded batch.
+
+        Args:
+            waveforms: (B, T) float32 on `device`; whatever lies beyond a clip's length is ignored.
+            lengths: (B,) valid samples, each at least `spec.min_samples`.
+
+        Returns:
+            `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
+        """
+
+    def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """`forward` without gradients, on inputs from anywhere."""
+        with torch.inference_mode():
+            return self.forward(waveforms.to(self.device), lengths.to(self.device))
+
+    def embed(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Embed clips as stage 1 does: short ones padded to the minimum, long ones in windows.
+
+        Args:
+            waveforms: 1-D float32 arrays at `spec.sample_rate` Hz.
+
+        Returns:
+            One (L, F, D) float32 array per clip, padding removed.
+
+        Raises:
+            ValueError: A clip is empty or not one-dimensional.
+        """
+        results = []
+        for clip in waveforms:
+            if np.ndim(clip) != 1 or len(clip) == 0:
+                raise ValueError(f"expected a 1-D waveform with at least one sample, got shape {np.shape(clip)}")
+        windows = [split_windows(clip, self.spec.max_samples) for clip in waveforms]
+        single = [parts[0] for parts in windows if len(parts) == 1]
+        embedded = iter(self._embed_padded(single) if single else [])
+        for parts in windows:
+            if len(parts) == 1:
+                results.append(next(embedded))
+            else:
+                results.append(np.concatenate([self._embed_padded([part])[0] for part in parts], axis=1))
+        return results
+
+    def _embed_padded(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Embed clips no longer than a window in one batch."""
+        waveforms, lengths = pad(clips, self.spec.min_samples)
+        frames = self.embed_batch(waveforms, lengths)
+        values = frames.values.float().cpu().numpy()
+        return [values[i, :, : int(n)] for i, n in enumerate(frames.lengths)]
+
+
+def split_windows(clip: np.ndarray, max_samples: int) -> list[np.ndarray]:
+    """Consecutive windows of `max_samples`, the last one shorter."""
+    return [clip[start : start + max_samples] for start in range(0, len(clip), max_samples)]
+
+
+def pad(clips: Sequence[np.ndarray], min_samples: int) -> tuple[Tensor, Tensor]:
+    """Zero-pad clips to one (B, T) batch; a clip shorter than `min_samples` counts as that long.
+
+    Returns:
+        waveforms (B, T) float32 and lengths (B,) int64.
+    """
+    lengths = [max(len(clip), min_samples) for clip in clips]
+    waveforms = torch.zeros(len(clips), max(lengths))
+    for row, clip in enumerate(clips):
+        waveforms[row, : len(clip)] = torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float32))
+    return waveforms, torch.tensor(lengths)
+
+
+def window_count(n_samples: int, max_samples: int) -> int:
+    """Windows that a clip of `n_samples` goes through in."""
+    return max(1, math.ceil(n_samples / max_samples))
+
+
+def check_precision(precision: str) -> torch.dtype:
+    """The torch dtype of `fp32`, `bf16` or `fp16`."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, ignore: Iterable[str] = ()) -> None:
+    """Load a state dict that must fit the module exactly.
+
+    Raises:
+        WeightsError: A tensor is missing, unexpected or of another shape; the message names it.
+    """
+    own = module.state_dict()
+    ignored = tuple(ignore)
+    for name, tensor in own.items():
+        if name not in state:
+            raise WeightsError(f"{source}: does not fit the architecture: {name!r} is missing")
+        if state[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{source}: does not fit the architecture: {name!r} has shape {tuple(state[name].shape)}, "
+                f"expected {tuple(tensor.shape)}"
+            )
+    extra = [name for name in state if name not in own and not name.startswith(ignored or ("\0",))]
+    if extra:
+        raise WeightsError(f"{source}: does not fit the architecture: unexpected tensor {extra[0]!r}")
+    module.load_state_dict({name: state[name] for name in own})

@@ -1,0 +1,118 @@
+"""Clips to padded batches: decoding runs ahead of the model in threads, in the plan's order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from features.audio import read_waveform
+from features.backbones.base import pad
+from features.errors import AudioError
+from features.plan import PlannedClip
+
+READ_AHEAD = 3  # batches
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """Padded clips on their way into a model.
+
+    Attributes:
+        waveforms: (B, T) float32.
+        lengths: (B,) valid samples, int64.
+        rows: (B,) positions in the plan's clips.
+        sample_rate: Hz.
+    """
+
+    waveforms: Tensor
+    lengths: Tensor
+    rows: tuple[int, ...]
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One batch of the plan: its clips' samples, or why a clip has none."""
+
+    rows: tuple[int, ...]
+    samples: tuple[np.ndarray | AudioError | None, ...]
+
+    def failures(self) -> list[tuple[int, str]]:
+        """(position, reason) of clips that could not be decoded."""
+        return [(row, str(s)) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, AudioError)]
+
+    def streamed(self) -> list[int]:
+        """Positions of clips left to be streamed."""
+        return [row for row, samples in zip(self.rows, self.samples, strict=True) if samples is None]
+
+    def batch(self, min_samples: int, sample_rate: int) -> AudioBatch | None:
+        """The clips that could, padded; None where none could."""
+        good = [(row, s) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, np.ndarray)]
+        if not good:
+            return None
+        waveforms, lengths = pad([samples for _, samples in good], min_samples)
+        return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
+
+
+def decode_ahead(
+    clips: Sequence[PlannedClip],
+    batches: Sequence[tuple[int, ...]],
+    sample_rate: int,
+    max_samples: int,
+    pool: ThreadPoolExecutor,
+) -> Generator[Decoded, None, None]:
+    """Decode batches in order, a few ahead of the one asked for.
+
+    A clip longer than `max_samples` is left to be streamed: its entry is None.
+    """
+
+    def read(position: int) -> np.ndarray | AudioError | None:
+        clip = clips[position]
+        if clip.n_samples > max_samples:
+            return None
+        try:
+            return read_planned(clip, sample_rate)
+        except AudioError as error:
+            return error
+
+    waiting: deque[tuple[tuple[int, ...], list[Future[np.ndarray | AudioError | None]]]] = deque()
+    upcoming = iter(batches)
+    try:
+        while True:
+            while len(waiting) < READ_AHEAD and (rows := next(upcoming, None)) is not None:
+                waiting.append((rows, [pool.submit(read, row) for row in rows]))
+            if not waiting:
+                return
+            rows, futures = waiting.popleft()
+            yield Decoded(rows, tuple(future.result() for future in futures))
+    finally:
+        for _, futures in waiting:
+            for future in futures:
+                future.cancel()
+
+
+def read_planned(clip: PlannedClip, sample_rate: int) -> np.ndarray:
+    """One clip's samples, (T,) float32.
+
+    Raises:
+        AudioError: It cannot be decoded, or is not the file that was planned.
+    """
+    samples = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s).samples
+    check_unchanged(clip)
+    return samples
+
+
+def check_unchanged(clip: PlannedClip) -> None:
+    """Raise `AudioError` when a clip's file is not the one whose key the plan holds."""
+    try:
+        stat = Path(clip.path).stat()
+    except OSError as error:
+        raise AudioError(f"went away while it was read ({error.strerror})") from None
+    if (stat.st_size, stat.st_mtime_ns) != (clip.size, clip.mtime_ns):
+        raise AudioError("changed while it was read; run again")

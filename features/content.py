@@ -1,0 +1,120 @@
+"""Content keys: which bytes a clip was when it was embedded. A sidecar spares reading unchanged files again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from features.audio import AudioInfo, probe
+from features.errors import AudioError
+from features.manifest import Manifest
+
+SIDECAR = "files.parquet"
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """What is known of one file: identity on disk, digest of its bytes, and its header or what is wrong with it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    frames: int
+    sample_rate: int
+    failure: str
+
+
+@dataclass(frozen=True)
+class ClipContent:
+    """One manifest row's audio.
+
+    Attributes:
+        key: SHA-256 of the file's bytes, with `#start+duration` for a segment; empty if unreadable.
+        frames: Length at the file's own rate; 0 if unreadable.
+        sample_rate: The file's own rate in Hz.
+        size: Of the file, in bytes.
+        mtime_ns: Of the file.
+        failure: Why the clip cannot be used, or empty.
+    """
+
+    key: str
+    frames: int
+    sample_rate: int
+    size: int
+    mtime_ns: int
+    failure: str
+
+
+def clip_contents(manifest: Manifest, folder: Path | None, rehash: bool = False) -> list[ClipContent]:
+    """Keys and lengths of a manifest's clips, in its order.
+
+    Args:
+        manifest: The clips.
+        folder: Where the sidecar lives (`cache/<dataset name>`); None: no sidecar.
+        rehash: Read every file even where size and modification time are unchanged.
+    """
+    paths = [os.path.abspath(manifest.path_of(row)) for row in range(len(manifest))]  # noqa: PTH100 (keeps links)
+    known = {} if rehash or folder is None else _read_sidecar(folder / SIDECAR)
+    unique = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        files = dict(zip(unique, pool.map(lambda path: _file_content(path, known.get(path)), unique), strict=True))
+    if folder is not None and any(files[path] is not known.get(path) for path in unique):
+        _write_sidecar(folder / SIDECAR, {**known, **files}.values())
+    return [_clip_content(files[path], *manifest.segment_of(row)) for row, path in enumerate(paths)]
+
+
+def _file_content(path: str, known: FileContent | None) -> FileContent:
+    """A file's digest and header; `known` itself where nothing changed."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        stat = None
+    size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
+    if known is not None and stat and (known.size, known.mtime_ns) == (size, mtime_ns):
+        return known
+    try:
+        info = probe(Path(path))
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except AudioError as error:
+        return FileContent(path, size, mtime_ns, "", 0, 0, str(error))
+    except OSError as error:
+        return FileContent(path, size, mtime_ns, "", 0, 0, f"cannot be read ({error.strerror or error})")
+    return FileContent(path, size, mtime_ns, digest, info.frames, info.sample_rate, "")
+
+
+def _clip_content(file: FileContent, start_s: float, duration_s: float | None) -> ClipContent:
+    """What one row sees of its file."""
+    failure, frames, key = file.failure, file.frames, file.sha256
+    if not failure and (start_s or duration_s is not None):
+        key = f"{file.sha256}#{start_s:.9g}+{'' if duration_s is None else format(duration_s, '.9g')}"
+        try:
+            start, stop = AudioInfo(file.frames, file.sample_rate).segment(start_s, duration_s)
+            frames = stop - start
+        except AudioError as error:
+            failure, frames = str(error), 0
+    return ClipContent(key, frames, file.sample_rate, file.size, file.mtime_ns, failure)
+
+
+def _read_sidecar(path: Path) -> dict[str, FileContent]:
+    """Known files by path; an unreadable sidecar is as good as none."""
+    try:
+        table = pd.read_parquet(path)
+        return {row[0]: FileContent(*row) for row in table.itertuples(index=False, name=None)}
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _write_sidecar(path: Path, files: Iterable[FileContent]) -> None:
+    """Replace the sidecar in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pd.DataFrame([asdict(file) for file in files]).to_parquet(temporary, index=False)
+    temporary.replace(path)

@@ -1,0 +1,240 @@
+"""Stage 1: every clip once through a frozen backbone into the cache. What is there is not computed again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from features import fingerprint as fp
+from features import store
+from features.backbones.base import Backbone
+from features.batches import decode_ahead
+from features.compute import Progress, compute_block
+from features.errors import CacheError, RunError
+from features.locks import CacheLock
+from features.manifest import Manifest
+from features.plan import BATCH_AUDIO_S, Plan, make_plan
+from features.seal import Totals, seal, write_file
+from features.spec import BackboneSpec
+from features.survey import Settings, Work, known_failures, survey
+
+PLAN_FILE = "plan.json"
+
+
+@dataclass
+class Summary:
+    """What one extraction did.
+
+    Attributes:
+        path: The cache file.
+        computed: Clips that went through the model now.
+        reused: Clips that were there already.
+        failures: id -> reason, of the manifest's clips.
+        seconds: Wall time of the computing.
+        audio_s: Seconds of audio computed.
+    """
+
+    path: Path
+    computed: int = 0
+    reused: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    audio_s: float = 0.0
+
+
+def extract(
+    manifest: Manifest,
+    backbone: BackboneSpec,
+    load: Callable[[], Backbone],
+    settings: Settings,
+    cache: Path,
+    progress: Progress,
+) -> Summary:
+    """Bring the cache up to date with the manifest.
+
+    Args:
+        manifest: The clips.
+        backbone: The spec of what embeds them.
+        load: Loads the backbone; called only when there is something to compute.
+        settings: How to run.
+        cache: The cache folder.
+        progress: Told how far it is.
+
+    Returns:
+        What was done.
+
+    Raises:
+        CacheError: The cache file is damaged; nothing was deleted.
+        RunError: Disk full, no permission, or more than half of the clips fail.
+    """
+    path = fp.cache_path(cache, manifest.name, settings.cache_spec(backbone))
+    with CacheLock(path, progress.note) as lock:
+        work = survey(manifest, backbone, settings, cache)
+        parts = path.with_suffix(".parts")
+        summary = Summary(path)
+        considered = len(manifest) if settings.limit is None else min(settings.limit, len(manifest))
+        unreadable = {str(manifest.clips["id"].iat[row]): work.contents[row].failure for row in range(considered)}
+        check_mostly_good({clip: why for clip, why in unreadable.items() if why}, considered, manifest)
+        if work.todo or parts.exists():
+            plan, work = _plan_for(manifest, backbone, settings, cache, work, parts, progress)
+            run = _Run(plan, parts, work, load, settings, progress, summary)
+            lock.shared()
+            run.compute()
+            lock.exclusive()
+            run.seal()
+        summary.reused = len(work.reused) + summary.reused
+        table = store.open_table(path) if path.exists() else None
+        summary.failures = known_failures(table, manifest, work.contents)
+    check_mostly_good(summary.failures, considered, manifest)
+    return summary
+
+
+def check_mostly_good(failures: dict[str, str], considered: int, manifest: Manifest) -> None:
+    """Raise `RunError` when more than half of the clips fail: then something else is wrong."""
+    if len(failures) * 2 > considered:
+        clip, reason = next(iter(failures.items()))
+        raise RunError(
+            f"{manifest.name}: {len(failures)} of {considered} clips cannot be used, first {clip!r}: {reason}; "
+            "is dataset.root right?"
+        )
+
+
+def _plan_for(
+    manifest: Manifest,
+    backbone: BackboneSpec,
+    settings: Settings,
+    cache: Path,
+    work: Work,
+    parts: Path,
+    progress: Progress,
+) -> tuple[Plan, Work]:
+    """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
+    left = Plan.load(parts / PLAN_FILE)
+    ids = manifest.clips["id"]
+    same_file = left is not None and left.fingerprint == fp.fingerprint(work.spec)
+    if (
+        left is not None
+        and same_file
+        and left.wanted() == {(ids.iat[row], work.contents[row].key) for row in work.todo}
+    ):
+        return left, work
+    if parts.exists():
+        finished = [shard for shard in sorted(parts.glob("shard-*.h5")) if _is_whole(shard, work, progress)]
+        if finished:
+            progress.note(f"keeping {len(finished)} finished block(s) of an earlier, different run")
+            seal(work.path, work.spec, finished, ())
+        shutil.rmtree(parts)
+        work = survey(manifest, backbone, settings, cache)
+    plan = make_plan(
+        manifest,
+        work.todo,
+        work.contents,
+        backbone,
+        fp.fingerprint(work.spec),
+        block_rows=settings.block_rows,
+        batch_s=settings.batch_s or BATCH_AUDIO_S.get(torch.device(settings.device).type, BATCH_AUDIO_S["cpu"]),
+        threads=settings.threads or torch.get_num_threads(),
+        keep_frames="frames" in settings.pooling,
+    )
+    try:
+        plan.save(parts / PLAN_FILE)
+    except OSError as error:
+        raise RunError(f"cannot write {parts} ({error.strerror}); nothing has changed") from error
+    return plan, work
+
+
+def _is_whole(shard: Path, work: Work, progress: Progress) -> bool:
+    """Whether a shard is undamaged and of this cache file; if not, it is said and left out."""
+    try:
+        table = store.verify_table(shard)
+    except CacheError:
+        progress.note(f"{shard.name} is damaged: its block is computed again")
+        return False
+    return table.fingerprint == fp.fingerprint(work.spec)
+
+
+class _Run:
+    """One process at work on a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        parts: Path,
+        work: Work,
+        load: Callable[[], Backbone],
+        settings: Settings,
+        progress: Progress,
+        summary: Summary,
+    ) -> None:
+        self.plan = plan
+        self.parts = parts
+        self.work = work
+        self.load = load
+        self.settings = settings
+        self.progress = progress
+        self.summary = summary
+        self.shards = [parts / f"shard-{number:06d}.h5" for number in range(len(plan.blocks))]
+
+    def compute(self) -> None:
+        """Compute every block that has no whole shard yet."""
+        for temporary in self.parts.glob(".*.tmp"):
+            temporary.unlink(missing_ok=True)
+        done = {
+            n for n, shard in enumerate(self.shards) if shard.exists() and _is_whole(shard, self.work, self.progress)
+        }
+        self._compute_blocks([n for n in range(len(self.shards)) if n not in done], resumed=done)
+
+    def seal(self) -> None:
+        """Merge the shards into the cache file; one damaged since it was written is computed again."""
+        while True:
+            try:
+                seal(self.work.path, self.work.spec, self.shards, self.plan.failures)
+                break
+            except CacheError as error:
+                damaged = [n for n, shard in enumerate(self.shards) if error.path == shard]
+                if not damaged:
+                    raise
+                self.progress.note(f"{self.shards[damaged[0]].name} is damaged: its block is computed again")
+                self._compute_blocks(damaged, resumed=set())
+        shutil.rmtree(self.parts)
+
+    def _compute_blocks(self, numbers: list[int], resumed: set[int]) -> None:
+        """Compute some blocks, decoding ahead of the model."""
+        plan, blocks = self.plan, self.plan.blocks
+        there = sum(len(batch) for n in resumed for batch in blocks[n])
+        clips = [plan.clips[row] for n in numbers for batch in blocks[n] for row in batch]
+        self.summary.reused += there
+        self.progress.start(len(clips), sum(clip.native_s for clip in clips), len(self.work.reused) + there)
+        if not numbers:
+            return
+        started = time.perf_counter()
+        with _torch_threads(plan.threads), ThreadPoolExecutor(self.settings.workers, "decode") as pool:
+            backbone = self.load()
+            spec = backbone.spec
+            batches = [batch for n in numbers for batch in blocks[n]]
+            decoded = decode_ahead(plan.clips, batches, spec.sample_rate, spec.max_samples, pool)
+            with contextlib.closing(decoded):
+                for number in numbers:
+                    rows, timing = compute_block(plan, blocks[number], decoded, backbone, self.settings, self.progress)
+                    write_file(self.shards[number], self.work.spec, [rows], Totals.of(rows), timing)
+        self.summary.computed += len(clips)
+        self.summary.audio_s += sum(clip.native_s for clip in clips)
+        self.summary.seconds += time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Run torch with a number of threads, then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,165 @@
+"""The plan of a run: which clips are computed in which block and batch. Written first, obeyed by every resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from features import fingerprint as fp
+from features.audio import resampled_length
+from features.content import ClipContent
+from features.manifest import Manifest
+from features.spec import BackboneSpec
+
+PLAN_VERSION = 1
+BLOCK_AUDIO_S = 600.0  # a block ends here even with few rows: what a kill may cost
+BLOCK_FRAME_BYTES = 1 << 28  # frames a block holds in memory at most, when they are stored
+BATCH_AUDIO_S = {"cpu": 20.0, "cuda": 320.0}
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """One clip to compute: where its audio lies and what it was when planned."""
+
+    id: str
+    key: str
+    path: str
+    start_s: float
+    duration_s: float | None
+    n_samples: int
+    native_s: float
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks of batches of clips.
+
+    Attributes:
+        fingerprint: Of the cache file this is for.
+        clips: The clips to compute.
+        blocks: blocks[b][k] lists positions in `clips` that go through the model together.
+        threads: Torch threads, which change results in their last bits.
+        batch_s: Padded audio seconds a batch holds at most.
+        failures: (id, key, reason) of clips known to be unreadable.
+    """
+
+    fingerprint: str
+    clips: tuple[PlannedClip, ...]
+    blocks: tuple[tuple[tuple[int, ...], ...], ...]
+    threads: int
+    batch_s: float
+    failures: tuple[tuple[str, str, str], ...]
+
+    def wanted(self) -> set[tuple[str, str]]:
+        """(id, key) of every clip it covers, readable or not."""
+        return {(clip.id, clip.key) for clip in self.clips} | {(clip, key) for clip, key, _ in self.failures}
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON in one step."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(fp.canonical_json({"version": PLAN_VERSION, **asdict(self)}), encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Plan | None:
+        """Read it back; None where there is none that can be used."""
+        try:
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if stored.pop("version") != PLAN_VERSION:
+                return None
+            return cls(
+                fingerprint=stored["fingerprint"],
+                clips=tuple(PlannedClip(**clip) for clip in stored["clips"]),
+                blocks=tuple(tuple(tuple(batch) for batch in block) for block in stored["blocks"]),
+                threads=stored["threads"],
+                batch_s=stored["batch_s"],
+                failures=tuple((clip, key, reason) for clip, key, reason in stored["failures"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def make_plan(
+    manifest: Manifest,
+    rows: Sequence[int],
+    contents: Sequence[ClipContent],
+    spec: BackboneSpec,
+    fingerprint: str,
+    *,
+    block_rows: int,
+    batch_s: float,
+    threads: int,
+    keep_frames: bool,
+) -> Plan:
+    """Group clips of like length, longest first, so that little is padded and memory shows its peak early.
+
+    Args:
+        manifest: The clips.
+        rows: Those to compute.
+        contents: Of every manifest row.
+        spec: The backbone's.
+        fingerprint: Of the cache file.
+        block_rows: Clips a block holds at most.
+        batch_s: Padded seconds a batch holds at most; a clip that goes through in windows is one by itself.
+        threads: Torch threads.
+        keep_frames: Frames are stored, so a block must hold less audio to fit in memory.
+    """
+    clips, failures = [], []
+    for row in rows:
+        content, clip = contents[row], str(manifest.clips["id"].iat[row])
+        if content.failure:
+            failures.append((clip, content.key, content.failure))
+            continue
+        start_s, duration_s = manifest.segment_of(row)
+        clips.append(
+            PlannedClip(
+                id=clip,
+                key=content.key,
+                path=str(manifest.path_of(row)),
+                start_s=start_s,
+                duration_s=duration_s,
+                n_samples=resampled_length(content.frames, content.sample_rate, spec.sample_rate),
+                native_s=content.frames / content.sample_rate,
+                size=content.size,
+                mtime_ns=content.mtime_ns,
+            )
+        )
+    clips.sort(key=lambda clip: (-clip.n_samples, clip.id))
+    frame_bytes_per_s = 4 * spec.frame_rate * len(spec.layers) * spec.dim
+    block_s = min(BLOCK_AUDIO_S, BLOCK_FRAME_BYTES / frame_bytes_per_s) if keep_frames else BLOCK_AUDIO_S
+    lengths = [max(clip.n_samples, spec.min_samples) for clip in clips]
+    blocks = _blocks(lengths, spec, block_rows, block_s, batch_s)
+    return Plan(fingerprint, tuple(clips), blocks, threads, batch_s, tuple(failures))
+
+
+def _blocks(
+    lengths: Sequence[int], spec: BackboneSpec, block_rows: int, block_s: float, batch_s: float
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Cut clips, longest first, into blocks of batches."""
+    blocks: list[list[tuple[int, ...]]] = []
+    batch: list[int] = []
+    rows_in_block, samples_in_block = block_rows, 0
+    for position, length in enumerate(lengths):
+        if rows_in_block >= block_rows or samples_in_block + length > block_s * spec.sample_rate:
+            if batch:
+                blocks[-1].append(tuple(batch))
+            batch = []
+            blocks.append([])
+            rows_in_block = samples_in_block = 0
+        full = batch and (len(batch) + 1) * lengths[batch[0]] > batch_s * spec.sample_rate
+        if batch and (full or lengths[batch[0]] > spec.max_samples):
+            blocks[-1].append(tuple(batch))
+            batch = []
+        batch.append(position)
+        rows_in_block += 1
+        samples_in_block += length
+    if batch:
+        blocks[-1].append(tuple(batch))
+    return tuple(tuple(block) for block in blocks)

@@ -1,0 +1,222 @@
+"""Reading the HDF5 cache: open, check, hand out embeddings by id. Writing is `features.seal`'s job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from features import fingerprint as fp
+from features.errors import CacheError
+from features.spec import BackboneSpec
+
+FORMAT = "audioheads-embeddings"
+FORMAT_VERSION = 1
+HEADER_BYTES = 512  # an HDF5 user block that holds the digest of all bytes after it
+HEADER_START = b"audioheads-embeddings sha256="
+DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "timing")
+READ_BYTES = 1 << 24
+
+
+class EmbeddingTable:
+    """A sealed cache file (or one shard of it): what stage 2 reads. Nothing stays open between calls.
+
+    Attributes:
+        path: The file.
+        ids: (N,) clip ids; their order means nothing, join by id.
+        keys: (N,) content keys, see `features.content`.
+        durations_s: (N,) float32, seconds.
+        n_frames: (N,) int32.
+        failures: id -> (content key, reason) of clips that could not be embedded.
+        spec: The backbone's.
+        cache_spec: Everything the fingerprint covers.
+        fingerprint: SHA-256 of that.
+        versions: Library versions of the runs that wrote it.
+        timing: Clips, audio seconds and compute seconds that went into it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and check ids and spec; see `open_table`."""
+        self.path = path
+        with _opened(path) as file:
+            self.cache_spec: dict[str, Any] = json.loads(file.attrs["spec"])
+            self.fingerprint = str(file.attrs["fingerprint"])
+            self.versions: dict[str, str] = json.loads(file.attrs["versions"])
+            self.timing: dict[str, float] = json.loads(file.attrs["timing"])
+            self.created_utc = str(file.attrs["created_utc"])
+            if file.attrs["digest"] != attribute_digest(file):
+                raise _damaged(path, "its spec or its checksums do not match its digest")
+            if fp.fingerprint(self.cache_spec) != self.fingerprint:
+                raise _damaged(path, "its spec does not match its fingerprint")
+            self.ids = np.array(_read_checked(file, "clips/id").astype(str), dtype=object)
+            self.keys = np.array(_read_checked(file, "clips/key").astype(str), dtype=object)
+            self.durations_s = _read_checked(file, "clips/duration_s")
+            self.n_frames = _read_checked(file, "clips/n_frames")
+            failed = (_read_checked(file, f"failures/{name}").astype(str) for name in ("id", "key", "reason"))
+            self.failures = {str(i): (str(key), str(reason)) for i, key, reason in zip(*failed, strict=True)}
+        self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
+        self._row_of = {clip: row for row, clip in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        """Number of embedded clips."""
+        return len(self.ids)
+
+    @property
+    def poolings(self) -> list[str]:
+        """The pooled embeddings it holds."""
+        return list(self.cache_spec["pooling"])
+
+    def rows(self, ids: Sequence[str], keys: Sequence[str] | None = None) -> np.ndarray:
+        """Rows of clips, in the order of `ids`.
+
+        Args:
+            ids: Clip ids.
+            keys: Their present content keys, when these are to be checked too.
+
+        Raises:
+            CacheError: A clip is missing, or its audio has changed since.
+        """
+        missing = [clip for clip in ids if clip not in self._row_of]
+        if missing:
+            raise CacheError(f"{self.path}: {len(missing)} clip(s) are missing, first {missing[0]!r}")
+        rows = np.array([self._row_of[clip] for clip in ids], dtype=np.int64)
+        if keys is not None:
+            changed = [clip for clip, row, key in zip(ids, rows, keys, strict=True) if self.keys[row] != key]
+            if changed:
+                raise CacheError(
+                    f"{self.path}: the audio of {len(changed)} clip(s) has changed since they were embedded, "
+                    f"first {changed[0]!r}"
+                )
+        return rows
+
+    def embeddings(self, pooling: str = "mean") -> np.ndarray:
+        """All clip vectors of one pooling, (N, L, D) float32, rows as in `ids`.
+
+        Raises:
+            CacheError: No such pooling here, or the data do not match their checksum.
+        """
+        if pooling not in self.poolings:
+            raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
+        with _opened(self.path) as file:
+            return _read_checked(file, f"embeddings/{pooling}")
+
+    def frames(self, clip: str) -> np.ndarray:
+        """Frame embeddings of one clip, (F, L, D), where the cache was made with pooling `frames`.
+
+        Raises:
+            CacheError: No frames here, or no such clip.
+        """
+        if self.cache_spec["frames"] is None:
+            raise CacheError(f"{self.path} holds no frames; add `frames` to features.pooling")
+        row = int(self.rows([clip])[0])
+        with _opened(self.path) as file:
+            start, stop = file["frames/offsets"][row : row + 2]
+            return file["frames/values"][start:stop]
+
+
+def open_table(path: str | Path) -> EmbeddingTable:
+    """Open a cache file; its ids and spec are checked against their digests.
+
+    Raises:
+        CacheError: Not there, not such a file, from another version, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CacheError(f"no cache file {path}")
+    return EmbeddingTable(path)
+
+
+def verify_table(path: str | Path) -> EmbeddingTable:
+    """`open_table`, and every byte of the file is checked against its digest.
+
+    Raises:
+        CacheError: As `open_table`, or any byte differs from what was written.
+    """
+    table = open_table(path)
+    expected = header_bytes(bytes_digest(table.path))
+    with table.path.open("rb") as file:
+        if file.read(HEADER_BYTES) != expected:
+            raise _damaged(table.path, "its bytes do not match its digest")
+    return table
+
+
+def header_bytes(digest: str) -> bytes:
+    """The user block that states the digest of the rest of the file."""
+    return (HEADER_START + digest.encode() + b"\n").ljust(HEADER_BYTES, b"\0")
+
+
+def bytes_digest(path: Path) -> str:
+    """SHA-256 hex of everything after the user block."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def attribute_digest(file: h5py.File) -> str:
+    """SHA-256 over the file's attributes and the stated checksum of each dataset, ids included."""
+    stated: dict[str, Any] = {name: _plain(file.attrs[name]) for name in DIGEST_ATTRIBUTES}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            stated[name] = [item.attrs["sha256"], list(item.shape), str(item.dtype)]
+
+    file.visititems(visit)
+    return hashlib.sha256(fp.canonical_json(stated).encode()).hexdigest()
+
+
+def array_digest(values: np.ndarray, digest: Any = None) -> Any:
+    """SHA-256 of an array's values (texts each ended by a zero byte), added to `digest` where given."""
+    digest = digest or hashlib.sha256()
+    if values.dtype.kind == "O":
+        digest.update(b"".join((v if isinstance(v, bytes) else str(v).encode()) + b"\0" for v in values))
+    else:
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+    return digest
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _read_checked(file: h5py.File, name: str) -> np.ndarray:
+    """A whole dataset, checked against its checksum; texts come as an object array of bytes."""
+    dataset = file[name]
+    values = dataset[()]
+    if values.dtype.kind == "S":
+        values = values.astype(object)
+    if array_digest(values).hexdigest() != dataset.attrs["sha256"]:
+        raise _damaged(Path(file.filename), f"{name} does not match its checksum")
+    return values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading, of the right format and version; HDF5's own errors become one line."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise CacheError(f"{path}: not an audioheads cache file")
+            version = file.attrs.get("format_version")
+            if version != FORMAT_VERSION:
+                raise CacheError(
+                    f"{path}: cache format {version}, this program reads {FORMAT_VERSION}; move the file away to "
+                    "compute it anew, or use the version that wrote it"
+                )
+            yield file
+    except CacheError:
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, UnicodeError) as error:
+        raise _damaged(path, f"HDF5 cannot read it: {str(error).splitlines()[0] if str(error) else error!r}") from error
+
+
+def _damaged(path: Path, why: str) -> CacheError:
+    return CacheError(f"{path}: damaged ({why}); move the file away to compute it anew, nothing was deleted", path)

@@ -1,0 +1,113 @@
+"""What a cache file holds of a manifest, and what is left to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features import fingerprint as fp
+from features import store
+from features.content import ClipContent, clip_contents
+from features.manifest import Manifest
+from features.spec import BackboneSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How stage 1 runs, beside what it computes.
+
+    Attributes:
+        pooling: Any of mean, std, max, frames.
+        precision: `fp32`, `bf16` or `fp16`.
+        frame_layers: Layers whose frames are kept; None: all.
+        frame_dtype: `float32` or `float16`, of kept frames.
+        block_rows: Clips of a block: what a kill costs at most, and what is handed out.
+        batch_s: Padded seconds of a batch; None: by device.
+        threads: Torch threads; None: as torch has it.
+        workers: Decoding threads.
+        device: Torch device.
+        limit: Compute at most this many clips (the first of the manifest).
+        rehash: Read every file to see whether it changed.
+    """
+
+    pooling: tuple[str, ...] = ("mean",)
+    precision: str = "fp32"
+    frame_layers: tuple[int, ...] | None = None
+    frame_dtype: str = "float32"
+    block_rows: int = 256
+    batch_s: float | None = None
+    threads: int | None = None
+    workers: int = 2
+    device: str = "cpu"
+    limit: int | None = None
+    rehash: bool = False
+
+    def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:
+        """All that decides the values of the cache file."""
+        return fp.cache_spec(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a cache file holds of a manifest and what it lacks.
+
+    Attributes:
+        path: The cache file.
+        spec: The cache spec.
+        contents: Of every manifest row.
+        todo: Rows to compute, or whose failure has to be recorded.
+        new: Ids of `todo` that the file has never seen.
+        changed: Ids of `todo` whose audio is another than it was.
+        reused: Ids that are there as they should be, failures included.
+        table: The file, if there is one.
+    """
+
+    path: Path
+    spec: dict[str, Any]
+    contents: list[ClipContent]
+    todo: list[int]
+    new: list[str]
+    changed: list[str]
+    reused: list[str]
+    table: store.EmbeddingTable | None
+
+
+def survey(manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache: Path) -> Work:
+    """Compare a manifest with its cache file; nothing is computed, nothing written but the sidecar of keys.
+
+    Raises:
+        CacheError: The file is damaged or from another version.
+    """
+    spec = settings.cache_spec(backbone)
+    path = fp.cache_path(cache, manifest.name, spec)
+    contents = clip_contents(manifest, cache / manifest.name, settings.rehash)
+    table = store.verify_table(path) if path.exists() else None
+    known = dict(zip(table.ids, table.keys, strict=True)) if table else {}
+    failed = known_failures(table, manifest, contents)
+    seen = known.keys() | (table.failures.keys() if table else set())
+    todo: list[int] = []
+    new: list[str] = []
+    changed: list[str] = []
+    reused: list[str] = []
+    for row, clip in enumerate(manifest.clips["id"]):
+        if clip in failed or (contents[row].key and known.get(clip) == contents[row].key):
+            reused.append(clip)
+        elif settings.limit is None or row < settings.limit:
+            (changed if clip in seen else new).append(clip)
+            todo.append(row)
+    return Work(path, spec, contents, todo, new, changed, reused, table)
+
+
+def known_failures(
+    table: store.EmbeddingTable | None, manifest: Manifest, contents: list[ClipContent]
+) -> dict[str, str]:
+    """Clips whose audio, as it is now, is recorded as unusable: id -> reason."""
+    if table is None:
+        return {}
+    failed = {}
+    for clip, content in zip(manifest.clips["id"], contents, strict=True):
+        key, reason = table.failures.get(clip, (None, ""))
+        if key == content.key and (key or reason == content.failure):
+            failed[clip] = reason
+    return failed
