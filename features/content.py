@@ -51,21 +51,27 @@ class ClipContent:
     mtime_ns: int
     failure: str
 
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds; 0 if unreadable."""
+        return self.frames / self.sample_rate if self.sample_rate else 0.0
 
-def clip_contents(manifest: Manifest, folder: Path | None, rehash: bool = False) -> list[ClipContent]:
+
+def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, save: bool = True) -> list[ClipContent]:
     """Keys and lengths of a manifest's clips, in its order.
 
     Args:
         manifest: The clips.
-        folder: Where the sidecar lives (`cache/<dataset name>`); None: no sidecar.
+        folder: Where the sidecar lives (`cache/<dataset name>`).
         rehash: Read every file even where size and modification time are unchanged.
+        save: Write what was learnt to the sidecar.
     """
     paths = [os.path.abspath(manifest.path_of(row)) for row in range(len(manifest))]  # noqa: PTH100 (keeps links)
-    known = {} if rehash or folder is None else _read_sidecar(folder / SIDECAR)
+    known = {} if rehash else _read_sidecar(folder / SIDECAR)
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         files = dict(zip(unique, pool.map(lambda path: _file_content(path, known.get(path)), unique), strict=True))
-    if folder is not None and any(files[path] is not known.get(path) for path in unique):
+    if save and any(files[path] is not known.get(path) for path in unique):
         _write_sidecar(folder / SIDECAR, {**known, **files}.values())
     return [_clip_content(files[path], *manifest.segment_of(row)) for row, path in enumerate(paths)]
 

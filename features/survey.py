@@ -73,15 +73,24 @@ class Work:
     table: store.EmbeddingTable | None
 
 
-def survey(manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache: Path) -> Work:
-    """Compare a manifest with its cache file; nothing is computed, nothing written but the sidecar of keys.
+def survey(
+    manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache: Path, *, save_keys: bool = True
+) -> Work:
+    """Compare a manifest with its cache file; nothing is computed.
+
+    Args:
+        manifest: The clips.
+        backbone: What embeds them.
+        settings: How to run.
+        cache: The cache folder.
+        save_keys: Remember the files' digests for the next time; else nothing is written.
 
     Raises:
         CacheError: The file is damaged or from another version.
     """
     spec = settings.cache_spec(backbone)
     path = fp.cache_path(cache, manifest.name, spec)
-    contents = clip_contents(manifest, cache / manifest.name, settings.rehash)
+    contents = clip_contents(manifest, cache / manifest.name, settings.rehash, save=save_keys)
     table = store.verify_table(path) if path.exists() else None
     known = dict(zip(table.ids, table.keys, strict=True)) if table else {}
     failed = known_failures(table, manifest, contents)

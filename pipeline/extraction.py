@@ -1,0 +1,206 @@
+"""Stage 1 of an experiment: manifest and backbones from the config, one cache file per backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+
+from features import backbones
+from features.datasets import load_manifest
+from features.errors import AudioheadsError, RunError, UserError, WeightsError
+from features.extract import Summary, extract
+from features.manifest import Manifest
+from features.spec import BackboneSpec
+from features.survey import Settings, survey
+from heads.protocol import check_protocol
+from pipeline.config import Config, dump_config, label_of
+from pipeline.console import Console, Work
+
+FAILURES_SHOWN = 5
+
+
+def run_features(
+    config: Config,
+    *,
+    device: str,
+    limit: int | None,
+    dry_run: bool,
+    strict: bool,
+    rehash: bool,
+    console: Console,
+) -> None:
+    """Embed every clip once with every backbone, where that is not done yet.
+
+    Args:
+        config: The experiment.
+        device: `auto`, or a torch device.
+        limit: Compute only what the manifest's first `limit` clips lack.
+        dry_run: Say what would be computed.
+        strict: A clip that cannot be used is an error, raised once all others are done.
+        rehash: Read every file to see whether it changed.
+        console: Where progress and summaries go.
+
+    Raises:
+        AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
+    """
+    manifest = load_checked_manifest(config)
+    settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
+    specs = describe_all(config.features.backbones, console)
+    if not dry_run:
+        write_run_inputs(config, manifest)
+    failures: dict[str, str] = {}
+    for options, spec in zip(config.features.backbones, specs, strict=True):
+        label = label_of(options)
+        if dry_run:
+            _announce(label, manifest, spec, settings, config.output.cache, console)
+            continue
+        with ExitStack() as stack:
+            progress = _Bar(label, console, stack)
+            summary = extract(
+                manifest,
+                spec,
+                lambda options=options, spec=spec: backbones.load(options, settings.device, settings.precision, spec),
+                settings,
+                config.output.cache,
+                progress,
+            )
+        console.line(summary_line(label, summary, dataset=manifest.name))
+        failures |= summary.failures
+    for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
+        console.note(f"  failed {clip}: {reason}")
+    if len(failures) > FAILURES_SHOWN and not strict:
+        console.note(
+            f"  … and {len(failures) - FAILURES_SHOWN} more; all are in runs/{config.name}/report/results.json"
+        )
+    if strict and failures:
+        raise RunError(f"{manifest.name}: {len(failures)} clip(s) cannot be used, and --strict makes that an error")
+
+
+def load_checked_manifest(config: Config) -> Manifest:
+    """The experiment's clips, fit for its protocol.
+
+    Raises:
+        ManifestError: They are not.
+    """
+    manifest = load_manifest(config.dataset.model_dump())
+    check_protocol(manifest, config.protocol)
+    return manifest
+
+
+def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None, rehash: bool = False) -> Settings:
+    """How stage 1 runs by this config on this device; `auto` is resolved."""
+    section = config.features
+    device = resolve_device(device)
+    precision = section.precision
+    if precision == "auto":
+        precision = "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+    return Settings(
+        pooling=tuple(section.pooling),
+        precision=precision,
+        frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
+        frame_dtype=section.frame_dtype,
+        block_rows=section.block_rows,
+        batch_s=section.batch_s,
+        threads=section.threads,
+        workers=section.workers,
+        device=device,
+        limit=limit,
+        rehash=rehash,
+    )
+
+
+def resolve_device(device: str) -> str:
+    """A device that is there: `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: The device asked for is not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {device}: not available here ({reason}); use --device cpu or auto") from None
+    return device
+
+
+def describe_all(options: Sequence[BaseModel], console: Console | None = None) -> list[BackboneSpec]:
+    """Specs of all backbones, found before any work starts.
+
+    Raises:
+        AudioheadsError: One line per backbone whose weights cannot be had.
+    """
+    specs: list[BackboneSpec] = []
+    problems: list[AudioheadsError] = []
+    for item in options:
+        try:
+            specs.append(backbones.describe(item))  # type: ignore[arg-type]
+        except AudioheadsError as error:
+            problems.append(error)
+    if problems:
+        kind = WeightsError if all(isinstance(problem, WeightsError) for problem in problems) else UserError
+        raise kind("\n".join(map(str, problems)))
+    for spec in specs:
+        if console and spec.settings.get("normalize_assumed"):
+            console.note(
+                f"{spec.name}: no preprocessor_config.json beside the weights, so inputs are normalised and taken "
+                f"at {spec.sample_rate} Hz (set `normalize` to say otherwise)"
+            )
+    return specs
+
+
+def write_run_inputs(config: Config, manifest: Manifest) -> None:
+    """Write what this run is about: `config.yaml`, resolved, and `manifest.csv`."""
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    manifest.write_csv(config.run_dir / "manifest.csv")
+
+
+def summary_line(label: str, summary: Summary, dataset: str) -> str:
+    """What one backbone's extraction did, in a line."""
+    parts = [f"{summary.computed} computed", f"{summary.reused} reused", f"{len(summary.failures)} failed"]
+    if summary.computed and summary.seconds:
+        rate, realtime = summary.computed / summary.seconds, summary.audio_s / summary.seconds
+        parts.append(f"{rate:.3g} clips/s, {realtime:.3g}× real time")
+    return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
+
+
+def _announce(
+    label: str, manifest: Manifest, spec: BackboneSpec, settings: Settings, cache: Path, console: Console
+) -> None:
+    """Say what a run would compute."""
+    work = survey(manifest, spec, settings, cache, save_keys=False)
+    seconds = sum(work.contents[row].duration_s for row in work.todo)
+    console.line(
+        f"features {manifest.name} {label}: would compute {len(work.todo)} clips ({seconds:.0f} s of audio), "
+        f"reuse {len(work.reused)} → {work.path}"
+    )
+
+
+class _Bar:
+    """Stage 1's progress as a bar; opened when there is something to compute."""
+
+    def __init__(self, label: str, console: Console, stack: ExitStack) -> None:
+        self._label = label
+        self._console = console
+        self._stack = stack
+        self._work: Work | None = None
+
+    def start(self, clips: int, audio_s: float, reused: int) -> None:
+        """Open the bar."""
+        if clips:
+            self._work = self._stack.enter_context(self._console.progress(f"features {self._label}", clips))
+
+    def advance(self, clips: int, audio_s: float, failed: int) -> None:
+        """Move it."""
+        if self._work is not None:
+            self._work.advance(clips, audio_s, failed)
+
+    def note(self, message: str) -> None:
+        """Print a line above it."""
+        self._console.note(f"{self._label}: {message}")
