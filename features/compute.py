@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def compute_block(
     backbone: Backbone,
     settings: Settings,
     progress: Progress,
-) -> tuple[Rows, dict[str, float]]:
+) -> tuple[Rows, dict[str, Any]]:
     """Embed the clips of one block.
 
     Args:
@@ -53,7 +53,7 @@ def compute_block(
         progress: Told after each batch.
 
     Returns:
-        The rows, and the clips, audio seconds and compute seconds that went into them.
+        The rows, and what went into them, see `EmbeddingTable.cost`.
     """
     started = time.perf_counter()
     rows = Rows(frames=[] if "frames" in settings.pooling else None)
@@ -80,8 +80,14 @@ def compute_block(
         audio_s += seconds
         progress.advance(len(positions), seconds, len(failures))
     rows.pooled = {method: np.concatenate(values) for method, values in pooled.items() if values}
-    timing = {"clips": sum(map(len, block)), "audio_s": audio_s, "compute_s": time.perf_counter() - started}
-    return rows, timing
+    cost = {
+        "clips": sum(map(len, block)),
+        "audio_s": audio_s,
+        "compute_s": time.perf_counter() - started,
+        "parameters": backbone.parameters,
+        "device": backbone.device_name,
+    }
+    return rows, cost
 
 
 @dataclass(frozen=True)

@@ -222,8 +222,8 @@ class _Run:
             decoded = decode_ahead(plan.clips, batches, spec.sample_rate, spec.max_samples, pool)
             with contextlib.closing(decoded):
                 for number in numbers:
-                    rows, timing = compute_block(plan, blocks[number], decoded, backbone, self.settings, self.progress)
-                    write_file(self.shards[number], self.work.spec, [rows], Totals.of(rows), timing)
+                    rows, cost = compute_block(plan, blocks[number], decoded, backbone, self.settings, self.progress)
+                    write_file(self.shards[number], self.work.spec, [rows], Totals.of(rows), cost)
         self.summary.computed += len(clips)
         self.summary.audio_s += sum(clip.native_s for clip in clips)
         self.summary.seconds += time.perf_counter() - started

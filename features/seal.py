@@ -20,6 +20,7 @@ from features.errors import RunError
 
 CHUNK_BYTES = 1 << 20
 COPY_BYTES = 1 << 26
+SUMMED_COSTS = ("clips", "audio_s", "compute_s")
 LIBRARIES = ("audioheads", "torch", "transformers", "librosa", "soundfile", "soxr", "h5py", "numpy", "ai-edge-litert")
 
 
@@ -47,7 +48,7 @@ class Rows:
 
 
 def write_file(
-    path: Path, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, timing: dict[str, float]
+    path: Path, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, cost: dict[str, Any]
 ) -> None:
     """Write a cache file or shard: temporary file, digest, fsync, rename.
 
@@ -56,7 +57,7 @@ def write_file(
         spec: The cache spec.
         parts: The rows, in pieces that fit in memory.
         totals: How many there will be.
-        timing: Clips, audio seconds and compute seconds spent on them.
+        cost: What went into them, see `EmbeddingTable.cost`.
 
     Raises:
         RunError: The disk is full or the folder not writable; nothing at `path` has changed.
@@ -65,7 +66,7 @@ def write_file(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(temporary, "w", userblock_size=store.HEADER_BYTES) as file:
-            _write_contents(file, spec, parts, totals, timing)
+            _write_contents(file, spec, parts, totals, cost)
         digest = store.bytes_digest(temporary)
         with temporary.open("r+b") as raw:
             raw.write(store.header_bytes(digest))
@@ -130,12 +131,11 @@ def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Ite
         sum(len(rows) for rows in chosen),
         sum(int(table.n_frames[rows].sum()) for table, rows in zip(sources, chosen, strict=True)),
     )
-    timing: dict[str, float] = {}
+    cost: dict[str, Any] = {}
     for table in sources:
-        for name, value in table.timing.items():
-            timing[name] = timing.get(name, 0.0) + value
+        cost = table.cost | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
     parts = _copies(sources, chosen, [(clip, *failure) for clip, failure in sorted(failed.items())])
-    write_file(path, spec, parts, totals, timing)
+    write_file(path, spec, parts, totals, cost)
     store.verify_table(path)
 
 
@@ -168,7 +168,7 @@ def _ragged(file: h5py.File, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _write_contents(
-    file: h5py.File, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, timing: dict[str, float]
+    file: h5py.File, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, cost: dict[str, Any]
 ) -> None:
     """Everything inside the HDF5 file, each dataset with its checksum."""
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
@@ -214,7 +214,7 @@ def _write_contents(
     file.attrs["spec"] = fp.canonical_json(spec)
     file.attrs["versions"] = fp.canonical_json(library_versions())
     file.attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    file.attrs["timing"] = json.dumps(timing, sort_keys=True)
+    file.attrs["cost"] = json.dumps(cost, sort_keys=True)
     file.attrs["digest"] = store.attribute_digest(file)
 
 

@@ -20,7 +20,7 @@ FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
 HEADER_BYTES = 512  # an HDF5 user block that holds the digest of all bytes after it
 HEADER_START = b"audioheads-embeddings sha256="
-DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "timing")
+DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 READ_BYTES = 1 << 24
 
 
@@ -38,7 +38,8 @@ class EmbeddingTable:
         cache_spec: Everything the fingerprint covers.
         fingerprint: SHA-256 of that.
         versions: Library versions of the runs that wrote it.
-        timing: Clips, audio seconds and compute seconds that went into it.
+        cost: What went into it: `clips`, `audio_s` and `compute_s`; the backbone's `parameters` (None if
+            unknown) and the `device` of the last run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +49,7 @@ class EmbeddingTable:
             self.cache_spec: dict[str, Any] = json.loads(file.attrs["spec"])
             self.fingerprint = str(file.attrs["fingerprint"])
             self.versions: dict[str, str] = json.loads(file.attrs["versions"])
-            self.timing: dict[str, float] = json.loads(file.attrs["timing"])
+            self.cost: dict[str, Any] = json.loads(file.attrs["cost"])
             self.created_utc = str(file.attrs["created_utc"])
             if file.attrs["digest"] != attribute_digest(file):
                 raise _damaged(path, "its spec or its checksums do not match its digest")

@@ -51,6 +51,16 @@ class Backbone(ABC):
             `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
         """
 
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters it has; None where that is not known."""
+        return None if self.module is None else sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def device_name(self) -> str:
+        """What it runs on, for people."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
     def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """`forward` without gradients, on inputs from anywhere."""
         with torch.inference_mode():

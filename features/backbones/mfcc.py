@@ -65,6 +65,11 @@ class MfccBackbone(Backbone):
         self.spec = spec
         self.device = torch.device("cpu")
 
+    @property
+    def parameters(self) -> int:
+        """None are learnt."""
+        return 0
+
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; not differentiable."""
         clips = [describe_clip(w[:n].numpy()) for w, n in zip(waveforms, lengths.tolist(), strict=True)]
