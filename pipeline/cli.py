@@ -48,7 +48,9 @@ Sets = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Compute at most N clips that are not done yet.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Compute only what the first N clips of the manifest lack.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Failed clips and leaking splits are errors.")]
 Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file again to see whether it changed.")]
@@ -76,12 +78,14 @@ def run(
 ) -> None:
     """Everything that is not done yet, all three stages."""
     console, experiment = _start(config, sets, verbose)
-    from pipeline import stages
+    from pipeline.extraction import run_features
+    from pipeline.training import run_heads
 
-    stages.run_features(
-        experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console
-    )
-    stages.run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
+    if limit is not None:
+        console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
+        return
+    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
     _report(experiment, dry_run, console)
 
 
@@ -98,11 +102,9 @@ def features(
 ) -> None:
     """Stage 1: embed each clip once with each backbone."""
     console, experiment = _start(config, sets, verbose)
-    from pipeline import stages
+    from pipeline.extraction import run_features
 
-    stages.run_features(
-        experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console
-    )
+    run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
 
 
 @app.command("train-heads")
@@ -117,9 +119,9 @@ def train_heads(
 ) -> None:
     """Stage 2: train the heads on the cached embeddings."""
     console, experiment = _start(config, sets, verbose)
-    from pipeline import stages
+    from pipeline.training import run_heads
 
-    stages.run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
 
 
 @app.command()
@@ -273,9 +275,9 @@ def _report(experiment: Config, dry_run: bool, console: Console) -> None:
     if dry_run:
         console.line(f"report: would write {experiment.run_dir / 'report'}")
         return
-    from pipeline import stages
+    from pipeline.reporting import run_report
 
-    stages.run_report(experiment, console=console)
+    run_report(experiment, console=console)
 
 
 def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]:

@@ -47,7 +47,9 @@ class FeaturesSection(_Section):
     precision: Precision = Field("fp32", description="of the backbones' arithmetic")
     backbones: list[Options] = Field(min_length=1, description="see `audioheads backbones ls`")
     block_rows: Count = Field(256, description="clips per block, the unit that a resumed run keeps")
-    batch_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="seconds of padded audio per batch")
+    batch_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="seconds of padded audio per batch; null: by device"
+    )
     threads: Count | None = Field(None, description="CPU threads of the model; null: one per core")
     workers: Count = Field(2, description="threads that decode audio beside the model")
     frame_layers: list[Annotated[int, Field(strict=True, ge=0)]] | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from features.survey import Settings, survey
 from heads.protocol import check_protocol
 from pipeline.config import Config, dump_config, label_of
 from pipeline.console import Console, Work
+from pipeline.run_folder import write_features_index
 
 FAILURES_SHOWN = 5
 
@@ -68,6 +70,7 @@ def run_features(
                 config.output.cache,
                 progress,
             )
+        write_features_index(config.run_dir, label, features_entry(config, options, summary.path))
         console.line(summary_line(label, summary, dataset=manifest.name))
         failures |= summary.failures
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
@@ -159,6 +162,12 @@ def write_run_inputs(config: Config, manifest: Manifest) -> None:
     config.run_dir.mkdir(parents=True, exist_ok=True)
     (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     manifest.write_csv(config.run_dir / "manifest.csv")
+
+
+def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
+    """What stage 2 needs to know that a cache file is the one this config asks for."""
+    section = config.features.model_dump(mode="json", include={"pooling", "precision", "frame_layers", "frame_dtype"})
+    return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 
 
 def summary_line(label: str, summary: Summary, dataset: str) -> str:
