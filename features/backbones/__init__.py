@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from features.errors import ConfigError
 
@@ -21,9 +21,12 @@ BACKBONES = {
     "wav2vec2": "features.backbones.wav2vec2",
     "vggish": "features.backbones.vggish",
     "litert": "features.backbones.litert",
+    "logmel": "features.backbones.logmel",
+    "waveform": "features.backbones.waveform",
 }
 
-# preset -> the family and the options it stands for; a config's own options win
+# preset -> the family and the options it stands for; a config's own options win.
+# `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.
 PRESETS: dict[str, dict[str, Any]] = {
     "wav2vec2-base": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base", "size": "base"},
     "wav2vec2-base-960h": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base-960h", "size": "base"},
@@ -42,18 +45,26 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weights": "facebook/hubert-large-ll60k",
         "size": "large-stable",
     },
-    "wavlm-base": {"family": "wav2vec2", "model_type": "wavlm", "weights": "microsoft/wavlm-base", "size": "base"},
+    "wavlm-base": {
+        "family": "wav2vec2",
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-base",
+        "size": "base",
+        "random_normalize": False,
+    },
     "wavlm-base-plus": {
         "family": "wav2vec2",
         "model_type": "wavlm",
         "weights": "microsoft/wavlm-base-plus",
         "size": "base",
+        "random_normalize": False,
     },
     "wavlm-large": {
         "family": "wav2vec2",
         "model_type": "wavlm",
         "weights": "microsoft/wavlm-large",
         "size": "large-stable",
+        "architecture": {"conv_bias": False},
     },
     "data2vec-audio-base": {
         "family": "wav2vec2",
@@ -100,16 +111,26 @@ def options_class(name: str) -> type[BackboneOptions]:
 
 def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptions:
     """Validated options, a preset's values filled in where the entry is silent."""
+    if not isinstance(options, Mapping | BaseModel):
+        raise ConfigError(f"a backbone's options should be a mapping such as {{'name': 'mfcc'}}, got {options!r}")
     given = dict(options) if isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
-    if "name" not in given:
-        raise ConfigError("a backbone needs a name")
-    preset = {key: value for key, value in PRESETS.get(given["name"], {}).items() if key != "family"}
+    name = given.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"a backbone needs a name, got {name!r}: known are {', '.join([*BACKBONES, *PRESETS])}")
+    preset = {key: value for key, value in PRESETS.get(name, {}).items() if key != "family"}
+    model = options_class(name)
     try:
-        return options_class(given["name"]).model_validate({**preset, **given})
+        return model.model_validate({**preset, **given})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"backbone {given['name']!r}: {key}: {first['msg']}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(key, model.model_fields, n=1)
+            message = f"unknown key, did you mean {close[0]!r}?" if close else "unknown key"
+        elif first["type"] == "missing":
+            message = "is needed"
+        raise ConfigError(f"backbone {name!r}: {key}: {message}") from None
 
 
 def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
@@ -137,11 +158,15 @@ def load(
         spec: What `describe` gave, to spare finding and hashing the weights again.
 
     Raises:
-        ConfigError: Unknown name or option.
+        ConfigError: Unknown name, option, device or precision.
         WeightsError: The weights cannot be had or do not fit.
     """
+    from features.backbones.base import check_device, check_precision
+
     parsed = parse_options(options)
     module = import_module(BACKBONES[family_of(parsed.name)])
+    check_device(device)
+    check_precision(precision)
     return module.load(parsed, spec or module.describe(parsed), device=device, precision=precision)
 
 

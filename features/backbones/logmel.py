@@ -1,0 +1,130 @@
+"""Log-mel (or mel power) spectrograms: the input of spectrogram models, and a handcrafted control when pooled.
+
+Frames are centred on their hop and see zeros beyond both ends of the clip, so a clip of T samples has
+ceil(T / hop_length) of them. The windows of a long clip hold whole hops: frames join on one time grid,
+and only the few whose analysis window crosses a joint see zeros instead of the other side.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from features.backbones.base import Backbone, BackboneOptions
+from features.pooling import Frames
+from features.spec import BackboneSpec
+
+POWER_FLOOR = 1e-10  # -100 dB, as librosa's power_to_db
+
+
+class Options(BackboneOptions):
+    """An entry of `features.backbones` for mel spectrograms; it has no weights."""
+
+    max_duration_s: float = Field(120.0, ge=10.0, description="longer clips go through in windows of this length")
+    sample_rate_hz: int = Field(22_050, ge=1000, description="clips are resampled to this")
+    n_fft: int = Field(2048, ge=2, description="samples of the analysis window (periodic Hann)")
+    hop_length: int = Field(640, ge=1, description="samples from frame to frame")
+    n_mels: int = Field(128, ge=1, description="bands")
+    f_min_hz: float = Field(0.0, ge=0, description="lowest edge of the bands")
+    f_max_hz: float | None = Field(None, gt=0, description="highest edge of the bands; null: half the sample rate")
+    mel_scale: Literal["htk", "slaney"] = Field("htk", description="as torchaudio, or as librosa with its area norm")
+    scale: Literal["log", "power"] = Field("log", description="10·log10(power), or power itself")
+
+    @model_validator(mode="after")
+    def _edges(self) -> Options:
+        if self.f_max_hz is not None and not self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
+            raise ValueError(f"f_max_hz should lie above f_min_hz and be at most {self.sample_rate_hz / 2:g}")
+        if self.hop_length > self.n_fft:
+            raise ValueError("hop_length should be at most n_fft: samples between frames would be lost")
+        return self
+
+
+def summary(options: Any) -> dict[str, Any]:
+    """What `audioheads backbones ls` shows."""
+    return {
+        "weights": "none",
+        "sample_rate_hz": Options.model_fields["sample_rate_hz"].default,
+        "summary": "log-mel bands; input of spectrogram models, handcrafted when pooled",
+    }
+
+
+def describe(options: Options) -> BackboneSpec:
+    """The spec; nothing to find."""
+    hops = int(options.max_duration_s * options.sample_rate_hz) // options.hop_length
+    return BackboneSpec(
+        name=options.name,
+        family="logmel",
+        weights="none",
+        weights_sha256="",
+        sample_rate=options.sample_rate_hz,
+        layers=(0,),
+        dim=options.n_mels,
+        frame_rate=options.sample_rate_hz / options.hop_length,
+        min_duration_s=1 / options.sample_rate_hz,
+        max_duration_s=max(1, hops) * options.hop_length / options.sample_rate_hz,
+        settings={
+            "n_fft": options.n_fft,
+            "hop_length": options.hop_length,
+            "f_min_hz": options.f_min_hz,
+            "f_max_hz": options.f_max_hz or options.sample_rate_hz / 2,
+            "mel_scale": options.mel_scale,
+            "scale": options.scale,
+            "framing": "centred on hops, zeros outside",
+        },
+    )
+
+
+def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LogmelBackbone:
+    """The transform; it runs in float32 whatever `precision` says."""
+    return LogmelBackbone(spec, torch.device(device))
+
+
+class LogmelBackbone(Backbone):
+    """Short-time spectra of all clips of a batch at once, each masked beyond its own end."""
+
+    def __init__(self, spec: BackboneSpec, device: torch.device) -> None:
+        """Hold the spec, the window and the filter bank."""
+        from librosa.filters import mel
+
+        self.spec = spec
+        self.device = device
+        settings = spec.settings
+        htk = settings["mel_scale"] == "htk"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Empty filters")  # bands narrower than a bin stay at the floor
+            bank = mel(
+                sr=spec.sample_rate,
+                n_fft=settings["n_fft"],
+                n_mels=spec.dim,
+                fmin=settings["f_min_hz"],
+                fmax=settings["f_max_hz"],
+                htk=htk,
+                norm=None if htk else "slaney",
+            )
+        self.bank = torch.from_numpy(bank.T.copy()).float().to(device)  # [n_fft // 2 + 1, D]
+        self.window = torch.hann_window(settings["n_fft"], device=device)
+
+    @property
+    def parameters(self) -> int:
+        """None are learnt."""
+        return 0
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """See `Backbone.forward`; F is ceil(samples / hop_length)."""
+        n_fft, hop = self.spec.settings["n_fft"], self.spec.settings["hop_length"]
+        counts = [math.ceil(length / hop) for length in lengths.tolist()]
+        inside = torch.arange(waveforms.shape[1], device=waveforms.device)[None] < lengths.to(waveforms.device)[:, None]
+        needed = (max(counts) - 1) * hop + n_fft
+        before = (n_fft - hop) // 2
+        padded = F.pad(waveforms.float().masked_fill(~inside, 0.0), (before, max(0, needed - before)))[:, :needed]
+        frames = padded.unfold(1, n_fft, hop) * self.window  # [B, F, n_fft]
+        power = torch.fft.rfft(frames).abs().square() @ self.bank  # [B, F, D]
+        if self.spec.settings["scale"] == "log":
+            power = 10 * power.clamp(min=POWER_FLOOR).log10()
+        return Frames(power[:, None], torch.tensor(counts))
