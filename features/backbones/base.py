@@ -113,8 +113,8 @@ def pad(clips: Sequence[np.ndarray], min_samples: int) -> tuple[Tensor, Tensor]:
     """
     lengths = [max(len(clip), min_samples) for clip in clips]
     waveforms = torch.zeros(len(clips), max(lengths))
-    for row, clip in enumerate(clips):
-        waveforms[row, : len(clip)] = torch.from_numpy(np.ascontiguousarray(clip, dtype=np.float32))
+    for row, clip in zip(waveforms.numpy(), clips, strict=True):
+        row[: len(clip)] = clip
     return waveforms, torch.tensor(lengths)
 
 
@@ -128,6 +128,20 @@ def check_precision(precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     return PRECISIONS[precision]
+
+
+def check_device(device: str) -> str:
+    """The device, if it is there.
+
+    Raises:
+        ConfigError: It is not, or there is no such kind.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {device!r} is not available ({reason}); use cpu") from None
+    return device
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, ignore: Iterable[str] = ()) -> None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import threading
+import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from features.backbones import weights as found
 from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.digests import file_sha256
+from features.backbones.hub import first_line
 from features.errors import ConfigError, WeightsError
 from features.pooling import Frames
 from features.spec import BackboneSpec
+
+YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
 
 class Options(BackboneOptions):
@@ -27,7 +32,15 @@ class Options(BackboneOptions):
     tensor: str = Field(description="name, or its end, of the tensor that holds the embedding")
     sample_rate_hz: int = Field(ge=1000, description="rate the model takes")
     window_samples: int = Field(ge=1, description="samples of one input window")
-    hop_samples: int = Field(ge=1, description="samples from one window to the next")
+    hop_samples: int = Field(ge=1, description="samples from one window to the next; no more than window_samples")
+
+    @field_validator("hop_samples")
+    @classmethod
+    def _leave_no_gap(cls, hop: int, info: ValidationInfo) -> int:
+        """Windows further apart than they are long would skip samples."""
+        if hop > info.data.get("window_samples", hop):
+            raise ValueError(f"should be at most window_samples ({info.data['window_samples']}), got {hop}")
+        return hop
 
 
 def summary(options: Any) -> dict[str, Any]:
@@ -46,13 +59,13 @@ def describe(options: Options) -> BackboneSpec:
         WeightsError: No such file, not a LiteRT model, or LiteRT is not installed.
         ConfigError: The model has no such tensor, or another window size.
     """
-    path = found.find_file(options.name, options.weights)
+    path = _find(options)
     detail = _tensor_detail(_interpreter(options.name, path), options)
     return BackboneSpec(
         name=options.name,
         family="litert",
         weights=options.weights,
-        weights_sha256=found.file_sha256(path),
+        weights_sha256=file_sha256(path),
         sample_rate=options.sample_rate_hz,
         layers=(0,),
         dim=int(detail["shape"][-1]),
@@ -69,24 +82,25 @@ def describe(options: Options) -> BackboneSpec:
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LiteRtBackbone:
     """The model; it runs on the CPU as it was quantised, whatever `device` and `precision` say."""
-    return LiteRtBackbone(found.find_file(options.name, options.weights), options, spec)
+    return LiteRtBackbone(_find(options), options, spec)
 
 
 class LiteRtBackbone(Backbone):
-    """Windows of all clips of a batch, one interpreter a thread.
+    """Windows of all clips of a batch, shared out to as many interpreters as torch has threads.
 
     The last window of a clip that no full window covers is zero-padded and weighs as much as its
     share of real samples.
     """
 
     def __init__(self, path: Path, options: Options, spec: BackboneSpec) -> None:
-        """Open the file; interpreters start with their threads."""
+        """Take over a file; interpreters start when there is work for them."""
         self.spec = spec
         self.device = torch.device("cpu")
         self._path = path
         self._options = options
-        self._local = threading.local()
         self._pool = ThreadPoolExecutor(max_workers=torch.get_num_threads(), thread_name_prefix="litert")
+        self._idle: SimpleQueue[_Runner] = SimpleQueue()
+        self._runners = 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of windows. Not differentiable."""
@@ -99,24 +113,38 @@ class LiteRtBackbone(Backbone):
                 windows.append(np.pad(valid, (0, size - len(valid))))
             counts.append(len(starts))
             shares.append(torch.tensor([min(size, length - start) / size for start in starts]))
+        while self._runners < min(len(windows), torch.get_num_threads()):
+            self._idle.put(_Runner(_interpreter(self.spec.name, self._path), self._options))
+            self._runners += 1
         embedded = torch.from_numpy(np.stack(list(self._pool.map(self._run, windows))))  # [ΣF, D]
         values = torch.nn.utils.rnn.pad_sequence(list(embedded.split(counts)), batch_first=True)
         weights = torch.nn.utils.rnn.pad_sequence(shares, batch_first=True)
         return Frames(values[:, None], torch.tensor(counts), weights)
 
     def _run(self, window: np.ndarray) -> np.ndarray:
+        """One window (size,) to its embedding (D,) float32, on whichever interpreter is idle."""
+        runner = self._idle.get()
+        try:
+            return runner.run(window)
+        finally:
+            self._idle.put(runner)
+
+
+class _Runner:
+    """An interpreter, its input and the tensor that is wanted of it."""
+
+    def __init__(self, interpreter: Any, options: Options) -> None:
+        interpreter.allocate_tensors()
+        self.interpreter = interpreter
+        self.input = interpreter.get_input_details()[0]
+        self.output = _tensor_detail(interpreter, options)
+
+    def run(self, window: np.ndarray) -> np.ndarray:
         """One window (size,) to its embedding (D,) float32."""
-        if not hasattr(self._local, "interpreter"):
-            interpreter = _interpreter(self.spec.name, self._path)
-            interpreter.allocate_tensors()
-            self._local.interpreter = interpreter
-            self._local.input = interpreter.get_input_details()[0]
-            self._local.output = _tensor_detail(interpreter, self._options)
-        interpreter, into, out = self._local.interpreter, self._local.input, self._local.output
-        interpreter.set_tensor(into["index"], window.reshape(into["shape"]).astype(into["dtype"]))
-        interpreter.invoke()
-        values = interpreter.get_tensor(out["index"]).reshape(-1).astype(np.float32)
-        scale, zero_point = out["quantization"]
+        self.interpreter.set_tensor(self.input["index"], window.reshape(self.input["shape"]))
+        self.interpreter.invoke()
+        values = self.interpreter.get_tensor(self.output["index"]).reshape(-1).astype(np.float32)
+        scale, zero_point = self.output["quantization"]
         return (values - zero_point) * np.float32(scale) if scale else values
 
 
@@ -126,6 +154,16 @@ def window_starts(length: int, size: int, hop: int) -> list[int]:
     if starts[-1] + size < length:
         starts.append(starts[-1] + hop)
     return starts
+
+
+def _find(options: Options) -> Path:
+    """The model's file."""
+    if options.weights == found.RANDOM:
+        raise ConfigError(f"{options.name}: a LiteRT model has no untrained control; weights must be a `.tflite` file")
+    ways = f"set features.backbones.{options.name}.weights to a local .tflite file"
+    if options.name == "yamnet":
+        ways += f"; YAMNet for TFLite is at {YAMNET_PAGE}"
+    return found.find_file(options.name, options.weights, ways)
 
 
 def _interpreter(name: str, path: Path) -> Any:
@@ -139,7 +177,7 @@ def _interpreter(name: str, path: Path) -> Any:
             warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors")
             return Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
     except (ValueError, RuntimeError) as error:
-        raise WeightsError(f"{name}: {path} is not a LiteRT model ({found.first_line(error)})") from None
+        raise WeightsError(f"{name}: {path} is not a LiteRT model ({first_line(error)})") from None
 
 
 def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
@@ -155,9 +193,12 @@ def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
     exact = [detail for detail in details if detail["name"] == options.tensor]
     ending = exact or [detail for detail in details if detail["name"].endswith(options.tensor)]
     if len(ending) != 1:
-        close = [d["name"] for d in details if options.tensor.rsplit("/", 1)[-1] in d["name"]][:5]
-        found_text = f"{len(ending)} tensors end in" if ending else "no tensor ends in"
-        raise ConfigError(
-            f"{options.name}: {found_text} {options.tensor!r} in {options.weights}; similar: {', '.join(close) or '-'}"
-        )
+        last = options.tensor.rsplit("/", 1)[-1]
+        close = [detail["name"].rsplit(";", 1)[-1] for detail in ending or details if last in detail["name"]]
+        count = f"{len(ending)} tensors end" if ending else "no tensor ends"
+        similar = ", ".join(dict.fromkeys(close[:5])) or "none"
+        raise ConfigError(f"{options.name}: {count} in {options.tensor!r} in {options.weights}; similar: {similar}")
+    shape = tuple(int(size) for size in ending[0]["shape"])
+    if not shape or math.prod(shape) != shape[-1]:
+        raise ConfigError(f"{options.name}: tensor {ending[0]['name']!r} has shape {shape}: not one vector a window")
     return ending[0]

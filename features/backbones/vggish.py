@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from features.backbones import weights as found
 from features.backbones.base import Backbone, BackboneOptions, check_precision, load_strictly
+from features.backbones.digests import file_sha256, text_sha256
 from features.errors import WeightsError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -53,12 +54,12 @@ def describe(options: Options) -> BackboneSpec:
         WeightsError: The weights cannot be had.
     """
     if options.weights == found.RANDOM:
-        digest = found.text_sha256({"random": options.seed, "network": "torchvggish 0.2 VGG"})
+        digest = text_sha256({"random": options.seed, "network": "torchvggish 0.2 VGG"})
     else:
-        digest = found.file_sha256(found.find_file(options.name, options.weights))
+        digest = file_sha256(found.find_file(options.name, options.weights))
     settings: dict[str, Any] = {"postprocess": options.postprocess}
     if options.postprocess:
-        settings["pca_sha256"] = found.file_sha256(found.find_file(options.name, options.pca_weights))
+        settings["pca_sha256"] = file_sha256(found.find_file(options.name, options.pca_weights))
     return BackboneSpec(
         name=options.name,
         family="vggish",
@@ -151,7 +152,8 @@ def _load_pca(options: Options) -> tuple[Tensor, Tensor]:
     """The PCA matrix (D, D) and means (D,) of the release."""
     path = found.find_file(options.name, options.pca_weights)
     state = found.read_state(path)
-    try:
-        return state["pca_eigen_vectors"].float(), state["pca_means"].float().reshape(-1)
-    except KeyError as error:
-        raise WeightsError(f"{options.name}: {path} has no {error.args[0]!r}") from None
+    for tensor, size in (("pca_eigen_vectors", DIM * DIM), ("pca_means", DIM)):
+        if tensor not in state or state[tensor].numel() != size:
+            there = f"has shape {tuple(state[tensor].shape)}" if tensor in state else "is missing"
+            raise WeightsError(f"{options.name}: {path} does not fit: {tensor!r} {there}, expected {size} values")
+    return state["pca_eigen_vectors"].float().reshape(DIM, DIM), state["pca_means"].float().reshape(DIM)

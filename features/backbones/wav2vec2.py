@@ -1,30 +1,27 @@
-"""Wav2Vec2 and its kin (HuBERT, WavLM, Data2Vec-audio, UniSpeech-SAT), exact under padding.
-
-Padded batches of these models are wrong in Hugging Face, torchaudio and fairseq (pytorch/audio#2242,
-#3094; fairseq#3227): padding leaks through the group norm of the first convolution, through the
-positional convolutions and through the input normalisation. Here each clip's frames equal what
-`transformers` gives for that clip alone.
-"""
+"""Wav2Vec2 and its kin (HuBERT, WavLM, Data2Vec-audio, UniSpeech, UniSpeech-SAT): options, spec, weights."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from features.backbones import folders
 from features.backbones import weights as found
-from features.backbones.base import Backbone, BackboneOptions, check_precision
+from features.backbones.base import BackboneOptions, check_precision
+from features.backbones.digests import text_sha256
+from features.backbones.hub import first_line
 from features.errors import ConfigError, WeightsError
-from features.pooling import Frames
 from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from features.backbones.wav2vec2_network import Wav2Vec2Backbone
 
 MODEL_CLASSES = {
     "wav2vec2": "Wav2Vec2Model",
@@ -48,25 +45,25 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": _LARGE,
     "large-stable": {**_LARGE, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
 }
-DEFAULT_SAMPLE_RATE = 16_000
-NORMALIZE_EPSILON = 1e-7  # as Wav2Vec2FeatureExtractor
 
 
 class Options(BackboneOptions):
     """An entry of `features.backbones` for any Wav2Vec2-like encoder."""
 
     weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
+    normalize: bool | None = Field(None, description="zero mean, unit variance per clip; None: as the folder says")
     model_type: str = Field("wav2vec2", description="for `random`: which architecture")
     size: str = Field("base", description=f"for `random`: one of {', '.join(SIZES)}")
-    seed: int = Field(0, ge=0, description="for `random`: seed of the weights")
-    normalize: bool | None = Field(None, description="zero mean, unit variance per clip; None: as the folder says")
+    architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from `size`'s")
+    random_normalize: bool = Field(True, description="for `random`: what `normalize: null` means")
+    seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
 
 
 def summary(options: Any) -> dict[str, Any]:
     """What `audioheads backbones ls` shows."""
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
-        "sample_rate_hz": DEFAULT_SAMPLE_RATE,
+        "sample_rate_hz": folders.DEFAULT_SAMPLE_RATE,
         "summary": f"{getattr(options, 'model_type', 'wav2vec2')} encoder, every layer",
     }
 
@@ -80,18 +77,16 @@ def describe(options: Options) -> BackboneSpec:
     """
     if options.weights == found.RANDOM:
         config = _random_config(options)
-        digest = found.text_sha256({"random": options.seed, "config": _plain(config)})
-        normalize, sample_rate, stated = True, DEFAULT_SAMPLE_RATE, True
+        digest = text_sha256({"random": options.seed, "config": _plain(config)})
+        normalize, sample_rate, stated = options.random_normalize, folders.DEFAULT_SAMPLE_RATE, True
     else:
         folder = found.find_model_folder(options.name, options.weights)
         config = _folder_config(options.name, folder)
-        digest = found.folder_sha256(folder)
-        normalize, sample_rate, stated = _preprocessing(folder)
-    kernels, strides = config.conv_kernel, config.conv_stride
+        digest = folders.folder_sha256(folder)
+        normalize, sample_rate, stated = folders.read_preprocessing(folder)
     receptive_field, hop = 1, 1
-    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         receptive_field = (receptive_field - 1) * stride + kernel
-    for stride in strides:
         hop *= stride
     return BackboneSpec(
         name=options.name,
@@ -106,7 +101,7 @@ def describe(options: Options) -> BackboneSpec:
         max_duration_s=options.max_duration_s,
         settings={
             "model_type": config.model_type,
-            "config_sha256": found.text_sha256(_plain(config)),
+            "config_sha256": text_sha256(_plain(config)),
             "normalize": normalize if options.normalize is None else options.normalize,
             "normalize_assumed": options.normalize is None and not stated,
         },
@@ -117,138 +112,82 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """Build the network and load its weights.
 
     Raises:
+        ConfigError: The architecture contradicts itself.
         WeightsError: The weights do not fit the architecture.
     """
+    from features.backbones.wav2vec2_network import Wav2Vec2Backbone
+
     with _quiet_transformers():
         if options.weights == found.RANDOM:
-            config = _random_config(options)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(options.seed)
-                module = _model_class(config.model_type)(config)
+            module = _random_module(options)
         else:
             module = _load_folder(options.name, found.find_model_folder(options.name, options.weights))
     return Wav2Vec2Backbone(module.eval(), spec, torch.device(device), check_precision(precision))
 
 
-class Wav2Vec2Backbone(Backbone):
-    """A Hugging Face encoder run layer by layer with every padding leak closed."""
-
-    def __init__(self, module: nn.Module, spec: BackboneSpec, device: torch.device, dtype: torch.dtype) -> None:
-        """Take over an encoder; `dtype` is that of its matrix products."""
-        self.spec = spec
-        self.device = device
-        self.dtype = dtype
-        self.module = module.to(device)
-        if dtype != torch.float32:
-            for part in module.modules():
-                if isinstance(part, nn.Linear | nn.Conv1d) and not hasattr(part, "parametrizations"):
-                    part.to(dtype)
-
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """See `Backbone.forward`; layer 0 is the transformer's input, the last its normed output."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if self.spec.settings["normalize"]:
-                waveforms = normalize(waveforms, lengths)
-            features, frame_counts = self._convolve(waveforms, lengths.tolist())
-            projected = self.module.feature_projection(features.transpose(1, 2))  # [B, F, D]
-            hidden = projected[0] if isinstance(projected, tuple) else projected
-            layers = self._encode(hidden, frame_counts)
-        return Frames(torch.stack(layers, dim=1), torch.tensor(frame_counts))
-
-    def _convolve(self, waveforms: Tensor, lengths: list[int]) -> tuple[Tensor, list[int]]:
-        """The convolutional feature encoder: features (B, C, F) and the valid frames of each clip."""
-        hidden = waveforms[:, None]  # [B, 1, T]
-        for layer in self.module.feature_extractor.conv_layers:
-            hidden = layer.conv(hidden)
-            kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
-            lengths = [(length - kernel) // stride + 1 for length in lengths]
-            norm = getattr(layer, "layer_norm", None)
-            if isinstance(norm, nn.GroupNorm):
-                hidden = masked_group_norm(hidden, lengths, norm)
-            elif norm is not None:
-                hidden = norm(hidden.transpose(1, 2)).transpose(1, 2)
-            hidden = layer.activation(hidden)
-        return hidden, lengths
-
-    def _encode(self, hidden: Tensor, frame_counts: list[int]) -> list[Tensor]:
-        """The transformer: the input of its first layer, then every layer's output, each (B, F, D)."""
-        encoder = self.module.encoder
-        config = self.module.config
-        stable = getattr(config, "do_stable_layer_norm", False)
-        mask = _frame_mask(hidden, frame_counts)
-        if mask is not None:
-            hidden = hidden.masked_fill(~mask[:, :, None], 0.0)
-        hidden = hidden + self._positions(hidden, mask)
-        if not stable:
-            hidden = encoder.layer_norm(hidden)
-        outputs = [hidden]
-        is_wavlm = config.model_type == "wavlm"
-        bias: dict[str, Any] = {}
-        attention_mask = mask if mask is None or is_wavlm else mask[:, None, None, :]
-        with warnings.catch_warnings():
-            # WavLM hands torch a boolean padding mask beside its float position bias
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            for layer in encoder.layers:
-                hidden = layer(hidden, attention_mask=attention_mask, **bias)
-                if is_wavlm:
-                    hidden, bias["position_bias"] = hidden
-                outputs.append(hidden)
-        if stable:
-            outputs[-1] = encoder.layer_norm(hidden)
-        return outputs
-
-    def _positions(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """The positional convolution, seeing zeros wherever a clip alone would see the end of its input."""
-        embed = self.module.encoder.pos_conv_embed
-        stack: Any = getattr(embed, "layers", None)
-        norm: Any = getattr(embed, "batch_norm", None)
-        if mask is None or (stack is None and norm is None):
-            return embed(hidden)
-        positions = hidden.transpose(1, 2)  # [B, D, F]
-        if stack is None:  # HuBERT's batch norm turns the zeros of the padding into something else
-            positions = norm(positions).masked_fill(~mask[:, None], 0.0)
-            return embed.activation(embed.padding(embed.conv(positions))).transpose(1, 2)
-        for layer in stack:  # so does each of Data2Vec's convolutions
-            positions = layer(positions).masked_fill(~mask[:, None], 0.0)
-        return positions.transpose(1, 2)
-
-
-def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance of each clip over its valid samples; padding becomes 0. (B, T) to (B, T)."""
-    rows = []
-    for waveform, length in zip(waveforms.float(), lengths.tolist(), strict=True):
-        valid = waveform[:length]
-        variance, mean = torch.var_mean(valid, correction=0)
-        rows.append(F.pad((valid - mean) / torch.sqrt(variance + NORMALIZE_EPSILON), (0, len(waveform) - length)))
-    return torch.stack(rows)
-
-
-def masked_group_norm(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
-    """Group norm of each clip over its valid frames alone. (B, C, F) to (B, C, F), padding 0."""
-    longest = hidden.shape[2]
-    if min(lengths) == longest:
-        return norm(hidden)
-    rows = [norm(hidden[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
-    return torch.cat([F.pad(row, (0, longest - row.shape[2])) for row in rows])
-
-
-def _frame_mask(hidden: Tensor, frame_counts: list[int]) -> Tensor | None:
-    """(B, F) bool, True at valid frames; None where nothing is padded."""
-    longest = hidden.shape[1]
-    if min(frame_counts) == longest:
-        return None
-    counts = torch.tensor(frame_counts).to(hidden.device, non_blocking=True)
-    return torch.arange(longest, device=hidden.device)[None, :] < counts[:, None]
-
-
 def _config_class(model_type: str) -> Any:
-    """The transformers configuration of an architecture."""
+    """The transformers configuration of an architecture.
+
+    Raises:
+        ValueError: Not one of `MODEL_CLASSES`.
+    """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     if model_type not in MODEL_CLASSES:
         known = ", ".join(MODEL_CLASSES)
-        raise ConfigError(f"model type {model_type!r} is not a Wav2Vec2-like encoder: known are {known}")
+        raise ValueError(f"model type {model_type!r} is not a Wav2Vec2-like encoder: known are {known}")
     return CONFIG_MAPPING[model_type]
+
+
+def _random_config(options: Options) -> Any:
+    """The architecture of untrained weights."""
+    if options.size not in SIZES:
+        raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(SIZES)}")
+    try:
+        config_class = _config_class(options.model_type)
+        unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
+        if unknown:
+            raise ValueError(f"architecture.{unknown[0]} is no key of a {options.model_type} configuration")
+        config = config_class(**{**SIZES[options.size], **options.architecture})
+        _check_encoder(config)
+    except Exception as error:  # transformers checks configurations in many ways
+        raise ConfigError(f"{options.name}: {' '.join(str(error).split())}") from None
+    return config
+
+
+def _random_module(options: Options) -> nn.Module:
+    """The encoder with seeded weights."""
+    config = _random_config(options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        try:
+            return _model_class(config.model_type)._from_config(config, **_attention(config.model_type))
+        except ValueError as error:
+            raise ConfigError(f"{options.name}: {first_line(error)}") from None
+
+
+def _folder_config(name: str, folder: Path) -> Any:
+    """The architecture that a folder's `config.json` states."""
+    plain = folders.read_config(folder)
+    try:
+        config = _config_class(str(plain.get("model_type"))).from_dict(plain)
+        _check_encoder(config)
+    except Exception as error:  # transformers checks configurations in many ways
+        raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {' '.join(str(error).split())}") from None
+    return config
+
+
+def _check_encoder(config: Any) -> None:
+    """Raise `ValueError` for what an encoder here cannot have."""
+    if getattr(config, "add_adapter", False):
+        raise ValueError("it has a convolutional adapter on top (add_adapter), which is not supported")
+    if len(config.conv_kernel) != len(config.conv_stride):
+        raise ValueError(f"{len(config.conv_kernel)} conv_kernel, but {len(config.conv_stride)} conv_stride")
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A config as JSON values, without what does not change a value."""
+    return {k: v for k, v in json.loads(config.to_json_string()).items() if k not in folders.VOLATILE_KEYS}
 
 
 def _model_class(model_type: str) -> Any:
@@ -258,34 +197,9 @@ def _model_class(model_type: str) -> Any:
     return getattr(transformers, MODEL_CLASSES[model_type])
 
 
-def _random_config(options: Options) -> Any:
-    """The architecture of untrained weights."""
-    if options.size not in SIZES:
-        raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(SIZES)}")
-    return _config_class(options.model_type)(**SIZES[options.size])
-
-
-def _folder_config(name: str, folder: Path) -> Any:
-    """The architecture that a folder's `config.json` states."""
-    plain = found.read_config(folder)
-    config = _config_class(str(plain.get("model_type"))).from_dict(plain)
-    if getattr(config, "add_adapter", False):
-        raise WeightsError(f"{name}: {folder} has a convolutional adapter on top (add_adapter), which is not supported")
-    return config
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """A config as JSON values, without what does not change a value."""
-    return {k: v for k, v in json.loads(config.to_json_string()).items() if k not in found.VOLATILE_CONFIG_KEYS}
-
-
-def _preprocessing(folder: Path) -> tuple[bool, int, bool]:
-    """Whether to normalise, the sample rate in Hz, and whether the folder says so."""
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return True, DEFAULT_SAMPLE_RATE, False
-    stated = json.loads(path.read_text())
-    return bool(stated.get("do_normalize", True)), int(stated.get("sampling_rate", DEFAULT_SAMPLE_RATE)), True
+def _attention(model_type: str) -> dict[str, str]:
+    """The kind of attention whose masks `wav2vec2_network` makes; WavLM has but one."""
+    return {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
 
 
 def _load_folder(name: str, folder: Path) -> nn.Module:
@@ -293,14 +207,24 @@ def _load_folder(name: str, folder: Path) -> nn.Module:
     config = _folder_config(name, folder)
     try:
         module, report = _model_class(config.model_type).from_pretrained(
-            folder, config=config, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            folder,
+            config=config,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they can be named
+            dtype=torch.float32,
+            **_attention(config.model_type),
         )
     except Exception as error:
-        raise WeightsError(f"{name}: {folder} does not fit the architecture ({found.first_line(error)})") from error
+        raise WeightsError(f"{name}: {folder} cannot be loaded ({first_line(error)})") from error
     missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})
-    mismatched = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get("mismatched_keys", ()))
-    if missing or mismatched:
-        what = f"{missing[0]!r} is missing" if missing else f"{mismatched[0]!r} has another shape"
+    mismatched = sorted(report["mismatched_keys"], key=str)
+    if mismatched:
+        tensor, there, expected = mismatched[0]
+        what = f"{tensor!r} has shape {tuple(there)}, expected {tuple(expected)}"
+    else:
+        what = f"{missing[0]!r} is missing" if missing else ""
+    if what:
         raise WeightsError(f"{name}: {folder} does not fit the architecture: {what}")
     return module
 

@@ -1,0 +1,133 @@
+"""The network of Wav2Vec2 and its kin, run so that a padded batch gives each clip what it gets alone.
+
+Padded batches of these models are wrong in Hugging Face, torchaudio and fairseq (pytorch/audio#2242,
+#3094; fairseq#3227): padding leaks through the group norm of the first convolution, through the
+positional convolutions and through the input normalisation. Here each clip's frames equal what
+`transformers` gives for that clip alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from features.backbones.base import Backbone
+from features.pooling import Frames
+from features.spec import BackboneSpec
+
+NORMALIZE_EPSILON = 1e-7  # as Wav2Vec2FeatureExtractor
+
+
+class Wav2Vec2Backbone(Backbone):
+    """A Hugging Face encoder run layer by layer with every padding leak closed."""
+
+    def __init__(self, module: nn.Module, spec: BackboneSpec, device: torch.device, dtype: torch.dtype) -> None:
+        """Take over an encoder; `dtype` is that of its matrix products."""
+        self.spec = spec
+        self.device = device
+        self.dtype = dtype
+        self.module = module.to(device)
+        if dtype != torch.float32:
+            for part in module.modules():
+                if isinstance(part, nn.Linear | nn.Conv1d) and not hasattr(part, "parametrizations"):
+                    part.to(dtype)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """See `Backbone.forward`; layer 0 is the transformer's input, the last its normed output."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            if self.spec.settings["normalize"]:
+                waveforms = normalize(waveforms, lengths)
+            features, frame_counts = self._convolve(waveforms, lengths.tolist())
+            projected = self.module.feature_projection(features.transpose(1, 2))  # [B, F, D]
+            hidden = projected[0] if isinstance(projected, tuple) else projected
+            layers = self._encode(hidden, frame_counts)
+        return Frames(torch.stack(layers, dim=1), torch.tensor(frame_counts))
+
+    def _convolve(self, waveforms: Tensor, lengths: list[int]) -> tuple[Tensor, list[int]]:
+        """The convolutional feature encoder: features (B, C, F) and the valid frames of each clip."""
+        hidden = waveforms[:, None]  # [B, 1, T]
+        for layer in self.module.feature_extractor.conv_layers:
+            hidden = layer.conv(hidden)
+            kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
+            lengths = [(length - kernel) // stride + 1 for length in lengths]
+            norm = getattr(layer, "layer_norm", None)
+            if isinstance(norm, nn.GroupNorm):
+                hidden = masked_group_norm(hidden, lengths, norm)
+            elif norm is not None:
+                hidden = norm(hidden.transpose(1, 2)).transpose(1, 2)
+            hidden = layer.activation(hidden)
+        return hidden, lengths
+
+    def _encode(self, hidden: Tensor, frame_counts: list[int]) -> list[Tensor]:
+        """The transformer: the input of its first layer, then every layer's output, each (B, F, D)."""
+        encoder = self.module.encoder
+        config = self.module.config
+        stable = getattr(config, "do_stable_layer_norm", False)
+        mask = _frame_mask(hidden, frame_counts)
+        if mask is not None:
+            hidden = hidden.masked_fill(~mask[:, :, None], 0.0)
+        hidden = hidden + self._positions(hidden, mask)
+        if not stable:
+            hidden = encoder.layer_norm(hidden)
+        outputs = [hidden]
+        is_wavlm = config.model_type == "wavlm"
+        bias: dict[str, Any] = {}
+        attention_mask = mask if mask is None or is_wavlm else mask[:, None, None, :]
+        with warnings.catch_warnings():
+            # WavLM hands torch a boolean padding mask beside its float position bias
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            for layer in encoder.layers:
+                hidden = layer(hidden, attention_mask=attention_mask, **bias)
+                if is_wavlm:
+                    hidden, bias["position_bias"] = hidden
+                outputs.append(hidden)
+        if stable:
+            outputs[-1] = encoder.layer_norm(hidden)
+        return outputs
+
+    def _positions(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """The positional convolution, seeing zeros wherever a clip alone would see the end of its input."""
+        embed = self.module.encoder.pos_conv_embed
+        stack: Any = getattr(embed, "layers", None)
+        norm: Any = getattr(embed, "batch_norm", None)
+        if mask is None or (stack is None and norm is None):
+            return embed(hidden)
+        positions = hidden.transpose(1, 2)  # [B, D, F]
+        if stack is None:  # HuBERT's batch norm turns the zeros of the padding into something else
+            positions = norm(positions).masked_fill(~mask[:, None], 0.0)
+            return embed.activation(embed.padding(embed.conv(positions))).transpose(1, 2)
+        for layer in stack:  # so does each of Data2Vec's convolutions
+            positions = layer(positions).masked_fill(~mask[:, None], 0.0)
+        return positions.transpose(1, 2)
+
+
+def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """Zero mean and unit variance of each clip over its valid samples; padding becomes 0. (B, T) to (B, T)."""
+    rows = []
+    for waveform, length in zip(waveforms.float(), lengths.tolist(), strict=True):
+        valid = waveform[:length]
+        variance, mean = torch.var_mean(valid, correction=0)
+        rows.append(F.pad((valid - mean) / torch.sqrt(variance + NORMALIZE_EPSILON), (0, len(waveform) - length)))
+    return torch.stack(rows)
+
+
+def masked_group_norm(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
+    """Group norm of each clip over its valid frames alone. (B, C, F) to (B, C, F), padding 0."""
+    longest = hidden.shape[2]
+    if min(lengths) == longest:
+        return norm(hidden)
+    rows = [norm(hidden[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
+    return torch.cat([F.pad(row, (0, longest - row.shape[2])) for row in rows])
+
+
+def _frame_mask(hidden: Tensor, frame_counts: list[int]) -> Tensor | None:
+    """(B, F) bool, True at valid frames; None where nothing is padded."""
+    longest = hidden.shape[1]
+    if min(frame_counts) == longest:
+        return None
+    counts = torch.tensor(frame_counts).to(hidden.device, non_blocking=True)
+    return torch.arange(longest, device=hidden.device)[None, :] < counts[:, None]

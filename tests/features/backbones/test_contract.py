@@ -1,0 +1,200 @@
+"""The contract that every line of the table of backbones keeps."""
+
+import numpy as np
+import pytest
+import torch
+
+from features.backbones import BACKBONES, PRESETS, describe, load
+from features.backbones.base import pad
+from features.pooling import pool
+
+# Options under which each line is cheap enough to test; None: only with a file from `../shared`.
+TINY_SIZE = {"weights": "random", "size": "tiny"}
+CASES = {
+    "mfcc": {},
+    "logmel": {},
+    "waveform": {},
+    "wav2vec2": TINY_SIZE,
+    "vggish": {"weights": "random"},
+    "litert": None,
+    "wavlm-base": TINY_SIZE,
+    "data2vec-audio-base": TINY_SIZE,
+    "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
+}
+DIFFERENTIABLE = {"wav2vec2", "vggish"}
+
+
+def test_every_backbone_of_the_table_has_a_case_here():
+    assert set(BACKBONES) <= set(CASES)
+    assert set(BACKBONES) >= DIFFERENTIABLE
+
+
+@pytest.fixture(scope="module", params=CASES)
+def options(request):
+    """An entry of a config."""
+    name, chosen = request.param, CASES[request.param]
+    if chosen is None:
+        file = str(request.getfixturevalue("yamnet_file"))
+        chosen = {**{key: value for key, value in PRESETS["yamnet"].items() if key != "family"}, "weights": file}
+    return {"name": name, "max_duration_s": 10, **chosen}
+
+
+@pytest.fixture(scope="module")
+def yamnet_file():
+    """YAMNet's file, or a skip."""
+    from pathlib import Path
+
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    file = Path(__file__).parents[4] / "shared" / "weights" / "yamnet.tflite"
+    if not file.is_file():
+        pytest.skip("no ../shared/weights/yamnet.tflite beside the checkout")
+    return file
+
+
+@pytest.fixture(scope="module")
+def backbone(options):
+    """The backbone, loaded once for all its tests."""
+    return load(options)
+
+
+@pytest.fixture(scope="module")
+def clips(backbone, make_clips):
+    """Clips from the shortest to some seconds, at the backbone's rate."""
+    rate = backbone.spec.sample_rate
+    return make_clips(1, 400, rate // 3, rate - 1, rate, 2 * rate + 77, 3 * rate)
+
+
+@pytest.fixture(scope="module")
+def alone(backbone, clips):
+    """Each clip's frames when nothing else is in its batch."""
+    return [backbone.embed([clip])[0] for clip in clips]
+
+
+def error(a, b):
+    """Relative error ‖a − b‖/‖b‖ of (L, F, D), the largest over layers."""
+    assert a.shape == b.shape
+    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-12) for x, y in zip(a, b, strict=True))
+
+
+def test_frames_are_what_the_spec_says(backbone, clips, alone):
+    spec = backbone.spec
+    assert (spec.family in BACKBONES) and len(spec.layers) >= 1
+    assert spec.layers == tuple(range(len(spec.layers)))
+    for clip, frames in zip(clips, alone, strict=True):
+        assert frames.dtype == np.float32
+        assert np.isfinite(frames).all()
+        assert frames.shape[0] == len(spec.layers) and frames.shape[2] == spec.dim and frames.shape[1] >= 1
+        seconds = max(len(clip), spec.min_samples) / spec.sample_rate
+        assert abs(frames.shape[1] - seconds * spec.frame_rate) <= 1.5  # a window does not end with its hop
+
+
+def test_a_clip_gets_in_a_batch_what_it_gets_alone(backbone, clips, alone):
+    together = backbone.embed(clips)
+    assert [error(a, b) <= 1e-5 for a, b in zip(together, alone, strict=True)] == [True] * len(clips)
+
+
+def test_order_and_company_do_not_matter(backbone, clips, alone):
+    order = [4, 0, 6, 2, 5, 1, 3]
+    for chosen in (order, order[:3], [2, 2, 6], [0, 1]):
+        batch = backbone.embed([clips[i] for i in chosen])
+        assert max(error(frames, alone[i]) for frames, i in zip(batch, chosen, strict=True)) <= 1e-5
+
+
+def test_whatever_lies_beyond_a_clip_is_ignored(backbone, clips):
+    waveforms, lengths = pad(clips[2:5], backbone.spec.min_samples)
+    clean = backbone.embed_batch(waveforms, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        waveforms[row, length:] = 0.7
+    dirty = backbone.embed_batch(waveforms, lengths)
+    assert torch.equal(clean.lengths, dirty.lengths)
+    for row, count in enumerate(clean.lengths.tolist()):
+        assert error(dirty.values[row, :, :count].numpy(), clean.values[row, :, :count].numpy()) <= 1e-5
+
+
+def test_the_same_twice(backbone, clips, options):
+    again = load(options).embed(clips)
+    for a, b in zip(again, backbone.embed(clips), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_silence_is_finite_and_the_same_in_company(backbone, clips, alone):
+    silence = np.zeros(backbone.spec.sample_rate * 2, np.float32)
+    quiet = backbone.embed([silence])[0]
+    assert np.isfinite(quiet).all()
+    in_company = backbone.embed([clips[6], silence])
+    assert error(in_company[1], quiet) <= 1e-5
+    assert error(in_company[0], alone[6]) <= 1e-5
+
+
+def test_a_short_clip_is_padded_to_the_minimum(backbone, clips):
+    spec = backbone.spec
+    assert spec.min_samples == round(spec.min_duration_s * spec.sample_rate) >= 1
+    padded = np.zeros(spec.min_samples, np.float32)
+    padded[:1] = clips[0]
+    assert error(backbone.embed([clips[0]])[0], backbone.embed([padded])[0]) <= 1e-6
+
+
+def test_a_long_clip_goes_through_in_windows(backbone, make_clips):
+    spec = backbone.spec
+    assert 0.95 <= spec.max_samples / (10 * spec.sample_rate) <= 1
+    (clip,) = make_clips(spec.max_samples + spec.sample_rate // 2, seed=1)
+    (short,) = make_clips(spec.sample_rate, seed=2)
+    windows = [backbone.embed([part])[0] for part in (clip[: spec.max_samples], clip[spec.max_samples :])]
+    embedded = backbone.embed([short, clip])
+    assert error(embedded[1], np.concatenate(windows, axis=1)) <= 1e-5
+    assert error(embedded[0], backbone.embed([short])[0]) <= 1e-5
+    exact = backbone.embed([clip[: spec.max_samples]])[0]
+    assert exact.shape == windows[0].shape
+
+
+def test_what_is_not_a_waveform_is_refused(backbone):
+    for bad in (np.zeros(0, np.float32), np.zeros((2, 800), np.float32), np.float32(1)):
+        with pytest.raises(ValueError, match="1-D waveform with at least one sample"):
+            backbone.embed([bad])
+    assert backbone.embed([]) == []
+
+
+def test_read_only_and_strided_clips_are_taken(backbone, clips):
+    frozen = clips[4].copy()
+    frozen.setflags(write=False)
+    strided = np.repeat(clips[4], 2)[::2]
+    for frames in backbone.embed([frozen, strided, clips[4].astype(np.float64)]):
+        assert error(frames, backbone.embed([clips[4]])[0]) <= 1e-5
+
+
+def test_describing_loads_nothing_and_says_the_same_each_time(options, backbone):
+    first, second = describe(options), describe(options)
+    assert first == second == backbone.spec
+
+
+def test_another_seed_is_other_weights(options, backbone, clips):
+    if options.get("weights") != "random":
+        pytest.skip("has no random weights")
+    other = load({**options, "seed": 1})
+    assert other.spec.weights_sha256 != backbone.spec.weights_sha256
+    assert error(other.embed(clips[4:5])[0], backbone.embed(clips[4:5])[0]) > 1e-3
+
+
+def test_loading_leaves_the_random_state_alone(options):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(options)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_forward_is_differentiable_where_there_is_a_module(backbone, clips):
+    assert (backbone.module is not None) == (backbone.spec.family in DIFFERENTIABLE)
+    if backbone.module is None:
+        pytest.skip("no network to train")
+    waveforms, lengths = pad(clips[3:6], backbone.spec.min_samples)
+    waveforms.requires_grad_()
+    pooled = pool(backbone.forward(waveforms, lengths), ["mean"])["mean"]
+    pooled[0].square().sum().backward()
+    gradients = [p.grad for p in backbone.module.parameters() if p.grad is not None]
+    backbone.module.zero_grad()
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert waveforms.grad[0, : lengths[0]].abs().sum() > 0
+    assert waveforms.grad[0, lengths[0] :].abs().sum() == 0  # padding
+    assert waveforms.grad[1:].abs().sum() == 0  # neighbours
