@@ -1,0 +1,53 @@
+"""The visible table of models that are trained on spectrograms or waveforms; each is one module."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from features.errors import ConfigError
+from heads.models.options import CnnOptions, CrnnOptions, ImageOptions, M5Options
+from heads.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# name -> options, and the module with `build(options, dim, n_classes) -> nn.Module`
+MODELS: dict[str, tuple[type[Recipe], str]] = {
+    "m5": (M5Options, "heads.models.m5"),
+    "cnn": (CnnOptions, "heads.models.cnn"),
+    "crnn": (CrnnOptions, "heads.models.crnn"),
+    "resnet18": (ImageOptions, "heads.models.resnet"),
+    "resnext101_32x8d": (ImageOptions, "heads.models.resnet"),
+}
+TORCHVISION = (ImageOptions, "heads.models.resnet")  # any other classifier that torchvision has
+
+
+def options_class(name: str) -> type[Recipe] | None:
+    """The pydantic class that validates a config's entry of this name; None where no such model is known here.
+
+    Raises:
+        ConfigError: It might be one of torchvision's, which is not installed.
+    """
+    found = _entry(name)
+    return found[0] if found else None
+
+
+def build(options: Recipe, dim: int, n_classes: int) -> nn.Module:
+    """The untrained network: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`."""
+    found = _entry(options.name)
+    if found is None:
+        raise ConfigError(f"unknown model {options.name!r}")
+    return import_module(found[1]).build(options, dim, n_classes)
+
+
+def _entry(name: str) -> tuple[type[Recipe], str] | None:
+    if name in MODELS:
+        return MODELS[name]
+    try:
+        from torchvision.models import list_models
+    except ImportError:
+        return None
+    import torchvision
+
+    return TORCHVISION if name in list_models(module=torchvision.models) else None

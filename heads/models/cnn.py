@@ -1,0 +1,52 @@
+"""A plain convolutional stack on mel spectrograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from heads.models.options import CnnOptions
+
+
+def conv_blocks(channels: Sequence[int], *, batch_norm: bool, time_pools: int) -> nn.Sequential:
+    """3×3 convolution, (batch norm,) ReLU and max-pool for each width: (B, 1, F, D) to (B, C, F', D').
+
+    Args:
+        channels: Width of each block.
+        batch_norm: Normalise after each convolution.
+        time_pools: How many of the first blocks halve the frames; all of them halve the bands.
+    """
+    layers: list[nn.Module] = []
+    before = 1
+    for number, width in enumerate(channels):
+        layers.append(nn.Conv2d(before, width, 3, padding=1, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(width))
+        pool = (2 if number < time_pools else 1, 2)
+        layers += [nn.ReLU(inplace=True), nn.MaxPool2d(pool, ceil_mode=True)]
+        before = width
+    return nn.Sequential(*layers)
+
+
+class Cnn(nn.Module):
+    """Blocks, the mean over bands, mean and maximum over time (as PANNs do), dropout, linear."""
+
+    def __init__(self, options: CnnOptions, n_classes: int) -> None:
+        """Build the layers."""
+        super().__init__()
+        self.blocks = conv_blocks(options.channels, batch_norm=options.batch_norm, time_pools=len(options.channels))
+        self.dropout = nn.Dropout(options.dropout)
+        self.output = nn.Linear(2 * options.channels[-1], n_classes)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Spectrograms (B, F, D) to logits (B, C)."""
+        image = inputs[:, None].contiguous(memory_format=torch.channels_last)
+        hidden = self.blocks(image).mean(dim=3)  # [B, C, F']
+        return self.output(self.dropout(torch.cat([hidden.mean(dim=2), hidden.amax(dim=2)], dim=1)))
+
+
+def build(options: CnnOptions, dim: int, n_classes: int) -> nn.Module:
+    """The network of a config's entry."""
+    return Cnn(options, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

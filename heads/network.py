@@ -1,0 +1,50 @@
+"""A model with the standardisation of its inputs inside, so that its weights are all that prediction needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Standardise bands, then the model. What the training loop sees of any model.
+
+    Attributes:
+        model: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`. Where it has a part called
+            `encoder`, that part learns with a rate of its own.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, model: nn.Module, mean: Tensor, deviation: Tensor) -> None:
+        """Take over a model and the statistics of its training inputs, (D,) each."""
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Inputs (B, F, D) to logits (B, C)."""
+        return self.model((inputs - self.mean) / self.deviation, lengths)
+
+    def parameter_groups(self, learning_rate: float, encoder_learning_rate: float | None) -> list[dict[str, Any]]:
+        """What an optimiser is made of; frozen parameters are left out."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                is_encoder = encoder_learning_rate is not None and name.startswith("model.encoder.")
+                rate = encoder_learning_rate if is_encoder and encoder_learning_rate else learning_rate
+                groups.setdefault(rate, []).append(parameter)
+        return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+    @property
+    def parameters_total(self) -> int:
+        """All parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def parameters_trained(self) -> int:
+        """Those that learn."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)

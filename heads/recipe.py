@@ -1,0 +1,126 @@
+"""How a model is trained end to end: what a config says of epochs, optimiser, schedule and augmentation."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from heads.options import Count, Decay, Positive, Share
+
+MAX_DEFAULT_DURATION_S = 30.0  # longest window where a config names none
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+GainRange = Annotated[tuple[Positive, Positive], BeforeValidator(_as_tuple)]
+
+
+class Augment(BaseModel):
+    """Changes to training clips; each is off by default. Drawn anew at every step, for every clip.
+
+    Attributes:
+        time_mask_frames: Longest stretch of frames (samples of a waveform) masked at once; 0: none.
+        time_masks: How many such stretches.
+        frequency_mask_bands: Widest group of neighbouring mel bands masked at once; 0: none.
+        frequency_masks: How many such groups.
+        noise: Standard deviation of Gaussian noise in the input's own unit (dB for log-mels); 0: none.
+        noise_p: Share of clips that get noise.
+        gain: Range of the factor on amplitude (waveforms) or power (mels), drawn uniformly; null: none.
+        gain_p: Share of clips whose gain changes.
+        time_shift_s: Longest circular shift in either direction; 0: none.
+        mixup: Both parameters of the Beta distribution that mixes pairs of clips; 0: no mixup.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time_mask_frames: Annotated[int, Field(ge=0)] = 0
+    time_masks: Count = 1
+    frequency_mask_bands: Annotated[int, Field(ge=0)] = 0
+    frequency_masks: Count = 1
+    noise: Decay = 0.0
+    noise_p: Probability = 1.0
+    gain: GainRange | None = None
+    gain_p: Probability = 1.0
+    time_shift_s: Decay = 0.0
+    mixup: Decay = 0.0
+
+    @model_validator(mode="after")
+    def _range(self) -> Augment:
+        if self.gain and self.gain[0] > self.gain[1]:
+            raise ValueError(f"gain should be a range [low, high], got {list(self.gain)}")
+        return self
+
+
+class Recipe(BaseModel):
+    """What every entry of `finetune` may say.
+
+    Attributes:
+        name: Which model, see `heads.models`.
+        label: What tables call it; by default its name.
+        epochs: Passes over the training clips.
+        batch_size: Clips of a step, over all devices together.
+        learning_rate: Of the optimiser, before the schedule.
+        optimizer: `adam`, `adamw` or `sgd` (momentum 0.9).
+        weight_decay: The optimiser's.
+        schedule: `constant`, `step` (times `gamma` every `step_epochs`) or `cosine` (to 0 at the end).
+        warmup_epochs: First epochs with a linearly growing learning rate.
+        gradient_clip: Largest norm of the gradient; null: no limit.
+        label_smoothing: Share of the target spread over all classes.
+        patience: Stop after this many epochs without a lower validation log loss; null: never.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on CUDA devices that have it, else fp32.
+        duration_s: Training crop and scoring window; null: the longest training clip, at most 30 s.
+        standardize: Zero mean and unit variance of each band over the training clips.
+        augment: Changes to training clips.
+        devices: How many, over Lightning's `strategy`.
+        strategy: How several devices share the work.
+        threads: CPU threads; null: as torch has it. They change results in their last bits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    label: Annotated[str, Field(min_length=1)] | None = None
+    epochs: Count = 20
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-3
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: Decay = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    step_epochs: Count = 10
+    gamma: Positive = 0.1
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    gradient_clip: Positive | None = None
+    label_smoothing: Share = 0.0
+    patience: Count | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    duration_s: Positive | None = None
+    standardize: bool = True
+    augment: Augment = Augment()
+    devices: Count = 1
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
+    threads: Count | None = None
+
+    @property
+    def title(self) -> str:
+        """What tables call this model."""
+        return self.label or self.name
+
+    def job(self) -> dict[str, Any]:
+        """Everything here that decides the result, as JSON values."""
+        return self.model_dump(mode="json", exclude={"label"})
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """What the learning rate is multiplied by in an epoch (from 0)."""
+        if epoch < self.warmup_epochs:
+            return (epoch + 1) / self.warmup_epochs
+        since = epoch - self.warmup_epochs
+        if self.schedule == "step":
+            return self.gamma ** (since // self.step_epochs)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * since / max(1, self.epochs - self.warmup_epochs)))
+        return 1.0
