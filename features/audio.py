@@ -11,12 +11,13 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from features.containers import announced_shortfall
+from features.containers import announced_shortfall, announces_frames
 from features.errors import AudioError
 
 # How samples come about; part of every cache fingerprint.
 AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
 STREAM_FRAMES = 1 << 20  # frames decoded at a time when streaming
+HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess a rate, or ask for one
 
 
 @dataclass(frozen=True)
@@ -146,31 +147,53 @@ def _stream(path: Path, sample_rate: int, start_s: float, duration_s: float | No
 
 def _open(path: Path) -> sf.SoundFile:
     """The opened file, or one line on why it cannot be."""
-    if not path.exists():
-        raise AudioError("dangling link" if path.is_symlink() else "file not found")
-    if path.is_dir():
-        raise AudioError("is a directory, not an audio file")
     try:
+        if not path.exists():
+            raise AudioError("dangling link" if path.is_symlink() else "file not found")
+        if not path.is_file():
+            raise AudioError(f"is a {'directory' if path.is_dir() else 'device or pipe'}, not an audio file")
         size = path.stat().st_size
         if size == 0:
             raise AudioError("file is empty (0 bytes)")
         shortfall = announced_shortfall(path, size)
+        if path.suffix.lower() in HEADERLESS:
+            raise AudioError(f"has no header that tells its sample rate ({path.suffix}); convert it to WAV")
         file = sf.SoundFile(path)
     except sf.LibsndfileError as error:
-        raise AudioError(f"cannot be decoded ({error.error_string.strip().rstrip('.')})") from None
+        raise AudioError(_decoding_error(error)) from None
     except OSError as error:
         raise AudioError(f"cannot be read ({error.strerror or error})") from None
-    if shortfall:
+    if shortfall or file.format == "RAW":
         file.close()
-        raise AudioError(shortfall)
+        raise AudioError(shortfall or "is no audio file of a known kind")
     return file
+
+
+def _decoding_error(error: sf.LibsndfileError) -> str:
+    reason = error.error_string.strip().rstrip(".:")
+    return f"cannot be decoded ({reason or f'libsndfile error {error.code}'})"
 
 
 def _info(file: sf.SoundFile) -> AudioInfo:
     """Length and rate, when there is anything."""
-    if file.frames <= 0:
+    frames = file.frames
+    if file.subtype.startswith("MPEG") and not announces_frames(Path(file.name)):
+        frames = _count_frames(file)
+    if frames <= 0:
         raise AudioError("holds no samples")
-    return AudioInfo(file.frames, file.samplerate)
+    return AudioInfo(frames, file.samplerate)
+
+
+def _count_frames(file: sf.SoundFile) -> int:
+    """Frames of a file whose header states none, by decoding it."""
+    frames = 0
+    try:
+        while piece := len(file.read(STREAM_FRAMES, dtype="float32")):
+            frames += piece
+        file.seek(0)
+    except sf.LibsndfileError as error:
+        raise AudioError(_decoding_error(error)) from None
+    return frames
 
 
 def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
@@ -180,7 +203,7 @@ def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
             file.seek(start)
         data = file.read(stop - start, dtype="float32", always_2d=True)
     except sf.LibsndfileError as error:
-        raise AudioError(f"cannot be decoded ({error.error_string.strip().rstrip('.')})") from None
+        raise AudioError(_decoding_error(error)) from None
     if len(data) < stop - start:
         raise AudioError(f"is cut short: announces {file.frames} frames, decodes to {start + len(data)}")
     return data

@@ -75,7 +75,7 @@ def compute_block(
                     rows.frames.append(part.frames[at])
             for method in methods:
                 pooled[method].append(part.moments.pooled(method).cpu().numpy()[finite])
-        rows.failures.extend((clip.id, clip.key, reason) for clip, reason in failures)
+        rows.failures.extend((clip.id, _key_to_blame(clip), reason) for clip, reason in failures)
         seconds = sum(plan.clips[position].native_s for position in positions)
         audio_s += seconds
         progress.advance(len(positions), seconds, len(failures))
@@ -88,6 +88,15 @@ def compute_block(
         "device": backbone.device_name,
     }
     return rows, cost
+
+
+def _key_to_blame(clip: PlannedClip) -> str:
+    """The content key that a failure is about; empty, so that it is tried again, where the file has changed."""
+    try:
+        check_unchanged(clip)
+    except AudioError:
+        return ""
+    return clip.key
 
 
 @dataclass(frozen=True)

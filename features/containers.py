@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
-UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # what writers to a pipe put where the size would stand
+RIFF_ORDER = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}
+MPEG_COUNTS = (b"Xing", b"Info", b"VBRI")
+MPEG_HEAD_BYTES = 4096  # a frame count stands in the first MPEG frame
 
 
 def announced_shortfall(path: Path, size: int) -> str | None:
-    """Say by how much a RIFF/WAVE or AIFF file is shorter than its own header announces.
+    """Say by how much a RIFF/WAVE, RF64, AIFF or AU file is shorter than its own header announces.
 
     Args:
         path: The audio file; its content decides, not its suffix.
@@ -19,23 +22,52 @@ def announced_shortfall(path: Path, size: int) -> str | None:
         A reason, or None where the file is whole or its container does not tell.
     """
     with path.open("rb") as file:
-        header = file.read(12)
-        if len(header) < 12:
-            return None
-        if header[:4] in (b"RIFF", b"RIFX") and header[8:] == b"WAVE":
-            order, wanted = ("<" if header[:4] == b"RIFF" else ">"), b"data"
-        elif header[:4] == b"FORM" and header[8:] in (b"AIFF", b"AIFC"):
-            order, wanted = ">", b"SSND"
-        else:
-            return None
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            chunk, length = struct.unpack(f"{order}4sI", file.read(8))
-            held = size - position - 8
-            if chunk == wanted:
-                if length in UNKNOWN_SIZE or length <= held:
-                    return None
-                return f"is cut short: its header announces {length} bytes of audio, the file holds {held}"
-            position += 8 + length + length % 2
-    return None
+        announced, position = _announced_audio(file, size)
+    if _is_unknown(announced) or announced <= size - position:
+        return None
+    return f"is cut short: its header announces {announced} bytes of audio, the file holds {max(0, size - position)}"
+
+
+def announces_frames(path: Path) -> bool:
+    """Whether an MPEG audio file states how many frames it has; else libsndfile estimates from its bit rate."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3" and len(head) == 10:
+            length = 0
+            for byte in head[6:]:
+                length = length << 7 | byte & 0x7F
+            file.seek(10 + length)
+            head = b""
+        head += file.read(MPEG_HEAD_BYTES)
+    return any(tag in head for tag in MPEG_COUNTS)
+
+
+def _is_unknown(announced: int) -> bool:
+    """Whether a writer to a pipe put this where the size would stand."""
+    return announced in (0, 0xFFFFFFFF) or 0x7FFF0000 <= announced <= 0x80000000
+
+
+def _announced_audio(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes of audio that the header announces, and where they start; 0 where it does not tell."""
+    header = file.read(12)
+    if len(header) < 12:
+        return 0, 0
+    if header[:4] == b".snd":
+        start, announced = struct.unpack(">II", header[4:])
+        return announced, start
+    if header[:4] in RIFF_ORDER and header[8:] == b"WAVE":
+        order, wanted = RIFF_ORDER[header[:4]], b"data"
+    elif header[:4] == b"FORM" and header[8:] in (b"AIFF", b"AIFC"):
+        order, wanted = ">", b"SSND"
+    else:
+        return 0, 0
+    position, wide = 12, 0
+    while position + 8 <= size:
+        file.seek(position)
+        chunk, length = struct.unpack(f"{order}4sI", file.read(8))
+        if chunk == b"ds64" and header[:4] == b"RF64":
+            wide = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
+        if chunk == wanted:
+            return (wide if length == 0xFFFFFFFF else length), position + 8
+        position += 8 + length + length % 2
+    return 0, 0

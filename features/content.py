@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.audio import AudioInfo, probe
-from features.errors import AudioError
+from features.errors import AudioError, RunError
+from features.locks import CacheLock
 from features.manifest import Manifest
 
 SIDECAR = "files.parquet"
@@ -65,14 +66,17 @@ def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
         folder: Where the sidecar lives (`cache/<dataset name>`).
         rehash: Read every file even where size and modification time are unchanged.
         save: Write what was learnt to the sidecar.
+
+    Raises:
+        RunError: The sidecar cannot be written.
     """
     paths = [os.path.abspath(manifest.path_of(row)) for row in range(len(manifest))]  # noqa: PTH100 (keeps links)
     known = {} if rehash else _read_sidecar(folder / SIDECAR)
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         files = dict(zip(unique, pool.map(lambda path: _file_content(path, known.get(path)), unique), strict=True))
-    if save and any(files[path] is not known.get(path) for path in unique):
-        _write_sidecar(folder / SIDECAR, {**known, **files}.values())
+    if save and any(files[path] != known.get(path) for path in unique):
+        _update_sidecar(folder / SIDECAR, files)
     return [_clip_content(files[path], *manifest.segment_of(row)) for row, path in enumerate(paths)]
 
 
@@ -83,7 +87,7 @@ def _file_content(path: str, known: FileContent | None) -> FileContent:
     except OSError:
         stat = None
     size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
-    if known is not None and stat and (known.size, known.mtime_ns) == (size, mtime_ns):
+    if known is not None and not known.failure and stat and (known.size, known.mtime_ns) == (size, mtime_ns):
         return known
     try:
         info = probe(Path(path))
@@ -112,15 +116,20 @@ def _clip_content(file: FileContent, start_s: float, duration_s: float | None) -
 def _read_sidecar(path: Path) -> dict[str, FileContent]:
     """Known files by path; an unreadable sidecar is as good as none."""
     try:
-        table = pd.read_parquet(path)
-        return {row[0]: FileContent(*row) for row in table.itertuples(index=False, name=None)}
-    except (OSError, ValueError, TypeError):
+        columns = pq.read_table(path, page_checksum_verification=True).to_pydict()
+        return {file.path: file for file in map(FileContent, *(columns[field.name] for field in fields(FileContent)))}
+    except Exception:  # a damaged file can raise anything
         return {}
 
 
-def _write_sidecar(path: Path, files: Iterable[FileContent]) -> None:
-    """Replace the sidecar in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pd.DataFrame([asdict(file) for file in files]).to_parquet(temporary, index=False)
-    temporary.replace(path)
+def _update_sidecar(path: Path, files: dict[str, FileContent]) -> None:
+    """Add what was learnt of `files` to the sidecar, in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with CacheLock(path, lambda message: None):
+        known = {**_read_sidecar(path), **files}
+        try:
+            pq.write_table(pa.Table.from_pylist(list(map(asdict, known.values()))), temporary, write_page_checksum=True)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(f"cannot write {path} ({error.strerror or error}); nothing has changed") from error

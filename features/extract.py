@@ -20,12 +20,11 @@ from features.compute import Progress, compute_block
 from features.errors import CacheError, RunError
 from features.locks import CacheLock
 from features.manifest import Manifest
-from features.plan import BATCH_AUDIO_S, Plan, make_plan
+from features.plan import Plan
+from features.resume import PLAN_FILE, is_whole, plan_for, remove_temporaries
 from features.seal import Totals, seal, write_file
 from features.spec import BackboneSpec
 from features.survey import Settings, Work, known_failures, survey
-
-PLAN_FILE = "plan.json"
 
 
 @dataclass
@@ -83,17 +82,30 @@ def extract(
         unreadable = {str(manifest.clips["id"].iat[row]): work.contents[row].failure for row in range(considered)}
         check_mostly_good({clip: why for clip, why in unreadable.items() if why}, considered, manifest)
         if work.todo or parts.exists():
-            plan, work = _plan_for(manifest, backbone, settings, cache, work, parts, progress)
+            plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
             run = _Run(plan, parts, work, load, settings, progress, summary)
+            remove_temporaries(path, parts)
             lock.shared()
             run.compute()
             lock.exclusive()
-            run.seal()
+            # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
+            if Plan.load(parts / PLAN_FILE) == plan:
+                run.seal()
         summary.reused = len(work.reused) + summary.reused
-        table = store.open_table(path) if path.exists() else None
-        summary.failures = known_failures(table, manifest, work.contents)
-    check_mostly_good(summary.failures, considered, manifest)
+        summary.failures = _failures(path, manifest, work)
+    first = set(manifest.clips["id"][:considered])
+    check_mostly_good({clip: why for clip, why in summary.failures.items() if clip in first}, considered, manifest)
     return summary
+
+
+def _failures(path: Path, manifest: Manifest, work: Work) -> dict[str, str]:
+    """The manifest's clips that cannot be used, those just tried included: id -> reason."""
+    if not path.exists():
+        return {}
+    table = store.open_table(path)
+    tried = manifest.clips["id"].iloc[work.todo]
+    now = {str(clip): table.failures[clip][1] for clip in tried if clip in table.failures}
+    return known_failures(table, manifest, work.contents) | now
 
 
 def check_mostly_good(failures: dict[str, str], considered: int, manifest: Manifest) -> None:
@@ -104,60 +116,6 @@ def check_mostly_good(failures: dict[str, str], considered: int, manifest: Manif
             f"{manifest.name}: {len(failures)} of {considered} clips cannot be used, first {clip!r}: {reason}; "
             "is dataset.root right?"
         )
-
-
-def _plan_for(
-    manifest: Manifest,
-    backbone: BackboneSpec,
-    settings: Settings,
-    cache: Path,
-    work: Work,
-    parts: Path,
-    progress: Progress,
-) -> tuple[Plan, Work]:
-    """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
-    left = Plan.load(parts / PLAN_FILE)
-    ids = manifest.clips["id"]
-    same_file = left is not None and left.fingerprint == fp.fingerprint(work.spec)
-    if (
-        left is not None
-        and same_file
-        and left.wanted() == {(ids.iat[row], work.contents[row].key) for row in work.todo}
-    ):
-        return left, work
-    if parts.exists():
-        finished = [shard for shard in sorted(parts.glob("shard-*.h5")) if _is_whole(shard, work, progress)]
-        if finished:
-            progress.note(f"keeping {len(finished)} finished block(s) of an earlier, different run")
-            seal(work.path, work.spec, finished, ())
-        shutil.rmtree(parts)
-        work = survey(manifest, backbone, settings, cache)
-    plan = make_plan(
-        manifest,
-        work.todo,
-        work.contents,
-        backbone,
-        fp.fingerprint(work.spec),
-        block_rows=settings.block_rows,
-        batch_s=settings.batch_s or BATCH_AUDIO_S.get(torch.device(settings.device).type, BATCH_AUDIO_S["cpu"]),
-        threads=settings.threads or torch.get_num_threads(),
-        keep_frames="frames" in settings.pooling,
-    )
-    try:
-        plan.save(parts / PLAN_FILE)
-    except OSError as error:
-        raise RunError(f"cannot write {parts} ({error.strerror}); nothing has changed") from error
-    return plan, work
-
-
-def _is_whole(shard: Path, work: Work, progress: Progress) -> bool:
-    """Whether a shard is undamaged and of this cache file; if not, it is said and left out."""
-    try:
-        table = store.verify_table(shard)
-    except CacheError:
-        progress.note(f"{shard.name} is damaged: its block is computed again")
-        return False
-    return table.fingerprint == fp.fingerprint(work.spec)
 
 
 class _Run:
@@ -184,10 +142,8 @@ class _Run:
 
     def compute(self) -> None:
         """Compute every block that has no whole shard yet."""
-        for temporary in self.parts.glob(".*.tmp"):
-            temporary.unlink(missing_ok=True)
         done = {
-            n for n, shard in enumerate(self.shards) if shard.exists() and _is_whole(shard, self.work, self.progress)
+            n for n, shard in enumerate(self.shards) if shard.exists() and is_whole(shard, self.work, self.progress)
         }
         self._compute_blocks([n for n in range(len(self.shards)) if n not in done], resumed=done)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,26 @@ class Plan:
         """(id, key) of every clip it covers, readable or not."""
         return {(clip.id, clip.key) for clip in self.clips} | {(clip, key) for clip, key, _ in self.failures}
 
+    def located(self, manifest: Manifest, contents: Sequence[ClipContent]) -> Plan:
+        """The same plan, with the same audio found where it lies now: files may have been moved or touched."""
+        row_of = {clip: row for row, clip in enumerate(manifest.clips["id"])}
+        clips = []
+        for clip in self.clips:
+            row = row_of[clip.id]
+            content, path = contents[row], str(manifest.path_of(row))
+            clips.append(replace(clip, path=path, size=content.size, mtime_ns=content.mtime_ns))
+        failures = ((clip, key, contents[row_of[clip]].failure) for clip, key, _ in self.failures)
+        return replace(self, clips=tuple(clips), failures=tuple(failures))
+
     def save(self, path: Path) -> None:
-        """Write it as JSON in one step."""
+        """Write it as JSON, with a digest, in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(fp.canonical_json({"version": PLAN_VERSION, **asdict(self)}), encoding="utf-8")
+        stored = {"version": PLAN_VERSION, **asdict(self)}
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(fp.canonical_json({**stored, "sha256": _digest(stored)}))
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
 
     @classmethod
@@ -72,7 +88,7 @@ class Plan:
         """Read it back; None where there is none that can be used."""
         try:
             stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if stored.pop("version") != PLAN_VERSION:
+            if stored.pop("sha256") != _digest(stored) or stored["version"] != PLAN_VERSION:
                 return None
             return cls(
                 fingerprint=stored["fingerprint"],
@@ -84,6 +100,10 @@ class Plan:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+
+def _digest(stored: dict[str, Any]) -> str:
+    return hashlib.sha256(fp.canonical_json(stored).encode()).hexdigest()
 
 
 def make_plan(

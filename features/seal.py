@@ -48,7 +48,13 @@ class Rows:
 
 
 def write_file(
-    path: Path, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, cost: dict[str, Any]
+    path: Path,
+    spec: dict[str, Any],
+    parts: Iterable[Rows],
+    totals: Totals,
+    cost: dict[str, Any],
+    *,
+    verify: bool = False,
 ) -> None:
     """Write a cache file or shard: temporary file, digest, fsync, rename.
 
@@ -58,6 +64,7 @@ def write_file(
         parts: The rows, in pieces that fit in memory.
         totals: How many there will be.
         cost: What went into them, see `EmbeddingTable.cost`.
+        verify: Read the new file back before it takes the place of the old.
 
     Raises:
         RunError: The disk is full or the folder not writable; nothing at `path` has changed.
@@ -72,6 +79,8 @@ def write_file(
             raw.write(store.header_bytes(digest))
             raw.flush()
             os.fsync(raw.fileno())
+        if verify:
+            store.verify_table(temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
@@ -135,8 +144,7 @@ def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Ite
     for table in sources:
         cost = table.cost | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
     parts = _copies(sources, chosen, [(clip, *failure) for clip, failure in sorted(failed.items())])
-    write_file(path, spec, parts, totals, cost)
-    store.verify_table(path)
+    write_file(path, spec, parts, totals, cost, verify=True)
 
 
 def _copies(
@@ -148,8 +156,10 @@ def _copies(
             row_bytes = 4 * len(table.spec.layers) * table.spec.dim
             longest = int(table.n_frames.max(initial=1)) if "frames" in file else 1
             step = max(1, COPY_BYTES // (row_bytes * longest))
-            for first in range(0, len(rows), step):
-                piece = rows[first : first + step]
+            for first in range(0, len(table), step):
+                piece = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + step)]
+                if not len(piece):
+                    continue
                 start, stop = int(piece[0]), int(piece[-1]) + 1
                 yield Rows(
                     ids=list(table.ids[piece]),
@@ -201,7 +211,7 @@ def _write_contents(
     for name, dataset in columns.items():
         dataset.attrs["sha256"] = (digests[name] or store.array_digest(np.empty(0))).hexdigest()
     _column(file, "clips/id", clips.ids, h5py.string_dtype())
-    _column(file, "clips/key", clips.keys, f"S{max((len(key) for key in clips.keys), default=1)}")
+    _column(file, "clips/key", clips.keys, f"S{max((len(key.encode()) for key in clips.keys), default=1)}")
     _column(file, "clips/duration_s", clips.durations_s, "f4")
     _column(file, "clips/n_frames", clips.n_frames, "i4")
     if spec["frames"] is not None:

@@ -55,12 +55,12 @@ class EmbeddingTable:
                 raise _damaged(path, "its spec or its checksums do not match its digest")
             if fp.fingerprint(self.cache_spec) != self.fingerprint:
                 raise _damaged(path, "its spec does not match its fingerprint")
-            self.ids = np.array(_read_checked(file, "clips/id").astype(str), dtype=object)
-            self.keys = np.array(_read_checked(file, "clips/key").astype(str), dtype=object)
+            self.ids = _texts(file, "clips/id")
+            self.keys = _texts(file, "clips/key")
             self.durations_s = _read_checked(file, "clips/duration_s")
             self.n_frames = _read_checked(file, "clips/n_frames")
-            failed = (_read_checked(file, f"failures/{name}").astype(str) for name in ("id", "key", "reason"))
-            self.failures = {str(i): (str(key), str(reason)) for i, key, reason in zip(*failed, strict=True)}
+            failed = (_texts(file, f"failures/{name}") for name in ("id", "key", "reason"))
+            self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
         self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
         self._row_of = {clip: row for row, clip in enumerate(self.ids)}
 
@@ -117,7 +117,7 @@ class EmbeddingTable:
             raise CacheError(f"{self.path} holds no frames; add `frames` to features.pooling")
         row = int(self.rows([clip])[0])
         with _opened(self.path) as file:
-            start, stop = file["frames/offsets"][row : row + 2]
+            start, stop = _read_checked(file, "frames/offsets")[row : row + 2]
             return file["frames/values"][start:stop]
 
 
@@ -129,7 +129,7 @@ def open_table(path: str | Path) -> EmbeddingTable:
     """
     path = Path(path)
     if not path.is_file():
-        raise CacheError(f"no cache file {path}")
+        raise CacheError(f"no cache file {path}", path)
     return EmbeddingTable(path)
 
 
@@ -199,22 +199,31 @@ def _read_checked(file: h5py.File, name: str) -> np.ndarray:
     return values
 
 
+def _texts(file: h5py.File, name: str) -> np.ndarray:
+    """A dataset of texts as an object array of str."""
+    values = [text.decode() for text in _read_checked(file, name)]
+    return np.array(values, dtype=object)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, of the right format and version; HDF5's own errors become one line."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
-                raise CacheError(f"{path}: not an audioheads cache file")
+                raise CacheError(f"{path}: not an audioheads cache file", path)
             version = file.attrs.get("format_version")
             if version != FORMAT_VERSION:
                 raise CacheError(
                     f"{path}: cache format {version}, this program reads {FORMAT_VERSION}; move the file away to "
-                    "compute it anew, or use the version that wrote it"
+                    "compute it anew, or use the version that wrote it",
+                    path,
                 )
             yield file
     except CacheError:
         raise
+    except PermissionError as error:
+        raise CacheError(f"{path}: cannot be read ({error.strerror})", path) from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, UnicodeError) as error:
         raise _damaged(path, f"HDF5 cannot read it: {str(error).splitlines()[0] if str(error) else error!r}") from error
 

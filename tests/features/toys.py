@@ -1,0 +1,117 @@
+"""Audio files made on the spot, manifests of them, and a backbone that costs nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+import torch
+
+from features.backbones.base import Backbone
+from features.extract import Summary, extract
+from features.fingerprint import cache_path
+from features.manifest import Manifest
+from features.pooling import Frames
+from features.spec import BackboneSpec
+from features.survey import Settings
+
+RATE = 8000
+
+
+def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
+    """Seeded noise, (n,) or (n, channels) float32, within ±1."""
+    values = np.random.default_rng(seed).uniform(-0.5, 0.5, (n, channels)).astype(np.float32)
+    return values[:, 0] if channels == 1 else values
+
+
+class Toy(Backbone):
+    """Two layers of four numbers for every 80 samples."""
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        self.spec = spec
+        self.device = torch.device("cpu")
+
+    def forward(self, waveforms, lengths):
+        counts = lengths // 80
+        frames = waveforms[:, : int(counts.max()) * 80].reshape(len(waveforms), -1, 80)
+        values = torch.stack([frames.mean(2), frames.amax(2), frames.amin(2), frames.square().mean(2)], dim=2)
+        return Frames(torch.stack([values, values + 1], dim=1), counts)
+
+
+def toy_spec(**changes: Any) -> BackboneSpec:
+    fields: dict[str, Any] = {
+        "name": "toy",
+        "family": "toy",
+        "weights": "none",
+        "weights_sha256": "",
+        "sample_rate": RATE,
+        "layers": (0, 1),
+        "dim": 4,
+        "frame_rate": RATE / 80,
+        "min_duration_s": 80 / RATE,
+        "max_duration_s": 10.0,
+        "settings": {"hop": 80},
+    }
+    return BackboneSpec(**{**fields, **changes})
+
+
+@dataclass
+class Log:
+    """A `Progress` that remembers."""
+
+    notes: list[str] = field(default_factory=list)
+    started: list[int] = field(default_factory=list)
+    batches: int = 0
+
+    def start(self, clips: int, audio_s: float, reused: int) -> None:
+        self.started.append(clips)
+
+    def advance(self, clips: int, audio_s: float, failed: int) -> None:
+        self.batches += 1
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@dataclass
+class Corpus:
+    """A folder of clips and a cache beside it."""
+
+    root: Path
+    cache: Path
+    log: Log = field(default_factory=Log)
+    loads: int = 0
+    backbone: Callable[[BackboneSpec], Backbone] = Toy
+
+    def write(self, name: str, samples: np.ndarray | None = None, rate: int = RATE, **options: Any) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, noise(1000, len(list(self.root.iterdir()))) if samples is None else samples, rate, **options)
+        return path
+
+    def manifest(self, *names: str, **columns: list) -> Manifest:
+        clips = {"id": list(names), "path": list(names), "label": ["a"] * len(names), **columns}
+        return Manifest("birds", self.root, pd.DataFrame(clips))
+
+    def run(self, manifest: Manifest, spec: BackboneSpec | None = None, **settings: Any) -> Summary:
+        spec = spec or toy_spec()
+
+        def load() -> Backbone:
+            self.loads += 1
+            return self.backbone(spec)
+
+        return extract(manifest, spec, load, Settings(**settings), self.cache, self.log)
+
+    def rerun(self, manifest: Manifest, spec: BackboneSpec | None = None, **settings: Any) -> Summary:
+        """A run that may not load the backbone."""
+        before = self.loads
+        summary = self.run(manifest, spec, **settings)
+        assert self.loads == before, "loaded the backbone"
+        assert summary.computed == 0
+        return summary
+
+    def file(self, **settings: Any) -> Path:
+        return cache_path(self.cache, "birds", Settings(**settings).cache_spec(toy_spec()))
