@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SerializeAsAny, field_validator
 
 from features.errors import ConfigError
+from heads.tracking import Tracking
 from pipeline.mistakes import Location, Mistake, closest, dotted, shown, validate
 from pipeline.overrides import Override, apply_overrides
 from pipeline.yaml_text import YamlError, dump_yaml, parse_yaml
@@ -74,6 +75,8 @@ class Config(_Section):
     dataset: Options = Field(description="see `audioheads datasets ls`")
     features: FeaturesSection
     heads: list[Options] = Field(min_length=1)
+    finetune: list[Options] = Field([], description="models trained end to end, see docs/architecture.md")
+    tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="which clips train, validate and test")
     split_seed: Seed = Field(0, description="of the splits that the program draws")
     seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
@@ -157,6 +160,11 @@ def _fill_lists(values: dict[str, Any]) -> None:
     if isinstance(values["features"], dict):
         values["features"].setdefault("backbones", [dict(item) for item in DEFAULT_BACKBONES])
     values.setdefault("heads", [dict(item) for item in DEFAULT_HEADS])
+    for section in ("finetune", "tracking"):
+        if values.get(section) is None:
+            values[section] = []
+    if isinstance(values["tracking"], list):
+        values["tracking"] = [{"name": item} if isinstance(item, str) else item for item in values["tracking"]]
 
 
 def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
@@ -180,6 +188,13 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
         checked["heads"] = [
             _option(item, "name", _among(HEADS), ("heads", index), mistakes)
             for index, item in enumerate(values["heads"])
+        ]
+    if isinstance(values["finetune"], list):
+        from pipeline import finetune_models
+
+        checked["finetune"] = [
+            _option(item, "name", finetune_models.options_class, ("finetune", index), mistakes)
+            for index, item in enumerate(map(_with_preset, values["finetune"]))
         ]
     config, own = validate(Config, checked)
     mistakes = [*own, *mistakes]
@@ -234,7 +249,8 @@ def _contradictions(config: Config) -> list[Mistake]:
         (("name",), config.name),
         (("dataset", "name"), getattr(config.dataset, "name", None)),
     ]
-    for where, items in ((("features", "backbones"), config.features.backbones), (("heads",), config.heads)):
+    sections = ((("features", "backbones"), config.features.backbones), (("heads",), config.heads))
+    for where, items in (*sections, (("finetune",), config.finetune)):
         names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
     mistakes = [
         Mistake(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
@@ -247,6 +263,13 @@ def _contradictions(config: Config) -> list[Mistake]:
         if before != index:
             message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
             mistakes.append(Mistake(("features", "backbones", index, _label_key(item)), message))
+    for index, item in enumerate(config.finetune):
+        before = first.setdefault(label_of(item).casefold(), len(config.features.backbones) + index)
+        if before != len(config.features.backbones) + index:
+            at = before - len(config.features.backbones)
+            other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
+            message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
+            mistakes.append(Mistake(("finetune", index, _label_key(item)), message))
     seen: dict[tuple[str, ...], int] = {}
     for index, head in enumerate(config.heads):
         poolings = getattr(head, "pooling", None) or config.features.pooling
@@ -269,7 +292,7 @@ def _label_key(options: BaseModel) -> str:
 
 def label_of(options: BaseModel) -> str:
     """What a backbone or a head is called in tables and files."""
-    return str(getattr(options, "label", None) or getattr(options, "name", ""))
+    return str(getattr(options, "label", None) or getattr(options, "title", None) or getattr(options, "name", ""))
 
 
 def _line(path: str, mistake: Mistake, overrides: Sequence[Override]) -> str:

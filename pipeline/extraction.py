@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,14 @@ def run_features(
     for options, spec in zip(config.features.backbones, specs, strict=True):
         label = label_of(options)
         if dry_run:
-            _announce(label, manifest, spec, settings, config.output.cache, console)
+            announce(label, manifest, spec, settings, config.output.cache, console)
             continue
         with ExitStack() as stack:
-            progress = _Bar(label, console, stack)
+            progress = StageBar(label, console, stack)
             summary = extract(
                 manifest,
                 spec,
-                lambda options=options, spec=spec: backbones.load(options, settings.device, settings.precision, spec),
+                partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, settings.precision, spec),
                 settings,
                 config.output.cache,
                 progress,
@@ -179,7 +180,7 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
 
 
-def _announce(
+def announce(
     label: str, manifest: Manifest, spec: BackboneSpec, settings: Settings, cache: Path, console: Console
 ) -> None:
     """Say what a run would compute."""
@@ -191,7 +192,7 @@ def _announce(
     )
 
 
-class _Bar:
+class StageBar:
     """Stage 1's progress as a bar; opened when there is something to compute."""
 
     def __init__(self, label: str, console: Console, stack: ExitStack) -> None:

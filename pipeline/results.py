@@ -90,7 +90,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
-def _cell(row: dict[str, Any], key: str) -> str:
+def _cell(row: Mapping[Any, Any], key: str) -> str:
     """One shown cell."""
     if key == "interval":
         return f"{row['accuracy_ci_low']:.3f}–{row['accuracy_ci_high']:.3f}"

@@ -1,0 +1,131 @@
+"""What models trained end to end read: cached log-mels and waveforms, the usable clips, crops and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from features import backbones
+from features.content import clip_contents
+from features.errors import UserError
+from features.extract import extract
+from features.frames import ClipFrames
+from features.manifest import Manifest
+from features.spec import BackboneSpec
+from features.store import EmbeddingTable, verify_table
+from features.survey import Settings, known_failures
+from heads.augment import Augmenter
+from heads.finetune import Rows
+from heads.learner import Clips
+from heads.models import shortest_input
+from heads.models.options import SpectrogramOptions
+from heads.protocol import Split
+from heads.recipe import MAX_DEFAULT_DURATION_S, Recipe
+from heads.windows import Windows
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.extraction import StageBar, stage1_settings, summary_line
+from pipeline.finetune_models import input_entry
+from pipeline.inputs import Inputs, read_inputs
+from pipeline.training import Stage2
+
+SILENCE_DB = -100.0  # what log-mels hold where there is no sound
+
+
+def cache_inputs(
+    config: Config, manifest: Manifest, entries: Sequence[Recipe], *, device: str, console: Console
+) -> list[EmbeddingTable]:
+    """The cache file of each model's inputs, brought up to date; models that read the same share it.
+
+    Raises:
+        CacheError: A file is damaged.
+        RunError: More than half of the clips fail.
+    """
+    settings = input_settings(config, device)
+    made: dict[Path, EmbeddingTable] = {}
+    tables = []
+    for options in entries:
+        entry = input_entry(options)
+        spec = backbones.describe(entry)
+        with ExitStack() as stack:
+            bar = StageBar(str(entry["name"]), console, stack)
+            load = partial(backbones.load, entry, settings.device, settings.precision, spec)
+            summary = extract(manifest, spec, load, settings, config.output.cache, bar)
+        if summary.path not in made:
+            console.line(summary_line(str(entry["name"]), summary, dataset=manifest.name))
+            made[summary.path] = verify_table(summary.path)
+        tables.append(made[summary.path])
+    return tables
+
+
+def input_settings(config: Config, device: str) -> Settings:
+    """Stage 1's settings for model inputs: whole frames in full precision, whatever the features are."""
+    settings = stage1_settings(config, device=device)
+    return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
+
+
+def shared_inputs(config: Config, manifest: Manifest, tables: Sequence[EmbeddingTable]) -> Inputs:
+    """What fits share: content keys, and the clips that some model, frozen ones included, cannot use."""
+    contents = clip_contents(manifest, config.output.cache / manifest.name)
+    failures: dict[str, str] = {}
+    for table in tables:
+        failures |= known_failures(table, manifest, contents)
+    with suppress(UserError):  # before stage 1 has run: files that cannot be read fail here just the same
+        failures |= read_inputs(config, manifest).failures
+    return Inputs({}, contents, failures)
+
+
+def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
+    """Inputs of all usable clips, in manifest order."""
+    usable = usable_rows(stage)
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)[usable]
+    return ClipFrames(table, list(ids), [stage.inputs.contents[row].key for row in usable])
+
+
+def usable_rows(stage: Stage2) -> np.ndarray:
+    """Rows of the manifest that no model fails on, ascending."""
+    failed = stage.manifest.clips["id"].isin(list(stage.inputs.failures)).to_numpy()
+    return np.flatnonzero(~failed)
+
+
+def fit_rows(stage: Stage2, split: Split) -> Rows:
+    """A split's sides as positions among the usable clips."""
+    usable = usable_rows(stage)
+    return Rows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
+
+
+def fit_clips(
+    stage: Stage2, options: Recipe, backbone: BackboneSpec | None, rate: float, frames: ClipFrames, rows: Rows
+) -> Clips:
+    """A fit's clips, as crops and windows of its length.
+
+    Args:
+        stage: The run.
+        options: The model's.
+        backbone: Of a model that has one.
+        rate: Frames per second.
+        frames: Inputs of all usable clips.
+        rows: The fit's.
+    """
+    labels = np.array(stage.manifest.labels)
+    names = stage.manifest.clips["label"].to_numpy(dtype=str)
+    targets = np.searchsorted(labels, names)[usable_rows(stage)]
+    longest = int(frames.lengths[rows.train].max())
+    if options.duration_s is not None:
+        length = max(1, round(options.duration_s * rate))
+    else:
+        length = min(longest, round(MAX_DEFAULT_DURATION_S * rate))
+    decibels = isinstance(options, SpectrogramOptions) and options.mel.scale == "log"
+    windows = Windows(
+        frames,
+        length,
+        fill=SILENCE_DB if decibels else 0.0,
+        fixed=backbone is None,
+        shortest=backbone.min_samples if backbone else shortest_input(options),
+    )
+    return Clips(windows, targets, len(labels), Augmenter(options.augment, rate, decibels))

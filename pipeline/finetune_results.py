@@ -1,0 +1,93 @@
+"""What a model trained end to end leaves for the report: its predictions, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from features.store import EmbeddingTable
+from heads.models.options import EndToEndOptions
+from heads.predictions import Predictions
+from heads.protocol import Split
+from heads.recipe import Recipe
+from pipeline.finetune_fits import Finished
+from pipeline.finetune_models import Source
+from pipeline.training import Stage2, about_backbone
+
+NONE = "none"
+Fits = Sequence[tuple[Split, int, Finished]]
+
+
+def head_of(options: Recipe) -> str:
+    """The `head` column: a backbone has one of its own, the other models are whole."""
+    return "mlp" if isinstance(options, EndToEndOptions) else NONE
+
+
+def place_of(options: Recipe, source: Source) -> tuple[str, str]:
+    """The `pooling` and `layer` columns."""
+    return ("mean", str(source.spec.layers[-1])) if source.spec else (NONE, NONE)
+
+
+def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -> list[Predictions]:
+    """Every fit's predictions."""
+    pooling, layer = place_of(options, source)
+    clips, labels = stage.manifest.clips, np.array(stage.manifest.labels)
+    targets = np.searchsorted(labels, clips["label"].to_numpy(dtype=str))
+    ids = clips["id"].to_numpy(dtype=object)
+    return [
+        Predictions(
+            probabilities=fit.probabilities,
+            targets=targets[split.test],
+            ids=ids[split.test],
+            fold=split.fold,
+            seed=seed,
+            model=options.title,
+            head=head_of(options),
+            pooling=pooling,
+            layer=layer,
+            run=stage.config.name,
+        )
+        for split, seed, fit in fits
+    ]
+
+
+def about_model(
+    stage: Stage2, options: Recipe, source: Source, table: EmbeddingTable, job: str, fits: Fits
+) -> dict[str, Any]:
+    """What `fit.json` says of a model."""
+    pooling, layer = place_of(options, source)
+    first = fits[0][2]
+    return {
+        **about_backbone(table, 0),
+        "job": job,
+        "dataset": stage.manifest.name,
+        "model": options.title,
+        "family": source.family,
+        "weights": source.text,
+        "weights_sha256": source.sha256,
+        "head": head_of(options),
+        "pooling": pooling,
+        "layer": layer,
+        "protocol": stage.splits.protocol,
+        "n_folds": len(stage.splits.splits),
+        "n_seeds": len(stage.config.seeds),
+        "feature_dim": source.spec.dim if source.spec else table.spec.dim,
+        "params_total": first.params_total,
+        "params_trained": first.params_trained,
+        "train_seconds": sum(fit.course.seconds for _, _, fit in fits),
+        "train_device": stage.device,
+        "recipe": options.job(),
+        "chosen": [
+            {
+                "fold": split.fold,
+                "seed": seed,
+                "epoch": fit.course.best_epoch + 1,
+                "epochs": fit.course.epochs,
+                "valid_log_loss": fit.course.best_loss,
+            }
+            for split, seed, fit in fits
+        ],
+        "warnings": list(stage.splits.warnings),
+    }

@@ -1,0 +1,87 @@
+"""What stage 2 reads: cached embeddings joined to the manifest by id, and the clips that no model may be scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.content import ClipContent, clip_contents
+from features.errors import CacheError, UserError
+from features.manifest import Manifest
+from features.pooling import POOLINGS
+from features.store import EmbeddingTable, verify_table
+from features.survey import known_failures
+from pipeline.config import Config, label_of
+from pipeline.extraction import features_entry
+from pipeline.run_folder import read_features_index
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The cached side of an experiment.
+
+    Attributes:
+        tables: By backbone label.
+        contents: Of every manifest row.
+        failures: id -> reason of clips that at least one backbone cannot use; they are in no score.
+    """
+
+    tables: dict[str, EmbeddingTable]
+    contents: list[ClipContent]
+    failures: dict[str, str]
+
+
+def read_inputs(config: Config, manifest: Manifest) -> Inputs:
+    """Open and verify the cache files that stage 1 made for this config.
+
+    Raises:
+        UserError: Stage 1 has not run with these settings, or lacks clips; the message has the command.
+        CacheError: A file is damaged.
+    """
+    index = read_features_index(config.run_dir)
+    command = config.command("features")
+    tables = {}
+    for options in config.features.backbones:
+        label = label_of(options)
+        entry = index.get(label, {})
+        path = Path(entry.get("file", ""))
+        if entry != features_entry(config, options, path) or not path.is_file():
+            raise UserError(f"{label}: no embeddings for these settings yet; run `{command}`")
+        tables[label] = verify_table(path)
+    contents = clip_contents(manifest, config.output.cache / manifest.name)
+    failures: dict[str, str] = {}
+    for table in tables.values():
+        failures |= known_failures(table, manifest, contents)
+    usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in failures]
+    for table in tables.values():
+        try:
+            table_rows(table, manifest, contents, usable)
+        except CacheError as error:
+            raise UserError(f"{error}; run `{command}`") from error
+    return Inputs(tables, contents, failures)
+
+
+def table_rows(
+    table: EmbeddingTable, manifest: Manifest, contents: Sequence[ClipContent], rows: Sequence[int]
+) -> np.ndarray:
+    """Where some manifest rows lie in a table, their content keys checked.
+
+    Raises:
+        CacheError: A clip is missing, or its audio has changed.
+    """
+    ids = manifest.clips["id"]
+    return table.rows([str(ids.iat[row]) for row in rows], [contents[row].key for row in rows])
+
+
+def features_of(table: EmbeddingTable, poolings: Sequence[str], manifest: Manifest, inputs: Inputs) -> np.ndarray:
+    """Embeddings in manifest order, the poolings concatenated: (N, L, D·P) float32; NaN for failed clips."""
+    usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in inputs.failures]
+    at = table_rows(table, manifest, inputs.contents, usable)
+    wanted = [pooling for pooling in POOLINGS if pooling in poolings]
+    parts = [table.embeddings(pooling)[at] for pooling in wanted]
+    values = np.full((len(manifest), parts[0].shape[1], sum(part.shape[2] for part in parts)), np.nan, np.float32)
+    values[usable] = np.concatenate(parts, axis=2)
+    return values

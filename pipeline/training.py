@@ -1,0 +1,288 @@
+"""Stage 2 of an experiment: every head on every backbone's cached embeddings, over the protocol's splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.errors import UserError
+from features.manifest import Manifest
+from features.store import EmbeddingTable
+from heads.options import HeadOptions
+from heads.predictions import Predictions, to_frame
+from heads.protocol import Splits, make_splits
+from heads.results import HeadResult
+from heads.saved import save_head
+from heads.train import train_head
+from pipeline.config import Config, label_of
+from pipeline.console import Console
+from pipeline.extraction import load_checked_manifest, resolve_device, write_run_inputs
+from pipeline.inputs import Inputs, features_of, read_inputs
+from pipeline.results import layer_text, weights_text
+from pipeline.run_folder import (
+    Fit,
+    finish_fit,
+    fit_folder,
+    is_done,
+    job_digest,
+    read_fit,
+    start_fit,
+    write_predictions,
+)
+
+TRAINER_VERSION = 1  # raised when a change in `heads` changes results
+
+
+@dataclass(frozen=True)
+class Stage2:
+    """What every fit of a run shares."""
+
+    config: Config
+    manifest: Manifest
+    inputs: Inputs
+    splits: Splits
+    device: str
+    console: Console
+
+
+def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    """Train every head on every backbone, where that is not done yet.
+
+    Args:
+        config: The experiment.
+        device: `auto`, or a torch device.
+        dry_run: Say what would be trained.
+        strict: Official splits that leak are an error.
+        console: Where progress and summaries go.
+
+    Raises:
+        AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
+    """
+    manifest = load_checked_manifest(config)
+    inputs = read_inputs(config, manifest)
+    splits = splits_of(config, manifest, inputs, strict)
+    stage = Stage2(config, manifest, inputs, splits, resolve_device(device), console)
+    if not dry_run:
+        write_run_inputs(config, manifest)
+    for warning in splits.warnings:
+        console.note(f"warning: {warning}")
+    for label, table in inputs.tables.items():
+        for head in config.heads:
+            assert isinstance(head, HeadOptions)
+            poolings = poolings_of(config, head)
+            job = job_of(stage, {"table": table.fingerprint, "head": head.model_dump()}, poolings)
+            folder = fit_folder(config.run_dir, label, head_folder(head))
+            what = f"train-heads {manifest.name} {label} {head.title}"
+            if is_done(folder, job):
+                console.line(f"{what}: reused → {folder}")
+            elif dry_run:
+                console.line(f"{what}: would train → {folder}")
+            else:
+                result = _train(stage, label, table, head, poolings, job, folder)
+                console.line(
+                    f"{what}: {len(splits.splits)} folds × {len(config.seeds)} seeds, "
+                    f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
+                )
+    if not dry_run:
+        collect_predictions(config, manifest)
+
+
+def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
+    """The protocol's splits, without the clips that some model cannot use."""
+    keys = [content.key for content in inputs.contents]
+    splits = make_splits(manifest, config.protocol, split_seed=config.split_seed, keys=keys, strict=strict)
+    failed = [row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures]
+    return splits.without(failed)
+
+
+def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
+    """Digest of everything that decides one fit's result."""
+    clips = stage.manifest.clips
+    return job_digest(
+        {
+            "version": TRAINER_VERSION,
+            "model": model,
+            "pooling": list(poolings),
+            "protocol": stage.splits.protocol,
+            "splits": [[str(s.fold), s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits],
+            "seeds": list(stage.config.seeds),
+            "ids": clips["id"].tolist(),
+            "labels": clips["label"].tolist(),
+            "keys": [content.key for content in stage.inputs.contents],
+        }
+    )
+
+
+def poolings_of(config: Config, head: HeadOptions) -> list[str]:
+    """The poolings a head sees.
+
+    Raises:
+        UserError: Only frames are cached, which no head here reads.
+    """
+    poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
+    if not poolings or "frames" in poolings:
+        raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
+    return list(poolings)
+
+
+def head_folder(head: HeadOptions) -> str:
+    """The folder name of a head: its title, and its own poolings where it names some."""
+    return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
+
+
+def expected_fits(config: Config) -> list[tuple[str, str]]:
+    """(model, head folder) of every fit this config asks of stage 2."""
+    return [
+        (label_of(backbone), head_folder(head))
+        for backbone in config.features.backbones
+        for head in config.heads
+        if isinstance(head, HeadOptions)
+    ]
+
+
+def read_fits(config: Config) -> list[Fit]:
+    """Every fit this config asks for.
+
+    Raises:
+        UserError: One is not trained yet.
+    """
+    command = config.command("train-heads")
+    return [read_fit(fit_folder(config.run_dir, *names), " ".join(names), command) for names in expected_fits(config)]
+
+
+def collect_predictions(config: Config, manifest: Manifest) -> None:
+    """Write the run's one table of predictions from its complete fits."""
+    write_predictions(config.run_dir, read_fits(config), manifest.labels)
+
+
+def _train(
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    poolings: Sequence[str],
+    job: str,
+    folder: Path,
+) -> HeadResult:
+    """Train one head on one backbone and write its results."""
+    manifest, names = stage.manifest, stage.manifest.labels
+    features = features_of(table, poolings, manifest, stage.inputs)
+    targets = np.searchsorted(np.array(names), manifest.clips["label"].to_numpy(dtype=str))
+    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
+
+        def on_candidate(done: int, total: int) -> None:
+            work.bar.update(work.task, total=total)
+            work.advance(done - work.done)
+
+        result = train_head(
+            head,
+            features,
+            targets,
+            stage.splits,
+            stage.config.seeds,
+            n_classes=len(names),
+            device=stage.device,
+            layer_names=table.spec.layers,
+            on_candidate=on_candidate,
+        )
+    start_fit(folder)
+    ids = manifest.clips["id"].to_numpy(dtype=object)
+    predictions = []
+    for fit in result.fits:
+        save_head(
+            folder / f"fold-{fit.fold}-seed-{fit.seed}.safetensors",
+            fit.state,
+            head=head.name,
+            labels=names,
+            backbone=table.cache_spec["backbone"],
+            pooling=list(poolings),
+            layer=fit.layer,
+            configuration=fit.configuration,
+            extra={"fold": fit.fold, "seed": fit.seed, "dataset": manifest.name, "fingerprint": table.fingerprint},
+        )
+        predictions.append(
+            Predictions(
+                probabilities=fit.probabilities,
+                targets=targets[fit.test_rows],
+                ids=ids[fit.test_rows],
+                fold=fit.fold,
+                seed=fit.seed,
+                model=label,
+                head=head.title,
+                pooling="+".join(poolings),
+                layer=str(fit.layer),
+                run=stage.config.name,
+            )
+        )
+    about = {
+        "job": job,
+        "model": label,
+        "head": head.title,
+        "pooling": "+".join(poolings),
+        "feature_dim": features.shape[2],
+        **about_backbone(table, result.params_trained),
+        **about_result(stage, result),
+    }
+    finish_fit(folder, about, to_frame(predictions, names))
+    return result
+
+
+def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
+    """What `fit.json` says of the frozen side: source and cost of the embeddings."""
+    cost, parameters, weights = table.cost, table.cost["parameters"], weights_text(table.spec.weights)
+    seconds = cost["compute_s"] or None
+    return {
+        "family": "handcrafted" if weights == "none" else "frozen",
+        "weights": weights,
+        "weights_sha256": table.spec.weights_sha256,
+        "params_total": None if parameters is None else parameters + params_trained,
+        "extract_clips_per_s": seconds and cost["clips"] / seconds,
+        "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
+        "extract_device": cost["device"],
+        "cache_bytes_per_clip": table.path.stat().st_size / max(1, len(table)),
+        "cache_file": str(table.path),
+        "fingerprint": table.fingerprint,
+        "versions": table.versions,
+    }
+
+
+def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
+    """What `fit.json` says of the training: protocol, what was chosen, among what."""
+    return {
+        "dataset": stage.manifest.name,
+        "protocol": stage.splits.protocol,
+        "n_folds": len(stage.splits.splits),
+        "n_seeds": len(stage.config.seeds),
+        "layer": layer_text([fit.layer for fit in result.fits]),
+        "params_trained": result.params_trained,
+        "train_seconds": result.train_seconds,
+        "train_device": stage.device,
+        "chosen": [
+            {
+                "fold": fit.fold,
+                "seed": fit.seed,
+                "layer": fit.layer,
+                **fit.configuration,
+                "valid_log_loss": fit.valid_log_loss,
+                "epochs": fit.epochs,
+            }
+            for fit in result.fits
+        ],
+        "candidates": {
+            str(fold): [
+                {"layer": score.layer, **score.configuration, "valid_log_loss": finite(score.valid_log_loss)}
+                for score in scores
+            ]
+            for fold, scores in result.candidates.items()
+        },
+        "warnings": list(stage.splits.warnings),
+    }
+
+
+def finite(value: float) -> float | None:
+    """A number JSON can hold: None for NaN and infinity."""
+    return value if np.isfinite(value) else None
