@@ -137,8 +137,9 @@ def _fit(learner: Learner, recipe: Recipe, precision: str, device: str, folder: 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    steps = DataLoader(range(n_batches(len(learner.train_clips), recipe.batch_size)), batch_size=None)  # type: ignore[arg-type]
-    once = DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
+    numbers = range(n_batches(len(learner.train_clips), recipe.batch_size))
+    steps: DataLoader[int] = DataLoader(numbers, batch_size=None)  # type: ignore[arg-type]
+    once: DataLoader[int] = DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
     last = folder / LAST_FILE
     try:
         trainer.fit(learner, steps, once, ckpt_path=last if last.is_file() else None, weights_only=True)

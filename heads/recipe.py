@@ -110,6 +110,11 @@ class Recipe(BaseModel):
         """What tables call this model."""
         return self.label or self.name
 
+    @property
+    def head(self) -> str:
+        """The `head` column of tables: a model that is whole has none."""
+        return "none"
+
     def job(self) -> dict[str, Any]:
         """Everything here that decides the result, as JSON values."""
         return self.model_dump(mode="json", exclude={"label"})

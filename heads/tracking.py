@@ -143,7 +143,7 @@ class _SwanLab:
             self._run = swanlab.init(
                 project=project,
                 name=name,
-                mode=mode,  # type: ignore[arg-type]
+                mode=mode,
                 log_dir=str(folder),
                 config=dict(config),
                 settings=settings,

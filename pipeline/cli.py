@@ -76,7 +76,7 @@ def run(
     rehash: Rehash = False,
     verbose: Verbose = False,
 ) -> None:
-    """Everything that is not done yet, all three stages."""
+    """Everything that is not done yet, all stages."""
     console, experiment = _start(config, sets, verbose)
     from pipeline.extraction import run_features
     from pipeline.training import run_heads
@@ -122,6 +122,21 @@ def train_heads(
     from pipeline.training import run_heads
 
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+
+
+@app.command()
+def finetune(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train spectrogram and raw-wave models, and backbones end to end."""
+    console, experiment = _start(config, sets, verbose)
+    _finetune(experiment, device, dry_run, strict, console)
 
 
 @app.command()
@@ -271,6 +286,19 @@ def _console(verbose: bool) -> Console:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     console.start_logging(verbose=verbose)
     return console
+
+
+def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    from features.errors import UserError
+
+    try:
+        from pipeline import finetuning
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("lightning", "torchvision"):
+            raise
+        raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'") from error
+    finetuning.run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
 
 
 def _report(experiment: Config, dry_run: bool, console: Console) -> None:

@@ -189,7 +189,7 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
             _option(item, "name", _among(HEADS), ("heads", index), mistakes)
             for index, item in enumerate(values["heads"])
         ]
-    if isinstance(values["finetune"], list):
+    if isinstance(values["finetune"], list) and values["finetune"]:
         from pipeline import finetune_models
 
         checked["finetune"] = [

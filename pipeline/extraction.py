@@ -66,7 +66,9 @@ def run_features(
             summary = extract(
                 manifest,
                 spec,
-                partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, settings.precision, spec),
+                partial(
+                    backbones.load, options.model_dump(exclude_unset=True), settings.device, settings.precision, spec
+                ),
                 settings,
                 config.output.cache,
                 progress,
@@ -196,6 +198,7 @@ class StageBar:
     """Stage 1's progress as a bar; opened when there is something to compute."""
 
     def __init__(self, label: str, console: Console, stack: ExitStack) -> None:
+        """Show `label`; the bar closes with `stack`."""
         self._label = label
         self._console = console
         self._stack = stack

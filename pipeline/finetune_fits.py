@@ -38,7 +38,7 @@ class Finished:
 
 
 class FitFolder:
-    """Where one fit of a model lies: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name while it runs."""
+    """Where one fit lies: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name while it runs."""
 
     def __init__(self, folder: Path, fold: int | str, seed: int, job: str) -> None:
         """Name the fit; `job` is the digest of everything that decides its result."""

@@ -75,7 +75,7 @@ def options_class(name: str) -> type[Recipe]:
 def _end_to_end_class(family: str) -> type[EndToEndOptions]:
     """Training options and the backbone's own, in one."""
     own = backbones.options_class(family)
-    return create_model(f"EndToEnd_{family}", __base__=(EndToEndOptions, own))  # type: ignore[call-overload]
+    return create_model(f"EndToEnd_{family}", __base__=(EndToEndOptions, own))  # type: ignore[arg-type]
 
 
 def backbone_entry(options: EndToEndOptions) -> BaseModel:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from features.store import EmbeddingTable
-from heads.models.options import EndToEndOptions
 from heads.predictions import Predictions
 from heads.protocol import Split
 from heads.recipe import Recipe
@@ -18,11 +17,6 @@ from pipeline.training import Stage2, about_backbone
 
 NONE = "none"
 Fits = Sequence[tuple[Split, int, Finished]]
-
-
-def head_of(options: Recipe) -> str:
-    """The `head` column: a backbone has one of its own, the other models are whole."""
-    return "mlp" if isinstance(options, EndToEndOptions) else NONE
 
 
 def place_of(options: Recipe, source: Source) -> tuple[str, str]:
@@ -44,7 +38,7 @@ def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -
             fold=split.fold,
             seed=seed,
             model=options.title,
-            head=head_of(options),
+            head=options.head,
             pooling=pooling,
             layer=layer,
             run=stage.config.name,
@@ -67,7 +61,7 @@ def about_model(
         "family": source.family,
         "weights": source.text,
         "weights_sha256": source.sha256,
-        "head": head_of(options),
+        "head": options.head,
         "pooling": pooling,
         "layer": layer,
         "protocol": stage.splits.protocol,

@@ -27,7 +27,7 @@ from pipeline.extraction import announce, load_checked_manifest, resolve_device,
 from pipeline.finetune_fits import Finished, FitFolder, remove_others
 from pipeline.finetune_inputs import cache_inputs, fit_clips, fit_rows, input_settings, open_frames, shared_inputs
 from pipeline.finetune_models import Source, builder, find_weights, input_entry
-from pipeline.finetune_results import about_model, head_of, predictions_of
+from pipeline.finetune_results import about_model, predictions_of
 from pipeline.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.training import Stage2, collect_predictions, job_of, splits_of
 
@@ -109,14 +109,14 @@ def _announce_all(config: Config, manifest: Manifest, entries: Sequence[Recipe],
     for options in entries:
         entry = input_entry(options)
         announce(str(entry["name"]), manifest, backbones.describe(entry), settings, config.output.cache, console)
-        folder = fit_folder(config.run_dir, options.title, head_of(options))
+        folder = fit_folder(config.run_dir, options.title, options.head)
         console.line(f"finetune {manifest.name} {options.title}: would train what is not done → {folder}")
 
 
 def _train_all(stage: Stage2, model: Model) -> None:
     """One model over all folds and seeds."""
     options, manifest = model.options, stage.manifest
-    folder = fit_folder(stage.config.run_dir, options.title, head_of(options))
+    folder = fit_folder(stage.config.run_dir, options.title, options.head)
     what = f"finetune {manifest.name} {options.title}"
     recipe = {
         "version": VERSION,

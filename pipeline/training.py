@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from features.store import EmbeddingTable
 from heads.options import HeadOptions
 from heads.predictions import Predictions, to_frame
 from heads.protocol import Splits, make_splits
+from heads.recipe import Recipe
 from heads.results import HeadResult
 from heads.saved import save_head
 from heads.train import train_head
@@ -134,14 +136,16 @@ def head_folder(head: HeadOptions) -> str:
     return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
 
 
-def expected_fits(config: Config) -> list[tuple[str, str]]:
-    """(model, head folder) of every fit this config asks of stage 2."""
-    return [
-        (label_of(backbone), head_folder(head))
+def expected_fits(config: Config) -> list[tuple[str, str, str]]:
+    """(model, head folder, command that trains it) of every fit this config asks for, in the order of the config."""
+    heads = [head for head in config.heads if isinstance(head, HeadOptions)]
+    frozen = [
+        (label_of(backbone), head_folder(head), "train-heads")
         for backbone in config.features.backbones
-        for head in config.heads
-        if isinstance(head, HeadOptions)
+        for head in heads
     ]
+    trained = [(label_of(model), model.head, "finetune") for model in config.finetune if isinstance(model, Recipe)]
+    return frozen + trained
 
 
 def read_fits(config: Config) -> list[Fit]:
@@ -150,13 +154,19 @@ def read_fits(config: Config) -> list[Fit]:
     Raises:
         UserError: One is not trained yet.
     """
-    command = config.command("train-heads")
-    return [read_fit(fit_folder(config.run_dir, *names), " ".join(names), command) for names in expected_fits(config)]
+    return [
+        read_fit(fit_folder(config.run_dir, model, head), f"{model} {head}", config.command(command))
+        for model, head, command in expected_fits(config)
+    ]
 
 
 def collect_predictions(config: Config, manifest: Manifest) -> None:
-    """Write the run's one table of predictions from its complete fits."""
-    write_predictions(config.run_dir, read_fits(config), manifest.labels)
+    """Write the run's one table of predictions from those of its fits that are complete."""
+    fits = []
+    for model, head, _ in expected_fits(config):
+        with suppress(UserError):
+            fits.append(read_fit(fit_folder(config.run_dir, model, head), model, ""))
+    write_predictions(config.run_dir, fits, manifest.labels)
 
 
 def _train(

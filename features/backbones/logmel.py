@@ -9,40 +9,25 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from features.backbones.base import Backbone, BackboneOptions
+from features.mel import MelOptions
 from features.pooling import Frames
 from features.spec import BackboneSpec
 
 POWER_FLOOR = 1e-10  # -100 dB, as librosa's power_to_db
 
 
-class Options(BackboneOptions):
+class Options(BackboneOptions, MelOptions):
     """An entry of `features.backbones` for mel spectrograms; it has no weights."""
 
     max_duration_s: float = Field(120.0, ge=10.0, description="longer clips go through in windows of this length")
-    sample_rate_hz: int = Field(22_050, ge=1000, description="clips are resampled to this")
-    n_fft: int = Field(2048, ge=2, description="samples of the analysis window (periodic Hann)")
-    hop_length: int = Field(640, ge=1, description="samples from frame to frame")
-    n_mels: int = Field(128, ge=1, description="bands")
-    f_min_hz: float = Field(0.0, ge=0, description="lowest edge of the bands")
-    f_max_hz: float | None = Field(None, gt=0, description="highest edge of the bands; null: half the sample rate")
-    mel_scale: Literal["htk", "slaney"] = Field("htk", description="as torchaudio, or as librosa with its area norm")
-    scale: Literal["log", "power"] = Field("log", description="10·log10(power), or power itself")
-
-    @model_validator(mode="after")
-    def _edges(self) -> Options:
-        if self.f_max_hz is not None and not self.f_min_hz < self.f_max_hz <= self.sample_rate_hz / 2:
-            raise ValueError(f"f_max_hz should lie above f_min_hz and be at most {self.sample_rate_hz / 2:g}")
-        if self.hop_length > self.n_fft:
-            raise ValueError("hop_length should be at most n_fft: samples between frames would be lost")
-        return self
 
 
 def summary(options: Any) -> dict[str, Any]:

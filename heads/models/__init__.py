@@ -41,6 +41,15 @@ def build(options: Recipe, dim: int, n_classes: int) -> nn.Module:
     return import_module(found[1]).build(options, dim, n_classes)
 
 
+def shortest_input(options: Recipe) -> int:
+    """Frames (or samples) a model needs at least; shorter clips are padded."""
+    if isinstance(options, M5Options):
+        from heads.models.m5 import min_samples
+
+        return min_samples()
+    return 1
+
+
 def _entry(name: str) -> tuple[type[Recipe], str] | None:
     if name in MODELS:
         return MODELS[name]

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from features.mel import MelOptions
 from heads.options import Count, Positive, Share
 from heads.recipe import Recipe
 
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"
-
-
-class Mel(BaseModel):
-    """The mel spectrogram a model sees; the fields and defaults of the backbone `logmel`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sample_rate_hz: Annotated[int, Field(ge=1000)] = 22_050
-    n_fft: Annotated[int, Field(ge=2)] = 2048
-    hop_length: Count = 640
-    n_mels: Count = 128
-    f_min_hz: Annotated[float, Field(ge=0)] = 0.0
-    f_max_hz: Positive | None = None
-    mel_scale: Literal["htk", "slaney"] = "htk"
-    scale: Literal["log", "power"] = "log"
 
 
 class SpectrogramOptions(Recipe):
@@ -35,7 +21,7 @@ class SpectrogramOptions(Recipe):
         mel: How they are made.
     """
 
-    mel: Mel = Mel()
+    mel: MelOptions = MelOptions()
 
 
 class CnnOptions(SpectrogramOptions):
@@ -139,4 +125,13 @@ class EndToEndOptions(WaveformOptions):
     batch_size: Count = 8
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     gradient_clip: Positive | None = 1.0
-    duration_s: Positive | None = None
+
+    @property
+    def title(self) -> str:
+        """What tables call this model: not the name of the frozen backbone."""
+        return self.label or f"{self.name}-finetuned"
+
+    @property
+    def head(self) -> str:
+        """The `head` column of tables."""
+        return "mlp"
