@@ -1,0 +1,142 @@
+"""Stage 3 of an experiment: kept predictions to one results table, with intervals, ties and costs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from features.errors import RunError
+from features.manifest import Manifest
+from features.seal import library_versions
+from heads import metrics
+from heads.predictions import Predictions, from_frame
+from heads.statistics import Comparison, accuracy_interval, tied_with_best
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.extraction import load_checked_manifest
+from pipeline.inputs import read_inputs
+from pipeline.results import COLUMNS, NUMBERS, SHOWN, markdown, shown_rows, table_of
+from pipeline.run_folder import Fit, write_json
+from pipeline.training import collect_predictions, read_fits
+
+
+def run_report(config: Config, *, console: Console) -> None:
+    """Score every trained model and write `results.csv`, `results.md` and `results.json`; print the table.
+
+    Args:
+        config: The experiment.
+        console: Where the table is printed.
+
+    Raises:
+        UserError: A model of this config is not trained yet.
+        RunError: The report cannot be written.
+    """
+    manifest = load_checked_manifest(config)
+    fits = read_fits(config)
+    collect_predictions(config, manifest)
+    failures = read_inputs(config, manifest).failures
+    rows, details = score(fits, manifest, len(failures))
+    table = table_of(rows)
+    folder = config.run_dir / "report"
+    warnings = list(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"]))
+    _write(folder, table, details, failures, warnings)
+    console.table(list(SHOWN.values()), shown_rows(table), title=_title(table), right=NUMBERS)
+    for warning in warnings:
+        console.line(f"warning: {warning}")
+    if failures:
+        clip, reason = next(iter(failures.items()))
+        console.line(f"{len(failures)} clip(s) failed and are in no score, first {clip}: {reason}")
+    console.line(f"report {manifest.name}: {len(table)} rows → {folder / 'results.csv'}")
+
+
+def score(fits: Sequence[Fit], manifest: Manifest, n_failed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the table, and beside each what `results.json` says more.
+
+    Args:
+        fits: The models; all of one dataset, tested on the same clips.
+        manifest: Gives the groups that intervals are clustered by.
+        n_failed: Clips in no score.
+
+    Raises:
+        RunError: Models were tested on different clips.
+    """
+    labels = manifest.labels
+    parsed = [from_frame(fit.predictions, labels) for fit in fits]
+    scores = [metrics.clip_scores(predictions) for predictions in parsed]
+    ids = scores[0].index
+    for fit, clips in zip(fits, scores, strict=True):
+        if not clips.index.equals(ids):
+            raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
+    clips = manifest.clips.set_index("id")
+    groups = clips.loc[ids, "group" if "group" in clips else "path"].to_numpy(dtype=str)
+    comparisons = tied_with_best({str(at): one["score"].to_numpy() for at, one in enumerate(scores)}, groups)
+    rows, details = [], []
+    for at, (fit, predictions) in enumerate(zip(fits, parsed, strict=True)):
+        low, high = accuracy_interval(scores[at]["score"].to_numpy(), groups)
+        measured = {
+            "n_test": len(ids),
+            "n_failed": n_failed,
+            "accuracy": metrics.accuracy(predictions),
+            "accuracy_ci_low": low,
+            "accuracy_ci_high": high,
+            "macro_f1": metrics.macro_f1(predictions),
+            "log_loss": metrics.log_loss(predictions),
+            "tied_with_best": comparisons[str(at)].tied,
+        }
+        row = {column: measured.get(column, fit.about.get(column)) for column in COLUMNS}
+        rows.append(row)
+        details.append(row | _detail(fit, predictions, comparisons[str(at)], labels))
+    return rows, details
+
+
+def _detail(fit: Fit, predictions: list[Predictions], comparison: Comparison, labels: list[str]) -> dict[str, Any]:
+    """What `results.json` adds to a row."""
+    by_class = metrics.per_class_accuracy(predictions)
+    return {
+        "mean_of_folds": metrics.mean_of_folds(predictions),
+        "fold_accuracy": {str(fold): value for fold, value in metrics.fold_accuracies(predictions).items()},
+        "seed_accuracy": {str(seed): value for seed, value in metrics.seed_accuracies(predictions).items()},
+        "class_accuracy": {
+            label: float(value) for label, value in zip(labels, by_class, strict=True) if value == value
+        },
+        "difference_to_best": comparison.difference,
+        "p_value": comparison.p_value,
+        **{key: value for key, value in fit.about.items() if key not in COLUMNS},
+        "folder": str(fit.folder),
+    }
+
+
+def _write(
+    folder: Path, table: pd.DataFrame, details: list[dict[str, Any]], failures: dict[str, str], warnings: list[str]
+) -> None:
+    """The report's files; all show the same numbers."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_csv(folder / "results.csv", index=False)
+        (folder / "results.md").write_text(markdown(table), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
+    write_json(
+        folder / "results.json",
+        {
+            "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": library_versions(),
+            "interval": "95 %, accuracy of these models on new groups: heads/statistics.py",
+            "rows": details,
+            "warnings": warnings,
+            "failures": failures,
+        },
+    )
+
+
+def _title(table: pd.DataFrame) -> str:
+    """The line above the table."""
+    first = table.iloc[0]
+    return (
+        f"{first['dataset']}: {first['protocol']}, {first['n_folds']} fold(s) × {first['n_seeds']} seed(s), "
+        f"{first['n_test']} test clips"
+    )
