@@ -58,14 +58,17 @@ class Splits:
     warnings: tuple[str, ...]
 
     def without(self, rows: Sequence[int] | np.ndarray) -> Splits:
-        """The same splits with some rows (clips that failed) left out; positions keep their meaning."""
+        """The same splits with some rows (clips that failed) left out; positions keep their meaning.
+
+        A split that has no test row left is dropped.
+        """
         gone = np.asarray(rows, dtype=np.int64)
 
         def rest(kept: np.ndarray) -> np.ndarray:
             return kept[~np.isin(kept, gone)]
 
         splits = (replace(s, train=rest(s.train), valid=rest(s.valid), test=rest(s.test)) for s in self.splits)
-        return replace(self, splits=tuple(splits))
+        return replace(self, splits=tuple(split for split in splits if len(split.test)))
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,8 @@ def _check(features: np.ndarray, targets: np.ndarray, folds: Sequence[Split], n_
         raise ValueError(
             f"features of shape {features.shape} for {len(targets)} targets; (N, L, D) and (N,) go together"
         )
+    if not folds:
+        raise RunError("no fold has test clips left")
     used = np.unique(np.concatenate([np.concatenate([fold.train, fold.valid, fold.test]) for fold in folds]))
     bad = ~np.isfinite(features[used])
     if bad.any():

@@ -206,6 +206,7 @@ def test_without_leaves_failed_clips_out_and_keeps_positions():
     for split, kept in zip(splits.splits, rest.splits, strict=True):
         for side in ("train", "valid", "test"):
             assert set(getattr(kept, side)) == set(getattr(split, side)) - {0, 7}
+    assert [split.fold for split in splits.without(splits.splits[1].test).splits] == [1, 3, 4]
 
 
 BAD = {
