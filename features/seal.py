@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -15,11 +16,13 @@ import h5py
 import numpy as np
 
 from features import fingerprint as fp
-from features import store
+from features import header, store
 from features.errors import RunError
+from features.sink import Sink
 
 CHUNK_BYTES = 1 << 20
 COPY_BYTES = 1 << 26
+LIBRARY_FORMAT = ("v110", "v110")  # of HDF5; with checksums in its own structures
 SUMMED_COSTS = ("clips", "audio_s", "compute_s")
 LIBRARIES = ("audioheads", "torch", "transformers", "librosa", "soundfile", "soxr", "h5py", "numpy", "ai-edge-litert")
 
@@ -72,11 +75,12 @@ def write_file(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w", userblock_size=store.HEADER_BYTES) as file:
-            _write_contents(file, spec, parts, totals, cost)
-        digest = store.bytes_digest(temporary)
+        with Sink(temporary) as sink:
+            with h5py.File(sink, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
+                bulk = _write_contents(file, spec, _checked(parts, sink), totals, cost)
+            sink.check()
         with temporary.open("r+b") as raw:
-            raw.write(store.header_bytes(digest))
+            raw.write(header.make_header(temporary, bulk))
             raw.flush()
             os.fsync(raw.fileno())
         if verify:
@@ -91,7 +95,8 @@ def write_file(
             f"cannot write {path} ({reason}); what was finished before is kept, run again to go on"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,8 @@ def _ragged(file: h5py.File, rows: np.ndarray) -> list[np.ndarray]:
 
 def _write_contents(
     file: h5py.File, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, cost: dict[str, Any]
-) -> None:
-    """Everything inside the HDF5 file, each dataset with its checksum."""
+) -> header.Ranges:
+    """Everything inside the HDF5 file, each dataset with its checksum; tells where the bulk of it lies."""
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
     columns: dict[str, h5py.Dataset] = {}
     for method in spec["pooling"]:
@@ -226,6 +231,15 @@ def _write_contents(
     file.attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.attrs["cost"] = json.dumps(cost, sort_keys=True)
     file.attrs["digest"] = store.attribute_digest(file)
+    file.flush()
+    return header.bulk_ranges(list(columns.values()))
+
+
+def _checked(parts: Iterable[Rows], sink: Sink) -> Iterator[Rows]:
+    """The parts, until something goes wrong in writing them."""
+    for part in parts:
+        yield part
+        sink.check()
 
 
 def library_versions() -> dict[str, str]:

@@ -13,15 +13,13 @@ import h5py
 import numpy as np
 
 from features import fingerprint as fp
+from features import header
 from features.errors import CacheError
 from features.spec import BackboneSpec
 
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
-HEADER_BYTES = 512  # an HDF5 user block that holds the digest of all bytes after it
-HEADER_START = b"audioheads-embeddings sha256="
 DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
-READ_BYTES = 1 << 24
 
 
 class EmbeddingTable:
@@ -116,9 +114,9 @@ class EmbeddingTable:
         if self.cache_spec["frames"] is None:
             raise CacheError(f"{self.path} holds no frames; add `frames` to features.pooling")
         row = int(self.rows([clip])[0])
+        start = int(self.n_frames[:row].sum(dtype=np.int64))
         with _opened(self.path) as file:
-            start, stop = _read_checked(file, "frames/offsets")[row : row + 2]
-            return file["frames/values"][start:stop]
+            return file["frames/values"][start : start + int(self.n_frames[row])]
 
 
 def open_table(path: str | Path) -> EmbeddingTable:
@@ -140,26 +138,9 @@ def verify_table(path: str | Path) -> EmbeddingTable:
         CacheError: As `open_table`, or any byte differs from what was written.
     """
     table = open_table(path)
-    expected = header_bytes(bytes_digest(table.path))
-    with table.path.open("rb") as file:
-        if file.read(HEADER_BYTES) != expected:
-            raise _damaged(table.path, "its bytes do not match its digest")
+    if not header.is_whole(table.path):
+        raise _damaged(table.path, "its bytes do not match its digest")
     return table
-
-
-def header_bytes(digest: str) -> bytes:
-    """The user block that states the digest of the rest of the file."""
-    return (HEADER_START + digest.encode() + b"\n").ljust(HEADER_BYTES, b"\0")
-
-
-def bytes_digest(path: Path) -> str:
-    """SHA-256 hex of everything after the user block."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def attribute_digest(file: h5py.File) -> str:
@@ -209,16 +190,19 @@ def _texts(file: h5py.File, name: str) -> np.ndarray:
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, of the right format and version; HDF5's own errors become one line."""
     try:
+        whole = header.structure_is_whole(path)
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise CacheError(f"{path}: not an audioheads cache file", path)
             version = file.attrs.get("format_version")
+            if version is None:
+                raise CacheError(f"{path}: not an audioheads cache file", path)
             if version != FORMAT_VERSION:
                 raise CacheError(
                     f"{path}: cache format {version}, this program reads {FORMAT_VERSION}; move the file away to "
                     "compute it anew, or use the version that wrote it",
                     path,
                 )
+            if not whole:
+                raise _damaged(path, "its structure does not match its digest")
             yield file
     except CacheError:
         raise

@@ -1,0 +1,75 @@
+"""A file for HDF5 to write to that never tells it of a full disk: it would print pages and crash at exit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+
+class Sink(io.RawIOBase):
+    """The file object that h5py writes through. What goes wrong is raised by `check`, not by `write`.
+
+    Attributes:
+        error: The first thing that went wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the file anew."""
+        self._file = path.open("w+b", buffering=0)
+        self._end = 0
+        self.error: OSError | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def check(self) -> None:
+        """Raise what went wrong since the file was made."""
+        if self.error is not None:
+            raise self.error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data` at the position; after an error, only go on as if."""
+        view = memoryview(data).cast("B")
+        written = 0
+        try:
+            while self.error is None and written < len(view):
+                written += self._file.write(view[written:])
+        except OSError as error:
+            self.error = error
+        if self.error is not None:
+            self._file.seek(len(view) - written, 1)
+        self._end = max(self._end, self._file.tell())
+        return len(view)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read back what was written; zeros where that failed."""
+        view = memoryview(buffer).cast("B")
+        held = self._file.readinto(view)
+        view[held:] = bytes(len(view) - held)
+        self._file.seek(len(view) - held, 1)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position; the end is where it would be had nothing gone wrong."""
+        return self._file.seek(self._end + offset) if whence == 2 else self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        """Make the file this long."""
+        size = self.tell() if size is None else size
+        self._end = size
+        try:
+            if self.error is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self.error = error
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
