@@ -5,13 +5,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 CONFIG ?= configs/demo.yaml
 SET ?=
 ARGS ?=
+RUNS ?= runs
 
 BIN := .venv/bin
 READY := .venv/.ready
 OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test demo run features train-heads report bench clean
+.PHONY: help setup lint format test demo run features train-heads finetune report dashboard bench clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -50,8 +51,14 @@ features: $(READY) ## stage 1 of CONFIG: embed the clips
 train-heads: $(READY) ## stage 2 of CONFIG: train heads on the embeddings
 	$(BIN)/audioheads train-heads '$(CONFIG)' $(OPTIONS)
 
+finetune: $(READY) ## models of CONFIG trained end to end, on the same folds
+	$(BIN)/audioheads finetune '$(CONFIG)' $(OPTIONS)
+
 report: $(READY) ## stage 3 of CONFIG: the results table
 	$(BIN)/audioheads report '$(CONFIG)' $(OPTIONS)
+
+dashboard: $(READY) ## show the training curves under RUNS (default: runs) in the browser; ARGS="--port 6007"
+	$(BIN)/python -m pipeline.dashboard '$(RUNS)' $(ARGS)
 
 bench: $(READY) ## compare stage 1 with the usual loops: ratios and errors
 	$(BIN)/python -m benchmarks $(ARGS)

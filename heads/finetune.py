@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from heads.keeper import LAST_FILE, Course, Keeper, load_best, read_course
+from heads.keeper import LAST_FILE, Course, Keeper, best_file, load_best, read_course
 from heads.learner import Clips, Learner, score
 from heads.network import Network
 from heads.recipe import Recipe
@@ -42,11 +42,13 @@ class Fitted:
         network: With the weights of its best epoch on validation.
         probabilities: Of each class for each test clip, (n_test, C) float32.
         course: How the training went.
+        weights: The file of that epoch's weights.
     """
 
     network: Network
     probabilities: np.ndarray
     course: Course
+    weights: Path
 
 
 def finetune(
@@ -58,6 +60,7 @@ def finetune(
     folder: Path,
     *,
     device: str = "cpu",
+    metadata: dict[str, str] | None = None,
     trackers: Callable[[Course], Sequence[Tracker]] = lambda course: (),
     on_step: Callable[[int], None] = lambda clips: None,
     on_epoch: Callable[[Course], None] = lambda course: None,
@@ -72,6 +75,7 @@ def finetune(
         seed: Of the weights that start random, and of every draw in training.
         folder: Where the fit keeps its state; an earlier run's is gone on from.
         device: `cpu`, `cuda` or `cuda:k`.
+        metadata: What to say in the file of the best weights.
         trackers: Opens what takes the curves, given how far an earlier run came.
         on_step: Told how many clips a step took.
         on_epoch: Told how the fit has gone after each epoch.
@@ -93,7 +97,7 @@ def finetune(
                     tracker.log(course.curves)
                 on_epoch(course)
 
-            keeper = Keeper(folder, course, recipe.epochs, recipe.patience)
+            keeper = Keeper(folder, course, recipe.epochs, recipe.patience, metadata or {})
             learner = Learner(network, clips, rows.train, rows.valid, recipe, seed, keeper, on_step, epoch_over)
             try:
                 _fit(learner, recipe, precision, device, folder)
@@ -106,7 +110,7 @@ def finetune(
         kind = torch.float16 if precision == "fp16" else torch.bfloat16
         with torch.autocast(target.type, kind, enabled=precision != "fp32"):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
-    return Fitted(network, probabilities.astype(np.float32), course)
+    return Fitted(network, probabilities.astype(np.float32), course, best_file(folder, course))
 
 
 def resolve_precision(precision: str, device: str) -> str:

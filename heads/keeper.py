@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 LAST_FILE = "last.ckpt"
+OVER_FILE = "course.json"  # in place of it once there is nothing left to train
 STATE_KEY = "audioheads"
 
 
@@ -44,6 +46,9 @@ class Course:
 
 def read_course(folder: Path) -> Course | None:
     """How far an earlier run of this fit came; None where it finished no epoch."""
+    over = folder / OVER_FILE
+    if over.is_file():
+        return Course(**json.loads(over.read_text(encoding="utf-8")))
     path = folder / LAST_FILE
     if not path.is_file():
         return None
@@ -63,16 +68,19 @@ def load_best(folder: Path, course: Course, network: nn.Module) -> None:
 class Keeper:
     """Writes a fit's folder at the end of each epoch; every file appears whole or not at all.
 
-    The best weights come first, then `last.ckpt`, which names them; older best weights go last. So a
-    kill at any moment leaves a state whose best weights are there.
+    The best weights come first, then `last.ckpt` (or, at the end, `course.json`), which names them; older
+    best weights go last. So a kill at any moment leaves a state whose best weights are there.
     """
 
-    def __init__(self, folder: Path, course: Course, max_epochs: int, patience: int | None) -> None:
-        """Keep in `folder`, going on from `course`."""
+    def __init__(
+        self, folder: Path, course: Course, max_epochs: int, patience: int | None, metadata: dict[str, str]
+    ) -> None:
+        """Keep in `folder`, going on from `course`; `metadata` goes into the weights files."""
         self.folder = folder
         self.course = course
         self.max_epochs = max_epochs
         self.patience = patience
+        self.metadata = metadata
         self._started = time.perf_counter() - course.seconds
 
     def close_epoch(self, trainer: lightning.Trainer, network: nn.Module, metrics: dict[str, float]) -> bool:
@@ -91,26 +99,30 @@ class Keeper:
         if course.best_epoch < 0 or metrics["valid/loss"] < course.best_loss:
             course.best_epoch, course.best_loss = course.epochs, metrics["valid/loss"]
             if trainer.is_global_zero:
-                save_weights(best_file(self.folder, course), network)
+                self._save_best(network)
         course.epochs += 1
         course.seconds = time.perf_counter() - self._started
+        over = course.is_over(self.max_epochs, self.patience)
         temporary = self.folder / f".{LAST_FILE}.tmp"
-        trainer.save_checkpoint(temporary)
+        if not over:
+            trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            temporary.replace(self.folder / LAST_FILE)
+            if over:
+                temporary.write_text(json.dumps(self.state()), encoding="utf-8")
+            temporary.replace(self.folder / (OVER_FILE if over else LAST_FILE))
             for old in self.folder.glob("best-*.safetensors"):
                 if old != best_file(self.folder, course):
                     old.unlink()
-        return course.is_over(self.max_epochs, self.patience)
+        return over
+
+    def _save_best(self, network: nn.Module) -> None:
+        """Write the network's weights as the best so far, in one step."""
+        path = best_file(self.folder, self.course)
+        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        save_file(state, temporary, self.metadata)
+        temporary.replace(path)
 
     def state(self) -> dict[str, Any]:
         """What `last.ckpt` holds of the course."""
         return asdict(self.course)
-
-
-def save_weights(path: Path, network: nn.Module, metadata: dict[str, str] | None = None) -> None:
-    """Write a network's weights as safetensors, in one step."""
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(state, temporary, metadata)
-    temporary.replace(path)

@@ -9,12 +9,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from heads.finetune import Fitted
-from heads.keeper import Course, save_weights
+from heads.keeper import Course
 from pipeline.run_folder import write_json
 
 JOB_FILE = "job"
@@ -68,10 +67,12 @@ class FitFolder:
         probabilities = np.array(about["probabilities"], dtype=np.float32)
         return Finished(probabilities, Course(**about["course"]), about["params_total"], about["params_trained"])
 
-    def write(self, fitted: Fitted, metadata: dict[str, Any]) -> Finished:
+    def write(self, fitted: Fitted) -> Finished:
         """Write weights, then the rest: the second makes it finished."""
         network = fitted.network
-        save_weights(self.weights, network, {"audioheads-finetuned": json.dumps(metadata, sort_keys=True)})
+        temporary = self.weights.with_name(f".{self.weights.name}.tmp")
+        shutil.copyfile(fitted.weights, temporary)
+        temporary.replace(self.weights)
         finished = Finished(fitted.probabilities, fitted.course, network.parameters_total, network.parameters_trained)
         about = {
             "job": self.job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,8 +195,9 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
             seed,
             fit.working(),
             device=stage.device,
+            metadata={"audioheads-finetuned": json.dumps({**about, "labels": labels, "input": input_entry(options)})},
             trackers=open_all,
             on_step=work.advance,
             on_epoch=on_epoch,
         )
-    return fit.write(fitted, {**about, "labels": labels, "input": input_entry(options)})
+    return fit.write(fitted)
