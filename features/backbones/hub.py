@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from functools import cache
@@ -112,6 +113,7 @@ def _endpoint_problem(endpoint: str) -> str | None:
     Name look-ups and many addresses tried in turn escape a connection's timeout, so the wait has its own end.
     """
     answers: list[str | None] = []
+    shown = re.sub("//[^/@]*@", "//", endpoint)  # without a password
 
     def ask() -> None:
         from huggingface_hub.utils import get_session
@@ -120,12 +122,12 @@ def _endpoint_problem(endpoint: str) -> str | None:
             get_session().head(endpoint, timeout=CONNECT_TIMEOUT_S)
             answers.append(None)
         except Exception as error:
-            answers.append(f"{endpoint} not reachable ({first_line(error)})")
+            answers.append(f"{shown} not reachable ({first_line(error)})")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(CONNECT_TIMEOUT_S + 1)
-    return answers[0] if answers else f"{endpoint} does not answer within {CONNECT_TIMEOUT_S} s"
+    return answers[0] if answers else f"{shown} does not answer within {CONNECT_TIMEOUT_S} s"
 
 
 def _reason(error: Exception, revision: str | None) -> str:

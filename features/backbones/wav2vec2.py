@@ -117,7 +117,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     from features.backbones.wav2vec2_network import Wav2Vec2Backbone
 
-    with _quiet_transformers():
+    with _quiet_transformers(), torch.random.fork_rng(devices=[]):
         if options.weights == found.RANDOM:
             module = _random_module(options)
         else:
@@ -156,14 +156,13 @@ def _random_config(options: Options) -> Any:
 
 
 def _random_module(options: Options) -> nn.Module:
-    """The encoder with seeded weights."""
+    """The encoder with seeded weights; draws from torch's generator."""
     config = _random_config(options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        try:
-            return _model_class(config.model_type)._from_config(config, **_attention(config.model_type))
-        except ValueError as error:
-            raise ConfigError(f"{options.name}: {first_line(error)}") from None
+    torch.manual_seed(options.seed)
+    try:
+        return _model_class(config.model_type)._from_config(config, **_attention(config.model_type))
+    except ValueError as error:
+        raise ConfigError(f"{options.name}: {first_line(error)}") from None
 
 
 def _folder_config(name: str, folder: Path) -> Any:

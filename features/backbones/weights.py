@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import http.client
+import logging
+import os
 import pickle
 import re
-import socket
+import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from features.backbones.digests import file_sha256
 from features.backbones.folders import check_folder
 from features.backbones.hub import CONNECT_TIMEOUT_S, find_snapshot, first_line
 from features.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 RANDOM = "random"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
@@ -36,7 +43,7 @@ def find_model_folder(name: str, source: str) -> Path:
         WeightsError: Not there, or the hub cannot be reached; names the backbone and the ways out.
     """
     folder = Path(source).expanduser()
-    if folder.is_dir():
+    if source and folder.is_dir():
         return check_folder(name, folder)
     ways = ways_out(name, "folder from `save_pretrained`")
     if folder.exists() or not HUB_ID.fullmatch(source):
@@ -56,6 +63,8 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
     Raises:
         WeightsError: Not there, cannot be fetched, or the hash differs; names the ways out.
     """
+    import torch
+
     ways = ways or ways_out(name, "file")
     if not source.startswith(("http://", "https://")):
         path = Path(source).expanduser()
@@ -79,15 +88,22 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
 
 def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:
     """Fetch a file whole and unaltered, or not at all."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_TIMEOUT_S)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    _log.info("downloading %s", url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(target), hash_prefix=digest, progress=False)
-    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
+        request = urllib.request.Request(url, headers={"User-Agent": "audioheads"})
+        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as response, partial.open("wb") as file:
+            shutil.copyfileobj(response, file, 1 << 20)
+        if not file_sha256(partial).startswith(digest):
+            raise ValueError("what came does not have the hash in its name")
+        partial.replace(target)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):  # an open response
+            error.close()
         raise WeightsError(f"{name}: cannot fetch {url} ({first_line(error)}); {ways}") from error
     finally:
-        socket.setdefaulttimeout(before)
+        partial.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -96,6 +112,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: Not such a file, or it would run code when loaded.
     """
+    import torch
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -110,7 +128,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: holds no state dict of tensors but a {type(state).__name__}")
     tensors = {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in state.items()}
-    strange = [key for key, value in tensors.items() if not isinstance(value, Tensor)]
+    strange = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if strange:
         raise WeightsError(f"{path}: holds no state dict of tensors: {strange[0]!r} is something else")
     return tensors
