@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.features.toys import Corpus
+from tests.features.toys import NAMES, Corpus, noise
 
 
 @pytest.fixture
@@ -10,3 +10,10 @@ def corpus(tmp_path) -> Corpus:
     root = tmp_path / "clips"
     root.mkdir()
     return Corpus(root, tmp_path / "cache")
+
+
+@pytest.fixture
+def seven(corpus) -> Corpus:
+    for number, name in enumerate(NAMES):
+        corpus.write(name, noise(800 + 300 * number, number))
+    return corpus

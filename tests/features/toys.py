@@ -16,9 +16,11 @@ from features.fingerprint import cache_path
 from features.manifest import Manifest
 from features.pooling import Frames
 from features.spec import BackboneSpec
+from features.store import verify_table
 from features.survey import Settings
 
 RATE = 8000
+NAMES = [f"{n}.wav" for n in range(7)]  # what the fixture `seven` holds
 
 
 def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
@@ -115,3 +117,14 @@ class Corpus:
 
     def file(self, **settings: Any) -> Path:
         return cache_path(self.cache, "birds", Settings(**settings).cache_spec(toy_spec()))
+
+
+def rows_of(path: Path, pooling: str = "mean") -> dict[str, np.ndarray]:
+    """Embeddings of a whole file by id."""
+    table = verify_table(path)
+    return dict(zip(table.ids, table.embeddings(pooling), strict=True))
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """What a finished run may not leave."""
+    return [path for path in folder.rglob("*") if path.suffix in (".tmp", ".parts")]
