@@ -126,12 +126,17 @@ def test_a_fit_is_the_same_alone_as_in_the_batch(options, together):
         assert single.epochs == fit.epochs or options.name == "linear"
 
 
-def test_a_stack_that_does_not_fit_is_cut_and_gives_the_same(monkeypatch):
+@pytest.mark.parametrize("n_bytes", [1, 600_000])  # one candidate per stack, and a few
+def test_a_stack_that_does_not_fit_is_cut_and_gives_the_same(monkeypatch, n_bytes):
     data = clips()
     whole = train(MLP, data)
-    monkeypatch.setattr(mlp, "CPU_STACK_BYTES", 1)
-    for one, other in zip(whole.fits, train(MLP, data).fits, strict=True):
+    monkeypatch.setattr(mlp, "CPU_STACK_BYTES", n_bytes)
+    cut = train(MLP, data)
+    for one, other in zip(whole.fits, cut.fits, strict=True):
         assert np.abs(one.probabilities - other.probabilities).max() < 1e-5
+    for fold, scores in whole.candidates.items():
+        losses = [[score.valid_log_loss for score in found] for found in (scores, cut.candidates[fold])]
+        assert np.allclose(*losses, atol=1e-5)
 
 
 def test_mlp_trains_as_a_plain_torch_loop_does():
