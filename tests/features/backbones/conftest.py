@@ -33,7 +33,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def yamnet():
     """Path of YAMNet's file."""
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")

@@ -34,21 +34,9 @@ def options(request):
     """An entry of a config."""
     name, chosen = request.param, CASES[request.param]
     if chosen is None:
-        file = str(request.getfixturevalue("yamnet_file"))
+        file = str(request.getfixturevalue("yamnet"))
         chosen = {**{key: value for key, value in PRESETS["yamnet"].items() if key != "family"}, "weights": file}
     return {"name": name, "max_duration_s": 10, **chosen}
-
-
-@pytest.fixture(scope="module")
-def yamnet_file():
-    """YAMNet's file, or a skip."""
-    from pathlib import Path
-
-    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
-    file = Path(__file__).parents[4] / "shared" / "weights" / "yamnet.tflite"
-    if not file.is_file():
-        pytest.skip("no ../shared/weights/yamnet.tflite beside the checkout")
-    return file
 
 
 @pytest.fixture(scope="module")
