@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from features.errors import ConfigError
 
@@ -30,6 +30,11 @@ class Tracking(BaseModel):
 
     name: Literal["tensorboard", "swanlab", "csv"]
     mode: Literal["offline", "local", "online"] = "offline"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
 
 class Tracker(Protocol):

@@ -31,22 +31,30 @@ def conv_blocks(channels: Sequence[int], *, batch_norm: bool, time_pools: int) -
 
 
 class Cnn(nn.Module):
-    """Blocks, the mean over bands, mean and maximum over time (as PANNs do), dropout, linear."""
+    """Blocks, all bands of a frame side by side, mean and maximum over time, dropout, linear."""
 
-    def __init__(self, options: CnnOptions, n_classes: int) -> None:
-        """Build the layers."""
+    def __init__(self, options: CnnOptions, dim: int, n_classes: int) -> None:
+        """Build the layers for spectrograms of `dim` bands."""
         super().__init__()
         self.blocks = conv_blocks(options.channels, batch_norm=options.batch_norm, time_pools=len(options.channels))
         self.dropout = nn.Dropout(options.dropout)
-        self.output = nn.Linear(2 * options.channels[-1], n_classes)
+        width = options.channels[-1] * pooled_bands(dim, len(options.channels))
+        self.output = nn.Linear(2 * width, n_classes)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Spectrograms (B, F, D) to logits (B, C)."""
         image = inputs[:, None].contiguous(memory_format=torch.channels_last)
-        hidden = self.blocks(image).mean(dim=3)  # [B, C, F']
-        return self.output(self.dropout(torch.cat([hidden.mean(dim=2), hidden.amax(dim=2)], dim=1)))
+        frames = self.blocks(image).permute(0, 2, 1, 3).flatten(2)  # [B, F', C·D']
+        return self.output(self.dropout(torch.cat([frames.mean(dim=1), frames.amax(dim=1)], dim=1)))
+
+
+def pooled_bands(dim: int, blocks: int) -> int:
+    """Bands that are left of `dim` behind some blocks."""
+    for _ in range(blocks):
+        dim = -(-dim // 2)
+    return dim
 
 
 def build(options: CnnOptions, dim: int, n_classes: int) -> nn.Module:
     """The network of a config's entry."""
-    return Cnn(options, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Cnn(options, dim, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

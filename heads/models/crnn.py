@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from heads.models.cnn import conv_blocks
+from heads.models.cnn import conv_blocks, pooled_bands
 from heads.models.options import CrnnOptions
 
 TIME_POOLS = 2
@@ -18,10 +18,8 @@ class Crnn(nn.Module):
         """Build the layers for spectrograms of `dim` bands."""
         super().__init__()
         self.blocks = conv_blocks(options.channels, batch_norm=options.batch_norm, time_pools=TIME_POOLS)
-        bands = dim
-        for _ in options.channels:
-            bands = -(-bands // 2)
-        self.recurrent = nn.GRU(bands * options.channels[-1], options.hidden, batch_first=True, bidirectional=True)
+        width = options.channels[-1] * pooled_bands(dim, len(options.channels))
+        self.recurrent = nn.GRU(width, options.hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(2 * options.hidden, n_classes)
 

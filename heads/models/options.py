@@ -25,7 +25,7 @@ class SpectrogramOptions(Recipe):
 
 
 class CnnOptions(SpectrogramOptions):
-    """Conv–ReLU–Pool blocks; means and maxima over time into a linear output.
+    """Conv–ReLU–Pool blocks; mean and maximum over time into a linear output.
 
     Attributes:
         channels: Of each block's 3×3 convolution; every block halves bands and frames.
