@@ -171,7 +171,7 @@ class _Run:
         if not numbers:
             return
         started = time.perf_counter()
-        with _torch_threads(plan.threads), ThreadPoolExecutor(self.settings.workers, "decode") as pool:
+        with _torch_as_planned(plan.threads), ThreadPoolExecutor(self.settings.workers, "decode") as pool:
             backbone = self.load()
             spec = backbone.spec
             batches = [batch for n in numbers for batch in blocks[n]]
@@ -186,11 +186,13 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Run torch with a number of threads, then as before."""
-    before = torch.get_num_threads()
+def _torch_as_planned(threads: int) -> Iterator[None]:
+    """Run torch with a number of threads and with fp32 that is fp32 on CUDA too, then as before."""
+    before, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.backends.cudnn.allow_tf32 = tf32

@@ -59,6 +59,7 @@ class Moments:
         scatter = maximum = None
         if "std" in methods:
             scatter = torch.einsum("blfd,bf->bld", (values - mean[:, :, None]).square_(), weights)
+            scatter = scatter * (frames.lengths.to(values.device) > 1)[:, None, None]  # one frame: exactly 0
         if "max" in methods:
             maximum = values.masked_fill(~mask[:, None, :, None], -torch.inf).amax(dim=2)
         return cls(total, mean, scatter, maximum)

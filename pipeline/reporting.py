@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from features.errors import RunError
 from features.manifest import Manifest
 from features.seal import library_versions
 from heads import metrics
+from heads.groups import clip_groups
 from heads.predictions import Predictions, from_frame
 from heads.statistics import Comparison, accuracy_interval, tied_with_best
 from pipeline.config import Config
@@ -38,8 +40,10 @@ def run_report(config: Config, *, console: Console) -> None:
     manifest = load_checked_manifest(config)
     fits = read_fits(config)
     collect_predictions(config, manifest)
-    failures = read_inputs(config, manifest).failures
-    rows, details = score(fits, manifest, len(failures))
+    inputs = read_inputs(config, manifest)
+    failures = inputs.failures
+    groups = clip_groups(manifest, [content.key for content in inputs.contents])
+    rows, details = score(fits, manifest, groups, len(failures))
     table = table_of(rows)
     folder = config.run_dir / "report"
     warnings = list(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"]))
@@ -53,12 +57,15 @@ def run_report(config: Config, *, console: Console) -> None:
     console.line(f"report {manifest.name}: {len(table)} rows → {folder / 'results.csv'}")
 
 
-def score(fits: Sequence[Fit], manifest: Manifest, n_failed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def score(
+    fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray, n_failed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the table, and beside each what `results.json` says more.
 
     Args:
         fits: The models; all of one dataset, tested on the same clips.
-        manifest: Gives the groups that intervals are clustered by.
+        manifest: The clips.
+        group_of: Of each manifest row: what intervals are clustered by.
         n_failed: Clips in no score.
 
     Raises:
@@ -71,8 +78,7 @@ def score(fits: Sequence[Fit], manifest: Manifest, n_failed: int) -> tuple[list[
     for fit, clips in zip(fits, scores, strict=True):
         if not clips.index.equals(ids):
             raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
-    clips = manifest.clips.set_index("id")
-    groups = clips.loc[ids, "group" if "group" in clips else "path"].to_numpy(dtype=str)
+    groups = pd.Series(group_of, index=manifest.clips["id"]).loc[ids].to_numpy()
     comparisons = tied_with_best({str(at): one["score"].to_numpy() for at, one in enumerate(scores)}, groups)
     rows, details = [], []
     for at, (fit, predictions) in enumerate(zip(fits, parsed, strict=True)):

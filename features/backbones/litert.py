@@ -102,6 +102,12 @@ class LiteRtBackbone(Backbone):
         self._idle: SimpleQueue[_Runner] = SimpleQueue()
         self._runners = 0
 
+    @property
+    def parameters(self) -> int:
+        """Stored constants: those tensors that have values before any memory is planned."""
+        interpreter = _interpreter(self.spec.name, self._path)
+        return sum(_constant_size(interpreter, detail["index"]) for detail in interpreter.get_tensor_details())
+
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of windows. Not differentiable."""
         size, hop = self._options.window_samples, self._options.hop_samples
@@ -146,6 +152,14 @@ class _Runner:
         values = self.interpreter.get_tensor(self.output["index"]).reshape(-1).astype(np.float32)
         scale, zero_point = self.output["quantization"]
         return (values - zero_point) * np.float32(scale) if scale else values
+
+
+def _constant_size(interpreter: Any, index: int) -> int:
+    """Values of a constant tensor; 0 for one that is computed."""
+    try:
+        return int(interpreter.get_tensor(index).size)
+    except ValueError:
+        return 0
 
 
 def window_starts(length: int, size: int, hop: int) -> list[int]:
