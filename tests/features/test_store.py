@@ -220,6 +220,42 @@ def test_an_opened_file_gives_right_values_or_an_error(tmp_path, small_file):
     assert refused > 50
 
 
+def test_damage_to_the_structure_is_found_before_hdf5_looks_inside(tmp_path, small_file, monkeypatch):
+    """HDF5's library crashes or hangs on some of these."""
+    whole, _ = small_file
+    path = tmp_path / "t.h5"
+    path.write_bytes(whole)
+    with h5py.File(path) as file:
+        bulk = header.bulk_ranges([file["embeddings/mean"], file["embeddings/std"]])
+    assert sum(stop - first for first, stop in bulk) == 2 * (2 * 2 * 4 * 4 + 4)
+    monkeypatch.setattr(store.json, "loads", lambda text: pytest.fail("looked inside"))
+    monkeypatch.setattr(header.json, "loads", json.loads)
+    inside = [at for at, _ in flips(len(whole), every=29) if at >= 512 and not any(a <= at < b for a, b in bulk)]
+    assert len(inside) > 200
+    for position in inside:
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 8]) + whole[position + 1 :])
+        with pytest.raises(CacheError):
+            open_table(path)
+
+
+def test_damage_that_hdf5_does_not_see_is_found(tmp_path):
+    """To HDF5's own checksum, two zero bytes are the same as two of 255."""
+    made = rows("a", "b")
+    made.pooled["mean"][:] = 0
+    path = write(tmp_path / "t.h5", made)
+    with h5py.File(path) as file:
+        at = header.bulk_ranges([file["embeddings/mean"]])[0][0] + 8
+    whole = path.read_bytes()
+    assert whole[at : at + 4] == bytes(4)
+    path.write_bytes(whole[:at] + b"\xff\xff" + whole[at + 2 :])
+    with h5py.File(path) as file:
+        assert file["embeddings/mean"][0, 0, 2] != 0
+    with pytest.raises(CacheError, match="embeddings/mean does not match its checksum"):
+        open_table(path).embeddings("mean")
+    with pytest.raises(CacheError, match="damaged"):
+        verify_table(path)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 511, 512, 600, -1, -100])
 def test_a_truncated_file_is_refused(tmp_path, small_file, cut):
     path = tmp_path / "t.h5"
