@@ -2,7 +2,8 @@
 
 The tutorial's loop decodes each file and makes its mel spectrogram in `__getitem__`, every epoch anew (soundfile
 decodes here: torchaudio.load needs FFmpeg since 2.9). Ours reads cached mels; its epoch has everything in it that the
-program does then: order, crops, Lightning, and writing the state that a resumed run needs. Rounds alternate; medians are reported. Run: `python -m benchmarks.finetune`.
+program does then: order, crops, Lightning, and writing the state that a resumed run needs. Rounds alternate; medians
+are reported. Run: `python -m benchmarks.finetune`.
 """
 
 from __future__ import annotations

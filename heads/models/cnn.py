@@ -25,7 +25,8 @@ def conv_blocks(channels: Sequence[int], *, batch_norm: bool, time_pools: int) -
         if batch_norm:
             layers.append(nn.BatchNorm2d(width))
         pool = (2 if number < time_pools else 1, 2)
-        layers += [nn.ReLU(inplace=True), nn.MaxPool2d(pool, ceil_mode=True)]
+        # the maximum of rectified values is the rectified maximum, on a quarter of them
+        layers += [nn.MaxPool2d(pool, ceil_mode=True), nn.ReLU(inplace=True)]
         before = width
     return nn.Sequential(*layers)
 
