@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def finetune(
         on_epoch: Told how the fit has gone after each epoch.
 
     Returns:
-        The network, the test probabilities and the course.
+        The network, the test probabilities (none in the helping processes of several) and the course.
     """
     folder.mkdir(parents=True, exist_ok=True)
     precision = resolve_precision(recipe.precision, device)
@@ -90,7 +91,7 @@ def finetune(
     course = read_course(folder) or Course()
     with _threads(recipe.threads), _quiet():
         if not course.is_over(recipe.epochs, recipe.patience):
-            open_trackers = list(trackers(course))
+            open_trackers = list(trackers(course)) if is_main_process() else []
 
             def epoch_over(course: Course) -> None:
                 for tracker in open_trackers:
@@ -104,6 +105,8 @@ def finetune(
             finally:
                 for tracker in open_trackers:
                     tracker.close()
+        if not is_main_process():
+            return Fitted(network, np.empty((0, clips.n_classes), np.float32), course, folder)
         load_best(folder, course, network)
         target = torch.device(device)
         network.to(target)
@@ -111,6 +114,11 @@ def finetune(
         with torch.autocast(target.type, kind, enabled=precision != "fp32"):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
     return Fitted(network, probabilities.astype(np.float32), course, best_file(folder, course))
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process, of several that Lightning's strategy started, that writes results."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 def resolve_precision(precision: str, device: str) -> str:

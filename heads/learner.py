@@ -162,7 +162,10 @@ class Learner(lightning.LightningModule):
         if epoch != self.current_epoch:
             batches = epoch_batches(len(self.train_clips), self.recipe.batch_size, self.seed, self.current_epoch)
             self._batches = (self.current_epoch, batches)
-        return self.train_clips[batches[number][self.global_rank :: self.trainer.world_size]]
+        batch = batches[number]
+        if len(batch) < self.trainer.world_size:  # no process may be without a clip
+            batch = np.resize(batch, self.trainer.world_size)
+        return self.train_clips[batch[self.global_rank :: self.trainer.world_size]]
 
 
 def score(

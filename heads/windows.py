@@ -20,14 +20,14 @@ class Windows:
     Attributes:
         frames: The clips' frames.
         length: Frames of a training crop and of a scoring window.
-        fill: The value that stands for silence.
+        fill: What stands for silence: one number, or one for each band (D,).
         fixed: Pad every input to `length`; else only to the longest of its batch.
         shortest: Frames the model needs at least; shorter clips are padded to it and count as that long.
     """
 
     frames: ClipFrames
     length: int
-    fill: float
+    fill: float | Tensor
     fixed: bool = True
     shortest: int = 1
 
@@ -67,7 +67,8 @@ class Windows:
         read = [self.frames.read(int(clip), start, start + self.length) for clip, start in pieces]
         lengths = [max(len(values), self.shortest) for values in read]
         width = max(self.length, self.shortest) if self.fixed else max(lengths)
-        inputs = torch.full((len(read), width, self.frames.dim), self.fill)
+        inputs = torch.empty(len(read), width, self.frames.dim)
+        inputs[:] = torch.as_tensor(self.fill)
         target = inputs.numpy()
         for row, values in enumerate(read):
             target[row, : len(values)] = values

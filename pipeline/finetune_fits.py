@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heads.finetune import Fitted
+from heads.finetune import Fitted, is_main_process
 from heads.keeper import Course
 from pipeline.run_folder import write_json
 
@@ -50,6 +50,8 @@ class FitFolder:
     def working(self) -> Path:
         """The folder of the running fit; what another job left there goes."""
         mark = self._working / JOB_FILE
+        if not is_main_process():
+            return self._working
         if self._working.exists() and not (mark.is_file() and mark.read_text() == self.job):
             shutil.rmtree(self._working)
         self._working.mkdir(parents=True, exist_ok=True)
@@ -68,12 +70,14 @@ class FitFolder:
         return Finished(probabilities, Course(**about["course"]), about["params_total"], about["params_trained"])
 
     def write(self, fitted: Fitted) -> Finished:
-        """Write weights, then the rest: the second makes it finished."""
+        """Write weights, then the rest: the second makes it finished. Helping processes write nothing."""
         network = fitted.network
+        finished = Finished(fitted.probabilities, fitted.course, network.parameters_total, network.parameters_trained)
+        if not is_main_process():
+            return finished
         temporary = self.weights.with_name(f".{self.weights.name}.tmp")
         shutil.copyfile(fitted.weights, temporary)
         temporary.replace(self.weights)
-        finished = Finished(fitted.probabilities, fitted.course, network.parameters_total, network.parameters_trained)
         about = {
             "job": self.job,
             "params_total": finished.params_total,

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from features import backbones
 from features.content import clip_contents
@@ -26,7 +28,7 @@ from heads.models import shortest_input
 from heads.models.options import SpectrogramOptions
 from heads.protocol import Split
 from heads.recipe import MAX_DEFAULT_DURATION_S, Recipe
-from heads.windows import Windows
+from heads.windows import Windows, band_statistics
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.extraction import StageBar, stage1_settings, summary_line
@@ -35,6 +37,7 @@ from pipeline.inputs import Inputs, read_inputs
 from pipeline.training import Stage2
 
 SILENCE_DB = -100.0  # what log-mels hold where there is no sound
+QUIET_DEVIATIONS = 2.0  # below the mean of its band: quiet, and no outlier among standardised inputs
 
 
 def cache_inputs(
@@ -99,8 +102,21 @@ def fit_rows(stage: Stage2, split: Split) -> Rows:
     return Rows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
 
 
+def fit_statistics(options: Recipe, frames: ClipFrames, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each band that inputs are standardised by, (D,) each; 0 and 1 where they are not."""
+    if options.standardize:
+        return band_statistics(frames, rows.train)
+    return torch.zeros(frames.dim), torch.ones(frames.dim)
+
+
 def fit_clips(
-    stage: Stage2, options: Recipe, backbone: BackboneSpec | None, rate: float, frames: ClipFrames, rows: Rows
+    stage: Stage2,
+    options: Recipe,
+    backbone: BackboneSpec | None,
+    rate: float,
+    frames: ClipFrames,
+    rows: Rows,
+    statistics: tuple[Tensor, Tensor],
 ) -> Clips:
     """A fit's clips, as crops and windows of its length.
 
@@ -111,6 +127,7 @@ def fit_clips(
         rate: Frames per second.
         frames: Inputs of all usable clips.
         rows: The fit's.
+        statistics: From `fit_statistics`.
     """
     labels = np.array(stage.manifest.labels)
     names = stage.manifest.clips["label"].to_numpy(dtype=str)
@@ -121,10 +138,13 @@ def fit_clips(
     else:
         length = min(longest, round(MAX_DEFAULT_DURATION_S * rate))
     decibels = isinstance(options, SpectrogramOptions) and options.mel.scale == "log"
+    fill: float | Tensor = 0.0
+    if decibels:
+        fill = statistics[0] - QUIET_DEVIATIONS * statistics[1] if options.standardize else SILENCE_DB
     windows = Windows(
         frames,
         length,
-        fill=SILENCE_DB if decibels else 0.0,
+        fill=fill,
         fixed=backbone is None,
         shortest=backbone.min_samples if backbone else shortest_input(options),
     )

@@ -7,26 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from features import backbones
 from features.errors import AudioheadsError, UserError, WeightsError
 from features.frames import ClipFrames
 from features.manifest import Manifest
 from features.store import EmbeddingTable
-from heads.finetune import finetune
+from heads.finetune import finetune, is_main_process
 from heads.keeper import Course
 from heads.network import Network
 from heads.predictions import to_frame
 from heads.protocol import Split
 from heads.recipe import Recipe
 from heads.tracking import Tracker, check_tracking, open_trackers
-from heads.windows import band_statistics
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.extraction import announce, load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.finetune_fits import Finished, FitFolder, remove_others
-from pipeline.finetune_inputs import cache_inputs, fit_clips, fit_rows, input_settings, open_frames, shared_inputs
+from pipeline.finetune_inputs import (
+    cache_inputs,
+    fit_clips,
+    fit_rows,
+    fit_statistics,
+    input_settings,
+    open_frames,
+    shared_inputs,
+)
 from pipeline.finetune_models import Source, builder, find_weights, input_entry
 from pipeline.finetune_results import about_model, predictions_of
 from pipeline.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
@@ -73,7 +78,10 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
     if dry_run:
         _announce_all(config, manifest, entries, device, console)
         return
-    write_run_inputs(config, manifest)
+    if is_main_process():
+        write_run_inputs(config, manifest)
+    else:
+        console.out.quiet = console.err.quiet = True
     tables = cache_inputs(config, manifest, entries, device=device, console=console)
     inputs = shared_inputs(config, manifest, tables)
     stage = Stage2(
@@ -83,7 +91,8 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         console.note(f"warning: {warning}")
     for options, source, table in zip(entries, sources, tables, strict=True):
         _train_all(stage, Model(options, source, table))
-    collect_predictions(config, manifest)
+    if is_main_process():
+        collect_predictions(config, manifest)
 
 
 def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:
@@ -129,7 +138,8 @@ def _train_all(stage: Stage2, model: Model) -> None:
     if is_done(folder, job):
         stage.console.line(f"{what}: reused → {folder}")
         return
-    (folder / FIT_FILE).unlink(missing_ok=True)  # complete again once all fits are there
+    if is_main_process():
+        (folder / FIT_FILE).unlink(missing_ok=True)  # complete again once all fits are there
     fits = [
         (split, seed, FitFolder(folder, split.fold, seed, _fit_job(stage, recipe, split, seed)))
         for split in stage.splits.splits
@@ -141,6 +151,8 @@ def _train_all(stage: Stage2, model: Model) -> None:
             done = fit.read()
             reused += done is not None
             finished.append((split, seed, done or _train(stage, model, frames, split, seed, fit)))
+    if not is_main_process():
+        return
     about = about_model(stage, options, model.source, model.table, job, finished)
     finish_fit(folder, about, to_frame(predictions_of(stage, options, model.source, finished), manifest.labels))
     remove_others(folder, [fit for _, _, fit in fits])
@@ -164,14 +176,13 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
     options, config = model.options, stage.config
     labels = stage.manifest.labels
     rows = fit_rows(stage, split)
-    clips = fit_clips(stage, options, model.source.spec, model.table.spec.frame_rate, frames, rows)
+    statistics = fit_statistics(options, frames, rows)
+    rate, backbone = model.table.spec.frame_rate, model.source.spec
+    clips = fit_clips(stage, options, backbone, rate, frames, rows, statistics)
     make = builder(options, model.source, frames.dim, len(labels), stage.device)
 
     def build() -> Network:
-        network = make()
-        if options.standardize:
-            return Network(network, *band_statistics(frames, rows.train))
-        return Network(network, torch.zeros(frames.dim), torch.ones(frames.dim))
+        return Network(make(), *statistics)
 
     about = {"model": options.title, "fold": str(split.fold), "seed": seed, **options.job()}
     name = f"{options.title}/{fit.name}"

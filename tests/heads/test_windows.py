@@ -34,6 +34,11 @@ def test_short_clips_are_padded_with_silence_and_long_ones_cropped():
     assert torch.equal(inputs[1].flatten(), torch.arange(first, first + 20).float())
 
 
+def test_silence_can_differ_by_band():
+    inputs, _ = Windows(stored(2), 5, fill=torch.tensor([-1.0, -2.0])).crops([0], np.random.default_rng(0))
+    assert inputs[0, 2:].tolist() == [[-1.0, -2.0]] * 3
+
+
 def test_crops_depend_on_the_generator_alone():
     windows = Windows(stored(100, 90, 80), 10, fill=0.0)
     one, other = (windows.crops([0, 1, 2], np.random.default_rng(5))[0] for _ in range(2))
