@@ -6,13 +6,27 @@ Only what `--help` needs is imported here; torch, pandas and the stages come wit
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipeline.cli_options import (
+    Caches,
+    ConfigFile,
+    Device,
+    DryRun,
+    Limit,
+    Rehash,
+    Sets,
+    Strict,
+    UnusedDevice,
+    UnusedLimit,
+    UnusedStrict,
+    Verbose,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -32,37 +46,6 @@ backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(backbones_app, name="backbones")
-
-
-def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|xpu|cuda(:\d+)?", value):
-        raise typer.BadParameter(f"{value!r} is not a device; use auto, cpu, cuda, cuda:0 or mps")
-    return value
-
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change one config value, e.g. features.backbones.yamnet.weights=F."
-    ),
-]
-Device = Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Compute only what the first N clips of the manifest lack.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Failed clips and leaking splits are errors.")]
-Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file again to see whether it changed.")]
-NoEffect = "No effect on this stage; taken so that all stages have the same options."
-UnusedDevice = Annotated[str, typer.Option("--device", callback=_device, help=NoEffect)]
-UnusedLimit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help=NoEffect)]
-UnusedStrict = Annotated[bool, typer.Option("--strict", help=NoEffect)]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug lines, and the traceback of an error.")]
-Caches = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="PATH", help="Cache files, folders, or a config (its output.cache).", show_default="cache"),
-]
 
 
 @app.command()
@@ -86,6 +69,8 @@ def run(
         console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
         return
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    if experiment.finetune:
+        _finetune(experiment, device, dry_run, strict, console)
     _report(experiment, dry_run, console)
 
 

@@ -65,7 +65,15 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
     """
     manifest = load_checked_manifest(config)
-    inputs = read_inputs(config, manifest)
+    try:
+        inputs = read_inputs(config, manifest)
+    except UserError as error:
+        if not dry_run:
+            raise
+        console.line(
+            f"train-heads {manifest.name}: would train {len(expected_fits(config))} heads after stage 1 ({error})"
+        )
+        return
     splits = splits_of(config, manifest, inputs, strict)
     stage = Stage2(config, manifest, inputs, splits, resolve_device(device), console)
     if not dry_run:

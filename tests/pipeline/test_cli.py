@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import pipeline
 from features.errors import CacheError, ConfigError
 from pipeline.cli import main
 
@@ -67,12 +66,14 @@ def calls(monkeypatch):
         return call
 
     for module, names in (
-        ("stages", ("run_features", "run_heads", "run_report")),
+        ("extraction", ("run_features",)),
+        ("training", ("run_heads",)),
+        ("finetuning", ("run_finetune",)),
+        ("reporting", ("run_report",)),
         ("cache_commands", ("list_caches", "verify", "explain")),
     ):
-        stand_in = SimpleNamespace(**{name: fake(name) for name in names})
-        monkeypatch.setitem(sys.modules, f"pipeline.{module}", stand_in)
-        monkeypatch.setattr(pipeline, module, stand_in, raising=False)
+        for name in names:
+            monkeypatch.setattr(f"pipeline.{module}.{name}", fake(name))
     return record
 
 
@@ -83,12 +84,23 @@ def exit_code(*arguments):
 
 
 def test_run_calls_the_three_stages_in_turn(config, calls):
-    assert exit_code("run", config, "--set", "name=other", "--set", "seeds=[3]", "--limit", "5", "--strict") == 0
+    assert exit_code("run", config, "--set", "name=other", "--set", "seeds=[3]", "--rehash", "--strict") == 0
     assert [name for name, _, _ in calls.made] == ["run_features", "run_heads", "run_report"]
     experiment = calls.made[0][1][0]
     assert (experiment.name, experiment.seeds) == ("other", [3])
-    assert calls.made[0][2] == {"device": "auto", "limit": 5, "dry_run": False, "strict": True, "rehash": False}
+    assert calls.made[0][2] == {"device": "auto", "limit": None, "dry_run": False, "strict": True, "rehash": True}
     assert calls.made[1][2] == {"device": "auto", "dry_run": False, "strict": True}
+
+
+def test_run_trains_end_to_end_where_the_config_asks(config, calls):
+    assert exit_code("run", config, "--set", "finetune=[{name: cnn}]") == 0
+    assert [name for name, _, _ in calls.made] == ["run_features", "run_heads", "run_finetune", "run_report"]
+
+
+def test_run_stops_after_stage_1_under_limit(config, calls, capsys):
+    assert exit_code("run", config, "--limit", "5") == 0
+    assert [(name, options["limit"]) for name, _, options in calls.made] == [("run_features", 5)]
+    assert "--limit 5" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -180,7 +192,7 @@ def test_library_warnings_are_shown_under_verbose_only(config, calls, capsys, mo
         logging.getLogger("features").info("kept [bold]as is[/bold]")
         logging.getLogger("somewhere").info("chatter")
 
-    monkeypatch.setattr(pipeline.stages, "run_report", warn)
+    monkeypatch.setattr("pipeline.reporting.run_report", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert exit_code("report", config) == 0
