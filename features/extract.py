@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from features import store
 from features.backbones.base import Backbone
 from features.batches import decode_ahead
 from features.compute import Progress, compute_block
-from features.errors import CacheError, RunError
+from features.errors import CacheError, RunError, UserError
 from features.locks import CacheLock
 from features.manifest import Manifest
 from features.plan import Plan
@@ -33,10 +33,10 @@ class Summary:
 
     Attributes:
         path: The cache file.
-        computed: Clips that went through the model now.
-        reused: Clips that were there already.
-        failures: id -> reason, of the manifest's clips.
-        seconds: Wall time of the computing.
+        computed: Clips embedded now.
+        reused: Clips of the manifest that were there already, or came from another run.
+        failures: id -> reason, of the manifest's clips; neither computed nor reused.
+        seconds: Wall time of the computing, without loading the model.
         audio_s: Seconds of audio computed.
     """
 
@@ -86,23 +86,38 @@ def extract(
             run = _Run(plan, parts, work, load, settings, progress, summary)
             remove_temporaries(path, parts)
             lock.shared()
-            run.compute()
+            try:
+                run.compute()
+            except UserError:  # weights that do not fit: a plan nobody has begun is of no use
+                if lock.alone() and not any(parts.glob("shard-*.h5")):
+                    shutil.rmtree(parts)
+                raise
             lock.exclusive()
             # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
             if Plan.load(parts / PLAN_FILE) == plan:
                 run.seal()
-        summary.reused = len(work.reused) + summary.reused
-        summary.failures = _failures(path, manifest, work)
+            summary.computed = len(run.embedded)
+        table = store.open_table(path) if path.exists() else None
+        summary.failures = _failures(table, manifest, work)
+        summary.reused = _usable(table, manifest, work, summary.failures) - summary.computed
     first = set(manifest.clips["id"][:considered])
     check_mostly_good({clip: why for clip, why in summary.failures.items() if clip in first}, considered, manifest)
     return summary
 
 
-def _failures(path: Path, manifest: Manifest, work: Work) -> dict[str, str]:
+def _usable(table: store.EmbeddingTable | None, manifest: Manifest, work: Work, failures: Container[str]) -> int:
+    """How many of the manifest's clips the file holds as they are now."""
+    if table is None:
+        return 0
+    known = dict(zip(table.ids, table.keys, strict=True))
+    present = zip(manifest.clips["id"], work.contents, strict=True)
+    return sum(clip not in failures and known.get(clip) == content.key for clip, content in present)
+
+
+def _failures(table: store.EmbeddingTable | None, manifest: Manifest, work: Work) -> dict[str, str]:
     """The manifest's clips that cannot be used, those just tried included: id -> reason."""
-    if not path.exists():
+    if table is None:
         return {}
-    table = store.open_table(path)
     tried = manifest.clips["id"].iloc[work.todo]
     now = {str(clip): table.failures[clip][1] for clip in tried if clip in table.failures}
     return known_failures(table, manifest, work.contents) | now
@@ -138,6 +153,7 @@ class _Run:
         self.settings = settings
         self.progress = progress
         self.summary = summary
+        self.embedded: set[str] = set()
         self.shards = [parts / f"shard-{number:06d}.h5" for number in range(len(plan.blocks))]
 
     def compute(self) -> None:
@@ -166,13 +182,12 @@ class _Run:
         plan, blocks = self.plan, self.plan.blocks
         there = sum(len(batch) for n in resumed for batch in blocks[n])
         clips = [plan.clips[row] for n in numbers for batch in blocks[n] for row in batch]
-        self.summary.reused += there
         self.progress.start(len(clips), sum(clip.native_s for clip in clips), len(self.work.reused) + there)
         if not numbers:
             return
-        started = time.perf_counter()
         with _torch_as_planned(plan.threads), ThreadPoolExecutor(self.settings.workers, "decode") as pool:
             backbone = self.load()
+            started = time.perf_counter()
             spec = backbone.spec
             batches = [batch for n in numbers for batch in blocks[n]]
             decoded = decode_ahead(plan.clips, batches, spec.sample_rate, spec.max_samples, pool)
@@ -180,7 +195,7 @@ class _Run:
                 for number in numbers:
                     rows, cost = compute_block(plan, blocks[number], decoded, backbone, self.settings, self.progress)
                     write_file(self.shards[number], self.work.spec, [rows], Totals.of(rows), cost)
-        self.summary.computed += len(clips)
+                    self.embedded.update(rows.ids)
         self.summary.audio_s += sum(clip.native_s for clip in clips)
         self.summary.seconds += time.perf_counter() - started
 

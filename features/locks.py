@@ -31,7 +31,10 @@ class CacheLock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RunError(f"cannot write {self.path.parent} ({error.strerror})") from error
+            raise RunError(
+                f"cannot write {self.path.parent} ({error.strerror}); "
+                "make it a writable folder, or choose another with --set output.cache=FOLDER"
+            ) from error
         self.exclusive()
         return self
 
@@ -48,6 +51,16 @@ class CacheLock:
     def shared(self) -> None:
         """Be one of the workers of a plan."""
         self._take("LOCK_SH")
+
+    def alone(self) -> bool:
+        """Whether no other run holds it; if so it is held exclusively now, else not at all."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def _take(self, mode: str) -> None:
         if fcntl is None:

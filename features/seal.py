@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from features import fingerprint as fp
 from features import header, store
 from features.errors import RunError
+from features.interrupts import interrupts_held
 from features.sink import Sink
 
 CHUNK_BYTES = 1 << 20
@@ -75,9 +76,9 @@ def write_file(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with Sink(temporary) as sink:
+        with interrupts_held() as check_interrupt, Sink(temporary) as sink:
             with h5py.File(sink, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
-                bulk = _write_contents(file, spec, _checked(parts, sink), totals, cost)
+                bulk = _write_contents(file, spec, _checked(parts, sink.check, check_interrupt), totals, cost)
             sink.check()
         with temporary.open("r+b") as raw:
             raw.write(header.make_header(temporary, bulk))
@@ -235,11 +236,12 @@ def _write_contents(
     return header.bulk_ranges(list(columns.values()))
 
 
-def _checked(parts: Iterable[Rows], sink: Sink) -> Iterator[Rows]:
+def _checked(parts: Iterable[Rows], *checks: Callable[[], None]) -> Iterator[Rows]:
     """The parts, until something goes wrong in writing them."""
     for part in parts:
         yield part
-        sink.check()
+        for check in checks:
+            check()
 
 
 def library_versions() -> dict[str, str]:

@@ -126,6 +126,8 @@ def open_table(path: str | Path) -> EmbeddingTable:
         CacheError: Not there, not such a file, from another version, or damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CacheError(f"{path}: is a folder where a cache file should be; move it away", path)
     if not path.is_file():
         raise CacheError(f"no cache file {path}", path)
     return EmbeddingTable(path)

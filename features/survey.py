@@ -59,7 +59,8 @@ class Work:
         todo: Rows to compute, or whose failure has to be recorded.
         new: Ids of `todo` that the file has never seen.
         changed: Ids of `todo` whose audio is another than it was.
-        reused: Ids that are there as they should be, failures included.
+        reused: Ids that are there as they should be.
+        failed: Ids recorded as unusable, which they still are.
         table: The file, if there is one.
     """
 
@@ -70,6 +71,7 @@ class Work:
     new: list[str]
     changed: list[str]
     reused: list[str]
+    failed: list[str]
     table: store.EmbeddingTable | None
 
 
@@ -100,12 +102,14 @@ def survey(
     changed: list[str] = []
     reused: list[str] = []
     for row, clip in enumerate(manifest.clips["id"]):
-        if clip in failed or (contents[row].key and known.get(clip) == contents[row].key):
+        if clip in failed:
+            continue
+        if contents[row].key and known.get(clip) == contents[row].key:
             reused.append(clip)
         elif settings.limit is None or row < settings.limit:
             (changed if clip in seen else new).append(clip)
             todo.append(row)
-    return Work(path, spec, contents, todo, new, changed, reused, table)
+    return Work(path, spec, contents, todo, new, changed, reused, list(failed), table)
 
 
 def known_failures(

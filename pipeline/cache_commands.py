@@ -32,7 +32,12 @@ def list_caches(folder: Path, console: Console) -> None:
     if not rows:
         console.line(f"{folder}: no cache files")
         return
-    console.table(("dataset", "file", "clips", "failed", "size", "holds"), rows, right=("clips", "failed", "size"))
+    console.table(
+        ("dataset", "file", "clips", "failed", "size", "holds"),
+        rows,
+        right=("clips", "failed", "size"),
+        foldable=["holds"],
+    )
 
 
 def verify(paths: Sequence[Path], console: Console) -> bool:
@@ -61,7 +66,8 @@ def explain(config: Config, console: Console) -> None:
         if work.table is None:
             for line in _why_new(work.path, work.spec):
                 console.line(f"  {line}")
-        console.line(f"  {len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed")
+        counts = f"{len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed"
+        console.line(f"  {counts}{f', {len(work.failed)} failed before' if work.failed else ''}")
         for state, ids in (("new", work.new), ("changed", work.changed)):
             for clip in ids[:IDS_SHOWN]:
                 console.line(f"    {state}: {clip}")

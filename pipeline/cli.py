@@ -240,7 +240,11 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
 
     console = Console()
     if is_usage_error(error):
-        console.error(f"{error.format_message()} (see audioheads --help)")  # type: ignore[attr-defined]
+        message = str(error.format_message())  # type: ignore[attr-defined]
+        if message.startswith("Usage:"):  # a command group without a command: the message is its help
+            console.note(message)
+        else:
+            console.error(f"{message} (see audioheads --help)")
         return 2
     if isinstance(error, typer.Abort):
         error = KeyboardInterrupt()

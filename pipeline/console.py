@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _WIDE = 100_000  # characters, so that nothing is wrapped away from a terminal
+_FOLDED = 26  # characters that a column of several lines should have
+_GAP = 2  # characters between columns
 _OURS = ("features", "heads", "pipeline")
 
 
@@ -54,7 +58,9 @@ class Console:
         *,
         title: str | None = None,
         right: Sequence[str] = (),
-    ) -> None:
+        foldable: Sequence[str] = (),
+        spare: Sequence[str] = (),
+    ) -> list[str]:
         """Print a table on stdout.
 
         Args:
@@ -62,13 +68,34 @@ class Console:
             rows: One cell per column each.
             title: A line above the table.
             right: Headings of the columns that hold numbers.
+            foldable: Headings of the columns whose cells may take several lines; names and numbers stay whole.
+            spare: Headings of the columns that a narrow terminal can do without, the first to go first.
+
+        Returns:
+            The headings that were left out.
         """
-        table = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        texts = [[str(cell) for cell in row] for row in rows]
+        widths = [max(map(cell_len, (name, *cells))) for name, *cells in zip(columns, *texts, strict=True)]
+        least = [
+            min(width, _FOLDED) if name in foldable else width for name, width in zip(columns, widths, strict=True)
+        ]
+        needed = dict(zip(columns, least, strict=True))
+        left_out: list[str] = []
+        for name in spare:
+            if _total(needed) > self.out.width:
+                left_out.append(name)
+                del needed[name]
+        if title:
+            self.line(title)
+        table = Table(box=None, pad_edge=False)
         for column in columns:
-            table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
+            if column not in left_out:
+                justify: Literal["left", "right"] = "right" if column in right else "left"
+                table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=column not in foldable)
+        for cells in texts:
+            table.add_row(*(Text(cell) for name, cell in zip(columns, cells, strict=True) if name not in left_out))
         self.out.print(table)
+        return left_out
 
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[Work]:
@@ -80,8 +107,8 @@ class Console:
             unit: What is counted.
         """
         bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(20),
             _Rates(unit),
             TimeRemainingColumn(),
             console=self.err,
@@ -104,6 +131,11 @@ class Console:
             logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)
         logging.captureWarnings(True)
         logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    """Width of a table with these columns."""
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
 
 
 @dataclass
@@ -140,7 +172,7 @@ class _Rates(ProgressColumn):
     """`120/400 clips  52 clips/s  260 s audio/s  1 failed`."""
 
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.unit = unit
 
     def render(self, task: Task) -> Text:

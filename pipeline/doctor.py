@@ -41,11 +41,14 @@ def examine(console: Console, folders: tuple[Path, ...] = (Path("cache"), Path("
         folders: The output folders to try.
     """
     console.table(
-        ("package", "version", "loads from"), [("python", platform.python_version(), sys.executable), *packages()]
+        ("package", "version", "loads from"),
+        [("python", platform.python_version(), sys.executable), *packages()],
+        foldable=["version", "loads from"],
     )
     console.line("")
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (_devices, _processor, lambda: _folders(folders), _hub)
-    console.table(("check", "found", "note"), [finding for check in checks for finding in check()])
+    findings = [finding for check in checks for finding in check()]
+    console.table(("check", "found", "note"), findings, foldable=["note"])
     for line in mismatches(_installed()):
         console.line("")
         console.line(line)

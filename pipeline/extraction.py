@@ -13,15 +13,15 @@ from pydantic import BaseModel
 
 from features import backbones
 from features.datasets import load_manifest
-from features.errors import AudioheadsError, RunError, UserError, WeightsError
+from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
 from features.spec import BackboneSpec
 from features.survey import Settings, survey
-from heads.protocol import check_protocol
+from heads.checks import check_protocol, official_overlaps, resolve_protocol
 from pipeline.config import Config, dump_config, label_of
 from pipeline.console import Console, Work
-from pipeline.run_folder import write_features_index
+from pipeline.run_folder import write_features_index, write_json
 
 FAILURES_SHOWN = 5
 
@@ -43,18 +43,21 @@ def run_features(
         device: `auto`, or a torch device.
         limit: Compute only what the manifest's first `limit` clips lack.
         dry_run: Say what would be computed.
-        strict: A clip that cannot be used is an error, raised once all others are done.
+        strict: Groups on both sides of an official split are an error, and so is a clip that cannot be used,
+            raised once all others are done.
         rehash: Read every file to see whether it changed.
         console: Where progress and summaries go.
 
     Raises:
         AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
     """
-    manifest = load_checked_manifest(config)
+    manifest = load_checked_manifest(config, strict=strict)
     settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
     specs = describe_all(config.features.backbones, console)
+    check_frame_layers(config, specs)
     if not dry_run:
         write_run_inputs(config, manifest)
+        write_json(failures_file(config), {})
     failures: dict[str, str] = {}
     for options, spec in zip(config.features.backbones, specs, strict=True):
         label = label_of(options)
@@ -76,24 +79,25 @@ def run_features(
         write_features_index(config.run_dir, label, features_entry(config, options, summary.path))
         console.line(summary_line(label, summary, dataset=manifest.name))
         failures |= summary.failures
+        write_json(failures_file(config), failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
         console.note(f"  failed {clip}: {reason}")
     if len(failures) > FAILURES_SHOWN and not strict:
-        console.note(
-            f"  … and {len(failures) - FAILURES_SHOWN} more; all are in runs/{config.name}/report/results.json"
-        )
+        console.note(f"  … and {len(failures) - FAILURES_SHOWN} more; all are in {failures_file(config)}")
     if strict and failures:
         raise RunError(f"{manifest.name}: {len(failures)} clip(s) cannot be used, and --strict makes that an error")
 
 
-def load_checked_manifest(config: Config) -> Manifest:
+def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
     """The experiment's clips, fit for its protocol.
 
     Raises:
-        ManifestError: They are not.
+        ManifestError: They are not; under `strict` also where official folds or splits share groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
     check_protocol(manifest, config.protocol)
+    if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
+        raise ManifestError(f"{overlaps[0]} (an error under --strict)")
     return manifest
 
 
@@ -160,10 +164,31 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     return specs
 
 
+def check_frame_layers(config: Config, specs: Sequence[BackboneSpec]) -> None:
+    """Refuse layers to keep frames of that a backbone does not have.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for options, spec in zip(config.features.backbones, specs, strict=True):
+        for layer in config.features.frame_layers or ():
+            if layer not in spec.layers:
+                raise ConfigError(
+                    f"features.frame_layers: {label_of(options)} has no layer {layer}, its last is {spec.layers[-1]}"
+                )
+
+
+def failures_file(config: Config) -> Path:
+    """Where stage 1 leaves the reason of every clip that cannot be used."""
+    return config.run_dir / "failures.json"
+
+
 def write_run_inputs(config: Config, manifest: Manifest) -> None:
     """Write what this run is about: `config.yaml`, resolved, and `manifest.csv`."""
     config.run_dir.mkdir(parents=True, exist_ok=True)
-    (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    named = config.dataset.model_copy(update={"name": manifest.name})
+    resolved = config.model_copy(update={"dataset": named})
+    (config.run_dir / "config.yaml").write_text(dump_config(resolved), encoding="utf-8")
     manifest.write_csv(config.run_dir / "manifest.csv")
 
 
@@ -187,10 +212,12 @@ def announce(
 ) -> None:
     """Say what a run would compute."""
     work = survey(manifest, spec, settings, cache, save_keys=False)
-    seconds = sum(work.contents[row].duration_s for row in work.todo)
+    readable = [row for row in work.todo if not work.contents[row].failure]
+    failed = len(work.failed) + len(work.todo) - len(readable)
+    seconds = sum(work.contents[row].duration_s for row in readable)
     console.line(
-        f"features {manifest.name} {label}: would compute {len(work.todo)} clips ({seconds:.0f} s of audio), "
-        f"reuse {len(work.reused)} → {work.path}"
+        f"features {manifest.name} {label}: would compute {len(readable)} clips ({seconds:.0f} s of audio), "
+        f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
     )
 
 

@@ -10,6 +10,7 @@ from features.errors import AudioheadsError
 INTERRUPTED = 130
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -51,6 +52,8 @@ def _file_trouble(error: OSError) -> str:
         return f"{where}{reason}; nothing finished is lost, free some space and run the same command again"
     if error.errno in _PERMISSION:
         return f"{where}{reason}; make it accessible, or choose another folder (--set output.cache=…, output.runs=…)"
+    if error.errno in _NO_FOLDER:
+        return f"{where}{reason}; a file is where a folder should be, move it or choose another folder (--set output.…)"
     return f"{where}{reason} (use --verbose for the traceback)"
 
 

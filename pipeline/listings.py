@@ -18,7 +18,7 @@ def list_datasets(console: Console) -> None:
         module = import_module(name)
         layout = (module.Options.__doc__ or "").strip().splitlines()[0]
         rows.append((kind, layout.replace("`", ""), getattr(module, "SOURCE", "made by code")))
-    console.table(("kind", "layout", "where from"), rows)
+    console.table(("kind", "layout", "where from"), rows, foldable=["layout", "where from"])
 
 
 def list_backbones(console: Console) -> None:
@@ -27,7 +27,7 @@ def list_backbones(console: Console) -> None:
 
     keys = ("name", "family", "weights", "sample_rate_hz", "summary")
     rows = [["–" if row[key] is None else row[key] for key in keys] for row in rows_of()]
-    console.table(keys, rows, right=("sample_rate_hz",))
+    console.table(keys, rows, right=("sample_rate_hz",), foldable=["weights", "summary"])
 
 
 def index_dataset(config: Config, output: Path | None, console: Console) -> None:
@@ -57,5 +57,5 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
     groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
     console.line(
         f"{manifest.name}: {len(manifest)} clips, {len(manifest.labels)} classes{groups}; "
-        f"wrote {output} (paths start at {manifest.root})"
+        f"wrote {output}, paths relative to its folder"
     )

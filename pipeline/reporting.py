@@ -14,6 +14,7 @@ from features.errors import RunError
 from features.manifest import Manifest
 from features.seal import library_versions
 from heads import metrics
+from heads.fold_names import natural_order
 from heads.groups import clip_groups
 from heads.predictions import Predictions, from_frame
 from heads.statistics import Comparison, accuracy_interval, tied_with_best
@@ -21,7 +22,7 @@ from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest
 from pipeline.inputs import read_inputs
-from pipeline.results import COLUMNS, NUMBERS, SHOWN, markdown, shown_rows, table_of
+from pipeline.results import COLUMNS, LEGEND, NUMBERS, SHOWN, SPARE, counted, markdown, shown_rows, table_of, title
 from pipeline.run_folder import Fit, write_json
 from pipeline.training import collect_predictions, read_fits
 
@@ -48,13 +49,20 @@ def run_report(config: Config, *, console: Console) -> None:
     folder = config.run_dir / "report"
     warnings = list(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"]))
     _write(folder, table, details, failures, warnings)
-    console.table(list(SHOWN.values()), shown_rows(table), title=_title(table), right=NUMBERS)
+    left_out = console.table(
+        list(SHOWN.values()), shown_rows(table), title=title(table), right=NUMBERS, foldable=["weights"], spare=SPARE
+    )
+    if left_out:
+        console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
+    console.line(LEGEND)
     for warning in warnings:
         console.line(f"warning: {warning}")
     if failures:
         clip, reason = next(iter(failures.items()))
-        console.line(f"{len(failures)} clip(s) failed and are in no score, first {clip}: {reason}")
-    console.line(f"report {manifest.name}: {len(table)} rows → {folder / 'results.csv'}")
+        console.line(
+            f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
+        )
+    console.line(f"report {manifest.name}: {counted(len(table), 'row')} → {folder}/results.csv, .md, .json")
 
 
 def score(
@@ -102,9 +110,10 @@ def score(
 def _detail(fit: Fit, predictions: list[Predictions], comparison: Comparison, labels: list[str]) -> dict[str, Any]:
     """What `results.json` adds to a row."""
     by_class = metrics.per_class_accuracy(predictions)
+    folds = metrics.fold_accuracies(predictions)
     return {
         "mean_of_folds": metrics.mean_of_folds(predictions),
-        "fold_accuracy": {str(fold): value for fold, value in metrics.fold_accuracies(predictions).items()},
+        "fold_accuracy": {str(fold): folds[fold] for fold in natural_order(folds)},
         "seed_accuracy": {str(seed): value for seed, value in metrics.seed_accuracies(predictions).items()},
         "class_accuracy": {
             label: float(value) for label, value in zip(labels, by_class, strict=True) if value == value
@@ -123,7 +132,7 @@ def _write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         table.to_csv(folder / "results.csv", index=False)
-        (folder / "results.md").write_text(markdown(table), encoding="utf-8")
+        (folder / "results.md").write_text(markdown(table, failures, warnings), encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
     write_json(
@@ -136,13 +145,4 @@ def _write(
             "warnings": warnings,
             "failures": failures,
         },
-    )
-
-
-def _title(table: pd.DataFrame) -> str:
-    """The line above the table."""
-    first = table.iloc[0]
-    return (
-        f"{first['dataset']}: {first['protocol']}, {first['n_folds']} fold(s) × {first['n_seeds']} seed(s), "
-        f"{first['n_test']} test clips"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
 COLUMNS = (
     "dataset",
     "model",
@@ -53,6 +54,8 @@ SHOWN = {
     "train_seconds": "train s",
     "tied": "best",
 }
+# What a narrow terminal can do without, the first to go first.
+SPARE = ("dim", "train s", "clips/s", "macro F1", "log loss", "pooling", "layer")
 NUMBERS = ("accuracy", "95 % interval", "macro F1", "log loss", "dim", "clips/s", "train s")
 
 
@@ -80,14 +83,40 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
     """The table as people read it: one text per heading of `SHOWN`."""
-    return [tuple(_cell(row, key) for key in SHOWN) for row in table.to_dict("records")]
+    rows = table.to_dict("records")
+    best = table.groupby("dataset")["accuracy"].idxmax().tolist()
+    return [
+        tuple("best" if key == "tied" and at in best else _cell(row, key) for key in SHOWN)
+        for at, row in enumerate(rows)
+    ]
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The shown table as Markdown."""
+def title(table: pd.DataFrame) -> str:
+    """The line above the table: what was done on what."""
+    first = table.iloc[0]
+    counts = (counted(first["n_folds"], "fold"), counted(first["n_seeds"], "seed"), counted(first["n_test"], "clip"))
+    return f"{first['dataset']}: protocol {first['protocol']}, {counts[0]} × {counts[1]}, {counts[2]} tested"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 fold`, `5 folds`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str]) -> str:
+    """The shown table as Markdown, with what its readers must know."""
     head = list(SHOWN.values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
-    return "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines) + "\n"
+    blocks = [
+        f"# {_escape(title(table))}",
+        "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines),
+        LEGEND,
+        *(f"**Warning:** {_escape(warning)}" for warning in warnings),
+    ]
+    if failures:
+        listed = [f"- {_escape(clip)}: {_escape(reason)}" for clip, reason in failures.items()]
+        blocks += [f"## {counted(len(failures), 'clip')} failed, in no score", "\n".join(listed)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _cell(row: Mapping[Any, Any], key: str) -> str:
@@ -108,6 +137,6 @@ def _cell(row: Mapping[Any, Any], key: str) -> str:
 
 def _escape(cell: str) -> str:
     """Text that stays text in a Markdown table."""
-    for mark in ("\\", "|", "<", ">", "*", "_", "`"):
+    for mark in ("\\", "|", "<", ">", "*", "_", "`", "[", "]"):
         cell = cell.replace(mark, f"\\{mark}")
     return cell

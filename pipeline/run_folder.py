@@ -1,6 +1,6 @@
 """`runs/<name>/`: what each stage leaves there and how the next one finds it.
 
-config.yaml  manifest.csv  features.json  labels.json  predictions.parquet
+config.yaml  manifest.csv  features.json  failures.json  labels.json  predictions.parquet
 models/<model>/<head>/     fit.json  predictions.parquet  the trained weights
 report/
 """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -140,7 +143,8 @@ class _Runner:
     """An interpreter, its input and the tensor that is wanted of it."""
 
     def __init__(self, interpreter: Any, options: Options) -> None:
-        interpreter.allocate_tensors()
+        with _without_stderr():
+            interpreter.allocate_tensors()
         self.interpreter = interpreter
         self.input = interpreter.get_input_details()[0]
         self.output = _tensor_detail(interpreter, options)
@@ -192,6 +196,24 @@ def _interpreter(name: str, path: Path) -> Any:
             return Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
     except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{name}: {path} is not a LiteRT model ({first_line(error)})") from None
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Send the process's stderr nowhere: LiteRT writes to it that it has made a delegate, and cannot be told not to."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:

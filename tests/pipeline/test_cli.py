@@ -147,6 +147,7 @@ ENDS = [
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; "),
     (OSError(errno.ENOSPC, "No space left on device", "cache/a.h5"), 1, "cache/a.h5: No space left on device; "),
     (PermissionError(errno.EACCES, "Permission denied", "runs/[x]"), 1, "runs/[x]: Permission denied; "),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), 1, "runs/x: Not a directory; a file is where"),
     (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero (use --verbose"),
 ]
 
@@ -184,6 +185,14 @@ def test_usage_errors_are_one_line(config, calls, capsys, arguments, words):
     error = capsys.readouterr().err
     assert words in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["cache"], ["datasets"]])
+def test_a_command_that_is_missing_gets_the_help_and_nothing_else(arguments, capsys):
+    assert exit_code(*arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(" ".join(["Usage: audioheads", *arguments]))
+    assert "see audioheads --help" not in shown
 
 
 def test_library_warnings_are_shown_under_verbose_only(config, calls, capsys, monkeypatch):

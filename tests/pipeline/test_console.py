@@ -22,6 +22,22 @@ def test_lines_and_tables_are_neither_wrapped_nor_read_as_markup(capsys):
     assert len(out) == 4
 
 
+def test_a_narrow_terminal_keeps_names_whole_and_says_what_it_leaves_out():
+    console = Console()
+    console.out = RichConsole(file=io.StringIO(), force_terminal=True, width=40, markup=False, color_system=None)
+    columns = ("model", "weights", "accuracy", "dim", "train s")
+    rows = [("wav2vec2-base-960h", "pretrained:facebook/wav2vec2-base-960h", "0.912", 768, "3.1")]
+    spare = ("dim", "train s", "weights")
+    assert console.table(columns, rows, foldable=["weights"], spare=spare) == list(spare)
+    console.out.width = 64
+    assert console.table(columns, rows, foldable=["weights"], spare=spare) == ["dim", "train s"]
+    console.out.width = 200
+    assert console.table(columns, rows, foldable=["weights"], spare=spare) == []
+    lines = console.out.file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["model", "wav2vec2-base-960h", "model"]
+    assert all("wav2vec2-base-960h" in lines[at] and "0.912" in lines[at] for at in (1, 3, len(lines) - 1))
+
+
 def test_notes_and_errors_go_to_stderr(capsys):
     console = Console()
     console.note("[a] note")

@@ -89,7 +89,10 @@ def test_every_score_can_be_recomputed_from_the_kept_predictions(experiment: Con
 def test_markdown_and_json_show_the_numbers_of_the_csv(experiment: Config) -> None:
     folder = experiment.run_dir / "report"
     table = pd.read_csv(folder / "results.csv")
-    lines = (folder / "results.md").read_text().splitlines()[2:]
+    text = (folder / "results.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert text.startswith("# synthetic: protocol folds, 5 folds × 2 seeds, 30 clips tested\n")
+    assert sum(line.endswith(" best |") for line in lines) == 1
     stored = json.loads((folder / "results.json").read_text())
     by_key = {(row["model"], row["head"], row["pooling"]): row for row in stored["rows"]}
     assert len(lines) == len(table) == len(by_key)
@@ -187,6 +190,8 @@ def test_a_clip_that_one_backbone_cannot_use_is_in_no_score(tmp_path: Path) -> N
     stored = json.loads((config.run_dir / "report" / "results.json").read_text())
     bad = manifest.clips["id"].iat[3]
     assert bad in stored["failures"] and "cannot be decoded" in stored["failures"][bad]
+    listed = (config.run_dir / "report" / "results.md").read_text()
+    assert "## 1 clip failed, in no score" in listed and "cannot be decoded" in listed
     predictions = pd.read_parquet(config.run_dir / "predictions.parquet")
     assert bad not in set(predictions["id"])
     assert bad in open_table(cache_files([config.output.cache])[0]).failures
