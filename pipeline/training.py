@@ -24,7 +24,7 @@ from pipeline.config import Config, label_of
 from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.inputs import Inputs, features_of, read_inputs
-from pipeline.results import layer_text, weights_text
+from pipeline.results import counted, layer_text, weights_text
 from pipeline.run_folder import (
     Fit,
     finish_fit,
@@ -94,7 +94,7 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
             else:
                 result = _train(stage, label, table, head, poolings, job, folder)
                 console.line(
-                    f"{what}: {len(splits.splits)} folds × {len(config.seeds)} seeds, "
+                    f"{what}: {counted(len(splits.splits), 'fold')} × {counted(len(config.seeds), 'seed')}, "
                     f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
                 )
     if not dry_run:
@@ -262,6 +262,7 @@ def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]
         "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
         "extract_device": cost["device"],
         "cache_bytes_per_clip": table.path.stat().st_size / max(1, len(table)),
+        "precision": table.cache_spec["precision"],
         "cache_file": str(table.path),
         "fingerprint": table.fingerprint,
         "versions": table.versions,
