@@ -75,9 +75,9 @@ class Manifest:
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
         table = self.clips.assign(path=_moved(self.clips["path"], self.root.resolve(), folder.resolve()))
-        texts = table[[column for column in ("id", "path", "label", "group") if column in table]]
+        texts = table[[column for column in ("id", "path", "label", "fold", "group") if column in table]]
         # The csv module of Python before 3.13 leaves a lone carriage return unquoted.
-        bare = any(texts[column].str.contains("\r", regex=False).any() for column in texts)
+        bare = any(texts[column].astype(str).str.contains("\r", regex=False).any() for column in texts)
         with Path(path).open("w", encoding="utf-8", newline="") as file:
             table.to_csv(
                 file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL

@@ -116,6 +116,14 @@ def test_a_written_manifest_points_to_the_same_files(tmp_path, monkeypatch):
     assert read.clips["id"].tolist() == clips.clips["id"].tolist()
 
 
+def test_a_lone_carriage_return_survives_csv(tmp_path):
+    """Found by hypothesis: unquoted, csv readers take it for the end of a line."""
+    clips = pd.DataFrame({"id": ["a", "b"], "path": ["a.wav", "b.wav"], "label": ["x\ry", "\rz"], "fold": ["0\r", "1"]})
+    written = Manifest("x", tmp_path, clips)
+    written.write_csv(tmp_path / "x.csv")
+    pd.testing.assert_frame_equal(load_manifest({"kind": "csv", "root": tmp_path / "x.csv"}).clips, written.clips)
+
+
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
 seconds = st.floats(0.001, 1e6)
 
