@@ -10,20 +10,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from heads.blocks import Block, Fitted, Loader, Place, chunks
+from heads.job import Job
 from heads.lbfgs import MEMORY, minimise
-from heads.options import LinearOptions
+from heads.losses import row_losses
+from heads.predict import head_state
 
 TOLERANCE = 1e-14  # nats the mean log loss can still fall: probabilities within about 1e-7
 MAX_ROUNDS = 3000
 
 
-def fit_linear(
-    places: Sequence[Place],
-    load: Loader,
-    options: LinearOptions,
-    n_classes: int,
-    shape: tuple[int, int],
-) -> Iterator[Fitted]:
+def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
     """Fit every penalty on every block to convergence.
 
     The loss is the mean log loss plus l2 / 2 times the squared norm of the weights; biases are free.
@@ -35,22 +31,20 @@ def fit_linear(
     Args:
         places: The blocks to fit, stacked as far as memory allows.
         load: Gives the block of a place.
-        options: The path of penalties.
-        n_classes: C.
-        shape: The most training rows of a block, and D; for the memory bound.
+        job: The path of penalties and what all fits share.
 
     Yields:
         One candidate per block and penalty, with one fit each.
     """
-    n_rows, dim = shape
-    rank = min(n_rows, dim) + 1
-    configurations = options.configurations()
-    path = len(configurations)
-    bytes_each = 8 * (2 * n_rows * rank + 3 * n_rows * path * n_classes + (2 * MEMORY + 10) * path * rank * n_classes)
+    n_classes = job.n_outputs
+    rank = min(job.n_train, job.dim) + 1
+    path = len(job.grid)
+    bytes_each = 8 * (2 * job.n_train * rank + 3 * job.n_train * path * n_classes)
+    bytes_each += 8 * (2 * MEMORY + 10) * path * rank * n_classes
     for chunk in chunks(places, bytes_each):
         blocks = [load(place) for place in chunk]
         rotated = [_principal_axes(block.train) for block in blocks]
-        l2 = torch.tensor([point["l2"] for point in configurations], dtype=torch.float64, device=blocks[0].train.device)
+        l2 = torch.tensor([point["l2"] for point in job.grid], dtype=torch.float64, device=blocks[0].train.device)
         problems = _LogisticPaths([rows for rows, _ in rotated], [b.train_targets for b in blocks], l2, n_classes)
         start = l2.new_zeros(len(blocks), path, problems.rank * n_classes)
         points, rounds = minimise(problems, start, tolerance=TOLERANCE, max_rounds=MAX_ROUNDS)
@@ -63,10 +57,15 @@ def _candidates(place: Place, block: Block, axes: Tensor, weights: Tensor, round
     """Turn one block's solutions, (F, rank, C), back to its columns and score its validation rows."""
     for configuration, (solution, taken) in enumerate(zip(weights, rounds, strict=True)):
         weight, bias = axes @ solution[: axes.shape[1]], solution[-1]
-        loss = torch.nn.functional.cross_entropy(block.valid @ weight + bias, block.valid_targets)
+        loss = row_losses(block.valid @ weight + bias, block.valid_targets, "single-label").mean()
         layer = weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()
         yield Fitted(
-            place, configuration, [[layer]], np.array([loss.item()]), np.array([int(taken)]), block.mean, block.scale
+            place,
+            configuration,
+            [head_state([layer], block)],
+            np.array([loss.item()]),
+            np.array([int(taken)]),
+            weight.numel() + bias.numel(),
         )
 
 

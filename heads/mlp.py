@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, pad
 
 from heads.blocks import Block, Fitted, Loader, Place, chunks
+from heads.job import Job
 from heads.noise import dropout_stream, row_order
 from heads.options import Configuration, MlpOptions, widths
+from heads.predict import count_parameters, head_state
 from heads.stack import Stack, aligned
 
 CPU_STACK_BYTES = 2**26  # stacks beyond the processor's caches ran at half the speed
@@ -26,46 +28,34 @@ class Candidate(NamedTuple):
     configuration: int
 
 
-def fit_mlp(
-    places: Sequence[Place],
-    load: Loader,
-    options: MlpOptions,
-    seeds: Sequence[int],
-    n_classes: int,
-    shape: tuple[int, int],
-    device: torch.device,
-) -> Iterator[Fitted]:
+def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
     """Train every configuration on every block with every seed.
 
     Networks of one shape train as one stack, as many as memory allows. Initial weights, the order
     of rows and dropout are functions of seed, epoch and step, so a fit alone and in a stack is the same.
-    A fit stops when its validation log loss has not fallen for `patience` epochs and keeps its best
+    A fit stops when its validation loss has not fallen for `patience` epochs and keeps its best
     state; then it leaves the stack. One whose validation loss is not finite has failed.
 
     Args:
         places: The blocks.
         load: Gives the block of a place.
-        options: The grid and what all its configurations share.
-        seeds: One fit each for every candidate.
-        n_classes: C.
-        shape: The most training rows of a block, and D; for the memory bound.
-        device: Where to train.
+        job: The grid and what all fits share.
 
     Yields:
         One candidate per block and configuration, in no particular order.
     """
-    grid = options.configurations()
+    options, grid, seeds = cast(MlpOptions, job.options), job.grid, job.seeds
     by_hidden = sorted(range(len(grid)), key=lambda at: (widths(grid[at]["hidden"]), at))
     for hidden, configurations in groupby(by_hidden, key=lambda at: widths(grid[at]["hidden"])):
-        sizes = (shape[1], *hidden, n_classes)
+        sizes = (job.dim, *hidden, job.n_outputs)
         candidates = [Candidate(place, at) for at in configurations for place in places]
         candidates.sort(key=lambda candidate: candidate.place)
         n_parameters = sum((aligned(fan_in) + 1) * aligned(fan_out) for fan_in, fan_out in pairwise(sizes))
         # Parameters, their gradients, two moments, a best state and what removal copies; a step's activations.
         bytes_each = 4 * len(seeds) * (6 * n_parameters + 6 * options.batch_size * sum(map(aligned, sizes)))
-        budget = CUDA_STACK_BYTES if device.type == "cuda" else CPU_STACK_BYTES
+        budget = CUDA_STACK_BYTES if job.device.type == "cuda" else CPU_STACK_BYTES
         for chunk in chunks(candidates, bytes_each, budget):
-            yield from _train_stack(chunk, load, grid, options, sizes, seeds, device)
+            yield from _train_stack(chunk, load, grid, options, sizes, seeds, job.device)
 
 
 def _train_stack(
@@ -96,7 +86,7 @@ def _train_stack(
     best_loss, best_epoch = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
     for epoch in range(1, options.max_epochs + 1):
         _train_epoch(stack, rows, block_of[running], seed_of[running], seeds, epoch, options.batch_size)
-        loss = rows.valid_log_loss(stack, block_of[running])
+        loss = rows.valid_loss(stack, block_of[running])
         better = np.flatnonzero(loss < best_loss[running])
         for at in better.tolist():
             best[running[at]] = stack.state(at)
@@ -111,10 +101,10 @@ def _train_stack(
             running = running[on]
     for at, candidate in enumerate(candidates):
         fits = range(at * len(seeds), (at + 1) * len(seeds))
-        layers = [stack.unpadded(best[fit]) for fit in fits]
         block = rows.blocks[places.index(candidate.place)]
+        states = [head_state(stack.unpadded(best[fit]), block) for fit in fits]
         losses, epochs = best_loss[list(fits)], best_epoch[list(fits)]
-        yield Fitted(candidate.place, candidate.configuration, layers, losses, epochs, block.mean, block.scale)
+        yield Fitted(candidate.place, candidate.configuration, states, losses, epochs, count_parameters(states[0]))
 
 
 def _train_epoch(
@@ -171,7 +161,7 @@ class _Rows:
         self.valid = [pad(block.valid.float(), (0, extra)) for block in blocks]
         self.valid_targets = [block.valid_targets for block in blocks]
 
-    def valid_log_loss(self, stack: Stack, block_of: np.ndarray) -> np.ndarray:
+    def valid_loss(self, stack: Stack, block_of: np.ndarray) -> np.ndarray:
         """Mean log loss of each network on its block's validation rows, shape (M,), in nats."""
         losses = np.empty(len(block_of))
         for start, end in _runs(block_of):

@@ -25,6 +25,8 @@ Positive = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, allow_inf_nan
 Share = Annotated[float, BeforeValidator(_no_flag), Field(ge=0, lt=1)]
 Decay = Annotated[float, BeforeValidator(_no_flag), Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(_no_flag), Field(ge=1)]
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+ClassWeight = Literal["balanced"] | None
 Configuration = dict[str, Any]
 
 
@@ -40,6 +42,8 @@ class HeadOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     grid: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[Literal["layer", "layers", "frames"]] = "layer"
+    """What it sees of a clip: one layer's pooled vector, those of all layers, or one layer's frames."""
 
     name: str
     label: Annotated[str, Field(min_length=1)] | None = None
@@ -60,30 +64,52 @@ class HeadOptions(BaseModel):
 
 
 class LinearOptions(HeadOptions):
-    """Multinomial logistic regression, trained to convergence.
+    """Multinomial logistic regression, trained to convergence; ridge regression for values.
 
     Attributes:
         l2: Half the weight of the squared norm of the weights beside the mean log loss; scikit-learn's
             C is 1 / (l2 · n_train).
+        class_weight: `balanced`: every class counts alike in the training loss.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("l2",)
 
     name: Literal["linear"] = "linear"
     l2: Grid[Positive] = [1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4]
+    class_weight: ClassWeight = None
 
 
-class MlpOptions(HeadOptions):
-    """Linear–ReLU–Dropout blocks and a linear output, trained with AdamW on minibatches.
+class SteppedOptions(HeadOptions):
+    """What heads share that AdamW trains on minibatches.
 
     Attributes:
-        hidden: Units of the hidden layer; a list within the list is a deeper network.
-        dropout: Share of hidden units switched off in training.
         learning_rate: AdamW's.
         weight_decay: AdamW's decoupled decay.
         batch_size: Clips per step.
         max_epochs: Passes over the training clips at most.
-        patience: Stop after this many epochs without a lower validation log loss.
+        patience: Stop after this many epochs without a lower validation loss.
+        class_weight: `balanced`: every class counts alike in the training loss.
+        label_smoothing: Share of each target that is spread over all classes.
+        loss: Of regression: `mse`, or `ccc`, one minus Lin's concordance correlation of the batch.
+    """
+
+    learning_rate: Grid[Positive] = [1e-3]
+    weight_decay: Grid[Decay] = [1e-2]
+    batch_size: Count = 32
+    max_epochs: Count = 100
+    patience: Count = 10
+    class_weight: ClassWeight = None
+    label_smoothing: Share = 0.0
+    loss: Literal["mse", "ccc"] = "mse"
+
+
+class MlpOptions(SteppedOptions):
+    """Linear–ReLU–Dropout blocks and a linear output.
+
+    Attributes:
+        hidden: Units of the hidden layer; a list within the list is a deeper network.
+        dropout: Share of hidden units switched off in training.
+        norm: `batch` or `layer` normalisation between each linear layer and its ReLU.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("hidden", "dropout", "learning_rate", "weight_decay")
@@ -91,15 +117,87 @@ class MlpOptions(HeadOptions):
     name: Literal["mlp"] = "mlp"
     hidden: Grid[Count | Annotated[list[Count], Field(min_length=1)]] = [256]
     dropout: Grid[Share] = [0.3]
-    learning_rate: Grid[Positive] = [1e-3]
-    weight_decay: Grid[Decay] = [1e-2]
-    batch_size: Count = 32
-    max_epochs: Count = 100
-    patience: Count = 10
+    norm: Literal["batch", "layer"] | None = None
 
 
-HEADS: dict[str, type[HeadOptions]] = {"linear": LinearOptions, "mlp": MlpOptions}
-AnyHead = Annotated[LinearOptions | MlpOptions, Field(discriminator="name")]
+class WeightedSumOptions(SteppedOptions):
+    """A softmax-weighted sum of the layers, then one linear layer (SUPERB, arXiv 2105.01051).
+
+    `layers` says which layers are summed.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    reads = "layers"
+
+    name: Literal["weighted-sum"] = "weighted-sum"
+
+
+class KnnOptions(HeadOptions):
+    """The nearest training clips vote.
+
+    Attributes:
+        k: How many vote.
+        metric: Distance between standardised embeddings; a nearer clip's vote does not count more.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("k", "metric")
+
+    name: Literal["knn"] = "knn"
+    k: Grid[Count] = [1, 3, 5, 10, 20]
+    metric: Grid[Literal["cosine", "euclidean"]] = ["cosine", "euclidean"]
+
+
+class SklearnOptions(HeadOptions):
+    """Any scikit-learn classifier or regressor, fit by fit.
+
+    Attributes:
+        estimator: Where it is imported from: `sklearn.svm.SVC`.
+        parameters: Its keyword arguments; lists are a grid. A keyword that is itself a list is written
+            as a list in a list.
+    """
+
+    name: Literal["sklearn"] = "sklearn"
+    estimator: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")] = (
+        "sklearn.linear_model.LogisticRegression"
+    )
+    parameters: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        """What tables call this head: by default the estimator's class."""
+        return self.label or self.estimator.rpartition(".")[2]
+
+    def configurations(self) -> list[Configuration]:
+        """Every point of the grid over the parameters that are lists."""
+        lists = [value if isinstance(value, list) else [value] for value in self.parameters.values()]
+        return [dict(zip(self.parameters, values, strict=True)) for values in product(*lists)]
+
+
+class AttentionOptions(SteppedOptions):
+    """Attention pooling over a layer's cached frames, then one linear layer, fit by fit.
+
+    Attributes:
+        units: Of the attention's hidden layer.
+        dropout: Share of the pooled vector switched off in training.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("units", "dropout", "learning_rate", "weight_decay")
+    reads = "frames"
+
+    name: Literal["attention"] = "attention"
+    layers: Literal["all", "last"] | Annotated[list[int], Field(min_length=1)] = "last"
+    units: Grid[Count] = [128]
+    dropout: Grid[Share] = [0.3]
+
+
+HEADS: dict[str, type[HeadOptions]] = {
+    "linear": LinearOptions,
+    "mlp": MlpOptions,
+    "knn": KnnOptions,
+    "weighted-sum": WeightedSumOptions,
+    "sklearn": SklearnOptions,
+    "attention": AttentionOptions,
+}
 
 
 def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:

@@ -11,18 +11,22 @@ from features.errors import ManifestError
 from features.manifest import Manifest
 from heads.checks import (
     N_FOLDS,
+    OFFICIAL,
     PROTOCOLS,
+    base_protocol,
     check_protocol,
     official_overlaps,
     official_sides,
     resolve_protocol,
     training_sides,
 )
-from heads.draws import draw_folds, draw_part
+from heads.draws import draw_folds, draw_part, draw_shots
 from heads.fold_names import fold_name, natural_order
 from heads.groups import clip_groups
+from heads.targets import Targets, strata, targets_of
 
-__all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "make_splits", "resolve_protocol"]
+__all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "few_shot_splits", "make_splits", "resolve_protocol"]
+SHOTS, DRAWS = 8, 5  # of `few-shot`
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class Split:
         train: Rows to train on: positions in the manifest, ascending int64, disjoint from the others.
         valid: Rows that choose layer, hyper-parameters and when to stop.
         test: Rows that are scored once, at the end.
+        draw: Number of the draw, where a protocol repeats a fold with other rows.
     """
 
     fold: int | str
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,18 @@ class Splits:
 
     Attributes:
         protocol: The resolved protocol, never `auto`.
-        splits: One `Split` per test fold.
+        splits: One `Split` per test fold, and per draw within it.
         warnings: What a reader of the results must know, one sentence each.
     """
 
     protocol: str
     splits: tuple[Split, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def n_folds(self) -> int:
+        """How many test folds there are, however often training rows are drawn."""
+        return len({str(split.fold) for split in self.splits})
 
     def without(self, rows: Sequence[int] | np.ndarray) -> Splits:
         """The same splits with some rows (clips that failed) left out; positions keep their meaning.
@@ -73,11 +84,18 @@ class Splits:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The manifest in the order of its ids, which is what every draw sees: labels and groups as integers."""
+    """The manifest in the order of its ids, which is what every draw sees."""
 
     order: np.ndarray
-    labels: np.ndarray
+    strata: np.ndarray
     groups: np.ndarray
+    members: np.ndarray
+
+    def part(self, mask: np.ndarray, seed: int) -> np.ndarray:
+        """About 20 % of some rows, as a mask of all."""
+        drawn = np.zeros(len(self.order), dtype=bool)
+        drawn[np.flatnonzero(mask)] = draw_part(self.strata[mask], self.groups[mask], seed, self.members[mask])
+        return drawn
 
 
 def make_splits(
@@ -87,12 +105,17 @@ def make_splits(
     split_seed: int = 0,
     keys: Sequence[str] | None = None,
     strict: bool = False,
+    shots: int = SHOTS,
+    draws: int = DRAWS,
 ) -> Splits:
     """Divide the corpus.
 
-    Test and validation folds of `folds` are k and the next one in natural order (cyclic). Where a
-    protocol leaves no validation rows, 20 % of the training rows are drawn. Every draw is
-    stratified, keeps groups whole, and depends on `split_seed` and the ids alone, not on row order.
+    Test and validation folds of `folds` are k and the next one in natural order (cyclic);
+    `folds-no-valid` trains on all other folds. `few-shot` draws from the splits that `auto` would
+    otherwise stand for, see `few_shot_splits`. Where any other protocol leaves no validation rows, 20 %
+    of the training rows are drawn. Every draw is stratified (see `heads.targets.strata`), keeps groups
+    whole but for the few clips of `few-shot`, and depends on `split_seed` and the ids alone, not on row
+    order.
 
     Args:
         manifest: The labelled clips.
@@ -101,6 +124,8 @@ def make_splits(
         keys: Content key of each row's audio ("" where unknown). In drawn splits identical audio
             counts as one group; in official ones its overlap is reported.
         strict: Make overlap between the sides of an official division an error.
+        shots: `few-shot`: clips per class.
+        draws: `few-shot`: how often they are drawn in each fold.
 
     Returns:
         The splits, with warnings about official ones that share groups or audio between sides.
@@ -108,40 +133,118 @@ def make_splits(
     Raises:
         ConfigError: An unknown protocol.
         ManifestError: As `check_protocol`; no validation rows to draw; a class without training
-            rows; overlap under `strict`.
+            rows, or with fewer than `shots`; values to predict that are all alike in training; overlap
+            under `strict`.
     """
     protocol = resolve_protocol(manifest, protocol)
     check_protocol(manifest, protocol)
-    warnings = official_overlaps(manifest, protocol, keys)
+    targets, groups = targets_of(manifest), clip_groups(manifest, keys)
+    ids = manifest.clips["id"].to_numpy(dtype=str)
+    base = base_protocol(manifest, protocol)
+    warnings = official_overlaps(manifest, base, keys)
     if strict and warnings:
         raise ManifestError(f"{warnings[0]} (an error under --strict)")
-    clip_labels = manifest.clips["label"].to_numpy(dtype=str)
-    order = np.argsort(manifest.clips["id"].to_numpy(dtype=str), kind="stable")
-    names, labels = np.unique(clip_labels, return_inverse=True)
-    rows = _Rows(order, labels[order], clip_groups(manifest, keys)[order])
+    order = np.argsort(ids, kind="stable")
+    rows = _Rows(order, strata(targets)[order], groups[order], targets.members[order])
     splits = []
-    for number, (fold, valid, test) in enumerate(_divide(manifest, protocol, rows, split_seed)):
+    for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
         train = ~(valid | test)
-        if not valid.any():
-            valid[np.flatnonzero(train)] = draw_part(
-                rows.labels[train], rows.groups[train], _seed(split_seed, number + 1)
-            )
+        if not valid.any() and base != "folds-no-valid":
+            valid = rows.part(train, _seed(split_seed, number + 1))
             if not valid.any():
                 raise ManifestError(
                     f"{manifest.name}: no validation clips to spare among the {int(train.sum())} training clips of "
                     f"fold {fold!r} without losing a label or parting a group; mark some as `split: valid`"
                 )
             train &= ~valid
-        absent = np.setdiff1d(labels, rows.labels[train])
-        if len(absent):
-            raise ManifestError(
-                f"{manifest.name}: label {str(names[absent[0]])!r} has no training clip when fold {fold!r} is tested"
-            )
+        _check_training(manifest.name, fold, targets, order[train])
         splits.append(Split(fold, *(np.sort(order[mask]) for mask in (train, valid, test))))
-    untested = np.setdiff1d(names, clip_labels[np.concatenate([split.test for split in splits])])
+    tested = targets.members[np.concatenate([split.test for split in splits])]
+    untested = np.flatnonzero(~tested.any(axis=0))
     if len(untested):
-        warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {str(untested[0])!r}",)
-    return Splits(protocol, tuple(splits), warnings)
+        first = targets.names[untested[0]]
+        warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
+    found = Splits(base, tuple(splits), warnings)
+    if protocol == "few-shot":
+        found = few_shot_splits(found, targets, groups, ids, shots, draws, split_seed, name=manifest.name)
+    return found
+
+
+def few_shot_splits(
+    splits: Splits,
+    targets: Targets,
+    groups: np.ndarray,
+    ids: np.ndarray,
+    shots: int | None,
+    draws: int = DRAWS,
+    split_seed: int = 0,
+    *,
+    name: str = "few-shot",
+) -> Splits:
+    """Keep a few training clips of each class, drawn anew several times; the same clips are tested.
+
+    Of every split's training rows `shots` of each class are drawn, from as many groups as there are; and
+    of its validation rows as many, or all where a class has fewer, since who has few labels to train on
+    has few to choose by. Clips of no class (`multi-label`) are drawn like one more class, as far as
+    there are. The clips of fewer shots are among those of more (but where clips are of several classes),
+    so curves over `shots` compare like with like.
+
+    Args:
+        splits: Of any protocol.
+        targets: Of all clips.
+        groups: Group of each row, shape (N,) int, as from `heads.groups.clip_groups`.
+        ids: Of all clips, shape (N,).
+        shots: Clips per class; None: all rows, in one draw.
+        draws: How often clips are drawn in each split.
+        split_seed: Seed of the draws.
+        name: Of the data set, for messages.
+
+    Returns:
+        One split per split and draw, of protocol `few-shot`.
+
+    Raises:
+        ManifestError: Regression; a class with fewer training clips than `shots`.
+    """
+    if targets.task == "regression":
+        raise ManifestError(f"{name}: few-shot draws clips of each class; the labels are numbers (task regression)")
+    if shots is None:
+        return replace(splits, protocol="few-shot")
+    members = targets.members
+    members = np.column_stack([members, ~members.any(axis=1)])
+    order = np.argsort(np.asarray(ids).astype(str), kind="stable")
+    position = np.empty(len(order), dtype=np.int64)
+    position[order] = np.arange(len(order))
+
+    def some(rows: np.ndarray, *seed: int) -> np.ndarray:
+        rows = rows[np.argsort(position[rows])]
+        return np.sort(rows[draw_shots(members[rows], groups[rows], shots, (split_seed, *seed))])
+
+    found = []
+    for number, split in enumerate(splits.splits):
+        held = members[split.train].sum(axis=0)[:-1]
+        if held.min() < shots:
+            raise ManifestError(
+                f"{name}: label {targets.names[held.argmin()]!r} has {int(held.min())} training clip(s) when fold "
+                f"{split.fold!r} is tested; few_shot.shots asks for {shots} of each"
+            )
+        for draw in range(draws):
+            train, valid = some(split.train, number, draw, 0), some(split.valid, number, draw, 1)
+            found.append(replace(split, train=train, valid=valid, draw=draw))
+    return replace(splits, protocol="few-shot", splits=tuple(found))
+
+
+def _check_training(name: str, fold: int | str, targets: Targets, train: np.ndarray) -> None:
+    """Refuse training rows that lack a class, or whose values are all alike."""
+    absent = np.flatnonzero(~targets.members[train].any(axis=0))
+    if len(absent):
+        raise ManifestError(
+            f"{name}: label {targets.names[absent[0]]!r} has no training clip when fold {fold!r} is tested"
+        )
+    if targets.task == "regression" and np.ptp(targets.values[train]) == 0:
+        raise ManifestError(
+            f"{name}: every training clip has the label {targets.values[train[0]]} when fold {fold!r} is tested; "
+            "there is nothing to learn"
+        )
 
 
 def _divide(
@@ -149,21 +252,21 @@ def _divide(
 ) -> Iterator[tuple[int | str, np.ndarray, np.ndarray]]:
     """Yield each test fold with its validation and test masks; no validation rows: they are still to be drawn."""
     nothing = np.zeros(len(rows.order), dtype=bool)
-    if protocol in ("folds", "split"):
+    if protocol in OFFICIAL:
         sides = official_sides(manifest, protocol)[rows.order]
         for tested, training in training_sides(protocol, natural_order(sides)):
             test = sides == tested
             valid = ~test & ~np.isin(sides.astype(str), [str(side) for side in training])
-            yield (tested if protocol == "folds" else protocol), valid, test
+            yield (protocol if protocol == "split" else tested), valid, test
     elif protocol == "holdout":
-        test = draw_part(rows.labels, rows.groups, _seed(split_seed, 0))
+        test = rows.part(~nothing, _seed(split_seed, 0))
         if not test.any():
             raise ManifestError(
                 f"{manifest.name}: no test clips can be drawn without losing a label or parting a group"
             )
         yield protocol, nothing.copy(), test
     elif protocol == "kfold":
-        folds = draw_folds(rows.labels, rows.groups, N_FOLDS, _seed(split_seed, 0))
+        folds = draw_folds(rows.strata, rows.groups, N_FOLDS, _seed(split_seed, 0))
         for fold in range(N_FOLDS):
             yield fold + 1, nothing.copy(), folds == fold
     else:

@@ -15,13 +15,13 @@ class CandidateScore:
 
     Attributes:
         configuration: The point of the grid.
-        layer: The backbone's layer index.
-        valid_log_loss: Mean over seeds, in nats; nan where a fit failed (it is never chosen).
+        layer: The backbone's layer index, or `all`.
+        valid_loss: Mean over seeds, see `heads.losses`; nan where a fit failed (it is never chosen).
     """
 
     configuration: Configuration
-    layer: int
-    valid_log_loss: float
+    layer: int | str
+    valid_loss: float
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,24 @@ class HeadFit:
         fold: The test fold.
         seed: Of the head.
         test_rows: Rows scored, shape (n_test,).
-        probabilities: Of each class for each test row, shape (n_test, C) float32.
+        draw: Of the split, where a protocol draws several.
+        probabilities: Of each class for each test row, shape (n_test, C) float32; values (n_test, 1) in regression.
         configuration: The chosen point of the grid.
-        layer: The chosen layer's index in the backbone.
-        valid_log_loss: Of this fit, in nats.
+        layer: The chosen layer's index in the backbone, or `all`.
+        valid_loss: Of this fit before any refit; nan without validation rows.
         epochs: Passes over the training rows up to the kept state (`linear`: rounds of its solver).
-        params_trained: Weights and biases of this fit.
+        params_trained: Trained numbers of this fit, without the standardisation.
         state: Arrays by name that `heads.predict.predict` needs, standardisation included.
     """
 
     fold: int | str
     seed: int
+    draw: int
     test_rows: np.ndarray
     probabilities: np.ndarray
     configuration: Configuration
-    layer: int
-    valid_log_loss: float
+    layer: int | str
+    valid_loss: float
     epochs: int
     params_trained: int
     state: dict[str, np.ndarray]
@@ -58,13 +60,13 @@ class HeadResult:
     """One head over all folds and seeds.
 
     Attributes:
-        fits: By fold, then by seed.
-        candidates: Per fold, every configuration on every layer, in the order of the grid.
+        fits: By split, then by seed.
+        candidates: Per fold and draw, every configuration on every layer, in the order of the grid.
         train_seconds: Of the whole job: all candidates, folds and seeds.
     """
 
     fits: tuple[HeadFit, ...]
-    candidates: dict[int | str, tuple[CandidateScore, ...]]
+    candidates: dict[tuple[int | str, int], tuple[CandidateScore, ...]]
     train_seconds: float
 
     @property

@@ -15,10 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
-from heads.predict import count_layers, predict
+from features.tasks import Task
+from heads.kinds import KINDS, predict
+from heads.predict import count_layers
 
 FORMAT = "audioheads-head"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class SavedHead:
         labels: Class names in the order of the probabilities.
         backbone: The backbone's spec, as JSON holds it.
         pooling: Names of the poolings that are concatenated, in order.
-        layer: The backbone layer it reads.
+        layer: The backbone layer it reads, or `all`.
         configuration: The chosen point of its grid.
-        state: Arrays by name, see `heads.predict.head_state`.
+        state: Arrays by name, see the head's own module.
+        task: What its outputs are.
         extra: Anything else worth keeping: fold, seed, dataset.
     """
 
@@ -40,14 +43,15 @@ class SavedHead:
     labels: tuple[str, ...]
     backbone: Mapping[str, Any]
     pooling: tuple[str, ...]
-    layer: int
+    layer: int | str
     configuration: Mapping[str, Any]
     state: Mapping[str, np.ndarray]
+    task: Task
     extra: Mapping[str, Any]
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Class probabilities, shape (n, C), of raw features (n, D) of this head's layer and poolings."""
-        return predict(self.state, features)
+    def predict(self, features: Any) -> np.ndarray:
+        """Probabilities (n, C), or values (n, 1), of raw features (n, D) of this head's layer and poolings."""
+        return predict(self.head, self.state, features, self.task)
 
 
 def save_head(
@@ -58,8 +62,9 @@ def save_head(
     labels: tuple[str, ...] | list[str],
     backbone: Mapping[str, Any],
     pooling: tuple[str, ...] | list[str],
-    layer: int,
+    layer: int | str,
     configuration: Mapping[str, Any],
+    task: Task = "single-label",
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a head; a half-written file never stands under its name. The arguments are `SavedHead`'s fields.
@@ -76,6 +81,7 @@ def save_head(
         "pooling": list(pooling),
         "layer": layer,
         "configuration": dict(configuration),
+        "task": task,
         "extra": dict(extra or {}),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -109,8 +115,10 @@ def load_head(path: Path) -> SavedHead:
         raise WeightsError(
             f"{path}: head format {about['format_version']}, this program reads {FORMAT_VERSION}; train the head again"
         )
+    if about["head"] not in KINDS:
+        raise WeightsError(f"{path}: unknown head {about['head']!r}; this program knows {', '.join(KINDS)}")
     last = state.get(f"bias_{count_layers(state) - 1}")
-    if last is None or len(last) != len(about["labels"]):
+    if last is not None and len(last) != max(1, len(about["labels"])):
         raise WeightsError(f"{path}: {len(about['labels'])} labels do not fit the head's output; train the head again")
     return SavedHead(
         head=about["head"],
@@ -120,5 +128,6 @@ def load_head(path: Path) -> SavedHead:
         layer=about["layer"],
         configuration=about["configuration"],
         state=state,
+        task=about["task"],
         extra=about["extra"],
     )

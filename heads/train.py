@@ -1,21 +1,24 @@
-"""Train one head over all folds, seeds, layers and its grid; validation chooses, test rows are scored once."""
+"""Train one head over all splits, seeds, layers and its grid; validation chooses, test rows are scored once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from features.errors import ConfigError, RunError
-from heads.blocks import Block, Fitted, Place, standardize
-from heads.linear import fit_linear
-from heads.mlp import fit_mlp
-from heads.options import HeadOptions, LinearOptions, MlpOptions
-from heads.predict import count_parameters, head_state, predict
+from features.tasks import Task
+from heads.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
+from heads.job import Job, Kind
+from heads.kinds import KINDS
+from heads.options import HeadOptions
 from heads.protocol import Split, Splits
 from heads.results import CandidateScore, HeadFit, HeadResult
+from heads.trainable import check_choice, check_rows
 
 
 def train_head(
@@ -26,134 +29,161 @@ def train_head(
     seeds: Sequence[int],
     *,
     n_classes: int,
+    task: Task = "single-label",
     device: str = "cpu",
     layer_names: Sequence[int] | None = None,
+    refit: bool = False,
     together: bool | None = None,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> HeadResult:
     """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
 
-    Per fold, the configuration and layer with the lowest validation log loss (mean over seeds; of
+    Per split, the configuration and layer with the lowest validation loss (mean over seeds; of
     equals the earlier in the grid, then the lower layer) is chosen. Training sees the blocks of
     `heads.blocks`, which hold no test row.
 
-    On a CPU the folds' stacks train one after the other: two folds in one matrix product save nothing
-    there, and a fold's bits then depend on that fold's own training and validation rows alone. On a
-    GPU, where small stacks leave it idle, all folds train together.
+    On a CPU the splits' stacks train one after the other: two in one matrix product save nothing
+    there, and a split's bits then depend on that split's own training and validation rows alone. On a
+    GPU, where small stacks leave it idle, all splits train together.
 
     Args:
         options: A head and its grid. `linear` solves a convex problem, which no seed changes: it
-            trains once per fold and counts for every seed.
+            trains once per split and counts for every seed.
         features: All clips, the wanted poolings concatenated, shape (N, L, D) float.
-        targets: Class of each clip, 0…C-1, shape (N,) int.
-        splits: Which rows train, validate and test.
-        seeds: One fit each per fold.
-        n_classes: C.
+        targets: Class of each clip, 0…C-1, shape (N,) int; zeros and ones (N, C); values (N,).
+        splits: Which rows train, validate and test. Without validation rows the head must have one
+            configuration and one layer, and stops after `max_epochs`.
+        seeds: One fit each per split.
+        n_classes: C; 1 in regression.
+        task: What the targets are.
         device: `cpu`, `cuda` or `cuda:k`.
         layer_names: The backbone's index of each of the L layers; None: 0…L-1.
-        together: Train all folds in one stack; None: on a GPU only.
-        on_candidate: Called with the number of (fold, layer, configuration) trained, and of all.
+        refit: Train the chosen configuration again, as long, on training and validation rows together.
+        together: Train all splits in one stack; None: on a GPU only.
+        on_candidate: Called with the number of (split, layer, configuration) trained, and of all.
 
     Returns:
         The chosen fits with their test probabilities, and every candidate's validation score.
 
     Raises:
-        ConfigError: The options name a layer that the features lack; no seeds.
-        RunError: NaN or infinite features; a fold without training, validation or test rows, or with
-            a class absent from training; a fold in which every candidate failed.
+        ConfigError: The options name a layer that the features lack; no seeds; a choice and no
+            validation rows to choose by.
+        RunError: NaN or infinite features; a split without training or test rows, or with a class
+            absent from training; a split in which every candidate failed.
     """
     started = time.perf_counter()
     folds = list(splits.splits if isinstance(splits, Splits) else splits)
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
     positions = _layer_positions(options, names)
+    if options.reads == "layers":
+        features, positions = features[:, positions], [ALL_LAYERS]
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give one seed at least, such as [0]")
-    _check(features, targets, folds, n_classes)
-    on = torch.device(device)
-    grid = options.configurations()
+    check_rows(features, targets, folds, n_classes, task)
+    grid = tuple(options.configurations())
+    check_choice(options, folds, len(positions))
+    job = Job(
+        options,
+        grid,
+        tuple(seeds),
+        task,
+        n_outputs=n_classes,
+        n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
+        dim=features.shape[2],
+        n_layers=features.shape[1],
+        device=torch.device(device),
+    )
+    run = _Run(KINDS[options.name], job, features, targets, folds)
     places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
     if together is None:
-        together = on.type == "cuda"
+        together = job.device.type == "cuda"
     groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
-    losses = np.full((len(folds), len(grid), len(names)), np.nan)
+    losses = np.full((len(folds), len(grid), len(positions)), np.nan)
     best: dict[int, Fitted] = {}
     done = 0
     for group in groups:
-        for fitted in _fit(options, features, targets, folds, group, seeds, n_classes, on):
+        for fitted in run.fit(group):
             fold, layer = fitted.place
-            losses[fold, fitted.configuration, layer] = fitted.valid_log_loss.mean()
+            losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
             if fold not in best or _rank(fitted) < _rank(best[fold]):
                 best[fold] = fitted
             done += 1
             if on_candidate:
                 on_candidate(done, len(places) * len(grid))
-    fits = [fit for at, fold in enumerate(folds) for fit in _score(options, features, fold, best[at], seeds, names)]
+    titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
+    fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
     candidates = {
-        fold.fold: tuple(
-            CandidateScore(point, names[layer], float(losses[at, number, layer]))
+        (fold.fold, fold.draw): tuple(
+            CandidateScore(point, titles[layer], float(losses[at, number, column]))
             for number, point in enumerate(grid)
-            for layer in positions
+            for column, layer in enumerate(positions)
         )
         for at, fold in enumerate(folds)
     }
     return HeadResult(tuple(fits), candidates, time.perf_counter() - started)
 
 
-def _fit(
-    options: HeadOptions,
-    features: np.ndarray,
-    targets: np.ndarray,
-    folds: Sequence[Split],
-    places: Sequence[Place],
-    seeds: Sequence[int],
-    n_classes: int,
-    device: torch.device,
-) -> Iterator[Fitted]:
-    """Train every candidate of some blocks."""
-
-    def load(place: Place) -> Block:
-        return standardize(features, targets, folds[place.fold], place.layer, device)
-
-    shape = max(len(folds[place.fold].train) for place in places), features.shape[2]
-    if isinstance(options, LinearOptions):
-        yield from fit_linear(places, load, options, n_classes, shape)
-    elif isinstance(options, MlpOptions):
-        yield from fit_mlp(places, load, options, seeds, n_classes, shape, device)
-    else:
-        raise ConfigError(f"heads: no trainer for {options.name!r}")
-
-
 def _rank(fitted: Fitted) -> tuple[float, int, int]:
     """Sort key of candidates: the first is chosen."""
-    loss = float(fitted.valid_log_loss.mean())
+    loss = float(fitted.valid_loss.mean())
     return (loss if np.isfinite(loss) else np.inf, fitted.configuration, fitted.place.layer)
 
 
-def _score(
-    options: HeadOptions, features: np.ndarray, split: Split, chosen: Fitted, seeds: Sequence[int], names: Sequence[int]
-) -> Iterator[HeadFit]:
-    """Score a fold's test rows with the chosen candidate's fit of each seed."""
-    if not np.isfinite(chosen.valid_log_loss).all():
-        raise RunError(
-            f"{options.title}: fold {split.fold!r}: every configuration diverged (validation log loss not finite); "
-            "use a smaller learning_rate"
-        )
-    rows = features[split.test, chosen.place.layer]
-    for at, seed in enumerate(seeds):
-        fit = min(at, len(chosen.layers) - 1)  # a head that no seed changes has one fit
-        state = head_state(chosen.layers[fit], chosen.mean, chosen.scale)
-        yield HeadFit(
-            fold=split.fold,
-            seed=int(seed),
-            test_rows=split.test,
-            probabilities=predict(state, rows),
-            configuration=options.configurations()[chosen.configuration],
-            layer=names[chosen.place.layer],
-            valid_log_loss=float(chosen.valid_log_loss[fit]),
-            epochs=int(chosen.epochs[fit]),
-            params_trained=count_parameters(state),
-            state=state,
-        )
+@dataclass(frozen=True)
+class _Run:
+    """One head at work on the clips of an experiment."""
+
+    kind: Kind
+    job: Job
+    features: np.ndarray
+    targets: np.ndarray
+    folds: Sequence[Split]
+
+    def fit(self, places: Sequence[Place]) -> Iterator[Fitted]:
+        """Train every candidate of some blocks."""
+        yield from self.kind.fit(places, partial(self._load, self.folds), self.job)
+
+    def score(self, chosen: Fitted, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
+        """Score a split's test rows with the chosen candidate's fit of each seed."""
+        options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
+        if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
+            raise RunError(
+                f"{options.title}: fold {split.fold!r}: every configuration diverged (validation loss not finite); "
+                "use a smaller learning_rate"
+            )
+        fitted = self._refit(chosen) if refit and len(split.valid) else chosen
+        rows = self.features[split.test]
+        rows = rows if chosen.place.layer == ALL_LAYERS else rows[:, chosen.place.layer]
+        scored = [self.kind.predict(state, rows, job.task) for state in fitted.states]
+        for at, seed in enumerate(job.seeds):
+            fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
+            if not np.isfinite(scored[fit]).all():
+                raise RunError(f"{options.title}: fold {split.fold!r} diverged; use a smaller learning_rate")
+            yield HeadFit(
+                fold=split.fold,
+                seed=int(seed),
+                draw=split.draw,
+                test_rows=split.test,
+                probabilities=scored[fit],
+                configuration=job.grid[chosen.configuration],
+                layer=titles[chosen.place.layer],
+                valid_loss=float(chosen.valid_loss[fit]),
+                epochs=int(fitted.epochs[fit]),
+                params_trained=fitted.params_trained,
+                state=fitted.states[fit],
+            )
+
+    def _refit(self, chosen: Fitted) -> Fitted:
+        """Train the chosen candidate on training and validation rows, as long as its best state took."""
+        split = self.folds[chosen.place.fold]
+        joined = replace(split, train=np.union1d(split.train, split.valid), valid=split.valid[:0])
+        epochs = tuple(int(chosen.epochs[min(at, len(chosen.epochs) - 1)]) for at in range(len(self.job.seeds)))
+        job = replace(self.job, grid=(self.job.grid[chosen.configuration],), epochs=epochs)
+        place = Place(0, chosen.place.layer)
+        return next(iter(self.kind.fit([place], partial(self._load, [joined]), job)))
+
+    def _load(self, folds: Sequence[Split], place: Place) -> Block:
+        return standardize(self.features, self.targets, folds[place.fold], place.layer, self.job.device, self.job.task)
 
 
 def _layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
@@ -167,28 +197,3 @@ def _layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
             f"{options.title}: layers: {absent[0]} is not among the cached layers {', '.join(map(str, names))}"
         )
     return sorted({names.index(layer) for layer in options.layers})
-
-
-def _check(features: np.ndarray, targets: np.ndarray, folds: Sequence[Split], n_classes: int) -> None:
-    """Refuse features and folds that no head can train on."""
-    if features.ndim != 3 or len(features) != len(targets):
-        raise ValueError(
-            f"features of shape {features.shape} for {len(targets)} targets; (N, L, D) and (N,) go together"
-        )
-    if not folds:
-        raise RunError("no fold has test clips left")
-    used = np.unique(np.concatenate([np.concatenate([fold.train, fold.valid, fold.test]) for fold in folds]))
-    bad = ~np.isfinite(features[used])
-    if bad.any():
-        clips = used[bad.any(axis=(1, 2))]
-        raise RunError(
-            f"{int(bad.sum())} feature values of {len(clips)} of {len(used)} clips are NaN or infinite "
-            f"(first: row {clips[0]}); extract them again or leave the clips out"
-        )
-    for fold in folds:
-        for side in ("train", "valid", "test"):
-            if not len(getattr(fold, side)):
-                raise RunError(f"fold {fold.fold!r} has no {side} clips left")
-        absent = np.setdiff1d(np.arange(n_classes), targets[fold.train])
-        if len(absent):
-            raise RunError(f"fold {fold.fold!r} has no training clip of class {absent[0]} (of {n_classes})")

@@ -59,9 +59,11 @@ SPARE = ("dim", "train s", "clips/s", "macro F1", "log loss", "pooling", "layer"
 NUMBERS = ("accuracy", "95 % interval", "macro F1", "log loss", "dim", "clips/s", "train s")
 
 
-def layer_text(layers: Sequence[int]) -> str:
-    """The chosen layers over folds: `7`, or `3..9` where folds differ."""
-    low, high = min(layers), max(layers)
+def layer_text(layers: Sequence[int | str]) -> str:
+    """The chosen layers over folds: `7`, `3..9` where folds differ, `all` for a head that reads them all."""
+    if "all" in layers:
+        return "all"
+    low, high = min(map(int, layers)), max(map(int, layers))
     return str(low) if low == high else f"{low}..{high}"
 
 

@@ -286,14 +286,14 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
                 "seed": fit.seed,
                 "layer": fit.layer,
                 **fit.configuration,
-                "valid_log_loss": fit.valid_log_loss,
+                "valid_loss": fit.valid_loss,
                 "epochs": fit.epochs,
             }
             for fit in result.fits
         ],
         "candidates": {
             str(fold): [
-                {"layer": score.layer, **score.configuration, "valid_log_loss": finite(score.valid_log_loss)}
+                {"layer": score.layer, **score.configuration, "valid_loss": finite(score.valid_loss)}
                 for score in scores
             ]
             for fold, scores in result.candidates.items()

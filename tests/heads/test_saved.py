@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
 from heads.options import LinearOptions, MlpOptions
-from heads.predict import predict
+from heads.kinds import predict
 from heads.protocol import Split
 from heads.saved import load_head, save_head
 from heads.train import train_head
@@ -46,7 +46,7 @@ def test_a_saved_head_predicts_what_was_scored(tmp_path, options):
 def test_features_of_another_dimension_are_refused():
     fit, _ = trained(LinearOptions(l2=0.1))
     with pytest.raises(ValueError, match=r"\(3, 8\).*needs \(n, 7\)"):
-        predict(fit.state, np.zeros((3, 8)))
+        predict("linear", fit.state, np.zeros((3, 8)))
 
 
 def test_a_file_that_is_no_head_is_refused(tmp_path):

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from features.errors import ConfigError, RunError
 from heads import mlp
+from heads.kinds import predict
 from heads.noise import initial_layers, row_order
 from heads.options import LinearOptions, MlpOptions
-from heads.predict import predict
 from heads.protocol import Split
 from heads.train import train_head
 
@@ -37,7 +37,7 @@ def train(options, data, seeds=(0, 1), **kwargs):
 
 
 def log_loss(state, rows, targets):
-    return -np.log(predict(state, rows)[np.arange(len(rows)), targets]).mean()
+    return -np.log(predict("mlp", state, rows)[np.arange(len(rows)), targets]).mean()
 
 
 def accuracy(result, targets):
@@ -66,7 +66,7 @@ def test_nothing_chosen_or_trained_depends_on_test_rows(options):
     other_features[test] = rng.normal(size=features[test].shape) * 50
     for name, changed in {"targets": (features, other_targets), "features": (other_features, targets)}.items():
         after = train(options, (*changed, splits))
-        assert before.candidates["f1"] == after.candidates["f1"], name
+        assert before.candidates["f1", 0] == after.candidates["f1", 0], name
         for one, other in zip(before.fits, after.fits, strict=True):
             same = all(np.array_equal(one.state[key], other.state[key]) for key in one.state)
             same &= (one.configuration, one.layer, one.epochs) == (other.configuration, other.layer, other.epochs)
@@ -78,14 +78,14 @@ def test_the_candidate_with_the_lowest_validation_log_loss_is_chosen(options):
     features, targets, splits = data = clips()
     result = train(options, data, layer_names=[3, 7])
     for split in splits:
-        scores = result.candidates[split.fold]
+        scores = result.candidates[split.fold, 0]
         assert len(scores) == len(options.configurations()) * 2
-        best = min(scores, key=lambda score: score.valid_log_loss)
+        best = min(scores, key=lambda score: score.valid_loss)
         fits = [fit for fit in result.fits if fit.fold == split.fold]
         assert {(str(fit.configuration), fit.layer) for fit in fits} == {(str(best.configuration), best.layer)}
         valid = [log_loss(f.state, features[split.valid, (3, 7).index(f.layer)], targets[split.valid]) for f in fits]
-        assert np.allclose(valid, [fit.valid_log_loss for fit in fits], atol=1e-5)
-        assert np.isclose(np.mean(valid), best.valid_log_loss, atol=1e-5)
+        assert np.allclose(valid, [fit.valid_loss for fit in fits], atol=1e-5)
+        assert np.isclose(np.mean(valid), best.valid_loss, atol=1e-5)
 
 
 def test_linear_reaches_the_optimum_that_scikit_learn_finds():
@@ -122,7 +122,7 @@ def test_a_fit_is_the_same_alone_as_in_the_batch(options, together):
         torch.rand(3)  # whatever ran before
         single = train(alone, (features, targets, [split]), [fit.seed]).fits[0]
         assert np.abs(single.probabilities - fit.probabilities).max() < 1e-5
-        assert abs(single.valid_log_loss - fit.valid_log_loss) < 1e-5
+        assert abs(single.valid_loss - fit.valid_loss) < 1e-5
         assert single.epochs == fit.epochs or options.name == "linear"
 
 
@@ -135,7 +135,7 @@ def test_a_stack_that_does_not_fit_is_cut_and_gives_the_same(monkeypatch, n_byte
     for one, other in zip(whole.fits, cut.fits, strict=True):
         assert np.abs(one.probabilities - other.probabilities).max() < 1e-5
     for fold, scores in whole.candidates.items():
-        losses = [[score.valid_log_loss for score in found] for found in (scores, cut.candidates[fold])]
+        losses = [[score.valid_loss for score in found] for found in (scores, cut.candidates[fold])]
         assert np.allclose(*losses, atol=1e-5)
 
 
@@ -165,7 +165,7 @@ def test_mlp_trains_as_a_plain_torch_loop_does():
                 outputs.append(network(rows[split.test]).softmax(1).numpy())
         best = int(np.argmin(losses))
         assert fit.epochs == best + 1
-        assert abs(fit.valid_log_loss - losses[best]) < 1e-4
+        assert abs(fit.valid_loss - losses[best]) < 1e-4
         assert np.abs(fit.probabilities - outputs[best]).max() < 1e-4
 
 
@@ -174,10 +174,10 @@ def test_mlp_stops_early_and_keeps_its_best_state():
     base = {"hidden": 16, "learning_rate": 1e-2, "dropout": 0.7, "batch_size": 8}
     short, long = (train(MlpOptions(**base, max_epochs=25, patience=patience), data, [0, 1]) for patience in (1, 25))
     for one, other in zip(short.fits, long.fits, strict=True):
-        assert (one.epochs < other.epochs) == (one.valid_log_loss > other.valid_log_loss)
+        assert (one.epochs < other.epochs) == (one.valid_loss > other.valid_loss)
         split = next(split for split in splits if split.fold == one.fold)
         valid = log_loss(one.state, features[split.valid, one.layer], targets[split.valid])
-        assert valid == pytest.approx(one.valid_log_loss, abs=1e-5)
+        assert valid == pytest.approx(one.valid_loss, abs=1e-5)
     # Validation loss is no smooth curve here: the impatient stop where the patient get over a bump.
     assert any(one.epochs < other.epochs for one, other in zip(short.fits, long.fits, strict=True))
 
@@ -195,7 +195,7 @@ def test_a_diverged_configuration_is_marked_and_never_chosen():
     options = MlpOptions(hidden=16, learning_rate=[1e30, 1e-2], max_epochs=5)
     result = train(options, data)
     for scores in result.candidates.values():
-        assert np.isnan(scores[0].valid_log_loss) and np.isfinite(scores[1].valid_log_loss)
+        assert np.isnan(scores[0].valid_loss) and np.isfinite(scores[1].valid_loss)
     assert all(fit.configuration["learning_rate"] == 1e-2 for fit in result.fits)
     alone = train(options.model_copy(update={"learning_rate": [1e-2]}), data)
     for one, other in zip(result.fits, alone.fits, strict=True):
@@ -232,7 +232,7 @@ def test_bad_features_and_folds_are_named():
     part = Split("f9", splits[0].train[targets[splits[0].train] != 2], splits[0].valid, splits[0].test)
     with pytest.raises(RunError, match="fold 'f9' has no training clip of class 2"):
         train(LINEAR, (features, targets, [part]))
-    with pytest.raises(RunError, match="fold 'f0' has no valid clips"):
+    with pytest.raises(ConfigError, match="fold 'f0' has no validation clips to choose l2 by"):
         train(LINEAR, (features, targets, [Split("f0", splits[0].train, splits[0].valid[:0], splits[0].test)]))
     with pytest.raises(RunError, match="no fold has test clips"):
         train(LINEAR, (features, targets, []))

@@ -1,0 +1,36 @@
+"""The heads there are: how each trains and predicts. Options with the same names stand in `heads.options`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from features.tasks import Task
+from heads.job import Kind, State
+from heads.linear import fit_linear
+from heads.mlp import fit_mlp
+from heads.predict import predict_layers
+
+KINDS: dict[str, Kind] = {
+    "linear": Kind(fit_linear, predict_layers),
+    "mlp": Kind(fit_mlp, predict_layers),
+}
+
+
+def predict(head: str, state: State, features: Any, task: Task = "single-label") -> np.ndarray:
+    """What a trained head says of raw features.
+
+    Args:
+        head: Its name.
+        state: What it was saved with.
+        features: Of the head's layer and poolings, see `heads.job.Kind`.
+        task: What the outputs are.
+
+    Returns:
+        Probabilities, shape (n, C) float32, or values (n, 1).
+
+    Raises:
+        ValueError: The features have another shape than the head was trained on.
+    """
+    return KINDS[head].predict(state, features, task)

@@ -1,0 +1,90 @@
+"""What heads minimise, and what validation chooses by, for each task."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from features.tasks import Task
+
+CLIP = 1e-7  # a probability counts at least this much, so one sure mistake costs 16.1 nats
+
+
+def activate(scores: np.ndarray, task: Task) -> np.ndarray:
+    """Outputs of a linear layer as probabilities; regression stays as it is.
+
+    Args:
+        scores: Shape (n, C).
+        task: `single-label`: softmax over C; `multi-label`: a sigmoid each.
+    """
+    if task == "regression":
+        return scores
+    if task == "multi-label":
+        return 0.5 * (1 + np.tanh(0.5 * scores))
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def row_losses(scores: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """Loss of each row: log loss in nats, mean binary log loss over classes, or squared error.
+
+    Args:
+        scores: Outputs of the last linear layer, shape (…, n, C).
+        targets: Classes (…, n) int64; zeros and ones (…, n, C); standardised values (…, n, 1).
+        task: Which.
+
+    Returns:
+        Shape (…, n).
+    """
+    if task == "single-label":
+        return -scores.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    if task == "multi-label":
+        return functional.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none").mean(-1)
+    return (scores - targets).square().mean(-1)
+
+
+def valid_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
+    """The same, mean over rows, of what a head predicts: for heads that have no scores.
+
+    Args:
+        outputs: Probabilities (n, C), or values (n, 1).
+        targets: Shape (n,) int, (n, C), or (n, 1).
+        task: Which.
+    """
+    if task == "regression":
+        return float(np.square(outputs - targets).mean())
+    outputs = np.clip(outputs, CLIP, 1 - CLIP if task == "multi-label" else 1)
+    if task == "multi-label":
+        return float(-(targets * np.log(outputs) + (1 - targets) * np.log(1 - outputs)).mean())
+    return float(-np.log(outputs[np.arange(len(targets)), targets]).mean())
+
+
+def row_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
+    """Weight of each row, or of each row and class, in the training loss; the mean is 1.
+
+    `balanced` gives every class the same total: n / (C · n_c) to a row of class c, and for several
+    labels n / (2 · n_c) to the rows that hold class c, n / (2 · (n - n_c)) to the others, as in
+    scikit-learn's `class_weight="balanced"`.
+
+    Args:
+        targets: Shape (n,) int64, or (n, C).
+        n_outputs: C.
+        task: Which.
+        class_weight: `balanced` or None.
+
+    Returns:
+        Shape (n,), or (n, C) for several labels; float64.
+    """
+    n = len(targets)
+    if task == "multi-label":
+        held = targets.double()
+        if class_weight is None:
+            return torch.ones_like(held)
+        count = held.sum(0)
+        return held * (n / (2 * count).clamp(min=1)) + (1 - held) * (n / (2 * (n - count)).clamp(min=1))
+    if class_weight is None or task == "regression":
+        return torch.ones(n, dtype=torch.float64, device=targets.device)
+    count = torch.bincount(targets, minlength=n_outputs)
+    return (n / (n_outputs * count.double()))[targets]
