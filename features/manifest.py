@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
+from features.labels import check_alike, read_label, task_of
+from features.tasks import Task
 
 REQUIRED = ("id", "path", "label")
 OPTIONAL = ("fold", "split", "group", "start_s", "duration_s")
@@ -29,22 +32,28 @@ class Manifest:
         root: The folder that relative paths in `clips` start from.
         clips: Columns `id`, `path`, `label` and, where known, `fold`, `split` (`train`, `valid`,
             `test`), `group` (speaker or source recording), `start_s` and `duration_s` in seconds.
-            All are text, but for the seconds and for folds that are whole numbers. The index is
-            0…N-1; "row" always means a position in it.
+            All are text, but for the seconds, for folds that are whole numbers and for labels that the
+            task makes tuples of text (`multi-label`, sorted; empty for a clip of no class) or float64
+            (`regression`). The index is 0…N-1; "row" always means a position in it.
+        task: What the labels ask for. Found from them where it is not given, see `features.labels.task_of`.
 
     Raises:
         ManifestError: No clips, a missing column or value, text that is not UTF-8, duplicate ids, an
-            unknown split name, a segment that starts before 0 or has no length.
+            unknown split name, a segment that starts before 0 or has no length, a label that does not
+            fit the task, no class at all.
     """
 
     name: str
     root: Path
     clips: pd.DataFrame
+    task: Task = None  # type: ignore[assignment]  # never None once made
 
     def __post_init__(self) -> None:
         """Check the table and put it in canonical form."""
         object.__setattr__(self, "root", Path(self.root))
-        object.__setattr__(self, "clips", _canonical(self.name, self.clips))
+        task, clips = _canonical(self.name, self.clips, self.task)
+        object.__setattr__(self, "clips", clips)
+        object.__setattr__(self, "task", task)
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -52,7 +61,11 @@ class Manifest:
 
     @property
     def labels(self) -> list[str]:
-        """The class names in their fixed (sorted) order."""
+        """The class names in their fixed (sorted) order; none in regression."""
+        if self.task == "regression":
+            return []
+        if self.task == "multi-label":
+            return sorted(set().union(*self.clips["label"]))
         return sorted(self.clips["label"].unique())
 
     def path_of(self, row: int) -> Path:
@@ -70,11 +83,15 @@ class Manifest:
     def write_csv(self, path: Path) -> None:
         """Write the table; `features.datasets` reads it back as kind `csv`.
 
-        Ids stay as they are. Relative paths are written anew, to start from the CSV's own folder.
+        Ids stay as they are. Relative paths are written anew, to start from the CSV's own folder. Lists
+        of labels are written as JSON. Where labels look like another task's (class names such as 1.5,
+        only whole numbers to predict), the reader needs to be told the `task`.
         """
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
         table = self.clips.assign(path=_moved(self.clips["path"], self.root.resolve(), folder.resolve()))
+        if self.task == "multi-label":
+            table["label"] = [json.dumps(names, ensure_ascii=False) for names in table["label"]]
         texts = table[[column for column in ("id", "path", "label", "fold", "group") if column in table]]
         # The csv module of Python before 3.13 leaves a lone carriage return unquoted.
         bare = any(texts[column].astype(str).str.contains("\r", regex=False).any() for column in texts)
@@ -93,8 +110,8 @@ def _moved(paths: pd.Series, root: Path, folder: Path) -> list[str]:
     return [(way / path).as_posix() for path in paths]
 
 
-def _canonical(name: str, clips: pd.DataFrame) -> pd.DataFrame:
-    """The table with text ids and labels, known split names and nothing missing."""
+def _canonical(name: str, clips: pd.DataFrame, task: Task | None) -> tuple[Task, pd.DataFrame]:
+    """The task, and the table with text ids, labels of that task, known split names and nothing missing."""
     missing = [column for column in REQUIRED if column not in clips]
     if missing:
         raise ManifestError(
@@ -104,9 +121,13 @@ def _canonical(name: str, clips: pd.DataFrame) -> pd.DataFrame:
         raise ManifestError(f"{name}: no clips found")
     known = [column for column in OPTIONAL if column in clips and not clips[column].isna().all()]
     clips = clips[[*REQUIRED, *known]].reset_index(drop=True)
+    labels = clips["label"].tolist()
+    task = task or task_of(labels)
     for column in (*REQUIRED, "fold", "split", "group"):
-        if column in clips:
+        if column in clips and (column != "label" or task == "single-label"):
             clips[column] = _texts(name, column, clips[column].tolist())
+    if task != "single-label":
+        clips["label"] = _labels(name, labels, task)
     duplicated = clips["id"][clips["id"].duplicated()]
     if len(duplicated):
         raise ManifestError(
@@ -123,13 +144,36 @@ def _canonical(name: str, clips: pd.DataFrame) -> pd.DataFrame:
     for column in ("start_s", "duration_s"):
         if column in clips:
             clips[column] = _seconds(name, column, clips)
-    return clips
+    return task, clips
+
+
+def _labels(name: str, values: list[object], task: Task) -> pd.Series:
+    """Labels that are lists of names, or numbers."""
+    places = [f"row {row}" for row in range(1, len(values) + 1)]
+    for place, value in zip(places, values, strict=True):
+        if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+            raise ManifestError(f"{name}: {place} has no label")
+    check_alike(places, values, name)
+    found = []
+    for place, value in zip(places, values, strict=True):
+        try:
+            found.append(read_label(value, task))
+        except ValueError as error:
+            raise ManifestError(f"{name}: {place} has the label {error}") from None
+    if task == "regression":
+        return pd.Series(found, dtype="float64")
+    if not any(found):
+        raise ManifestError(f"{name}: every clip's list of labels is empty; task multi-label needs a class")
+    _texts(name, "label", sorted({label for labels in found for label in labels}))  # type: ignore[union-attr]
+    return pd.Series(found, dtype=object)
 
 
 def _texts(name: str, column: str, values: list[object]) -> list[str]:
     """A column's cells as text, none empty and all fit for a file."""
     texts = []
     for row, value in enumerate(values, 1):
+        if isinstance(value, list | tuple | set | np.ndarray):
+            raise ManifestError(f"{name}: row {row} has {list(value)!r} as {column}, not text or a number")
         if value is None or value is pd.NA or value != value or not str(value).strip():
             raise ManifestError(f"{name}: row {row} has no {column}")
         text = str(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 PARTS = 5  # a drawn test or validation set is one part in five: 20 %
@@ -34,13 +36,14 @@ def draw_folds(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) 
     return folds
 
 
-def draw_part(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+def draw_part(labels: np.ndarray, groups: np.ndarray, seed: int, members: np.ndarray | None = None) -> np.ndarray:
     """Draw about 20 % of the rows, stratified, groups whole, leaving every class in the rest.
 
     Args:
-        labels: Class of each row, shape (N,), integers.
+        labels: Stratum of each row, shape (N,), integers.
         groups: Group of each row, shape (N,), integers.
         seed: Of the draw.
+        members: Which rows are of which class, shape (N, C) bool; None: the strata are the classes.
 
     Returns:
         Mask of the drawn rows, shape (N,) bool; all False where nothing can be spared.
@@ -48,20 +51,50 @@ def draw_part(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     n_folds = min(PARTS, len(np.unique(groups)), int(np.bincount(labels).max(initial=0)))
     if n_folds < 2:
         return np.zeros(len(labels), dtype=bool)
+    if members is None:
+        members = labels[:, None] == np.unique(labels)
     folds = draw_folds(labels, groups, n_folds, seed)
-    pinned = np.isin(groups, _sole_carriers(labels, groups))
+    pinned = np.isin(groups, _sole_carriers(members, groups))
     parts = [(folds == fold) & ~pinned for fold in range(n_folds)]
-    classes = len(np.unique(labels))
+    classes = int(members.any(axis=0).sum())
 
-    def worth(part: np.ndarray) -> tuple[int, int, float]:
-        lost = classes - len(np.unique(labels[~part]))
-        return (-lost, len(np.unique(labels[part])), -abs(part.mean() - 1 / PARTS))
+    def worth(part: np.ndarray) -> tuple[int, int, int, float]:
+        lost = classes - int(members[~part].any(axis=0).sum())
+        held = int(members[part].any(axis=0).sum())
+        return (-lost, held, len(np.unique(labels[part])), -abs(part.mean() - 1 / PARTS))
 
     best = max(parts, key=worth)  # max keeps the first of equals: the seed decides
     return best if worth(best)[0] == 0 else np.zeros(len(labels), dtype=bool)
 
 
-def _sole_carriers(labels: np.ndarray, groups: np.ndarray) -> list[int]:
+def draw_shots(members: np.ndarray, groups: np.ndarray, shots: int, seed: Sequence[int]) -> np.ndarray:
+    """Draw `shots` rows of every class, from as many groups as there are; of a class with fewer, all.
+
+    Fewer shots of the same seed are among more of them where a row is of one class. A row of several
+    classes counts for each; the rarest class draws first.
+
+    Args:
+        members: Which rows are of which class, shape (N, C) bool.
+        groups: Group of each row, shape (N,), integers.
+        shots: Of each class.
+        seed: Of the draw, with any number of parts.
+
+    Returns:
+        Mask of the drawn rows, shape (N,) bool.
+    """
+    drawn = np.zeros(len(members), dtype=bool)
+    for own in np.argsort(members.sum(axis=0), kind="stable"):
+        rng = np.random.default_rng([*seed, int(own)])
+        shuffled = rng.permutation(np.flatnonzero(members[:, own]))
+        rank = pd.Series(groups[shuffled]).groupby(groups[shuffled]).cumcount().to_numpy()
+        place = rng.permutation(int(groups.max(initial=0)) + 1)[groups[shuffled]]
+        in_turn = shuffled[np.lexsort((place, rank))]  # one of each group, then a second one, …
+        taken = int(drawn[in_turn].sum())
+        drawn[in_turn[~drawn[in_turn]][: max(0, shots - taken)]] = True
+    return drawn
+
+
+def _sole_carriers(members: np.ndarray, groups: np.ndarray) -> list[int]:
     """The groups that alone hold some class: training cannot spare them."""
-    owners = [np.unique(groups[labels == label]) for label in np.unique(labels)]
+    owners = [np.unique(groups[column]) for column in members.T]
     return [int(owner[0]) for owner in owners if len(owner) == 1]

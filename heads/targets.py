@@ -1,0 +1,81 @@
+"""What models are trained towards: the labels of a manifest as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.manifest import Manifest
+from features.tasks import Task
+
+QUANTILES = (0.2, 0.4, 0.6, 0.8)  # that part a regression's values into strata
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Labels of N clips.
+
+    Attributes:
+        task: What the values are.
+        values: `single-label`: class of each clip, 0…C-1, shape (N,) int64. `multi-label`: 1 where the clip
+            is of the class, else 0, shape (N, C) float32. `regression`: shape (N,) float64.
+        names: Of the C classes; () in regression.
+    """
+
+    task: Task
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.values)
+
+    @property
+    def n_outputs(self) -> int:
+        """How many numbers a model gives for a clip: C, or 1 in regression."""
+        return len(self.names) if self.task != "regression" else 1
+
+    @property
+    def members(self) -> np.ndarray:
+        """Which clips are of which class, shape (N, C) bool; (N, 0) in regression."""
+        if self.task == "multi-label":
+            return self.values > 0
+        if self.task == "regression":
+            return np.zeros((len(self.values), 0), dtype=bool)
+        return self.values[:, None] == np.arange(len(self.names))
+
+
+def targets_of(manifest: Manifest) -> Targets:
+    """The manifest's labels as numbers, in the order of its rows and of `Manifest.labels`."""
+    labels, names = manifest.clips["label"], tuple(manifest.labels)
+    if manifest.task == "regression":
+        return Targets("regression", labels.to_numpy(dtype=np.float64), ())
+    numbers = {name: number for number, name in enumerate(names)}
+    if manifest.task == "single-label":
+        return Targets("single-label", labels.map(numbers).to_numpy(dtype=np.int64), names)
+    values = np.zeros((len(labels), len(names)), dtype=np.float32)
+    for row, held in enumerate(labels):
+        values[row, [numbers[name] for name in held]] = 1
+    return Targets("multi-label", values, names)
+
+
+def strata(targets: Targets | Manifest) -> np.ndarray:
+    """What draws stratify by, shape (N,) int64.
+
+    Args:
+        targets: Of all clips.
+
+    Returns:
+        The class; in `multi-label` the clip's class that the fewest clips have (the first of equals;
+        C for a clip of no class); in `regression` the fifth of the values that it lies in, 0…4.
+    """
+    if isinstance(targets, Manifest):
+        targets = targets_of(targets)
+    if targets.task == "single-label":
+        return targets.values
+    if targets.task == "regression":
+        return np.searchsorted(np.quantile(targets.values, QUANTILES), targets.values, side="right").astype(np.int64)
+    members = targets.members
+    rarest = np.where(members, members.sum(axis=0), len(members) + 1).argmin(axis=1)
+    return np.where(members.any(axis=1), rarest, members.shape[1]).astype(np.int64)
