@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,6 +69,8 @@ def run(
     if limit is not None:
         console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
         return
+    if experiment.finetune and not dry_run:
+        _finetune_module().cache_model_inputs(experiment, device=device, console=console)
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
     if experiment.finetune:
         _finetune(experiment, device, dry_run, strict, console)
@@ -278,6 +281,11 @@ def _console(verbose: bool) -> Console:
 
 
 def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+
+
+def _finetune_module() -> ModuleType:
+    """What trains models end to end; its libraries are an extra."""
     from features.errors import UserError
 
     try:
@@ -287,7 +295,7 @@ def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, cons
         if package not in ("lightning", "torchvision"):
             raise
         raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'") from error
-    finetuning.run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    return finetuning
 
 
 def _report(experiment: Config, dry_run: bool, console: Console) -> None:

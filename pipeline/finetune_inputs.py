@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from features import backbones
 from features.content import clip_contents
 from features.errors import UserError
-from features.extract import extract
 from features.frames import ClipFrames
 from features.manifest import Manifest
 from features.spec import BackboneSpec
-from features.store import EmbeddingTable, verify_table
-from features.survey import Settings, known_failures
+from features.store import EmbeddingTable
+from features.survey import known_failures
 from heads.augment import Augmenter
 from heads.finetune import Rows
 from heads.learner import Clips
@@ -30,46 +25,11 @@ from heads.protocol import Split
 from heads.recipe import MAX_DEFAULT_DURATION_S, Recipe
 from heads.windows import Windows, band_statistics
 from pipeline.config import Config
-from pipeline.console import Console
-from pipeline.extraction import StageBar, stage1_settings, summary_line
-from pipeline.finetune_models import input_entry
 from pipeline.inputs import Inputs, read_inputs
 from pipeline.training import Stage2
 
 SILENCE_DB = -100.0  # what log-mels hold where there is no sound
 QUIET_DEVIATIONS = 2.0  # below the mean of its band: quiet, and no outlier among standardised inputs
-
-
-def cache_inputs(
-    config: Config, manifest: Manifest, entries: Sequence[Recipe], *, device: str, console: Console
-) -> list[EmbeddingTable]:
-    """The cache file of each model's inputs, brought up to date; models that read the same share it.
-
-    Raises:
-        CacheError: A file is damaged.
-        RunError: More than half of the clips fail.
-    """
-    settings = input_settings(config, device)
-    made: dict[Path, EmbeddingTable] = {}
-    tables = []
-    for options in entries:
-        entry = input_entry(options)
-        spec = backbones.describe(entry)
-        with ExitStack() as stack:
-            bar = StageBar(str(entry["name"]), console, stack)
-            load = partial(backbones.load, entry, settings.device, settings.precision, spec)
-            summary = extract(manifest, spec, load, settings, config.output.cache, bar)
-        if summary.path not in made:
-            console.line(summary_line(str(entry["name"]), summary, dataset=manifest.name))
-            made[summary.path] = verify_table(summary.path)
-        tables.append(made[summary.path])
-    return tables
-
-
-def input_settings(config: Config, device: str) -> Settings:
-    """Stage 1's settings for model inputs: whole frames in full precision, whatever the features are."""
-    settings = stage1_settings(config, device=device)
-    return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
 
 
 def shared_inputs(config: Config, manifest: Manifest, tables: Sequence[EmbeddingTable]) -> Inputs:

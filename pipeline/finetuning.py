@@ -23,17 +23,10 @@ from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.extraction import announce, load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.finetune_fits import Finished, FitFolder, remove_others
-from pipeline.finetune_inputs import (
-    cache_inputs,
-    fit_clips,
-    fit_rows,
-    fit_statistics,
-    input_settings,
-    open_frames,
-    shared_inputs,
-)
+from pipeline.finetune_inputs import fit_clips, fit_rows, fit_statistics, open_frames, shared_inputs
 from pipeline.finetune_models import Source, builder, find_weights, input_entry
 from pipeline.finetune_results import about_model, predictions_of
+from pipeline.model_inputs import cache_inputs, input_settings
 from pipeline.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.training import Stage2, collect_predictions, job_of, splits_of
 
@@ -93,6 +86,18 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         _train_all(stage, Model(options, source, table))
     if is_main_process():
         collect_predictions(config, manifest)
+
+
+def cache_model_inputs(config: Config, *, device: str, console: Console) -> None:
+    """Cache what the models of `finetune` read, so that heads leave out the clips that these cannot use.
+
+    Raises:
+        AudioheadsError: Weights cannot be had, the dataset cannot be used, a cache is damaged.
+    """
+    entries = [options for options in config.finetune if isinstance(options, Recipe)]
+    check_tracking(config.tracking)
+    find_all_weights(entries)
+    cache_inputs(config, load_checked_manifest(config), entries, device=device, console=console)
 
 
 def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:

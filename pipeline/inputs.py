@@ -26,7 +26,8 @@ class Inputs:
     Attributes:
         tables: By backbone label.
         contents: Of every manifest row.
-        failures: id -> reason of clips that at least one backbone cannot use; they are in no score.
+        failures: id -> reason of clips that at least one model cannot use, those of `finetune` included
+            whose inputs are cached; they are in no score.
     """
 
     tables: dict[str, EmbeddingTable]
@@ -55,6 +56,10 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
     failures: dict[str, str] = {}
     for table in tables.values():
         failures |= known_failures(table, manifest, contents)
+    if config.finetune:
+        from pipeline.model_inputs import input_failures
+
+        failures |= input_failures(config, manifest, contents)
     usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in failures]
     for table in tables.values():
         try:
