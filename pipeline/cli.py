@@ -10,10 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from pipeline.cli_datasets import datasets_app
 from pipeline.cli_options import (
     Caches,
     ConfigFile,
@@ -28,6 +29,7 @@ from pipeline.cli_options import (
     UnusedStrict,
     Verbose,
 )
+from pipeline.cli_start import open_console, start
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -42,7 +44,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_help=True, rich_markup_mode=None)
-datasets_app = typer.Typer(help="The labelled audio.", no_args_is_help=True, rich_markup_mode=None)
 backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
@@ -61,7 +62,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Everything that is not done yet, all stages."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     from pipeline.extraction import run_features
     from pipeline.training import run_heads
 
@@ -89,7 +90,7 @@ def features(
     verbose: Verbose = False,
 ) -> None:
     """Stage 1: embed each clip once with each backbone."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     from pipeline.extraction import run_features
 
     run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
@@ -106,7 +107,7 @@ def train_heads(
     verbose: Verbose = False,
 ) -> None:
     """Stage 2: train the heads on the cached embeddings."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     from pipeline.training import run_heads
 
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
@@ -123,7 +124,7 @@ def finetune(
     verbose: Verbose = False,
 ) -> None:
     """Train spectrogram and raw-wave models, and backbones end to end."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     _finetune(experiment, device, dry_run, strict, console)
 
 
@@ -138,14 +139,14 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Stage 3: one results table from the kept predictions."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     _report(experiment, dry_run, console)
 
 
 @cache_app.command("ls")
 def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
     """List cache files and what is in them."""
-    console = _console(verbose)
+    console = open_console(verbose)
     from pipeline import cache_commands
 
     for folder in _cache_paths(paths, sets):
@@ -155,7 +156,7 @@ def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) 
 @cache_app.command("verify")
 def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
     """Check cache files against their digests."""
-    console = _console(verbose)
+    console = open_console(verbose)
     from pipeline import cache_commands
 
     if not cache_commands.verify(_cache_paths(paths, sets), console):
@@ -165,42 +166,16 @@ def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = Fal
 @cache_app.command("explain")
 def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
     """Say what would be reused or computed, and why."""
-    console, experiment = _start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose)
     from pipeline import cache_commands
 
     cache_commands.explain(experiment, console)
 
 
-@datasets_app.command("ls")
-def datasets_ls(verbose: Verbose = False) -> None:
-    """List the kinds, their layout and where to get them."""
-    console = _console(verbose)
-    from pipeline import listings
-
-    listings.list_datasets(console)
-
-
-@datasets_app.command("index")
-def datasets_index(
-    config: ConfigFile,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The CSV; by default manifest.csv in the run's folder."),
-    ] = None,
-    sets: Sets = None,
-    verbose: Verbose = False,
-) -> None:
-    """Write a dataset's clips and labels as CSV."""
-    console, experiment = _start(config, sets, verbose)
-    from pipeline import listings
-
-    listings.index_dataset(experiment, output, console)
-
-
 @backbones_app.command("ls")
 def backbones_ls(verbose: Verbose = False) -> None:
     """List the names a config can use."""
-    console = _console(verbose)
+    console = open_console(verbose)
     from pipeline import listings
 
     listings.list_backbones(console)
@@ -209,7 +184,7 @@ def backbones_ls(verbose: Verbose = False) -> None:
 @app.command()
 def doctor(verbose: Verbose = False) -> None:
     """Versions, devices, folders, and what is reachable."""
-    console = _console(verbose)
+    console = open_console(verbose)
     from pipeline import doctor as checks
 
     checks.examine(console)
@@ -256,28 +231,6 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
     message, code = explain(error)
     console.error(message)
     return code
-
-
-def _start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
-    """The console, and the experiment read and checked."""
-    console = _console(verbose)
-    from pipeline.config import load_config
-
-    return console, load_config(path, sets or ())
-
-
-def _console(verbose: bool) -> Console:
-    """The one console of this run, with logging set up on it."""
-    from pipeline.console import Console
-
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # libraries print nothing
-    # Threads that spin while they wait made small matrix products 30 times slower on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    console = Console()
-    if not console.err.is_terminal:
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    console.start_logging(verbose=verbose)
-    return console
 
 
 def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, console: Console) -> None:
