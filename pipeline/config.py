@@ -75,6 +75,19 @@ class FewShotSection(_Section):
     draws: Count = Field(5, description="how often they are drawn anew in each fold")
 
 
+class LabelEfficiencySection(_Section):
+    """Accuracy against the number of training clips per class."""
+
+    shots: list[Count | Literal["all"]] = Field(
+        [1, 2, 5, 10, "all"], min_length=1, description="training clips per class, a point of the curve each"
+    )
+    draws: Count = Field(5, description="how often they are drawn anew in each fold")
+    backbones: list[str] | None = Field(None, min_length=1, description="which, as tables call them; null: all")
+    heads: list[str] | None = Field(None, min_length=1, description="which, as tables call them; null: the first")
+
+    _lists = field_validator("shots", "backbones", "heads")(_no_repeats)
+
+
 class Config(_Section):
     """A complete experiment, every default filled in. Made by `load_config`."""
 
@@ -86,6 +99,8 @@ class Config(_Section):
     tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="which clips train, validate and test")
     few_shot: FewShotSection = FewShotSection()
+    refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
+    label_efficiency: LabelEfficiencySection | None = Field(None, description="curves over few training clips")
     split_seed: Seed = Field(0, description="of the splits that the program draws")
     seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
     output: OutputSection = OutputSection()
@@ -278,6 +293,12 @@ def _contradictions(config: Config) -> list[Mistake]:
             other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
             message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
             mistakes.append(Mistake(("finetune", index, _label_key(item)), message))
+    if config.label_efficiency is not None:
+        for key, items in (("backbones", config.features.backbones), ("heads", config.heads)):
+            known = [label_of(item) for item in items]
+            for at, name in enumerate(getattr(config.label_efficiency, key) or []):
+                if name not in known:
+                    mistakes.append(Mistake(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}"))
     seen: dict[tuple[str, ...], int] = {}
     for index, head in enumerate(config.heads):
         poolings = getattr(head, "pooling", None) or config.features.pooling

@@ -14,6 +14,7 @@ import numpy as np
 
 from heads.finetune import Fitted, is_main_process
 from heads.keeper import Course
+from heads.protocol import Split
 from pipeline.run_folder import write_json
 
 JOB_FILE = "job"
@@ -39,10 +40,11 @@ class Finished:
 class FitFolder:
     """Where one fit lies: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name while it runs."""
 
-    def __init__(self, folder: Path, fold: int | str, seed: int, job: str) -> None:
+    def __init__(self, folder: Path, split: Split, seed: int, job: str) -> None:
         """Name the fit; `job` is the digest of everything that decides its result."""
         self.job = job
-        self.name = f"fold-{file_name(str(fold))}-seed-{seed}"
+        draw = f"-draw-{split.draw}" if split.draw else ""
+        self.name = f"fold-{file_name(str(split.fold))}-seed-{seed}{draw}"
         self.weights = folder / f"{self.name}.safetensors"
         self._about = folder / f"{self.name}.json"
         self._working = folder / self.name

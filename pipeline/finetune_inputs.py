@@ -89,9 +89,7 @@ def fit_clips(
         rows: The fit's.
         statistics: From `fit_statistics`.
     """
-    labels = np.array(stage.manifest.labels)
-    names = stage.manifest.clips["label"].to_numpy(dtype=str)
-    targets = np.searchsorted(labels, names)[usable_rows(stage)]
+    targets = stage.targets.values[usable_rows(stage)]
     longest = int(frames.lengths[rows.train].max())
     if options.duration_s is not None:
         length = max(1, round(options.duration_s * rate))
@@ -108,4 +106,4 @@ def fit_clips(
         fixed=backbone is None,
         shortest=backbone.min_samples if backbone else shortest_input(options),
     )
-    return Clips(windows, targets, len(labels), Augmenter(options.augment, rate, decibels))
+    return Clips(windows, targets, stage.targets.n_outputs, Augmenter(options.augment, rate, decibels))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from features.store import EmbeddingTable
 from heads.predictions import Predictions
 from heads.protocol import Split
@@ -27,9 +25,8 @@ def place_of(options: Recipe, source: Source) -> tuple[str, str]:
 def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -> list[Predictions]:
     """Every fit's predictions."""
     pooling, layer = place_of(options, source)
-    clips, labels = stage.manifest.clips, np.array(stage.manifest.labels)
-    targets = np.searchsorted(labels, clips["label"].to_numpy(dtype=str))
-    ids = clips["id"].to_numpy(dtype=object)
+    targets = stage.targets.values
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
     return [
         Predictions(
             probabilities=fit.probabilities,
@@ -42,6 +39,7 @@ def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -
             pooling=pooling,
             layer=layer,
             run=stage.config.name,
+            draw=split.draw,
         )
         for split, seed, fit in fits
     ]
@@ -65,7 +63,7 @@ def about_model(
         "pooling": pooling,
         "layer": layer,
         "protocol": stage.splits.protocol,
-        "n_folds": len(stage.splits.splits),
+        "n_folds": stage.splits.n_folds,
         "n_seeds": len(stage.config.seeds),
         "feature_dim": source.spec.dim if source.spec else table.spec.dim,
         "params_total": first.params_total,
@@ -77,9 +75,10 @@ def about_model(
             {
                 "fold": split.fold,
                 "seed": seed,
+                "draw": split.draw,
                 "epoch": fit.course.best_epoch + 1,
                 "epochs": fit.course.epochs,
-                "valid_log_loss": fit.course.best_loss,
+                "valid_loss": fit.course.best_loss,
             }
             for split, seed, fit in fits
         ],

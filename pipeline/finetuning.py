@@ -18,6 +18,7 @@ from heads.network import Network
 from heads.predictions import to_frame
 from heads.protocol import Split
 from heads.recipe import Recipe
+from heads.targets import targets_of
 from heads.tracking import Tracker, check_tracking, open_trackers
 from pipeline.config import Config
 from pipeline.console import Console
@@ -67,6 +68,8 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         return
     check_tracking(config.tracking)
     manifest = load_checked_manifest(config)
+    if manifest.task != "single-label":
+        raise UserError(f"finetune: models are trained on one class per clip; {manifest.name} is {manifest.task}")
     sources = find_all_weights(entries)
     if dry_run:
         _announce_all(config, manifest, entries, device, console)
@@ -77,9 +80,10 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         console.out.quiet = console.err.quiet = True
     tables = cache_inputs(config, manifest, entries, device=device, console=console)
     inputs = shared_inputs(config, manifest, tables)
-    stage = Stage2(
-        config, manifest, inputs, splits_of(config, manifest, inputs, strict), resolve_device(device), console
-    )
+    splits = splits_of(config, manifest, inputs, strict)
+    if splits.protocol == "folds-no-valid":
+        raise UserError("finetune: protocol 'folds-no-valid' leaves no validation clips to stop by; use `folds`")
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
     for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
     for options, source, table in zip(entries, sources, tables, strict=True):
@@ -146,7 +150,7 @@ def _train_all(stage: Stage2, model: Model) -> None:
     if is_main_process():
         (folder / FIT_FILE).unlink(missing_ok=True)  # complete again once all fits are there
     fits = [
-        (split, seed, FitFolder(folder, split.fold, seed, _fit_job(stage, recipe, split, seed)))
+        (split, seed, FitFolder(folder, split, seed, _fit_job(stage, recipe, split, seed)))
         for split in stage.splits.splits
         for seed in stage.config.seeds
     ]

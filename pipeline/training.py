@@ -19,6 +19,7 @@ from heads.protocol import Splits, make_splits
 from heads.recipe import Recipe
 from heads.results import HeadResult
 from heads.saved import save_head
+from heads.targets import Targets, targets_of
 from heads.train import train_head
 from pipeline.config import Config, label_of
 from pipeline.console import Console
@@ -36,7 +37,7 @@ from pipeline.run_folder import (
     write_predictions,
 )
 
-TRAINER_VERSION = 1  # raised when a change in `heads` changes results
+TRAINER_VERSION = 2  # raised when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Stage2:
     config: Config
     manifest: Manifest
     inputs: Inputs
+    targets: Targets
     splits: Splits
     device: str
     console: Console
@@ -75,7 +77,7 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         )
         return
     splits = splits_of(config, manifest, inputs, strict)
-    stage = Stage2(config, manifest, inputs, splits, resolve_device(device), console)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
     if not dry_run:
         write_run_inputs(config, manifest)
     for warning in splits.warnings:
@@ -84,7 +86,9 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         for head in config.heads:
             assert isinstance(head, HeadOptions)
             poolings = poolings_of(config, head)
-            job = job_of(stage, {"table": table.fingerprint, "head": head.model_dump()}, poolings)
+            job = job_of(
+                stage, {"table": table.fingerprint, "head": head.model_dump(), "refit": config.refit}, poolings
+            )
             folder = fit_folder(config.run_dir, label, head_folder(head))
             what = f"train-heads {manifest.name} {label} {head.title}"
             if is_done(folder, job):
@@ -94,19 +98,35 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
             else:
                 result = _train(stage, label, table, head, poolings, job, folder)
                 console.line(
-                    f"{what}: {counted(len(splits.splits), 'fold')} × {counted(len(config.seeds), 'seed')}, "
+                    f"{what}: {counted(splits.n_folds, 'fold')} × {counted(len(config.seeds), 'seed')}, "
                     f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
                 )
+    if config.label_efficiency is not None:
+        from pipeline.label_efficiency import train_curves
+
+        train_curves(stage, dry_run=dry_run)
     if not dry_run:
         collect_predictions(config, manifest)
 
 
 def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
     """The protocol's splits, without the clips that some model cannot use."""
-    keys = [content.key for content in inputs.contents]
-    splits = make_splits(manifest, config.protocol, split_seed=config.split_seed, keys=keys, strict=strict)
-    failed = [row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures]
-    return splits.without(failed)
+    return make_splits(
+        manifest,
+        config.protocol,
+        split_seed=config.split_seed,
+        keys=[content.key for content in inputs.contents],
+        strict=strict,
+        shots=config.few_shot.shots,
+        draws=config.few_shot.draws,
+        failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures],
+    )
+
+
+def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str]) -> str:
+    """Digest of everything that decides what a head on a backbone becomes."""
+    model = {"table": table.fingerprint, "head": head.model_dump(), "refit": stage.config.refit}
+    return job_of(stage, model, poolings)
 
 
 def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
@@ -118,7 +138,9 @@ def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str
             "model": model,
             "pooling": list(poolings),
             "protocol": stage.splits.protocol,
-            "splits": [[str(s.fold), s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits],
+            "splits": [
+                [str(s.fold), s.draw, s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits
+            ],
             "seeds": list(stage.config.seeds),
             "ids": clips["id"].tolist(),
             "labels": clips["label"].tolist(),
@@ -187,54 +209,28 @@ def _train(
     folder: Path,
 ) -> HeadResult:
     """Train one head on one backbone and write its results."""
-    manifest, names = stage.manifest, stage.manifest.labels
-    features = features_of(table, poolings, manifest, stage.inputs)
-    targets = np.searchsorted(np.array(names), manifest.clips["label"].to_numpy(dtype=str))
-    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
-
-        def on_candidate(done: int, total: int) -> None:
-            work.bar.update(work.task, total=total)
-            work.advance(done - work.done)
-
-        result = train_head(
-            head,
-            features,
-            targets,
-            stage.splits,
-            stage.config.seeds,
-            n_classes=len(names),
-            device=stage.device,
-            layer_names=table.spec.layers,
-            on_candidate=on_candidate,
-        )
+    features = features_of(table, poolings, stage.manifest, stage.inputs)
+    result = fit_head(stage, label, table, head, features, stage.splits)
     start_fit(folder)
-    ids = manifest.clips["id"].to_numpy(dtype=object)
-    predictions = []
     for fit in result.fits:
+        draw = f"-draw-{fit.draw}" if fit.draw else ""
         save_head(
-            folder / f"fold-{fit.fold}-seed-{fit.seed}.safetensors",
+            folder / f"fold-{fit.fold}-seed-{fit.seed}{draw}.safetensors",
             fit.state,
             head=head.name,
-            labels=names,
+            labels=stage.manifest.labels,
             backbone=table.cache_spec["backbone"],
             pooling=list(poolings),
             layer=fit.layer,
             configuration=fit.configuration,
-            extra={"fold": fit.fold, "seed": fit.seed, "dataset": manifest.name, "fingerprint": table.fingerprint},
-        )
-        predictions.append(
-            Predictions(
-                probabilities=fit.probabilities,
-                targets=targets[fit.test_rows],
-                ids=ids[fit.test_rows],
-                fold=fit.fold,
-                seed=fit.seed,
-                model=label,
-                head=head.title,
-                pooling="+".join(poolings),
-                layer=str(fit.layer),
-                run=stage.config.name,
-            )
+            task=stage.targets.task,
+            extra={
+                "fold": fit.fold,
+                "seed": fit.seed,
+                "draw": fit.draw,
+                "dataset": stage.manifest.name,
+                "fingerprint": table.fingerprint,
+            },
         )
     about = {
         "job": job,
@@ -245,8 +241,58 @@ def _train(
         **about_backbone(table, result.params_trained),
         **about_result(stage, result),
     }
-    finish_fit(folder, about, to_frame(predictions, names))
+    predictions = predictions_of(stage, label, head, poolings, result)
+    finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
     return result
+
+
+def fit_head(
+    stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions, features: np.ndarray, splits: Splits
+) -> HeadResult:
+    """Train one head on one backbone's features, with a bar."""
+    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
+
+        def on_candidate(done: int, total: int) -> None:
+            work.bar.update(work.task, total=total)
+            work.advance(done - work.done)
+
+        return train_head(
+            head,
+            features,
+            stage.targets.values,
+            splits,
+            stage.config.seeds,
+            n_classes=stage.targets.n_outputs,
+            task=stage.targets.task,
+            device=stage.device,
+            layer_names=table.spec.layers,
+            refit=stage.config.refit,
+            on_candidate=on_candidate,
+        )
+
+
+def predictions_of(
+    stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
+) -> list[Predictions]:
+    """What the chosen fits say of their test clips."""
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    return [
+        Predictions(
+            probabilities=fit.probabilities,
+            targets=stage.targets.values[fit.test_rows],
+            ids=ids[fit.test_rows],
+            fold=fit.fold,
+            seed=fit.seed,
+            model=label,
+            head=head.title,
+            pooling="+".join(poolings),
+            layer=str(fit.layer),
+            run=stage.config.name,
+            task=stage.targets.task,
+            draw=fit.draw,
+        )
+        for fit in result.fits
+    ]
 
 
 def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
@@ -273,8 +319,8 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
     """What `fit.json` says of the training: protocol, what was chosen, among what."""
     return {
         "dataset": stage.manifest.name,
-        "protocol": stage.splits.protocol,
-        "n_folds": len(stage.splits.splits),
+        "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
+        "n_folds": stage.splits.n_folds,
         "n_seeds": len(stage.config.seeds),
         "layer": layer_text([fit.layer for fit in result.fits]),
         "params_trained": result.params_trained,
@@ -284,19 +330,20 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
             {
                 "fold": fit.fold,
                 "seed": fit.seed,
+                "draw": fit.draw,
                 "layer": fit.layer,
                 **fit.configuration,
-                "valid_loss": fit.valid_loss,
+                "valid_loss": finite(fit.valid_loss),
                 "epochs": fit.epochs,
             }
             for fit in result.fits
         ],
         "candidates": {
-            str(fold): [
+            f"{fold}" + (f" draw {draw}" if draw else ""): [
                 {"layer": score.layer, **score.configuration, "valid_loss": finite(score.valid_loss)}
                 for score in scores
             ]
-            for fold, scores in result.candidates.items()
+            for (fold, draw), scores in result.candidates.items()
         },
         "warnings": list(stage.splits.warnings),
     }
