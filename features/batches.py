@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,12 @@ class Decoded:
         """Positions of clips left to be streamed."""
         return [row for row, samples in zip(self.rows, self.samples, strict=True) if samples is None]
 
-    def batch(self, min_samples: int, sample_rate: int) -> AudioBatch | None:
-        """The clips that could, padded; None where none could."""
+    def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
+        """The clips that could, padded, in pinned memory where asked; None where none could."""
         good = [(row, s) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, np.ndarray)]
         if not good:
             return None
-        waveforms, lengths = pad([samples for _, samples in good], min_samples)
+        waveforms, lengths = pad([samples for _, samples in good], min_samples, pinned=pinned)
         return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
 
 
@@ -66,20 +67,25 @@ def decode_ahead(
     sample_rate: int,
     max_samples: int,
     pool: ThreadPoolExecutor,
+    on_read: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[Decoded, None, None]:
     """Decode batches in order, a few ahead of the one asked for.
 
-    A clip longer than `max_samples` is left to be streamed: its entry is None.
+    A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
+    threads of `pool`, how many seconds each other clip took.
     """
 
     def read(position: int) -> np.ndarray | AudioError | None:
         clip = clips[position]
         if clip.n_samples > max_samples:
             return None
+        started = time.perf_counter()
         try:
             return read_planned(clip, sample_rate)
         except AudioError as error:
             return error
+        finally:
+            on_read(time.perf_counter() - started)
 
     waiting: deque[tuple[tuple[int, ...], list[Future[np.ndarray | AudioError | None]]]] = deque()
     upcoming = iter(batches)

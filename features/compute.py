@@ -1,24 +1,30 @@
-"""One block of the plan through the model: decoded batches in, rows for the cache out."""
+"""Blocks of the plan through the model: decoded batches in, rows for the cache out; all parts overlap."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from features.audio import stream_windows
 from features.backbones.base import Backbone, pad
-from features.batches import Decoded, check_unchanged
+from features.batches import Decoded, check_unchanged, decode_ahead
 from features.errors import AudioError
+from features.pieces import Splitter, find_budget
 from features.plan import Plan, PlannedClip
 from features.pooling import POOLINGS, Frames, Moments
-from features.seal import Rows
 from features.survey import Settings
+from features.timings import Clock, Timings
+from features.transfer import Arriving, Feed
+from features.writer import Batch, Embedded, ShardWriter, WriteShard
 
 
 class Progress(Protocol):
@@ -34,124 +40,160 @@ class Progress(Protocol):
         """Something worth a line in the log."""
 
 
-def compute_block(
+def embed_blocks(
     plan: Plan,
-    block: Sequence[Sequence[int]],
-    decoded: Iterator[Decoded],
+    numbers: Sequence[int],
     backbone: Backbone,
     settings: Settings,
     progress: Progress,
-) -> tuple[Rows, dict[str, Any]]:
-    """Embed the clips of one block.
+    write: WriteShard,
+) -> Timings:
+    """Embed the clips of some blocks; decoding, the model and writing overlap.
 
     Args:
         plan: The plan.
-        block: Batches of positions in the plan's clips.
-        decoded: Gives these batches' samples, in order.
-        backbone: What embeds them.
-        settings: Which poolings and frames to keep.
+        numbers: Its blocks to compute.
+        backbone: What embeds their clips.
+        settings: Which poolings and frames to keep, and how many threads decode.
         progress: Told after each batch.
+        write: Writes a block's shard; called in another thread, block by block in order.
 
     Returns:
-        The rows, and what went into them, see `EmbeddingTable.cost`.
+        How busy each part was.
+
+    Raises:
+        RunError: A shard cannot be written; those before it are.
     """
-    started = time.perf_counter()
-    rows = Rows(frames=[] if "frames" in settings.pooling else None)
-    methods = [method for method in POOLINGS if method in settings.pooling]
-    pooled: dict[str, list[np.ndarray]] = {method: [] for method in methods}
-    audio_s = 0.0
-    for positions in block:
-        failures: list[tuple[PlannedClip, str]] = []
-        for part in _embed(plan, next(decoded), backbone, settings, failures):
-            finite = torch.isfinite(part.moments.mean).all(dim=(1, 2)).cpu().numpy()
-            failures += [(clip, "its embedding is not finite") for at, clip in enumerate(part.clips) if not finite[at]]
-            for at in np.flatnonzero(finite):
-                clip = part.clips[at]
-                rows.ids.append(clip.id)
-                rows.keys.append(clip.key)
-                rows.durations_s.append(clip.native_s)
-                rows.n_frames.append(part.n_frames[at])
-                if rows.frames is not None:
-                    rows.frames.append(part.frames[at])
-            for method in methods:
-                pooled[method].append(part.moments.pooled(method).cpu().numpy()[finite])
-        rows.failures.extend((clip.id, _key_to_blame(clip), reason) for clip, reason in failures)
-        seconds = sum(plan.clips[position].native_s for position in positions)
-        audio_s += seconds
-        progress.advance(len(positions), seconds, len(failures))
-    rows.pooled = {method: np.concatenate(values) for method, values in pooled.items() if values}
-    cost = {
-        "clips": sum(map(len, block)),
-        "audio_s": audio_s,
-        "compute_s": time.perf_counter() - started,
-        "parameters": backbone.parameters,
-        "device": backbone.device_name,
-    }
-    return rows, cost
+    started, clock = time.perf_counter(), Clock()
+    batches = [batch for number in numbers for batch in plan.blocks[number]]
+    spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
+    about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.drift}
+    model = _Model(backbone, settings, clock, progress)
+    with (
+        ThreadPoolExecutor(workers, "decode") as pool,
+        contextlib.closing(
+            decode_ahead(
+                plan.clips,
+                batches,
+                spec.sample_rate,
+                spec.max_samples,
+                pool,
+                on_read=lambda seconds: clock.add("read", seconds / workers),
+            )
+        ) as decoded,
+        ShardWriter(settings, write, about, clock) as writer,
+    ):
+        for number in numbers:
+            block = plan.blocks[number]
+            for at, positions in enumerate(block):
+                seconds = sum(plan.clips[position].native_s for position in positions)
+                batch = Batch(number, at == len(block) - 1, len(positions), seconds)
+                model.embed(plan, next(decoded), batch)
+                writer.put(batch)
+                _advance(progress, writer)
+    _advance(progress, writer)
+    busy = clock.seconds()
+    idle = max(0.0, time.perf_counter() - started - busy.get("forward", 0.0) - busy.get("pool", 0.0))
+    return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle)
 
 
-def _key_to_blame(clip: PlannedClip) -> str:
-    """The content key that a failure is about; empty, so that it is tried again, where the file has changed."""
-    try:
+def default_workers(device: torch.device) -> int:
+    """Threads that decode: two beside a model that keeps the CPU busy, one per core to feed another device."""
+    return 2 if device.type == "cpu" else max(2, os.cpu_count() or 2)
+
+
+def _advance(progress: Progress, writer: ShardWriter) -> None:
+    for done in writer.finished():
+        progress.advance(*done)
+
+
+class _Model:
+    """The backbone and what stands around it: transfer, pooling, and what to do when memory runs out."""
+
+    def __init__(self, backbone: Backbone, settings: Settings, clock: Clock, progress: Progress) -> None:
+        self.backbone = backbone
+        self.settings = settings
+        self.clock = clock
+        self.feed = Feed(backbone.device)
+        self.splitter = Splitter(progress.note)
+        self.splitter.budget = find_budget(backbone, self._pooled) if settings.batch_s is None else None
+
+    def embed(self, plan: Plan, decoded: Decoded, batch: Batch) -> None:
+        """A decoded batch through the model, into `batch`."""
+        for row, reason in decoded.failures():
+            batch.fail(plan.clips[row], reason)
+        spec = self.backbone.spec
+        audio = decoded.batch(spec.min_samples, spec.sample_rate, pinned=self.feed.pinned)
+        if audio is not None:
+            for piece in self.splitter.run(audio.waveforms, audio.lengths, self._embedded):
+                clips = [plan.clips[audio.rows[at]] for at in piece.rows]
+                if piece.result is None:
+                    batch.fail(clips[0], self._too_large(clips[0].native_s), content=False)
+                else:
+                    batch.parts.append(Embedded(clips, *piece.result))
+        for row in decoded.streamed():
+            try:
+                batch.parts.append(self._embed_long(plan.clips[row]))
+            except AudioError as error:
+                batch.fail(plan.clips[row], str(error))
+            except _TooLargeError as error:
+                batch.fail(plan.clips[row], str(error), content=False)
+
+    def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], Arriving]:
+        """Frame counts, and the poolings and frames to keep on their way to the host."""
+        frames, moments = self._pooled(waveforms, lengths)
+        with self.clock.measure("pool", self.backbone.device):
+            tensors = self._vectors(moments)
+            if "frames" in self.settings.pooling:
+                tensors["frames"] = self._kept(frames)
+            return frames.lengths.tolist(), Arriving(tensors)
+
+    def _pooled(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, Moments]:
+        """A batch's frames, their lengths on the CPU, and moments, both on the device."""
+        device = self.backbone.device
+        moved = self.feed(waveforms)
+        with self.clock.measure("forward", device):
+            frames = self.backbone.embed_batch(moved, lengths)
+        with self.clock.measure("pool", device), torch.inference_mode():
+            there = Frames(frames.values, frames.lengths.to(device, non_blocking=True), frames.weights)
+            return frames, Moments.of(there, self.settings.pooling)
+
+    def _vectors(self, moments: Moments) -> dict[str, Tensor]:
+        """The clip vectors to keep; the mean always, which tells whether an embedding is finite."""
+        kept = [method for method in POOLINGS if method in self.settings.pooling]
+        return {method: moments.pooled(method) for method in dict.fromkeys(["mean", *kept])}
+
+    def _kept(self, frames: Frames) -> Tensor:
+        """Frames of the layers to keep, as they are stored: (B, F, L, D)."""
+        layers = self.backbone.spec.layers if self.settings.frame_layers is None else self.settings.frame_layers
+        dtype = getattr(torch, self.settings.frame_dtype)
+        return frames.values[:, list(layers)].transpose(1, 2).float().to(dtype)
+
+    def _embed_long(self, clip: PlannedClip) -> Embedded:
+        """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""
+        spec = self.backbone.spec
+        moments: Moments | None = None
+        n_frames, kept = 0, []
+        windows = stream_windows(Path(clip.path), spec.sample_rate, spec.max_samples, clip.start_s, clip.duration_s)
+        for window in windows:
+            (piece,) = self.splitter.run(*pad([window], spec.min_samples, pinned=self.feed.pinned), self._pooled)
+            if piece.result is None:
+                raise _TooLargeError(self._too_large(spec.max_duration_s))
+            frames, part = piece.result
+            moments = part if moments is None else moments.join(part)
+            n_frames += int(frames.lengths[0])
+            if "frames" in self.settings.pooling:
+                kept.append(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
         check_unchanged(clip)
-    except AudioError:
-        return ""
-    return clip.key
+        if moments is None:
+            raise AudioError("holds no samples")
+        arriving = Arriving(self._vectors(moments))
+        return Embedded([clip], [n_frames], arriving, [np.concatenate(kept)] if kept else None)
+
+    def _too_large(self, seconds: float) -> str:
+        """Why a clip cannot be embedded here though it stands alone."""
+        return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
 
 
-@dataclass(frozen=True)
-class _Embedded:
-    """Some clips' moments, frame counts and, where kept, frames (F, L, D)."""
-
-    clips: list[PlannedClip]
-    moments: Moments
-    n_frames: list[int]
-    frames: list[np.ndarray]
-
-
-def _embed(
-    plan: Plan,
-    decoded: Decoded,
-    backbone: Backbone,
-    settings: Settings,
-    failures: list[tuple[PlannedClip, str]],
-) -> Iterator[_Embedded]:
-    """A decoded batch through the model; what cannot be read goes to `failures`."""
-    failures += [(plan.clips[row], reason) for row, reason in decoded.failures()]
-    batch = decoded.batch(backbone.spec.min_samples, backbone.spec.sample_rate)
-    if batch is not None:
-        frames = backbone.embed_batch(batch.waveforms, batch.lengths)
-        kept = _kept_frames(frames, backbone, settings)
-        clips = [plan.clips[row] for row in batch.rows]
-        yield _Embedded(clips, Moments.of(frames, settings.pooling), frames.lengths.tolist(), kept)
-    for row in decoded.streamed():
-        try:
-            yield _embed_long(plan.clips[row], backbone, settings)
-        except AudioError as error:
-            failures.append((plan.clips[row], str(error)))
-
-
-def _embed_long(clip: PlannedClip, backbone: Backbone, settings: Settings) -> _Embedded:
-    """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""
-    spec = backbone.spec
-    moments: Moments | None = None
-    n_frames, kept = 0, []
-    for window in stream_windows(Path(clip.path), spec.sample_rate, spec.max_samples, clip.start_s, clip.duration_s):
-        frames = backbone.embed_batch(*pad([window], spec.min_samples))
-        part = Moments.of(frames, settings.pooling)
-        moments = part if moments is None else moments.join(part)
-        n_frames += int(frames.lengths[0])
-        kept += _kept_frames(frames, backbone, settings)
-    check_unchanged(clip)
-    if moments is None:
-        raise AudioError("holds no samples")
-    return _Embedded([clip], moments, [n_frames], [np.concatenate(kept)] if kept else [])
-
-
-def _kept_frames(frames: Frames, backbone: Backbone, settings: Settings) -> list[np.ndarray]:
-    """Each clip's valid frames of the layers to keep, (F, L, D); nothing where none are kept."""
-    if "frames" not in settings.pooling:
-        return []
-    layers = list(backbone.spec.layers if settings.frame_layers is None else settings.frame_layers)
-    values = frames.values[:, layers].transpose(1, 2).float().cpu().numpy().astype(settings.frame_dtype)
-    return [clip[:count] for clip, count in zip(values, frames.lengths.tolist(), strict=True)]
+class _TooLargeError(Exception):
+    """A single window does not fit in the device's memory."""

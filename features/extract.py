@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import time
-from collections.abc import Callable, Container, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from features import fingerprint as fp
 from features import store
 from features.backbones.base import Backbone
-from features.batches import decode_ahead
-from features.compute import Progress, compute_block
+from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.locks import CacheLock
 from features.manifest import Manifest
 from features.plan import Plan
 from features.resume import PLAN_FILE, is_whole, plan_for, remove_temporaries
-from features.seal import Totals, seal, write_file
+from features.seal import seal
 from features.spec import BackboneSpec
 from features.survey import Settings, Work, known_failures, survey
+from features.timings import Timings
+from features.worker import Computed, Engine, Job, work_here
 
 
 @dataclass
@@ -38,6 +34,7 @@ class Summary:
         failures: id -> reason, of the manifest's clips; neither computed nor reused.
         seconds: Wall time of the computing, without loading the model.
         audio_s: Seconds of audio computed.
+        timings: How busy each part was.
     """
 
     path: Path
@@ -46,6 +43,7 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     audio_s: float = 0.0
+    timings: Timings = field(default_factory=Timings)
 
 
 def extract(
@@ -55,6 +53,8 @@ def extract(
     settings: Settings,
     cache: Path,
     progress: Progress,
+    *,
+    engine: Engine = work_here,
 ) -> Summary:
     """Bring the cache up to date with the manifest.
 
@@ -65,6 +65,7 @@ def extract(
         settings: How to run.
         cache: The cache folder.
         progress: Told how far it is.
+        engine: Computes blocks.
 
     Returns:
         What was done.
@@ -83,7 +84,7 @@ def extract(
         check_mostly_good({clip: why for clip, why in unreadable.items() if why}, considered, manifest)
         if work.todo or parts.exists():
             plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
-            run = _Run(plan, parts, work, load, settings, progress, summary)
+            run = _Run(Job(plan, parts, work.spec, settings, load), work, engine, progress)
             remove_temporaries(path, parts)
             lock.shared()
             try:
@@ -96,7 +97,10 @@ def extract(
             # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
             if Plan.load(parts / PLAN_FILE) == plan:
                 run.seal()
-            summary.computed = len(run.embedded)
+            summary.computed = sum(run.computed.clips.values())
+            summary.audio_s = run.job.audio_s(list(run.computed.clips))
+            summary.seconds = run.computed.seconds
+            summary.timings = run.computed.timings
         table = store.open_table(path) if path.exists() else None
         summary.failures = _failures(table, manifest, work)
         summary.reused = _usable(table, manifest, work, summary.failures) - summary.computed
@@ -134,80 +138,41 @@ def check_mostly_good(failures: dict[str, str], considered: int, manifest: Manif
 
 
 class _Run:
-    """One process at work on a plan."""
+    """One process in charge of a plan."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        parts: Path,
-        work: Work,
-        load: Callable[[], Backbone],
-        settings: Settings,
-        progress: Progress,
-        summary: Summary,
-    ) -> None:
-        self.plan = plan
-        self.parts = parts
+    def __init__(self, job: Job, work: Work, engine: Engine, progress: Progress) -> None:
+        self.job = job
         self.work = work
-        self.load = load
-        self.settings = settings
+        self.engine = engine
         self.progress = progress
-        self.summary = summary
-        self.embedded: set[str] = set()
-        self.shards = [parts / f"shard-{number:06d}.h5" for number in range(len(plan.blocks))]
+        self.computed = Computed()
+        self.shards = [job.shard(number) for number in range(len(job.plan.blocks))]
 
     def compute(self) -> None:
         """Compute every block that has no whole shard yet."""
-        done = {
+        done = [
             n for n, shard in enumerate(self.shards) if shard.exists() and is_whole(shard, self.work, self.progress)
-        }
+        ]
         self._compute_blocks([n for n in range(len(self.shards)) if n not in done], resumed=done)
 
     def seal(self) -> None:
         """Merge the shards into the cache file; one damaged since it was written is computed again."""
         while True:
             try:
-                seal(self.work.path, self.work.spec, self.shards, self.plan.failures)
+                seal(self.work.path, self.work.spec, self.shards, self.job.plan.failures)
                 break
             except CacheError as error:
                 damaged = [n for n, shard in enumerate(self.shards) if error.path == shard]
                 if not damaged:
                     raise
                 self.progress.note(f"{self.shards[damaged[0]].name} is damaged: its block is computed again")
-                self._compute_blocks(damaged, resumed=set())
-        shutil.rmtree(self.parts)
+                self._compute_blocks(damaged, resumed=[])
+        shutil.rmtree(self.job.parts)
 
-    def _compute_blocks(self, numbers: list[int], resumed: set[int]) -> None:
-        """Compute some blocks, decoding ahead of the model."""
-        plan, blocks = self.plan, self.plan.blocks
-        there = sum(len(batch) for n in resumed for batch in blocks[n])
-        clips = [plan.clips[row] for n in numbers for batch in blocks[n] for row in batch]
-        self.progress.start(len(clips), sum(clip.native_s for clip in clips), len(self.work.reused) + there)
-        if not numbers:
-            return
-        with _torch_as_planned(plan.threads), ThreadPoolExecutor(self.settings.workers, "decode") as pool:
-            backbone = self.load()
-            started = time.perf_counter()
-            spec = backbone.spec
-            batches = [batch for n in numbers for batch in blocks[n]]
-            decoded = decode_ahead(plan.clips, batches, spec.sample_rate, spec.max_samples, pool)
-            with contextlib.closing(decoded):
-                for number in numbers:
-                    rows, cost = compute_block(plan, blocks[number], decoded, backbone, self.settings, self.progress)
-                    write_file(self.shards[number], self.work.spec, [rows], Totals.of(rows), cost)
-                    self.embedded.update(rows.ids)
-        self.summary.audio_s += sum(clip.native_s for clip in clips)
-        self.summary.seconds += time.perf_counter() - started
-
-
-@contextlib.contextmanager
-def _torch_as_planned(threads: int) -> Iterator[None]:
-    """Run torch with a number of threads and with fp32 that is fp32 on CUDA too, then as before."""
-    before, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.allow_tf32 = tf32
+    def _compute_blocks(self, numbers: list[int], resumed: list[int]) -> None:
+        """Have some blocks computed."""
+        job = self.job
+        reused = len(self.work.reused) + len(job.positions(resumed))
+        self.progress.start(len(job.positions(numbers)), job.audio_s(numbers), reused)
+        if numbers:
+            self.computed.add(self.engine(job, numbers, self.progress))

@@ -25,10 +25,11 @@ class Settings:
         block_rows: Clips of a block: what a kill costs at most, and what is handed out.
         batch_s: Padded seconds of a batch; None: by device.
         threads: Torch threads; None: as torch has it.
-        workers: Decoding threads.
+        workers: Decoding threads; None: by device.
         device: Torch device.
         limit: Compute at most this many clips (the first of the manifest).
         rehash: Read every file to see whether it changed.
+        drift: How reduced precision differed from fp32 in this run, see `features.drift`; None: not measured.
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -38,10 +39,11 @@ class Settings:
     block_rows: int = 256
     batch_s: float | None = None
     threads: int | None = None
-    workers: int = 2
+    workers: int | None = None
     device: str = "cpu"
     limit: int | None = None
     rehash: bool = False
+    drift: dict[str, Any] | None = None
 
     def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:
         """All that decides the values of the cache file."""
@@ -93,10 +95,10 @@ def survey(
     spec = settings.cache_spec(backbone)
     path = fp.cache_path(cache, manifest.name, spec)
     contents = clip_contents(manifest, cache / manifest.name, settings.rehash, save=save_keys)
-    table = store.verify_table(path) if path.exists() else None
-    known = dict(zip(table.ids, table.keys, strict=True)) if table else {}
+    table = store.check_table(path) if path.exists() else None
+    known = table.present() if table else {}
     failed = known_failures(table, manifest, contents)
-    seen = known.keys() | (table.failures.keys() if table else set())
+    seen = {*table.ids, *table.failures} if table else set()
     todo: list[int] = []
     new: list[str] = []
     changed: list[str] = []

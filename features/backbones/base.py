@@ -45,7 +45,8 @@ class Backbone(ABC):
 
         Args:
             waveforms: (B, T) float32 on `device`; whatever lies beyond a clip's length is ignored.
-            lengths: (B,) valid samples, each at least `spec.min_samples`.
+            lengths: (B,) valid samples, each at least `spec.min_samples`; on the CPU, so that reading them does
+                not wait for a device.
 
         Returns:
             `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
@@ -64,7 +65,7 @@ class Backbone(ABC):
     def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """`forward` without gradients, on inputs from anywhere."""
         with torch.inference_mode():
-            return self.forward(waveforms.to(self.device), lengths.to(self.device))
+            return self.forward(waveforms.to(self.device), lengths.cpu())
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Embed clips as stage 1 does: short ones padded to the minimum, long ones in windows.
@@ -105,14 +106,19 @@ def split_windows(clip: np.ndarray, max_samples: int) -> list[np.ndarray]:
     return [clip[start : start + max_samples] for start in range(0, len(clip), max_samples)]
 
 
-def pad(clips: Sequence[np.ndarray], min_samples: int) -> tuple[Tensor, Tensor]:
+def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) -> tuple[Tensor, Tensor]:
     """Zero-pad clips to one (B, T) batch; a clip shorter than `min_samples` counts as that long.
+
+    Args:
+        clips: 1-D arrays.
+        min_samples: The shortest length a clip may have.
+        pinned: Into memory that a CUDA device copies from by itself.
 
     Returns:
         waveforms (B, T) float32 and lengths (B,) int64.
     """
     lengths = [max(len(clip), min_samples) for clip in clips]
-    waveforms = torch.zeros(len(clips), max(lengths))
+    waveforms = torch.zeros(len(clips), max(lengths), pin_memory=pinned)
     for row, clip in zip(waveforms.numpy(), clips, strict=True):
         row[: len(clip)] = clip
     return waveforms, torch.tensor(lengths)

@@ -1,0 +1,91 @@
+"""How busy each part of stage 1 was: what limits a run is what was busy all the time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Busy seconds of the parts of a run, which overlap.
+
+    Attributes:
+        read_s: Decoding and resampling, the mean over the threads that do it.
+        forward_s: The model; on a CUDA device the device's own time.
+        pool_s: Pooling its frames.
+        write_s: Making rows and writing shards.
+        idle_s: Time that the model waited for the others.
+        compile_s: Compiling the network, before any of this.
+    """
+
+    read_s: float = 0.0
+    forward_s: float = 0.0
+    pool_s: float = 0.0
+    write_s: float = 0.0
+    idle_s: float = 0.0
+    compile_s: float = 0.0
+
+    def __add__(self, other: Timings) -> Timings:
+        """Of one run after the other."""
+        return Timings(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def __str__(self) -> str:
+        """One line for people, such as `read 41 s · forward 312 s · pool 1.2 s · write 2 s · idle 6 s`."""
+        parts = {name.removesuffix("_s"): seconds for name, seconds in vars(self).items()}
+        compiling = parts.pop("compile")
+        first = [f"compile {compiling:.2g} s"] if compiling else []
+        return " · ".join([*first, *(f"{name} {_short(seconds)} s" for name, seconds in parts.items())])
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 or seconds == 0 else f"{seconds:.2g}" if seconds >= 0.01 else "0"
+
+
+class Clock:
+    """Adds up busy seconds by part; threads may share it."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._lock = threading.Lock()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def measure(self, part: str, device: torch.device | None = None) -> Iterator[None]:
+        """Count the block as `part`; on a CUDA device what it started there, without waiting for it."""
+        if device is not None and device.type == "cuda":
+            stream = torch.cuda.current_stream(device)
+            start = stream.record_event(torch.cuda.Event(enable_timing=True))
+            yield
+            with self._lock:
+                self._marks.append((part, start, stream.record_event(torch.cuda.Event(enable_timing=True))))
+            return
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(part, time.perf_counter() - started)
+
+    def add(self, part: str, seconds: float) -> None:
+        """Count seconds as `part`."""
+        with self._lock:
+            self._seconds[part] += seconds
+
+    def seconds(self) -> dict[str, float]:
+        """Busy seconds so far; what a device has not finished yet is left out."""
+        with self._lock:
+            waiting = []
+            for part, start, end in self._marks:
+                if end.query():
+                    self._seconds[part] += start.elapsed_time(end) / 1000
+                else:
+                    waiting.append((part, start, end))
+            self._marks = waiting
+            return dict(self._seconds)
