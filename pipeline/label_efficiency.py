@@ -48,7 +48,8 @@ def points(config: Config) -> Iterator[Point]:
         return
     heads = [head for head in config.heads if isinstance(head, HeadOptions)]
     heads = heads[:1] if section.heads is None else [head for head in heads if label_of(head) in section.heads]
-    shots: list[int | None] = sorted(number for number in section.shots if isinstance(number, int))
+    numbers = sorted(number for number in section.shots if isinstance(number, int))
+    shots: list[int | None] = [*numbers]
     if "all" in section.shots:
         shots.append(None)
     for backbone in config.features.backbones:

@@ -1,0 +1,88 @@
+"""Curves over few training clips: one point per shots, on the experiment's own test clips."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.errors import ConfigError, ManifestError
+from pipeline.config import Config, load_config
+from pipeline.console import Console
+from pipeline.extraction import run_features
+from pipeline.label_efficiency import points, read_curves
+from pipeline.training import run_heads
+
+CONFIG = """
+name: curve
+dataset: {{kind: synthetic, root: {root}/audio, clips_per_class: 15, max_duration_s: 0.6, classes: [siren, warble]}}
+features: {{pooling: [mean, std], backbones: [{{name: mfcc}}, {{name: mfcc, label: other, n_mfcc: 5}}]}}
+heads: [{{name: linear, l2: [0.1, 0.01]}}, {{name: mlp, hidden: 8, max_epochs: 3}}]
+label_efficiency: {{shots: [all, 4, 1], draws: 3, backbones: [mfcc]}}
+output: {{cache: {root}/cache, runs: {root}/runs}}
+"""
+
+
+@pytest.fixture(scope="module")
+def curve(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    root = tmp_path_factory.mktemp("curve")
+    (root / "curve.yaml").write_text(CONFIG.format(root=root))
+    config = load_config(root / "curve.yaml")
+    run_features(config, device="cpu", limit=None, dry_run=False, strict=False, rehash=False, console=Console())
+    train(config)
+    return config
+
+
+def train(config: Config) -> None:
+    run_heads(config, device="cpu", dry_run=False, strict=False, console=Console())
+
+
+def test_each_point_tests_the_folds_with_its_own_number_of_clips(curve: Config) -> None:
+    assert [(point.model, point.head.title, point.shots_text) for point in points(curve)] == [
+        ("mfcc", "linear", "1"),
+        ("mfcc", "linear", "4"),
+        ("mfcc", "linear", "all"),
+    ]
+    few, more, everything = read_curves(curve)
+    assert [fit.about["draws"] for fit in (few, more, everything)] == [3, 3, 1]
+    assert [fit.about["n_train"] for fit in (few, more)] == [2, 8]  # of two classes
+    assert everything.about["n_train"] > 8
+    main = pd.read_parquet(curve.run_dir / "models" / "mfcc" / "linear" / "predictions.parquet")
+    for fit in (few, more):
+        assert set(fit.predictions["draw"]) == {0, 1, 2}
+        assert fit.predictions.groupby("draw")["id"].apply(set).tolist() == [set(main["id"])] * 3
+    one, all_of = (table.set_index("id").sort_index() for table in (main, everything.predictions))
+    assert np.allclose(np.stack(one["probabilities"]), np.stack(all_of["probabilities"]))
+
+
+def test_a_second_run_trains_no_point_again(curve: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in curve.run_dir.rglob("fit.json")}
+    train(curve)
+    assert {path: path.stat().st_mtime_ns for path in curve.run_dir.rglob("fit.json")} == before
+    assert capsys.readouterr().out.count("per class: reused") == 3
+
+
+def test_more_shots_than_clips_and_unknown_names_are_said(curve: Config, tmp_path: Path) -> None:
+    path = curve.run_dir.parents[1] / "curve.yaml"
+    with pytest.raises(ManifestError, match=r"'siren' has 9 training clip.*label_efficiency.shots asks for 20"):
+        train(load_config(path, ["label_efficiency.shots=[20]", f"output.runs={curve.output.runs}"]))
+    with pytest.raises(ConfigError, match=r"label_efficiency.heads\[0\]: unknown 'liner', did you mean 'linear'"):
+        load_config(path, ["label_efficiency.heads=[liner]"])
+    with pytest.raises(ConfigError, match=r"label_efficiency.shots"):
+        load_config(path, ["label_efficiency.shots=[0]"])
+
+
+def test_refit_trains_on_validation_clips_too_and_says_so(curve: Config, tmp_path: Path) -> None:
+    path = curve.run_dir.parents[1] / "curve.yaml"
+    sets = ["refit=true", f"output.runs={tmp_path}", "label_efficiency=null"]
+    config = load_config(path, sets)
+    run_features(config, device="cpu", limit=None, dry_run=False, strict=False, rehash=False, console=Console())
+    train(config)
+    for head in ("linear", "mlp"):
+        folders = [run / "models" / "mfcc" / head for run in (curve.run_dir, config.run_dir)]
+        plain, again = (json.loads((folder / "fit.json").read_text()) for folder in folders)
+        assert again["protocol"] == plain["protocol"] + "+refit"
+        assert again["candidates"] == plain["candidates"]  # the choice is the same
+        one, other = (pd.read_parquet(folder / "predictions.parquet") for folder in folders)
+        assert not np.allclose(np.stack(one["probabilities"]), np.stack(other["probabilities"]), atol=1e-4)
