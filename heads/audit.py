@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from features.manifest import Manifest
-from heads.checks import official_overlaps, official_sides
+from heads.checks import base_protocol, official_overlaps, official_sides
 from heads.findings import Finding, finding
 from heads.groups import clip_groups, spread, unique_keys
 from heads.protocol import Splits
+from heads.targets import targets_of
 
 TRAIN, VALID, TEST = 1, 2, 3  # sides of a split; 0: in none
 IMBALANCE = 10  # the largest class over the smallest, from which accuracy alone misleads
@@ -39,6 +40,7 @@ class SplitSize:
 
     Attributes:
         fold: The test fold.
+        draw: Number of the draw, where a protocol repeats a fold with other training clips.
         train: Clips.
         valid: Clips.
         test: Clips.
@@ -46,24 +48,28 @@ class SplitSize:
     """
 
     fold: int | str
+    draw: int
     train: int
     valid: int
     test: int
     fewest: int | None
 
 
-def label_sets(manifest: Manifest) -> list[tuple[str, ...]] | None:
-    """The labels of each clip, one or several; None where they are numbers."""
-    values = manifest.clips["label"].tolist()
-    if all(isinstance(value, (int, float)) for value in values):
-        return None
-    return [tuple(map(str, value)) if isinstance(value, (list, tuple, set)) else (str(value),) for value in values]
-
-
 def label_counts(manifest: Manifest) -> pd.Series | None:
     """Clips of each label, the most frequent first; None where labels are numbers."""
-    labels = label_sets(manifest)
-    return None if labels is None else pd.Series([str(name) for own in labels for name in own]).value_counts()
+    targets = targets_of(manifest)
+    if targets.task == "regression":
+        return None
+    counts = pd.Series(targets.members.sum(axis=0), index=list(targets.names))
+    return counts.sort_values(ascending=False, kind="stable")
+
+
+def label_texts(manifest: Manifest) -> list[str]:
+    """Each clip's label as text: a class, several joined by `+`, or a number."""
+    labels = manifest.clips["label"]
+    if manifest.task == "multi-label":
+        return ["+".join(names) for names in labels]
+    return [f"{value:g}" for value in labels] if manifest.task == "regression" else labels.tolist()
 
 
 def sides_of(splits: Splits | None, n_rows: int) -> np.ndarray:
@@ -87,7 +93,7 @@ def across(sides: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 def same_audio(manifest: Manifest, keys: Sequence[str], sides: np.ndarray) -> list[SameAudio]:
     """The clips that share a content key, one entry for each piece of audio, in the order of the manifest."""
-    labels = manifest.clips["label"].map(str).to_numpy()
+    labels = np.array(label_texts(manifest), dtype=object)
     codes = pd.factorize(unique_keys(keys))[0]
     order = np.argsort(codes, kind="stable")
     bounds = np.cumsum(np.bincount(codes))[:-1]
@@ -103,15 +109,12 @@ def same_audio(manifest: Manifest, keys: Sequence[str], sides: np.ndarray) -> li
 
 def split_sizes(manifest: Manifest, splits: Splits | None) -> list[SplitSize]:
     """The size of every side of every split."""
-    labels = label_sets(manifest)
-    names = sorted({name for own in labels or () for name in own})
+    targets = targets_of(manifest)
     sizes = []
     for split in splits.splits if splits else ():
-        fewest = None
-        if labels is not None:
-            trained = pd.Series([name for row in split.train for name in labels[row]], dtype=object).value_counts()
-            fewest = int(trained.reindex(names, fill_value=0).min())
-        sizes.append(SplitSize(split.fold, len(split.train), len(split.valid), len(split.test), fewest))
+        trained = targets.members[split.train].sum(axis=0)
+        fewest = int(trained.min()) if len(trained) else None
+        sizes.append(SplitSize(split.fold, split.draw, len(split.train), len(split.valid), len(split.test), fewest))
     return sizes
 
 
@@ -123,15 +126,15 @@ def overlap_findings(
     An official division that shares them is a warning, an error under `strict`. A drawn one never should:
     there it is an error in any case.
     """
-    shared = official_overlaps(manifest, splits.protocol)
-    every = official_overlaps(manifest, splits.protocol, keys)
+    base = base_protocol(manifest, splits.protocol)
+    shared, every = official_overlaps(manifest, base), official_overlaps(manifest, base, keys)
     found = []
     for sentence in shared:
-        groups = spread(manifest.clips["group"].to_numpy(), official_sides(manifest, splits.protocol)).tolist()
+        groups = spread(manifest.clips["group"].to_numpy(), official_sides(manifest, base)).tolist()
         found.append(finding("group-overlap", sentence, strict=strict, count=len(groups), items=groups))
     for sentence in every[len(shared) :]:
         ids, pieces = manifest.clips["id"], unique_keys(keys)
-        repeated = spread(pieces, official_sides(manifest, splits.protocol))
+        repeated = spread(pieces, official_sides(manifest, base))
         sets = [ids[pieces == piece].tolist() for piece in repeated]
         found.append(finding("audio-overlap", sentence, strict=strict, count=len(sets), items=sets))
     if every:
@@ -164,7 +167,7 @@ def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: boo
     """Identical audio under different ids, and what is wrong with its labels."""
     if not sets:
         return []
-    ids, labels = manifest.clips["id"].tolist(), manifest.clips["label"].map(str).tolist()
+    ids, labels = manifest.clips["id"].tolist(), label_texts(manifest)
     listed = [[ids[row] for row in same.rows] for same in sets]
     clips = sum(len(same) for same in listed)
     found = [

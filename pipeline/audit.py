@@ -26,6 +26,7 @@ from heads.audit import (
     group_findings,
     label_counts,
     label_findings,
+    label_texts,
     overlap_findings,
     same_audio,
     sides_of,
@@ -117,8 +118,15 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
     found: list[Finding] = []
     splits = None
     try:
-        made = make_splits(manifest, protocol, split_seed=config.split_seed, keys=keys)
-        splits = made.without([row for row, clip in enumerate(manifest.clips["id"]) if clip in failures])
+        splits = make_splits(
+            manifest,
+            protocol,
+            split_seed=config.split_seed,
+            keys=keys,
+            shots=config.few_shot.shots,
+            draws=config.few_shot.draws,
+            failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in failures],
+        )
     except ManifestError as error:
         found.append(finding("protocol", str(error)))
     sides = sides_of(splits, len(manifest))
@@ -154,7 +162,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
 def as_json(audit: Audit) -> dict[str, Any]:
     """The audit as JSON values: the schema of `audit.json`, see `docs/architecture.md`."""
     ids = audit.manifest.clips["id"].tolist()
-    clips = audit.manifest.clips
+    clips, labels = audit.manifest.clips, label_texts(audit.manifest)
     counts = label_counts(audit.manifest)
     lengths = durations_s(audit.contents)
     rates = pd.Series([content.sample_rate for content in audit.contents if content.frames]).value_counts()
@@ -163,6 +171,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "dataset": audit.manifest.name,
+        "task": audit.manifest.task,
         "protocol": audit.protocol,
         "strict": audit.strict,
         "n_clips": len(ids),
@@ -193,7 +202,7 @@ def as_json(audit: Audit) -> dict[str, Any]:
             "pairs": [
                 {
                     "ids": [ids[row] for row in pair.rows],
-                    "labels": [str(clips["label"].iat[row]) for row in pair.rows],
+                    "labels": [labels[row] for row in pair.rows],
                     "similarity": round(pair.similarity, 5),
                     "backbone": pair.backbone,
                     "across": pair.across,

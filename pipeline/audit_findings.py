@@ -10,6 +10,7 @@ import pandas as pd
 from features.content import ClipContent
 from features.manifest import Manifest
 from features.spec import BackboneSpec
+from heads.audit import label_texts
 from heads.findings import Finding, finding
 from pipeline.near_duplicates import NearDuplicates
 
@@ -34,7 +35,7 @@ def failure_findings(manifest: Manifest, failures: Mapping[str, str], *, strict:
 
 def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, strict: bool) -> list[Finding]:
     """Pairs that sound alike, and backbones that could not be asked."""
-    ids, labels = manifest.clips["id"].tolist(), manifest.clips["label"].map(str).tolist()
+    ids, labels = manifest.clips["id"].tolist(), label_texts(manifest)
 
     def names(pairs: Sequence[Any]) -> list[list[str]]:
         return [[ids[row] for row in pair.rows] for pair in pairs]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heads.audit import label_counts
+from heads.audit import label_counts, label_texts
 from pipeline.console import Console
 from pipeline.results import counted
 
@@ -71,20 +71,21 @@ def _print_splits(audit: Audit, console: Console) -> None:
     """How many clips each split trains, validates and tests on."""
     if not audit.sizes:
         return
-    rows = [
+    draws = len({size.draw for size in audit.sizes})
+    sizes = [size for size in audit.sizes if size.draw == 0]
+    shown = [
         (size.fold, size.train, size.valid, size.test, "–" if size.fewest is None else size.fewest)
-        for size in audit.sizes[:FOLDS_SHOWN]
+        for size in sizes[:FOLDS_SHOWN]
     ]
     console.line("")
     console.table(
         ("fold", "train", "valid", "test", "fewest of a class in train"),
-        rows,
+        shown,
+        title=f"the first of {draws} draws in each fold" if draws > 1 else None,
         right=("train", "valid", "test", "fewest of a class in train"),
     )
-    if len(audit.sizes) > FOLDS_SHOWN:
-        rest = audit.sizes[FOLDS_SHOWN:]
-        tests = [size.test for size in rest]
-        console.line(f"… and {len(rest)} more folds that test {min(tests)} to {max(tests)} clips")
+    if rest := [size.test for size in sizes[FOLDS_SHOWN:]]:
+        console.line(f"… and {len(rest)} more folds that test {min(rest)} to {max(rest)} clips")
     console.line("")
 
 
@@ -100,7 +101,7 @@ def _print_pairs(audit: Audit, console: Console) -> None:
         if near.compared:
             console.line(f"near-duplicates by {label}: not looked for ({why})")
     if near.pairs:
-        ids, labels = audit.manifest.clips["id"].tolist(), audit.manifest.clips["label"].map(str).tolist()
+        ids, labels = audit.manifest.clips["id"].tolist(), label_texts(audit.manifest)
         rows = []
         for pair in near.pairs[:PAIRS_SHOWN]:
             one, other = pair.rows
