@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli_datasets import datasets_app
+from pipeline.cli_leaderboard import leaderboard
 from pipeline.cli_options import (
     Caches,
     ConfigFile,
@@ -141,6 +142,9 @@ def report(
     """Stage 3: one results table from the kept predictions."""
     console, experiment = start(config, sets, verbose)
     _report(experiment, dry_run, console)
+
+
+app.command()(leaderboard)
 
 
 @cache_app.command("ls")
