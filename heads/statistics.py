@@ -10,7 +10,7 @@ One method each, for the expected accuracy of these fitted models on new groups 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,7 +27,7 @@ class Comparison:
     """One model beside the best of its data set.
 
     Attributes:
-        difference: How much more accurate the best is, 0…1.
+        difference: How much better the best is (in accuracy: 0…1).
         p_value: Two-sided, Holm-corrected over all pairs of the data set's models.
         tied: The test set cannot tell the two apart (p > 0.05).
     """
@@ -74,6 +74,18 @@ def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 
         freedom = float(np.clip(freedom, 1, n_groups - 1))
     else:
         effective, freedom = n**2 / float((sizes**2).sum()), n_groups - 1
+    return wilson(share, effective, freedom, level=level)
+
+
+def wilson(share: float, effective: float, freedom: float, *, level: float = 1 - ALPHA) -> tuple[float, float]:
+    """Wilson's interval for a share, with Student's t.
+
+    Args:
+        share: Observed, 0…1.
+        effective: Independent observations it is worth.
+        freedom: Degrees of freedom of t.
+        level: Of confidence.
+    """
     t = float(stats.t.ppf((1 + level) / 2, freedom))
     middle = share + t**2 / (2 * effective)
     half = t * np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))
@@ -114,26 +126,44 @@ def tied_with_best(
     sizes = np.bincount(numbers)
     sums = np.stack([np.bincount(numbers, weights=column) for column in table.T], axis=1)  # (G, K)
     accuracy = sums.sum(0) / sizes.sum()
-    resampled = _resample(np.column_stack([sums, sizes]), draws, seed)
+    resampled = resample(np.column_stack([sums, sizes]), draws, seed)
     resampled = resampled[:, :-1] / resampled[:, -1:]  # (draws, K)
-    p_values = np.ones((len(accuracy), len(accuracy)))
-    one, other = np.triu_indices(len(accuracy), k=1)
-    if len(sizes) > 1 and len(one):
+    return compare(dict(zip(scores, accuracy, strict=True)), resampled, len(sizes), continuity=1 / len(groups))
+
+
+def compare(
+    values: Mapping[str, float], resampled: np.ndarray, n_groups: int, *, continuity: float = 0.0
+) -> dict[str, Comparison]:
+    """Compare every model with the best on any figure that was bootstrapped with the same draws for all.
+
+    Args:
+        values: Of each model: the more, the better.
+        resampled: The figure in each draw, shape (draws, K), columns in the order of `values`.
+        n_groups: How many groups were drawn from.
+        continuity: What a difference is lessened by, for figures that move in steps.
+
+    Returns:
+        As `tied_with_best`, which says how; everything is tied where there is one group.
+    """
+    found = np.array(list(values.values()), dtype=np.float64)
+    p_values = np.ones((len(found), len(found)))
+    one, other = np.triu_indices(len(found), k=1)
+    if n_groups > 1 and len(one):
         raw = [
-            _p_value(resampled[:, i] - resampled[:, j], accuracy[i] - accuracy[j], len(groups), len(sizes))
+            _p_value(resampled[:, i] - resampled[:, j], found[i] - found[j], continuity, n_groups)
             for i, j in zip(one, other, strict=True)
         ]
         p_values[one, other] = p_values[other, one] = _holm(np.array(raw))
-    best = int(accuracy.argmax())
+    best = int(found.argmax())
     return {
-        name: Comparison(float(accuracy[best] - own), float(p), bool(p > ALPHA))
-        for name, own, p in zip(scores, accuracy, p_values[best], strict=True)
+        name: Comparison(float(found[best] - own), float(p), bool(p > ALPHA))
+        for name, own, p in zip(values, found, p_values[best], strict=True)
     }
 
 
-def _p_value(resampled: np.ndarray, difference: float, n_clips: int, n_groups: int) -> float:
+def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
     """How often the resampled difference strays from `difference` as far as that is from zero, at least."""
-    distance = abs(difference) - 1 / n_clips
+    distance = abs(difference) - continuity
     if distance <= 0:
         return 1.0
     strays = np.abs(resampled - difference) * np.sqrt(n_groups / (n_groups - 1))
@@ -153,18 +183,23 @@ def _holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _resample(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Column sums over groups drawn with replacement, shape (draws, columns)."""
-    n_groups = len(sums)
+def resample(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Column sums over groups drawn with replacement, shape (draws, columns), from sums per group (G, columns)."""
+    return np.concatenate([weights @ sums for weights in group_weights(len(sums), draws, seed)])
+
+
+def group_weights(n_groups: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each group is drawn, with replacement: blocks of shape (some draws, n_groups), `draws` in all."""
     if n_groups * draws <= CACHED_CELLS:
-        return _weights(n_groups, draws, seed) @ sums
+        yield _weights(n_groups, draws, seed)
+        return
     block = max(1, CACHED_CELLS // n_groups)
-    starts = range(0, draws, block)
-    return np.concatenate([_weights.__wrapped__(n_groups, min(block, draws - at), seed + at) @ sums for at in starts])
+    for at in range(0, draws, block):
+        yield _weights.__wrapped__(n_groups, min(block, draws - at), seed + at)
 
 
 @lru_cache(maxsize=2)
 def _weights(n_groups: int, draws: int, seed: int) -> np.ndarray:
-    """How often each group is drawn, shape (draws, n_groups)."""
+    """One block of `group_weights`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)

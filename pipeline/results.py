@@ -37,7 +37,8 @@ COLUMNS = (
     "cache_bytes_per_clip",
     "tied_with_best",
 )
-FRACTION_DIGITS = 4
+METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
+"""At the end of tables of multi-label and regression data, where no column above can hold the score."""
 # What a person reads in the terminal and in results.md; results.csv has every column.
 SHOWN = {
     "model": "model",
@@ -54,9 +55,10 @@ SHOWN = {
     "train_seconds": "train s",
     "tied": "best",
 }
+SHOWN_METRIC = {"metric": "metric", "value": "value", "value_interval": "95 % interval"}
 # What a narrow terminal can do without, the first to go first.
 SPARE = ("dim", "train s", "clips/s", "macro F1", "log loss", "pooling", "layer")
-NUMBERS = ("accuracy", "95 % interval", "macro F1", "log loss", "dim", "clips/s", "train s")
+NUMBERS = ("accuracy", "value", "95 % interval", "macro F1", "log loss", "dim", "clips/s", "train s")
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -78,19 +80,43 @@ def weights_text(source: str) -> str:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a table in the fixed order of columns, best accuracy first."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return table.sort_values(["dataset", "accuracy"], ascending=[True, False], kind="stable").reset_index(drop=True)
+    """Rows as a table in the fixed order of columns, best first.
+
+    `METRIC_COLUMNS` are there where a row has a `metric`.
+    """
+    scored_otherwise = any(row.get("metric") for row in rows)
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS))
+    best_first = table.assign(score=_scores(table)).sort_values(
+        ["dataset", "score"], ascending=[True, False], kind="stable"
+    )
+    return best_first.drop(columns="score").reset_index(drop=True)
+
+
+def headings(table: pd.DataFrame) -> dict[str, str]:
+    """What people read of a table: key and heading of each shown column."""
+    if "metric" not in table:
+        return SHOWN
+    empty = [key for key in ("macro_f1",) if table[key].isna().all()]
+    shown = list(SHOWN.items())
+    at = list(SHOWN).index("accuracy")
+    kept = [item for item in shown[at:] if item[0] not in ("accuracy", "interval", "log_loss", *empty)]
+    return dict([*shown[:at], *SHOWN_METRIC.items(), *kept])
 
 
 def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The table as people read it: one text per heading of `SHOWN`."""
+    """The table as people read it: one text per heading of `headings`."""
     rows = table.to_dict("records")
-    best = table.groupby("dataset")["accuracy"].idxmax().tolist()
+    best = _scores(table).groupby(table["dataset"]).idxmax().tolist()
     return [
-        tuple("best" if key == "tied" and at in best else _cell(row, key) for key in SHOWN)
+        tuple("best" if key == "tied" and at in best else _cell(row, key) for key in headings(table))
         for at, row in enumerate(rows)
     ]
+
+
+def _scores(table: pd.DataFrame) -> pd.Series:
+    """What models are ranked by: the metric where there is one, else accuracy."""
+    accuracy = pd.to_numeric(table["accuracy"])
+    return pd.to_numeric(table["value"]).fillna(accuracy) if "value" in table else accuracy
 
 
 def title(table: pd.DataFrame) -> str:
@@ -107,7 +133,7 @@ def counted(number: int, noun: str) -> str:
 
 def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str]) -> str:
     """The shown table as Markdown, with what its readers must know."""
-    head = list(SHOWN.values())
+    head = list(headings(table).values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
     blocks = [
         f"# {_escape(title(table))}",
@@ -123,14 +149,15 @@ def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequenc
 
 def _cell(row: Mapping[Any, Any], key: str) -> str:
     """One shown cell."""
-    if key == "interval":
-        return f"{row['accuracy_ci_low']:.3f}–{row['accuracy_ci_high']:.3f}"
+    if key in ("interval", "value_interval"):
+        name = "accuracy" if key == "interval" else "value"
+        return f"{row[f'{name}_ci_low']:.3f}–{row[f'{name}_ci_high']:.3f}"
     if key == "tied":
         return "tied" if row["tied_with_best"] else ""
     value = row[key]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if key in ("accuracy", "macro_f1", "log_loss"):
+    if key in ("accuracy", "value", "macro_f1", "log_loss"):
         return f"{value:.3f}"
     if key in ("extract_clips_per_s", "train_seconds"):
         return f"{value:.1f}"

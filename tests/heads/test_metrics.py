@@ -6,13 +6,13 @@ import pytest
 from heads.metrics import (
     accuracy,
     clip_scores,
-    fold_accuracies,
+    fold_scores,
     log_loss,
     macro_f1,
     mean_of_folds,
     per_class_accuracy,
     pool,
-    seed_accuracies,
+    seed_scores,
 )
 from heads.predictions import Predictions
 
@@ -35,8 +35,8 @@ RUNS = [
 
 def test_accuracy_pools_folds_and_averages_seeds():
     assert accuracy(RUNS) == pytest.approx(4 / 6)
-    assert seed_accuracies(RUNS) == pytest.approx({0: 4 / 6, 1: 4 / 6})
-    assert fold_accuracies(RUNS) == pytest.approx({1: 5 / 8, 2: 3 / 4})
+    assert seed_scores(RUNS) == pytest.approx({0: 4 / 6, 1: 4 / 6})
+    assert fold_scores(RUNS) == pytest.approx({1: 5 / 8, 2: 3 / 4})
     assert mean_of_folds(RUNS) == pytest.approx(11 / 16)
 
 
