@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from features import fingerprint as fp
-from features import store
+from features import shard_set, store
 from features.backbones.base import Backbone
 from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.locks import CacheLock
 from features.manifest import Manifest
 from features.plan import Plan
-from features.resume import PLAN_FILE, is_whole, plan_for, remove_temporaries
+from features.resume import is_current, is_whole, joined_plan, plan_for, remove_temporaries
 from features.seal import seal
+from features.share import Share
 from features.spec import BackboneSpec
 from features.survey import Settings, Work, known_failures, survey
 from features.timings import Timings
 from features.worker import Computed, Engine, Job, work_here
+
+RETRY_S = 0.2  # until a share looks again whether another one has planned or sealed
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Summary:
         seconds: Wall time of the computing, without loading the model.
         audio_s: Seconds of audio computed.
         timings: How busy each part was.
+        waiting: Other shares of this run whose blocks are not all there yet; until then nothing is sealed.
     """
 
     path: Path
@@ -44,6 +49,7 @@ class Summary:
     seconds: float = 0.0
     audio_s: float = 0.0
     timings: Timings = field(default_factory=Timings)
+    waiting: tuple[Share, ...] = ()
 
 
 def extract(
@@ -55,6 +61,7 @@ def extract(
     progress: Progress,
     *,
     engine: Engine = work_here,
+    share: Share | None = None,
 ) -> Summary:
     """Bring the cache up to date with the manifest.
 
@@ -66,54 +73,92 @@ def extract(
         cache: The cache folder.
         progress: Told how far it is.
         engine: Computes blocks.
+        share: Compute only these blocks, beside other processes that compute theirs; the last one seals.
 
     Returns:
         What was done.
 
     Raises:
         CacheError: The cache file is damaged; nothing was deleted.
+        UserError: Another share is at work on other clips.
         RunError: Disk full, no permission, or more than half of the clips fail.
     """
     path = fp.cache_path(cache, manifest.name, settings.cache_spec(backbone))
-    with CacheLock(path, progress.note) as lock:
-        work = survey(manifest, backbone, settings, cache)
-        parts = path.with_suffix(".parts")
+    parts = path.with_suffix(".parts")
+    with CacheLock(path, progress.note, join=share is not None) as lock:
+        work, plan = _survey(manifest, backbone, settings, cache, parts, lock, share)
+        _say_what_is_lost(work.table, progress)
         summary = Summary(path)
         considered = len(manifest) if settings.limit is None else min(settings.limit, len(manifest))
         unreadable = {str(manifest.clips["id"].iat[row]): work.contents[row].failure for row in range(considered)}
         check_mostly_good({clip: why for clip, why in unreadable.items() if why}, considered, manifest)
-        if work.todo or parts.exists():
-            plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
-            run = _Run(Job(plan, parts, work.spec, settings, load), work, engine, progress)
+        if lock.is_alone and (work.todo or parts.exists()):
+            if plan is None:
+                plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
             remove_temporaries(path, parts)
+        if plan is not None:
+            run = _Run(Job(plan, parts, work.spec, settings, load), work, engine, progress)
             lock.shared()
             try:
-                run.compute()
+                run.compute(share)
             except UserError:  # weights that do not fit: a plan nobody has begun is of no use
                 if lock.alone() and not any(parts.glob("shard-*.h5")):
                     shutil.rmtree(parts)
                 raise
-            lock.exclusive()
-            # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
-            if Plan.load(parts / PLAN_FILE) == plan:
-                run.seal()
+            if share is not None and is_current(plan, manifest, work, parts):
+                summary.waiting = share.owners(run.missing())
+            if not summary.waiting:
+                lock.exclusive()
+                # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
+                if is_current(plan, manifest, work, parts):
+                    run.seal()
             summary.computed = sum(run.computed.clips.values())
             summary.audio_s = run.job.audio_s(list(run.computed.clips))
             summary.seconds = run.computed.seconds
             summary.timings = run.computed.timings
         table = store.open_table(path) if path.exists() else None
         summary.failures = _failures(table, manifest, work)
-        summary.reused = _usable(table, manifest, work, summary.failures) - summary.computed
+        sealed_now = 0 if summary.waiting else summary.computed
+        summary.reused = _usable(table, manifest, work, summary.failures) - sealed_now
     first = set(manifest.clips["id"][:considered])
     check_mostly_good({clip: why for clip, why in summary.failures.items() if clip in first}, considered, manifest)
     return summary
+
+
+def _survey(
+    manifest: Manifest,
+    backbone: BackboneSpec,
+    settings: Settings,
+    cache: Path,
+    parts: Path,
+    lock: CacheLock,
+    share: Share | None,
+) -> tuple[Work, Plan | None]:
+    """What there is to do, and the plan that a share joins; where it has to wait for one, the lock is taken anew."""
+    while True:
+        if lock.is_alone:
+            shard_set.recover(parts.with_suffix(".h5"), parts)
+        work = survey(manifest, backbone, settings, cache)
+        plan = None if share is None else joined_plan(manifest, work, parts, alone=lock.is_alone)
+        if plan is not None or lock.is_alone or not work.todo:
+            return work, plan
+        time.sleep(RETRY_S)
+        lock.join()
+
+
+def _say_what_is_lost(table: store.EmbeddingTable | None, progress: Progress) -> None:
+    """A note for each shard file of a set that is not there as it was: its clips are computed again."""
+    for number, rows in table.places.rows_by_member() if table else ():
+        member = table.places.members[number]
+        if why := member.absence():
+            progress.note(f"{member.path} {why}: its {len(rows)} clip(s) are computed again where they are asked for")
 
 
 def _usable(table: store.EmbeddingTable | None, manifest: Manifest, work: Work, failures: Container[str]) -> int:
     """How many of the manifest's clips the file holds as they are now."""
     if table is None:
         return 0
-    known = dict(zip(table.ids, table.keys, strict=True))
+    known = table.present()
     present = zip(manifest.clips["id"], work.contents, strict=True)
     return sum(clip not in failures and known.get(clip) == content.key for clip, content in present)
 
@@ -148,12 +193,17 @@ class _Run:
         self.computed = Computed()
         self.shards = [job.shard(number) for number in range(len(job.plan.blocks))]
 
-    def compute(self) -> None:
-        """Compute every block that has no whole shard yet."""
-        done = [
-            n for n, shard in enumerate(self.shards) if shard.exists() and is_whole(shard, self.work, self.progress)
-        ]
-        self._compute_blocks([n for n in range(len(self.shards)) if n not in done], resumed=done)
+    def compute(self, share: Share | None) -> None:
+        """Compute every block, or every one of a share, that has no whole shard yet."""
+        wanted = [n for n in range(len(self.shards)) if share is None or share.takes(n)]
+        there = set(wanted).difference(self.missing())
+        done = {n for n in wanted if n in there and is_whole(self.shards[n], self.work, self.progress)}
+        self._compute_blocks([n for n in wanted if n not in done], resumed=sorted(done))
+
+    def missing(self) -> list[int]:
+        """Blocks that have no shard."""
+        there = {path.name for path in self.job.parts.iterdir()}
+        return [n for n, shard in enumerate(self.shards) if shard.name not in there]
 
     def seal(self) -> None:
         """Merge the shards into the cache file; one damaged since it was written is computed again."""
@@ -167,7 +217,8 @@ class _Run:
                     raise
                 self.progress.note(f"{self.shards[damaged[0]].name} is damaged: its block is computed again")
                 self._compute_blocks(damaged, resumed=[])
-        shutil.rmtree(self.job.parts)
+        if self.job.parts.exists():  # a set takes the folder as it is
+            shutil.rmtree(self.job.parts)
 
     def _compute_blocks(self, numbers: list[int], resumed: list[int]) -> None:
         """Have some blocks computed."""

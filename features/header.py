@@ -14,21 +14,18 @@ from pathlib import Path
 
 import h5py
 
+from features.bulk import chunks_of, hash_ranges
+
 HEADER_BYTES = 512  # an HDF5 user block
 HEADER_START = b"audioheads-embeddings "
 MOST_RANGES = 8  # of bulk bytes that a header states; what is not among them counts as structure
-READ_BYTES = 1 << 24
 
 Ranges = list[list[int]]
 
 
 def bulk_ranges(datasets: Sequence[h5py.Dataset]) -> Ranges:
     """Where the chunks of some datasets lie: the largest stretches, as [first, last+1] byte."""
-    chunks = []
-    for dataset in datasets:
-        for number in range(dataset.id.get_num_chunks() if dataset.chunks else 0):
-            chunk = dataset.id.get_chunk_info(number)
-            chunks.append([chunk.byte_offset, chunk.byte_offset + chunk.size])
+    chunks = [[info.byte_offset, info.byte_offset + info.size] for data in datasets for info in chunks_of(data)]
     merged: Ranges = []
     for first, stop in sorted(chunks):
         if merged and merged[-1][1] == first:
@@ -62,6 +59,14 @@ def is_whole(path: Path) -> bool:
         return False
 
 
+def stated_digest(path: Path) -> str:
+    """The SHA-256 of all bytes that the header states; empty where it states none."""
+    try:
+        return str(_stated(path)["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
 def _stated(path: Path) -> dict:
     """What the user block says.
 
@@ -78,13 +83,8 @@ def _stated(path: Path) -> dict:
 def _digest(path: Path, skipped: Ranges) -> str:
     """SHA-256 hex of everything after the user block but for some ranges."""
     digest = hashlib.sha256(json.dumps(skipped).encode())
-    position, size = HEADER_BYTES, path.stat().st_size
-    with path.open("rb") as file:
-        for first, stop in [*skipped, [size, size]]:
-            file.seek(position)
-            left = first - position
-            while left > 0 and (piece := file.read(min(left, READ_BYTES))):
-                digest.update(piece)
-                left -= len(piece)
-            position = stop
+    size = path.stat().st_size
+    starts = [HEADER_BYTES, *(stop for _, stop in skipped)]
+    stops = [*(first for first, _ in skipped), size]
+    hash_ranges(path, zip(starts, stops, strict=True), digest)
     return digest.hexdigest()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,7 +15,7 @@ import torch
 from features import fingerprint as fp
 from features import store
 from features.compute import Progress
-from features.errors import CacheError, RunError
+from features.errors import CacheError, RunError, UserError
 from features.manifest import Manifest
 from features.plan import BATCH_AUDIO_S, Plan, make_plan
 from features.seal import seal
@@ -18,6 +23,7 @@ from features.spec import BackboneSpec
 from features.survey import Settings, Work, survey
 
 PLAN_FILE = "plan.json"
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # some shared folders
 
 
 def plan_for(
@@ -31,23 +37,19 @@ def plan_for(
 ) -> tuple[Plan, Work]:
     """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
     left = Plan.load(parts / PLAN_FILE)
-    ids = manifest.clips["id"]
-    same_file = left is not None and left.fingerprint == fp.fingerprint(work.spec)
-    if (
-        left is not None
-        and same_file
-        and left.wanted() == {(ids.iat[row], work.contents[row].key) for row in work.todo}
-    ):
+    if left is not None and _is_for(left, manifest, work):
         located = left.located(manifest, work.contents)
         if located != left:
-            _save_plan(located, parts)
+            with _writing(parts):
+                located.save(parts / PLAN_FILE)
         return located, work
     if parts.exists():
         finished = [shard for shard in sorted(parts.glob("shard-*.h5")) if is_whole(shard, work, progress)]
         if finished:
             progress.note(f"keeping {len(finished)} finished block(s) of an earlier, different run")
             seal(work.path, work.spec, finished, ())
-        shutil.rmtree(parts)
+        if parts.exists():  # a set takes the folder as it is
+            shutil.rmtree(parts)
         work = survey(manifest, backbone, settings, cache)
     plan = make_plan(
         manifest,
@@ -60,13 +62,72 @@ def plan_for(
         threads=settings.threads or torch.get_num_threads(),
         keep_frames="frames" in settings.pooling,
     )
-    _save_plan(plan, parts)
-    return plan, work
+    return _publish(plan, manifest, work, parts), work
 
 
-def _save_plan(plan: Plan, parts: Path) -> None:
+def joined_plan(manifest: Manifest, work: Work, parts: Path, *, alone: bool) -> Plan | None:
+    """The plan that the shares of a run obey, with the audio found where it lies here; None where there is none.
+
+    Args:
+        manifest: The clips.
+        work: What the cache file lacks of them.
+        parts: The plan's folder.
+        alone: Nobody else is at work; a plan for other clips of which nothing is finished does not count then.
+
+    Raises:
+        UserError: The plan there is for other clips.
+    """
+    left = Plan.load(parts / PLAN_FILE)
+    if left is None or not work.todo:
+        return None
+    if _is_for(left, manifest, work):
+        return left.located(manifest, work.contents)
+    if alone and not any(parts.glob("shard-*.h5")):
+        return None
+    raise UserError(
+        f"{parts / PLAN_FILE}: plans {len(left.wanted())} clips, this run wants {len(work.todo)} and not the same; "
+        "give all shards the same config and files, or run without --shard to finish what is there"
+    )
+
+
+def is_current(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> bool:
+    """Whether a plan made or found for this work is still the one to obey; another run may have sealed it."""
+    left = Plan.load(parts / PLAN_FILE)
+    return left is not None and _is_for(left, manifest, work) and left.located(manifest, work.contents) == plan
+
+
+def _is_for(plan: Plan, manifest: Manifest, work: Work) -> bool:
+    """Whether a plan covers just the clips that are to do, as they are now."""
+    ids = manifest.clips["id"]
+    wanted = {(ids.iat[row], work.contents[row].key) for row in work.todo}
+    return plan.fingerprint == fp.fingerprint(work.spec) and plan.wanted() == wanted
+
+
+def _publish(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> Plan:
+    """Put a new plan in place, and say which one counts: where locks do not reach, another run may have been first."""
+    own = parts / f".{PLAN_FILE}.{platform.node()}.{os.getpid()}.tmp"
+    with _writing(parts):
+        try:
+            plan.save(own)
+            (parts / PLAN_FILE).hardlink_to(own)
+        except FileExistsError:
+            theirs = Plan.load(parts / PLAN_FILE)
+            if theirs is None or not _is_for(theirs, manifest, work):
+                raise RunError(f"another run has just begun on {parts}; run again when it has ended") from None
+            return theirs.located(manifest, work.contents)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            own.replace(parts / PLAN_FILE)
+        finally:
+            own.unlink(missing_ok=True)
+    return plan
+
+
+@contextmanager
+def _writing(parts: Path) -> Iterator[None]:
     try:
-        plan.save(parts / PLAN_FILE)
+        yield
     except OSError as error:
         raise RunError(f"cannot write {parts} ({error.strerror}); nothing has changed") from error
 

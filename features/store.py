@@ -14,16 +14,22 @@ import numpy as np
 
 from features import fingerprint as fp
 from features import header
+from features.bulk import in_parallel, read_array
 from features.errors import CacheError
+from features.members import Member, Places, read_places
 from features.spec import BackboneSpec
 
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
+SET_VERSION = 2  # an index of shard files, see `features.shard_set`
 DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 
 
 class EmbeddingTable:
-    """A sealed cache file (or one shard of it): what stage 2 reads. Nothing stays open between calls.
+    """A sealed cache (or one shard of it): what stage 2 reads. Nothing stays open between calls.
+
+    Its arrays lie in the file itself or, where the file is the index of a set, in shard files; who reads
+    through this class need not know.
 
     Attributes:
         path: The file.
@@ -36,6 +42,7 @@ class EmbeddingTable:
         cache_spec: Everything the fingerprint covers.
         fingerprint: SHA-256 of that.
         versions: Library versions of the runs that wrote it.
+        places: Where each clip's row and frames lie.
         cost: What went into it: `clips`, `audio_s` and `compute_s`; the backbone's `parameters` (None if
             unknown) and the `device` of the last run.
     """
@@ -59,6 +66,11 @@ class EmbeddingTable:
             self.n_frames = _read_checked(file, "clips/n_frames")
             failed = (_texts(file, f"failures/{name}") for name in ("id", "key", "reason"))
             self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
+            if file.attrs["format_version"] == SET_VERSION:
+                columns = {name: _read_checked(file, name) for name in Places.COLUMNS}
+                self.places = read_places(path, columns)
+            else:
+                self.places = Places.of_file(path, self.n_frames)
         self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
         self._row_of = {clip: row for row, clip in enumerate(self.ids)}
 
@@ -102,21 +114,64 @@ class EmbeddingTable:
         """
         if pooling not in self.poolings:
             raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
-        with _opened(self.path) as file:
-            return _read_checked(file, f"embeddings/{pooling}")
+        if not self.places.is_set:
+            return self._array(0, f"embeddings/{pooling}")
+        values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
+        for number, rows in self.places.rows_by_member():
+            values[rows] = self._array(number, f"embeddings/{pooling}")[self.places.place[rows]]
+        return values
 
-    def frames(self, clip: str) -> np.ndarray:
-        """Frame embeddings of one clip, (F, L, D), where the cache was made with pooling `frames`.
+    def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frame embeddings of one clip, or frames start…stop-1 of it, where the cache was made with pooling `frames`.
+
+        Returns:
+            (F, L, D) in the type they are stored in.
 
         Raises:
             CacheError: No frames here, or no such clip.
         """
+        self.check_holds_frames()
+        row = int(self.rows([clip])[0])
+        length, first = int(self.n_frames[row]), int(self.places.first_frame[row])
+        start, stop, _ = slice(start, stop).indices(length)
+        with self.opened(int(self.places.member[row])) as file:
+            return file["frames/values"][first + start : first + max(start, stop)]
+
+    def check_holds_frames(self) -> None:
+        """Raise `CacheError` where it was made without pooling `frames`."""
         if self.cache_spec["frames"] is None:
             raise CacheError(f"{self.path} holds no frames; add `frames` to features.pooling")
-        row = int(self.rows([clip])[0])
-        start = int(self.n_frames[:row].sum(dtype=np.int64))
-        with _opened(self.path) as file:
-            return file["frames/values"][start : start + int(self.n_frames[row])]
+
+    def present(self) -> dict[str, str]:
+        """Content keys by id, of the clips whose arrays are there: a shard file of a set can go missing."""
+        there = np.ones(len(self), bool)
+        for number, rows in self.places.rows_by_member():
+            there[rows] = not self.places.members[number].absence()
+        return dict(zip(self.ids[there], self.keys[there], strict=True))
+
+    @contextmanager
+    def opened(self, member: int) -> Iterator[h5py.File]:
+        """One of the files that hold its arrays, open for reading; its structure is checked.
+
+        Raises:
+            CacheError: It is missing or damaged.
+        """
+        place = self.places.members[member]
+        if why := place.absence():
+            clips = int((self.places.member == member).sum())
+            raise CacheError(
+                f"{place.path}: {why}, {clips} clip(s) of {self.path.name} lay there; "
+                f"run `audioheads features` with its config again to compute them anew",
+                place.path,
+            )
+        with _opened(place.path) as file:
+            if place.sha256 and header.stated_digest(place.path) != place.sha256:
+                raise _damaged(place.path, "it is not the file that the index lists")
+            yield file
+
+    def _array(self, member: int, name: str) -> np.ndarray:
+        with self.opened(member) as file:
+            return _read_checked(file, name)
 
 
 def open_table(path: str | Path) -> EmbeddingTable:
@@ -134,15 +189,37 @@ def open_table(path: str | Path) -> EmbeddingTable:
 
 
 def verify_table(path: str | Path) -> EmbeddingTable:
-    """`open_table`, and every byte of the file is checked against its digest.
+    """`open_table`, and every byte of the file, and of the shard files it lists, is checked against its digest.
 
     Raises:
         CacheError: As `open_table`, or any byte differs from what was written.
+    """
+    table = check_table(path)
+    if table.places.is_set:
+        for _ in in_parallel(lambda number: _verify_member(table, number), range(len(table.places.members))):
+            pass
+    return table
+
+
+def check_table(path: str | Path) -> EmbeddingTable:
+    """`verify_table`, but of a set only the index: its shard files are checked when they are read.
+
+    Raises:
+        CacheError: As `verify_table`.
     """
     table = open_table(path)
     if not header.is_whole(table.path):
         raise _damaged(table.path, "its bytes do not match its digest")
     return table
+
+
+def _verify_member(table: EmbeddingTable, number: int) -> None:
+    """Check every byte of one shard file of a set."""
+    with table.opened(number):
+        pass
+    member: Member = table.places.members[number]
+    if not header.is_whole(member.path):
+        raise _damaged(member.path, "its bytes do not match its digest")
 
 
 def attribute_digest(file: h5py.File) -> str:
@@ -174,10 +251,16 @@ def _plain(value: Any) -> Any:
 def _read_checked(file: h5py.File, name: str) -> np.ndarray:
     """A whole dataset, checked against its checksum; texts come as an object array of bytes."""
     dataset = file[name]
+    stated = dataset.attrs["sha256"]
+    if dataset.chunks:
+        for past_hdf5 in (True, False):  # where the two differ, HDF5 knows better
+            values, digest = read_array(dataset, past_hdf5=past_hdf5)
+            if digest == stated:
+                return values
     values = dataset[()]
     if values.dtype.kind == "S":
         values = values.astype(object)
-    if array_digest(values).hexdigest() != dataset.attrs["sha256"]:
+    if array_digest(values).hexdigest() != stated:
         raise _damaged(Path(file.filename), f"{name} does not match its checksum")
     return values
 
@@ -197,10 +280,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             version = file.attrs.get("format_version")
             if version is None:
                 raise CacheError(f"{path}: not an audioheads cache file", path)
-            if version != FORMAT_VERSION:
+            if version not in (FORMAT_VERSION, SET_VERSION):
                 raise CacheError(
-                    f"{path}: cache format {version}, this program reads {FORMAT_VERSION}; move the file away to "
-                    "compute it anew, or use the version that wrote it",
+                    f"{path}: cache format {version}, this program reads {FORMAT_VERSION} and {SET_VERSION}; "
+                    "move the file away to compute it anew, or use the version that wrote it",
                     path,
                 )
             if not whole:
@@ -215,4 +298,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _damaged(path: Path, why: str) -> CacheError:
-    return CacheError(f"{path}: damaged ({why}); move the file away to compute it anew, nothing was deleted", path)
+    return CacheError(
+        f"{path}: damaged ({why}); move the file away and run `audioheads features` with its config again to compute "
+        "it anew, nothing was deleted",
+        path,
+    )
