@@ -17,7 +17,7 @@ from pipeline.training import run_heads
 CONFIG = """
 name: curve
 dataset: {{kind: synthetic, root: {root}/audio, clips_per_class: 15, max_duration_s: 0.6, classes: [siren, warble]}}
-features: {{pooling: [mean, std], backbones: [{{name: mfcc}}, {{name: mfcc, label: other, n_mfcc: 5}}]}}
+features: {{pooling: [mean, std], backbones: [{{name: mfcc}}, {{name: mfcc, label: other, max_duration_s: 10}}]}}
 heads: [{{name: linear, l2: [0.1, 0.01]}}, {{name: mlp, hidden: 8, max_epochs: 3}}]
 label_efficiency: {{shots: [all, 4, 1], draws: 3, backbones: [mfcc]}}
 output: {{cache: {root}/cache, runs: {root}/runs}}
