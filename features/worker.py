@@ -79,13 +79,16 @@ class Engine(Protocol):
         """Compute the blocks of these numbers; a shard appears as soon as its block is done."""
 
 
-def work_here(job: Job, numbers: Sequence[int], progress: Progress) -> Computed:
+def work_here(
+    job: Job, numbers: Sequence[int], progress: Progress, on_shard: Callable[[int], None] = lambda number: None
+) -> Computed:
     """Compute blocks in this process.
 
     Args:
         job: The plan, and how to compute.
         numbers: Which of its blocks, in this order.
         progress: Told after each batch.
+        on_shard: Told the number of each block whose shard is there.
 
     Returns:
         What came of them; every shard is on disk.
@@ -98,6 +101,7 @@ def work_here(job: Job, numbers: Sequence[int], progress: Progress) -> Computed:
     def write(number: int, rows: Rows, cost: dict[str, Any]) -> None:
         write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost)
         computed.clips[number] = len(rows.ids)
+        on_shard(number)
 
     with computing_as_planned(job.plan.threads):
         backbone = job.load()

@@ -105,7 +105,8 @@ class Corpus:
             self.loads += 1
             return self.backbone(spec)
 
-        return extract(manifest, spec, load, Settings(**settings), self.cache, self.log)
+        how = {name: settings.pop(name) for name in ("engine", "share") if name in settings}
+        return extract(manifest, spec, load, Settings(**settings), self.cache, self.log, **how)
 
     def rerun(self, manifest: Manifest, spec: BackboneSpec | None = None, **settings: Any) -> Summary:
         """A run that may not load the backbone."""
