@@ -24,6 +24,7 @@ from pipeline.results import counted
 
 BOARD = ["dataset", "protocol", "metric"]
 MODEL = ["model", "weights", "pooling", "head"]  # what makes two rows of different boards one model
+COUNTS = ("n_folds", "n_seeds", "n_test", "n_failed", "feature_dim", "params_total", "params_trained")
 HIGH_FIRST = ("score", "accuracy", "macro_f1", "value", "extract_clips_per_s", "extract_realtime_factor")
 
 
@@ -178,4 +179,5 @@ def _as_csv(table: pd.DataFrame) -> pd.DataFrame:
     kept = table.drop(columns=[*SCORES, "run_best", "mark", *last])
     if kept["value"].isna().all():
         kept = kept.drop(columns=list(METRIC_COLUMNS))
-    return pd.concat([kept, table[last]], axis=1)
+    whole = [name for name in kept if str(name) in COUNTS and (kept[name].dropna() % 1 == 0).all()]
+    return pd.concat([kept.astype(dict.fromkeys(whole, "Int64")), table[last]], axis=1)

@@ -31,8 +31,8 @@ SHOWN = (
 NUMBERS = ("rank", "score", "95 % interval", "log loss", "dim", "clips/s", "train s", "mean rank")
 SPARE = ("dim", "train s", "clips/s", "log loss", "layer", "pooling")
 LEGEND = (
-    "rank: by score, equal scores share the mean of their ranks; intervals are 95 %, clustered by group. "
-    "best: tied rows are those a paired comparison cannot tell from the best; – was not compared, being of another run."
+    "rank: by score; equal scores share the mean of their ranks. Intervals are 95 %, clustered by group.",
+    "best: a paired comparison cannot tell the tied rows from the best; – where there was none, as between runs.",
 )
 
 
@@ -64,7 +64,8 @@ def print_leaderboard(table: pd.DataFrame, notes: Sequence[str], console: Consol
         console.line("")
     if left_out:
         console.line(f"too narrow here for {', '.join(left_out)}; --csv FILE has all of it")
-    console.line(LEGEND)
+    for line in LEGEND:
+        console.line(line)
     if has_means:
         models = len(table.loc[table["mean_rank"].notna(), ["model", "weights", "pooling", "head"]].drop_duplicates())
         console.line(
