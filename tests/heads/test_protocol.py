@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from features.errors import ConfigError, ManifestError
 from features.manifest import Manifest
-from heads.protocol import PROTOCOLS, check_protocol, make_splits, resolve_protocol
+from heads.protocol import PROTOCOLS, check_protocol, few_shot_splits, make_splits, resolve_protocol
+from heads.targets import targets_of
 
 
 def manifest(labels, **columns):
     n = len(labels)
     ids = columns.pop("id", [f"c{row:04d}.wav" for row in range(n)])
-    return Manifest("toy", ".", pd.DataFrame({"id": ids, "path": ids, "label": labels, **columns}))
+    table = {"id": ids, "path": ids, "label": pd.Series(labels, dtype=object), **columns}
+    return Manifest("toy", ".", pd.DataFrame(table))
 
 
 def corpus(n_classes=3, groups_per_class=8, clips_per_group=2, n_folds=None):
@@ -209,7 +211,136 @@ def test_without_leaves_failed_clips_out_and_keeps_positions():
     assert [split.fold for split in splits.without(splits.splits[1].test).splits] == [1, 3, 4]
 
 
+def test_folds_no_valid_trains_on_all_other_folds():
+    clips = corpus(n_folds=4)
+    splits = make_splits(clips, "folds-no-valid")
+    assert splits.protocol == "folds-no-valid"
+    for split, other in zip(splits.splits, make_splits(clips, "folds").splits, strict=True):
+        assert split.fold == other.fold and np.array_equal(split.test, other.test)
+        assert len(split.valid) == 0
+        assert np.array_equal(split.train, np.union1d(other.train, other.valid))
+
+
+def test_few_shot_draws_from_the_base_splits_and_spreads_over_groups():
+    clips = corpus(groups_per_class=16, clips_per_group=3, n_folds=4)
+    label, group = (clips.clips[column].to_numpy() for column in ("label", "group"))
+    base, found = make_splits(clips, "folds"), make_splits(clips, "few-shot", shots=5, draws=3)
+    assert (found.protocol, found.n_folds, len(found.splits)) == ("few-shot", 4, 12)
+    assert [(split.fold, split.draw) for split in found.splits] == [(k, d) for k in range(1, 5) for d in range(3)]
+    for at, split in enumerate(found.splits):
+        whole = base.splits[at // 3]
+        assert np.array_equal(split.test, whole.test)
+        for rows, of, groups in ((split.train, whole.train, 5), (split.valid, whole.valid, 4)):
+            assert set(rows) <= set(of) and np.all(np.diff(rows) > 0)
+            assert pd.Series(label[rows]).value_counts().tolist() == [5, 5, 5]
+            assert pd.Series(group[rows]).groupby(label[rows]).nunique().min() == groups  # a fold holds four of each
+    trains = [tuple(split.train) for split in found.splits]
+    assert len(set(trains)) == len(trains)
+    other = make_splits(clips, "few-shot", shots=5, draws=3, split_seed=1).splits
+    assert all(not np.array_equal(a.train, b.train) for a, b in zip(found.splits, other, strict=True))
+
+
+def test_fewer_shots_are_among_more_and_row_order_does_not_matter():
+    clips = corpus(groups_per_class=16, n_folds=4)
+    some, more = (make_splits(clips, "few-shot", shots=shots, draws=2).splits for shots in (2, 6))
+    assert all(set(a.train) < set(b.train) for a, b in zip(some, more, strict=True))
+    order = np.random.default_rng(0).permutation(len(clips))
+    shuffled = Manifest("toy", ".", clips.clips.iloc[order])
+    for one, other in zip(some, make_splits(shuffled, "few-shot", shots=2, draws=2).splits, strict=True):
+        for side in ("train", "valid", "test"):
+            assert set(clips.clips["id"].iloc[getattr(one, side)]) == set(
+                shuffled.clips["id"].iloc[getattr(other, side)]
+            )
+
+
+def test_few_shot_takes_the_validation_clips_there_are_and_all_rows_where_asked():
+    clips = corpus(groups_per_class=12, clips_per_group=1, n_folds=4)
+    targets, ids = targets_of(clips), clips.clips["id"].to_numpy()
+    base = make_splits(clips, "folds")
+    few = few_shot_splits(base, targets, np.arange(len(clips)), ids, 5, 2)
+    assert {len(split.train) for split in few.splits} == {15} and {len(split.valid) for split in few.splits} == {9}
+    every = few_shot_splits(base, targets, np.arange(len(clips)), ids, None)
+    assert len(every.splits) == 4
+    assert all(np.array_equal(a.train, b.train) for a, b in zip(every.splits, base.splits, strict=True))
+
+
+def test_few_shot_draws_no_clip_that_failed():
+    clips = corpus(groups_per_class=16, n_folds=4)
+    failed = make_splits(clips, "few-shot", shots=3, draws=1).splits[0].train[:4]
+    for split in make_splits(clips, "few-shot", shots=3, draws=1, failed=failed).splits:
+        assert not set(split.train) & set(failed) and len(split.train) == 9
+
+
+def several(n=60, n_folds=None):
+    """Clips of up to three of four classes, of no class, in groups of two."""
+    rng = np.random.default_rng(0)
+    labels = [sorted(np.array(list("abcd"))[rng.random(4) < 0.4].tolist()) for _ in range(n)]
+    columns = {"group": [f"g{row // 2}" for row in range(n)]}
+    if n_folds:
+        columns["fold"] = [row // 2 % n_folds + 1 for row in range(n)]
+    return manifest(labels, **columns)
+
+
+@pytest.mark.parametrize("protocol", ["folds", "folds-no-valid", "holdout", "kfold", "leave-one-group-out", "few-shot"])
+def test_multi_label_splits_train_every_class(protocol):
+    clips = several(n_folds=5)
+    members, group = targets_of(clips).members, clips.clips["group"].to_numpy()
+    for split in make_splits(clips, protocol, shots=4, draws=2).splits:
+        sides = sides_of(split, len(clips))
+        assert members[split.train].any(axis=0).all() and len(split.test)
+        assert pd.Series(sides[sides != ""]).groupby(group[sides != ""]).nunique().max() == 1
+        if protocol == "few-shot":
+            assert members[split.train].sum(axis=0).min() >= 4
+            assert members[split.train].sum(axis=0).min() < 8
+            assert (~members[split.train].any(axis=1)).any()
+
+
+@pytest.mark.parametrize("protocol", ["folds", "holdout", "kfold", "leave-one-group-out"])
+def test_regression_splits_cover_the_range_of_values(protocol):
+    values = np.random.default_rng(0).normal(size=100)
+    clips = manifest(
+        values.tolist(), group=[f"g{row // 2}" for row in range(100)], fold=[row // 20 for row in range(100)]
+    )
+    for split in make_splits(clips, protocol).splits:
+        sides_of(split, 100)
+        assert len(split.train) and len(split.valid) and len(split.test)
+        if protocol in ("holdout", "kfold"):
+            assert abs(values[split.test].mean() - values.mean()) < 0.3
+            assert values[split.valid].std() == pytest.approx(values.std(), rel=0.5)
+
+
 BAD = {
+    "few-shot for numbers": (manifest([0.5, 1.0] * 20), "few-shot", "labels are numbers"),
+    "shots": (
+        manifest(["a", "b"] * 8 + ["c"] * 3),
+        "few-shot",
+        r"label 'c' has 3 clip\(s\); protocol 'few-shot' draws 8 of each label",
+    ),
+    "shots in one fold": (
+        manifest(["a", "b"] * 20 + ["c"] * 10, fold=[row % 4 + 1 for row in range(40)] + [1] * 7 + [2, 3, 4]),
+        "few-shot",
+        r"label 'c' has \d training clip\(s\) when fold 1 is tested; few_shot.shots asks for 8 of each",
+    ),
+    "no folds": (manifest(["a", "b"] * 8), "folds-no-valid", "'folds-no-valid' needs a 'fold' column"),
+    "one fold without valid": (manifest(["a", "b"] * 8, fold=[1] * 16), "folds-no-valid", "every clip is in fold 1"),
+    "one value": (manifest([0.5] * 10), "holdout", "every clip has the label 0.5"),
+    "one value in a fold": (
+        manifest([0.5, 1.0, 2.0, 0.5, 0.5, 0.5], fold=[1, 1, 2, 2, 3, 3]),
+        "folds",
+        "fold 3 holds the value 0.5 only",
+    ),
+    "few values": (manifest([0.5 * row for row in range(12)]), "kfold", "no fifth of the values has 5 clips"),
+    "class in one fold": (
+        manifest([["a", "b"], ["a"], ["a", "b"], ["a"], ["c"], ["a"]], fold=[1, 1, 2, 2, 3, 3]),
+        "folds",
+        "label 'c' occurs in fold 3 only",
+    ),
+    "fold without a class": (
+        manifest([["a", "b"], ["a"], ["a", "b"], ["a"], [], []], fold=[1, 1, 2, 2, 3, 3]),
+        "folds",
+        "no clip of fold 3 has a label",
+    ),
+    "one class everywhere": (manifest([["a"]] * 8), "holdout", "every clip has the label 'a'"),
     "one label": (manifest(["a"] * 8), "kfold", "every clip has the label 'a'"),
     "no fold column": (manifest(["a", "b"] * 8), "folds", "'fold' column"),
     "no split column": (manifest(["a", "b"] * 8), "split", "'split' column"),
@@ -257,14 +388,16 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_corpus_that_cannot_be_divided_is_refused(case):
     clips, protocol, message = BAD[case]
-    with pytest.raises(ManifestError, match=message):
-        check_protocol(clips, protocol)
-    with pytest.raises(ManifestError, match=message):
+    if "training clip(s) when" not in message.replace("\\", ""):  # how many there are for a fold shows in its splits
+        with pytest.raises(ManifestError, match=message):
+            check_protocol(clips, protocol, shots=8)
+    with pytest.raises(ManifestError, match=message) as error:
         make_splits(clips, protocol)
+    assert "\n" not in str(error.value)
 
 
 def test_an_unknown_protocol_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match=r"'fold'.*folds, split, holdout"):
+    with pytest.raises(ConfigError, match=r"'fold'.*folds, folds-no-valid, split, holdout"):
         check_protocol(corpus(n_folds=3), "fold")
     assert all(resolve_protocol(corpus(), protocol) == protocol for protocol in PROTOCOLS)
 
