@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 
 from features.tasks import Task
+from heads.attention import fit_attention, predict_attention
 from heads.job import Kind, State
 from heads.linear import fit_linear
-from heads.mlp import fit_mlp
+from heads.mlp import fit_mlp, predict_mlp
 from heads.predict import predict_layers
+from heads.sklearn_head import fit_sklearn, predict_sklearn
+from heads.weighted_sum import fit_weighted_sum, predict_weighted_sum
 
 KINDS: dict[str, Kind] = {
     "linear": Kind(fit_linear, predict_layers),
-    "mlp": Kind(fit_mlp, predict_layers),
+    "mlp": Kind(fit_mlp, predict_mlp),
+    "weighted-sum": Kind(fit_weighted_sum, predict_weighted_sum),
+    "sklearn": Kind(fit_sklearn, predict_sklearn, apart=True),
+    "attention": Kind(fit_attention, predict_attention, apart=True),
 }
 
 

@@ -27,22 +27,66 @@ def activate(scores: np.ndarray, task: Task) -> np.ndarray:
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def row_losses(scores: Tensor, targets: Tensor, task: Task) -> Tensor:
+def row_losses(
+    scores: Tensor, targets: Tensor, task: Task, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Loss of each row: log loss in nats, mean binary log loss over classes, or squared error.
 
     Args:
         scores: Outputs of the last linear layer, shape (…, n, C).
         targets: Classes (…, n) int64; zeros and ones (…, n, C); standardised values (…, n, 1).
         task: Which.
+        weights: Of each row (…, n), or of each row and class (…, n, C) for several labels; see `row_weights`.
+        smoothing: Share of each target that is spread over all classes, or over yes and no.
 
     Returns:
         Shape (…, n).
     """
     if task == "single-label":
-        return -scores.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+        log_p = scores.log_softmax(-1)
+        each = -log_p.gather(-1, targets[..., None])[..., 0]
+        if smoothing:
+            each = (1 - smoothing) * each - smoothing * log_p.mean(-1)
+        return each if weights is None else each * weights
     if task == "multi-label":
-        return functional.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none").mean(-1)
+        wanted = targets.to(scores) * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(scores, wanted, weights, reduction="none").mean(-1)
     return (scores - targets).square().mean(-1)
+
+
+def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+    """One minus Lin's concordance correlation coefficient (Biometrics 45, 1989), 0 for equal values.
+
+    Args:
+        scores: Shape (…, n, 1).
+        targets: Shape (…, n, 1).
+        share: Of each row in the means, (…, n), summing to 1.
+
+    Returns:
+        Shape (…); 1 for a single row.
+    """
+    x, y = scores[..., 0], targets[..., 0]
+    mean_x, mean_y = ((values * share).sum(-1, keepdim=True) for values in (x, y))
+    covariance = ((x - mean_x) * (y - mean_y) * share).sum(-1)
+    spread = (((x - mean_x).square() + (y - mean_y).square()) * share).sum(-1)
+    return 1 - 2 * covariance / (spread + (mean_x - mean_y)[..., 0].square()).clamp(min=1e-8)
+
+
+def choice_loss(scores: Tensor, targets: Tensor, task: Task, loss: str = "mse") -> Tensor:
+    """What validation chooses by: the mean of `row_losses`, or one minus concordance where that is trained.
+
+    Args:
+        scores: Shape (…, n, C).
+        targets: As for `row_losses`.
+        task: Which.
+        loss: Of regression: `mse` or `ccc`.
+
+    Returns:
+        Shape (…).
+    """
+    if task == "regression" and loss == "ccc":
+        return concordance_loss(scores, targets, scores.new_full(scores.shape[:-1], 1 / scores.shape[-2]))
+    return row_losses(scores, targets, task).mean(-1)
 
 
 def valid_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:

@@ -1,40 +1,31 @@
-"""Multilayer perceptrons: all configurations, layers and seeds of a grid trained in stacks, each with its own stop."""
+"""Multilayer perceptrons: linear layers with ReLU, dropout and, if asked, normalisation between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, pad
+from torch import Tensor
+from torch.nn.functional import pad
 
-from heads.blocks import Block, Fitted, Loader, Place, chunks
+from features.tasks import Task
+from heads.blocks import Fitted, Loader, Place
 from heads.job import Job
-from heads.noise import dropout_stream, row_order
-from heads.options import Configuration, MlpOptions, widths
-from heads.predict import count_parameters, head_state
-from heads.stack import Stack, aligned
+from heads.noise import initial_layers
+from heads.options import MlpOptions, widths
+from heads.predict import State, count_layers, outputs, standardized
+from heads.stack import Minibatch, affine, aligned
+from heads.stepping import train_stepped
 
-CPU_STACK_BYTES = 2**26  # stacks beyond the processor's caches ran at half the speed
-CUDA_STACK_BYTES = 2**30
-
-
-class Candidate(NamedTuple):
-    """A block and a position in the grid."""
-
-    place: Place
-    configuration: int
+NORM_EPS = 1e-5
+MOMENTUM = 0.1  # of batch normalisation's running statistics
 
 
 def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
-    """Train every configuration on every block with every seed.
-
-    Networks of one shape train as one stack, as many as memory allows. Initial weights, the order
-    of rows and dropout are functions of seed, epoch and step, so a fit alone and in a stack is the same.
-    A fit stops when its validation loss has not fallen for `patience` epochs and keeps its best
-    state; then it leaves the stack. One whose validation loss is not finite has failed.
+    """Train every configuration on every block with every seed, see `heads.stepping`.
 
     Args:
         places: The blocks.
@@ -44,139 +35,131 @@ def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]
     Yields:
         One candidate per block and configuration, in no particular order.
     """
-    options, grid, seeds = cast(MlpOptions, job.options), job.grid, job.seeds
+    options, grid = cast(MlpOptions, job.options), job.grid
     by_hidden = sorted(range(len(grid)), key=lambda at: (widths(grid[at]["hidden"]), at))
     for hidden, configurations in groupby(by_hidden, key=lambda at: widths(grid[at]["hidden"])):
-        sizes = (job.dim, *hidden, job.n_outputs)
-        candidates = [Candidate(place, at) for at in configurations for place in places]
-        candidates.sort(key=lambda candidate: candidate.place)
-        n_parameters = sum((aligned(fan_in) + 1) * aligned(fan_out) for fan_in, fan_out in pairwise(sizes))
-        # Parameters, their gradients, two moments, a best state and what removal copies; a step's activations.
-        bytes_each = 4 * len(seeds) * (6 * n_parameters + 6 * options.batch_size * sum(map(aligned, sizes)))
-        budget = CUDA_STACK_BYTES if job.device.type == "cuda" else CPU_STACK_BYTES
-        for chunk in chunks(candidates, bytes_each, budget):
-            yield from _train_stack(chunk, load, grid, options, sizes, seeds, job.device)
+        network = Perceptron((job.dim, *hidden, job.n_outputs), options.norm)
+        yield from train_stepped(places, load, job, list(configurations), network)
 
 
-def _train_stack(
-    candidates: Sequence[Candidate],
-    load: Loader,
-    grid: Sequence[Configuration],
-    options: MlpOptions,
-    sizes: Sequence[int],
-    seeds: Sequence[int],
-    device: torch.device,
-) -> Iterator[Fitted]:
-    """Train the fits of some candidates, all of one shape, as one stack."""
-    places = list(dict.fromkeys(candidate.place for candidate in candidates))
-    rows = _Rows([load(place) for place in places], sizes[0], device)
-    points = [grid[candidate.configuration] for candidate in candidates for _ in seeds]
-    stack = Stack(
-        sizes,
-        seeds=[seed for _ in candidates for seed in seeds],
-        dropout=[point["dropout"] for point in points],
-        learning_rate=[point["learning_rate"] for point in points],
-        weight_decay=[point["weight_decay"] for point in points],
-        device=device,
-    )
-    block_of = np.repeat([places.index(candidate.place) for candidate in candidates], len(seeds))
-    seed_of = np.tile(np.arange(len(seeds)), len(candidates))
-    running = np.arange(len(points))
-    best = [stack.state(fit) for fit in range(len(points))]
-    best_loss, best_epoch = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
-    for epoch in range(1, options.max_epochs + 1):
-        _train_epoch(stack, rows, block_of[running], seed_of[running], seeds, epoch, options.batch_size)
-        loss = rows.valid_loss(stack, block_of[running])
-        better = np.flatnonzero(loss < best_loss[running])
-        for at in better.tolist():
-            best[running[at]] = stack.state(at)
-        best_loss[running[better]], best_epoch[running[better]] = loss[better], epoch
-        failed = ~np.isfinite(loss)
-        best_loss[running[failed]] = np.nan
-        on = ~failed & (epoch - best_epoch[running] < options.patience)
-        if not on.any():
-            break
-        if not on.all():
-            stack.keep(torch.from_numpy(np.flatnonzero(on)).to(device))
-            running = running[on]
-    for at, candidate in enumerate(candidates):
-        fits = range(at * len(seeds), (at + 1) * len(seeds))
-        block = rows.blocks[places.index(candidate.place)]
-        states = [head_state(stack.unpadded(best[fit]), block) for fit in fits]
-        losses, epochs = best_loss[list(fits)], best_epoch[list(fits)]
-        yield Fitted(candidate.place, candidate.configuration, states, losses, epochs, count_parameters(states[0]))
+class Perceptron:
+    """The arithmetic of networks of the same widths, see `heads.stack.Network`."""
+
+    def __init__(self, sizes: Sequence[int], norm: str | None) -> None:
+        """Lay out the arrays.
+
+        Args:
+            sizes: D, the hidden widths, C.
+            norm: `batch`, `layer` or None.
+        """
+        self.sizes, self.norm = tuple(sizes), norm
+        hidden = [aligned(size) for size in sizes[1:-1]]
+        self.units = sum(hidden)
+        self.n_trained = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+        self.trained: dict[str, tuple[int, ...]] = {}
+        self.tracked: dict[str, tuple[int, ...]] = {}
+        for layer, (fan_in, fan_out) in enumerate(pairwise(map(aligned, sizes))):
+            self.trained |= {f"weight_{layer}": (fan_in, fan_out), f"bias_{layer}": (1, fan_out)}
+        if norm:
+            self.n_trained += 2 * sum(sizes[1:-1])
+            for layer, size in enumerate(hidden):
+                self.trained |= {f"gain_{layer}": (1, size), f"shift_{layer}": (1, size)}
+        if norm == "batch":
+            for layer, size in enumerate(hidden):
+                self.tracked |= {f"mean_{layer}": (1, size), f"variance_{layer}": (1, size)}
+
+    def start(self, seed: int) -> dict[str, Tensor]:
+        """First values: linear layers as `torch.nn.Linear`, normalisation as the identity."""
+        arrays: dict[str, Tensor] = {}
+        for layer, (weight, bias) in enumerate(initial_layers(seed, self.sizes)):
+            extra_in, extra_out = (aligned(size) - size for size in weight.shape)
+            arrays[f"weight_{layer}"] = pad(weight, (0, extra_out, 0, extra_in))
+            arrays[f"bias_{layer}"] = pad(bias[None], (0, extra_out))
+            ones = pad(torch.ones(1, len(bias)), (0, extra_out))
+            arrays |= {f"gain_{layer}": ones, f"variance_{layer}": ones}
+            arrays |= {f"shift_{layer}": torch.zeros_like(ones), f"mean_{layer}": torch.zeros_like(ones)}
+        return {name: arrays[name] for name in (*self.trained, *self.tracked)}
+
+    def scores(
+        self, arrays: Mapping[str, Tensor], rows: Tensor, batch: Minibatch | None, slopes: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Outputs (M, B, C) of rows (M, B, D padded) or (B, D padded)."""
+        x, start = affine(rows, arrays, 0, slopes), 0
+        for layer, size in enumerate(self.sizes[1:-1]):
+            if self.norm == "batch":
+                x = _batch_norm(x, arrays, layer, batch)
+            elif self.norm == "layer":
+                x = _layer_norm(x, arrays, layer, size)
+            x = x.relu()
+            stop = start + aligned(size)
+            if batch is not None and batch.keep is not None:
+                x = x * batch.keep[..., start:stop]
+            x, start = affine(x, arrays, layer + 1, slopes), stop
+        return x[..., : self.sizes[-1]]
+
+    def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays of `predict_mlp`; trained batch normalisation is part of the linear layer before it."""
+        state: dict[str, np.ndarray] = {}
+        for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
+            weight, bias = arrays[f"weight_{layer}"][:fan_in, :fan_out], arrays[f"bias_{layer}"][0, :fan_out]
+            if self.norm and layer < len(self.sizes) - 2:
+                gain, shift = (arrays[f"{name}_{layer}"][0, :fan_out] for name in ("gain", "shift"))
+                if self.norm == "layer":
+                    state |= {f"gain_{layer}": gain, f"shift_{layer}": shift}
+                else:
+                    mean, variance = (arrays[f"{name}_{layer}"][0, :fan_out] for name in ("mean", "variance"))
+                    factor = gain / np.sqrt(variance.astype(np.float64) + NORM_EPS)
+                    weight, bias = weight * factor, (bias - mean) * factor + shift
+            state |= {f"weight_{layer}": weight, f"bias_{layer}": bias}
+        return {name: np.array(array, dtype=np.float32) for name, array in state.items()}
 
 
-def _train_epoch(
-    stack: Stack,
-    rows: _Rows,
-    block_of: np.ndarray,
-    seed_of: np.ndarray,
-    seeds: Sequence[int],
-    epoch: int,
-    batch_size: int,
-) -> None:
-    """Show every network of the stack its block's training rows once, in minibatches."""
-    device = rows.train.device
-    n_steps = -(-int(rows.n_train[block_of].max()) // batch_size)
-    order = np.zeros((len(block_of), n_steps * batch_size), dtype=np.int64)
-    weights = np.zeros(order.shape, dtype=np.float32)
-    drawn: dict[tuple[int, int], np.ndarray] = {}
-    for fit, (block, seed) in enumerate(zip(block_of.tolist(), seed_of.tolist(), strict=True)):
-        n = int(rows.n_train[block])
-        if (seed, n) not in drawn:
-            drawn[seed, n] = row_order(seeds[seed], epoch, n)
-        order[fit, :n] = block * rows.train.shape[1] + drawn[seed, n]
-        batch = np.arange(n) // batch_size
-        weights[fit, :n] = 1 / np.bincount(batch)[batch]
-    steps_order = torch.from_numpy(order).to(device).view(len(block_of), n_steps, batch_size)
-    steps_weights = torch.from_numpy(weights).to(device).view_as(steps_order)
-    present, own = np.unique(seed_of, return_inverse=True)
-    streams = [dropout_stream(seeds[seed], epoch, device) for seed in present]
-    whose = torch.from_numpy(own).to(device)
-    flat = rows.train.flatten(0, 1)
-    hidden = [aligned(size) for size in stack.sizes[1:-1]]
-    for step in range(n_steps):
-        noise = [
-            torch.stack([torch.rand(batch_size, width, generator=stream, device=device) for stream in streams])[whose]
-            for width in hidden
-        ]
-        chosen = steps_order[:, step]
-        stack.step(flat[chosen], rows.train_targets.flatten()[chosen], steps_weights[:, step], noise)
+def predict_mlp(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
+    """What a trained perceptron says.
+
+    Args:
+        state: `mean`, `scale`, `weight_k` and `bias_k` of layer k, `gain_k` and `shift_k` where a layer
+            normalisation follows it.
+        features: Raw features of the head's layer and poolings, shape (n, D).
+        task: What the outputs are.
+
+    Returns:
+        Probabilities, shape (n, C) float32, or values (n, 1); the arithmetic is float64.
+
+    Raises:
+        ValueError: The features have another dimension than the head was trained on.
+    """
+    x = standardized(state, features)
+    depth = count_layers(state)
+    for layer in range(depth):
+        x = x @ state[f"weight_{layer}"].astype(np.float64) + state[f"bias_{layer}"]
+        if f"gain_{layer}" in state:
+            x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + NORM_EPS)
+            x = x * state[f"gain_{layer}"] + state[f"shift_{layer}"]
+        if layer < depth - 1:
+            x = np.maximum(x, 0)
+    return outputs(state, x, task)
 
 
-class _Rows:
-    """The rows of some blocks on the device, float32, widths padded; training rows as one tensor (G, n, D padded)."""
-
-    def __init__(self, blocks: Sequence[Block], dim: int, device: torch.device) -> None:
-        extra = aligned(dim) - dim
-        self.blocks = blocks
-        self.n_train = np.array([len(block.train) for block in blocks])
-        most = int(self.n_train.max())
-        self.train = torch.zeros(len(blocks), most, aligned(dim), device=device)
-        self.train_targets = torch.zeros(len(blocks), most, dtype=torch.int64, device=device)
-        for at, block in enumerate(blocks):
-            self.train[at, : len(block.train), :dim] = block.train
-            self.train_targets[at, : len(block.train)] = block.train_targets
-        self.valid = [pad(block.valid.float(), (0, extra)) for block in blocks]
-        self.valid_targets = [block.valid_targets for block in blocks]
-
-    def valid_loss(self, stack: Stack, block_of: np.ndarray) -> np.ndarray:
-        """Mean log loss of each network on its block's validation rows, shape (M,), in nats."""
-        losses = np.empty(len(block_of))
-        for start, end in _runs(block_of):
-            block = block_of[start]
-            targets = self.valid_targets[block]
-            bytes_each = 4 * 3 * len(targets) * sum(map(aligned, stack.sizes[1:]))
-            for part in chunks(range(start, end), bytes_each, CPU_STACK_BYTES):
-                with torch.no_grad():
-                    logits = stack.logits(self.valid[block], fits=slice(part[0], part[-1] + 1))
-                each = cross_entropy(logits.double().transpose(1, 2), targets.expand(len(part), -1), reduction="none")
-                losses[part[0] : part[-1] + 1] = each.mean(1).cpu().numpy()
-        return losses
+def _batch_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, batch: Minibatch | None) -> Tensor:
+    """As `torch.nn.BatchNorm1d` over each network's own rows; a batch of one row leaves the running figures alone."""
+    mean, variance = arrays[f"mean_{layer}"], arrays[f"variance_{layer}"]
+    if batch is not None:
+        running = mean, variance
+        share = batch.share[..., None]
+        mean = (x * share).sum(1, keepdim=True)
+        variance = ((x - mean).square() * share).sum(1, keepdim=True)
+        with torch.no_grad():
+            n = (share > 0).sum(1, keepdim=True)
+            rate = MOMENTUM * (n > 1)
+            running[0].lerp_(mean, rate)
+            running[1].lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
+    return (x - mean) * (variance + NORM_EPS).rsqrt() * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]
 
 
-def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Start and end of each run of equal values."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    yield from pairwise(edges)
+def _layer_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, size: int) -> Tensor:
+    """As `torch.nn.LayerNorm` over the real units; padding stays zero."""
+    real = torch.arange(x.shape[-1], device=x.device) < size
+    centred = (x - x.sum(-1, keepdim=True) / size) * real
+    variance = centred.square().sum(-1, keepdim=True) / size
+    return centred * (variance + NORM_EPS).rsqrt() * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 from itertools import pairwise
@@ -35,8 +36,15 @@ def row_order(seed: int, epoch: int, n_rows: int) -> np.ndarray:
 
 
 def dropout_stream(seed: int, epoch: int, device: torch.device) -> torch.Generator:
-    """A generator for one epoch's dropout: its k-th draw belongs to step k."""
+    """A generator for one epoch's dropout: its draws belong to the steps in turn."""
     return torch.Generator(device).manual_seed(_number(seed, Purpose.DROPOUT, epoch))
+
+
+def uniform_integers(stream: torch.Generator, *shape: int) -> Tensor:
+    """Uniform numbers over the whole range of int16: a quarter of the random bits that uniform floats take."""
+    count = math.prod(shape)
+    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=stream.device)
+    return bits.random_(-(2**63), None, generator=stream).view(torch.int16)[:count].view(shape)
 
 
 def _number(seed: int, purpose: Purpose, epoch: int) -> int:

@@ -1,17 +1,16 @@
-"""A stack of multilayer perceptrons of one shape that train side by side with batched matrix products."""
+"""Networks of one shape that train side by side: batched matrix products, an AdamW state for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from torch.optim.adamw import adamw
-
-from heads.noise import initial_layers
 
 ALIGN = 16  # every width is padded to this: a fit's bits then do not depend on its place in the stack
 BETAS, EPS = (0.9, 0.999), 1e-8
@@ -22,130 +21,203 @@ def aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-class Stack:
-    """M networks with their AdamW states.
+class Rate(NamedTuple):
+    """AdamW's learning rate and decoupled weight decay."""
 
-    Widths are padded with zeros, which stay zero: padded columns, units and classes have no gradient.
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """One step's rows of M networks.
 
     Attributes:
-        parameters: Weights (M, D_in, D_out) and biases (M, 1, D_out) of each layer in turn, float32.
+        rows: Standardised features (M, B, …, D padded) float32.
+        targets: Classes (M, B) int64, or (M, B, C) float32.
+        share: Of each row in its network's mean loss, (M, B); 0 for filler.
+        weights: Of each row (M, B), or of each row and class (M, B, C); None: all 1.
+        keep: What dropout multiplies hidden units by, (M, B, units); None: nothing.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        seeds: Sequence[int],
-        dropout: Sequence[float],
-        learning_rate: Sequence[float],
-        weight_decay: Sequence[float],
-        device: torch.device,
-    ) -> None:
-        """Start M networks.
+    rows: Tensor
+    targets: Tensor
+    share: Tensor
+    weights: Tensor | None
+    keep: Tensor | None
+
+
+class Network(Protocol):
+    """A head's arithmetic, for M networks at once.
+
+    Attributes:
+        trained: Shapes of one network's trained arrays; padded widths have zeros, which stay zero.
+        tracked: Shapes of what training only keeps count of.
+        units: Padded hidden units of all layers that dropout switches off.
+        n_trained: Trained numbers of one network, without the padding.
+    """
+
+    trained: dict[str, tuple[int, ...]]
+    tracked: dict[str, tuple[int, ...]]
+    units: int
+    n_trained: int
+
+    def start(self, seed: int) -> dict[str, Tensor]:
+        """First values of one network's trained and tracked arrays."""
+
+    def scores(
+        self, arrays: Mapping[str, Tensor], rows: Tensor, batch: Minibatch | None, slopes: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Outputs (M, B, C).
 
         Args:
-            sizes: D, the hidden widths, C.
-            seeds: Of each network, length M; equal seeds start from equal weights.
-            dropout: Of each network.
-            learning_rate: Of each network.
-            weight_decay: Of each network.
+            arrays: Trained and tracked, with M networks as first dimension.
+            rows: (M, B, …, D padded), or without M where all see the same.
+            batch: In training, what else the step has.
+            slopes: Where `affine` leaves gradients, by name of the weights; empty outside training.
+        """
+
+    def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What the predictor needs of one network's arrays, without the padding."""
+
+
+class Affine(torch.autograd.Function):
+    """X W + b of M networks, whose weight gradient is written where the optimiser reads it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor) -> Tensor:
+        """Outputs (M, B, D_out)."""
+        ctx.save_for_backward(x, weight)
+        ctx.slope = slope
+        return torch.baddbmm(bias, x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        torch.bmm(x.transpose(1, 2), gradient, out=ctx.slope)
+        below = torch.bmm(gradient, weight.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        return below, ctx.slope, gradient.sum(1, keepdim=True), None
+
+
+def affine(x: Tensor, arrays: Mapping[str, Tensor], layer: int, slopes: Mapping[str, Tensor]) -> Tensor:
+    """`weight_k` and `bias_k` of linear layer k on x: (M, B, D_in), or (B, D_in) for all networks alike."""
+    weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
+    if slopes:
+        return Affine.apply(x, weight, bias, slopes[f"weight_{layer}"])
+    return torch.baddbmm(bias, x if x.ndim == 3 else x.expand(len(weight), *x.shape), weight)
+
+
+class Stack:
+    """Some networks at work; they may enter and leave between steps.
+
+    All trained numbers of a network lie in one row, so that the fused optimiser passes over it once.
+
+    Attributes:
+        values: Trained arrays, shape (M, S) float32.
+        tracked: Shape (M, T) float32.
+    """
+
+    def __init__(self, network: Network, objective: Callable[[Tensor, Minibatch], Tensor], device: torch.device):
+        """Start empty.
+
+        Args:
+            network: What all of them are.
+            objective: Outputs and batch to the loss of each network, shape (M,).
             device: Where they train.
         """
-        self.sizes = tuple(sizes)
-        starts = {seed: [_padded(w, b) for w, b in initial_layers(seed, sizes)] for seed in sorted(set(seeds))}
-        self.parameters = [
-            torch.stack([starts[seed][layer][part] for seed in seeds]).to(device)
-            for layer in range(len(sizes) - 1)
-            for part in (0, 1)
-        ]
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.steps = torch.zeros(len(seeds), len(self.parameters), device=device)  # the optimiser counts per tensor
-        self.keep_share = 1 - torch.tensor(dropout, device=device, dtype=torch.float32)[:, None, None]
-        self.rates = list(zip(learning_rate, weight_decay, strict=True))
-        self.no_class = torch.zeros(aligned(sizes[-1]), device=device)
-        self.no_class[sizes[-1] :] = -torch.inf
+        self.network, self.objective, self.device = network, objective, device
+        self.values = torch.empty(0, _size(network.trained), device=device)
+        self.tracked = torch.empty(0, _size(network.tracked), device=device)
+        self._first, self._second = self.values, self.values
+        self._steps: list[Tensor] = []
+        self.rates: list[Rate] = []
+        self._rebuild()
 
-    def logits(self, rows: Tensor, noise: Sequence[Tensor] | None = None, fits: slice = slice(None)) -> Tensor:
-        """Class scores (m, B, C padded, -inf in the padding).
+    def __len__(self) -> int:
+        """Networks at work."""
+        return len(self.rates)
 
-        Args:
-            rows: Standardised features (m, B, D padded), or (B, D padded) for all alike.
-            noise: Uniform numbers in [0, 1), (m, B, H padded) for each hidden layer: dropout; None: none.
-            fits: Which networks.
-        """
-        layers = [parameter[fits] for parameter in self.parameters]
-        x = rows if rows.ndim == 3 else rows.expand(len(layers[0]), *rows.shape)
-        for at in range(0, len(layers), 2):
-            x = torch.baddbmm(layers[at + 1], x, layers[at])
-            if at + 2 < len(layers):
-                x = x.relu()
-                if noise is not None:
-                    share = self.keep_share[fits]
-                    x = x * ((noise[at // 2] < share) / share)
-        return x + self.no_class
+    def enter(self, seeds: Sequence[int], rates: Sequence[Rate]) -> None:
+        """Add networks at the end; equal seeds start from equal weights."""
+        started = {seed: self.network.start(seed) for seed in sorted(set(seeds))}
+        for name, shapes in (("values", self.network.trained), ("tracked", self.network.tracked)):
+            rows = [torch.cat([started[seed][key].flatten() for key in shapes] or [torch.empty(0)]) for seed in seeds]
+            setattr(self, name, torch.cat([getattr(self, name), torch.stack(rows).to(self.device)]))
+        blank = torch.zeros(len(seeds), self.values.shape[1], device=self.device)
+        self._first, self._second = torch.cat([self._first, blank]), torch.cat([self._second, blank])
+        self._steps += [torch.zeros((), device=self.device) for _ in seeds]
+        self.rates += rates
+        self._rebuild()
 
-    def step(self, rows: Tensor, targets: Tensor, weights: Tensor, noise: Sequence[Tensor]) -> None:
-        """One AdamW step of every network that has rows in this batch.
+    def keep(self, fits: Sequence[int]) -> None:
+        """Go on with some networks only."""
+        index = torch.tensor(fits, dtype=torch.int64, device=self.device)
+        for name in ("values", "tracked", "_first", "_second"):
+            setattr(self, name, getattr(self, name)[index])
+        self._steps = [self._steps[at] for at in fits]
+        self.rates = [self.rates[at] for at in fits]
+        self._rebuild()
 
-        Args:
-            rows: (M, B, D padded) float32.
-            targets: (M, B) int64.
-            weights: Of each row in its network's loss, (M, B); a network whose weights are all 0 rests.
-            noise: As for `logits`.
-        """
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
-        log_p = self.logits(rows, noise).log_softmax(-1)
-        loss = -(log_p.gather(-1, targets[..., None])[..., 0] * weights).sum()
-        gradients = torch.autograd.grad(loss, self.parameters)
-        for parameter in self.parameters:
-            parameter.requires_grad_(False)
-        active = (weights.amax(1) > 0).tolist()
-        kinds = (self.parameters, gradients, self.first, self.second)
-        views = [list(zip(*(tensor.unbind() for tensor in kind), strict=True)) for kind in kinds]
-        steps = self.steps.unbind()
-        for rate in dict.fromkeys(self.rates):
-            fits = [at for at, own in enumerate(self.rates) if own == rate and active[at]]
+    def _rebuild(self) -> None:
+        slopes = torch.zeros_like(self.values)
+        self._trained = _views(self.values, self.network.trained)
+        self._arrays = self._trained | _views(self.tracked, self.network.tracked)
+        self._slopes = _views(slopes, self.network.trained)
+        self._rows = [tensor.unbind() for tensor in (self.values, slopes, self._first, self._second)]
+        self._by_rate = {rate: [at for at, own in enumerate(self.rates) if own == rate] for rate in self.rates}
+
+    def scores(self, rows: Tensor, fits: slice) -> Tensor:
+        """Outputs (m, B, C) of some networks on rows (B, …, D padded)."""
+        with torch.no_grad():
+            return self.network.scores({name: array[fits] for name, array in self._arrays.items()}, rows, None, {})
+
+    def step(self, batch: Minibatch, resting: frozenset[int] = frozenset()) -> None:
+        """One AdamW step of every network that has rows in this batch; `resting` ones have none."""
+        leaves = {name: array.detach().requires_grad_() for name, array in self._trained.items()}
+        loss = self.objective(self.network.scores(self._arrays | leaves, batch.rows, batch, self._slopes), batch).sum()
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+        for slope, gradient in zip(self._slopes.values(), gradients, strict=True):
+            if gradient.data_ptr() != slope.data_ptr():  # `affine` has put its own there
+                slope.copy_(gradient)
+        for rate, members in self._by_rate.items():
+            fits = [at for at in members if at not in resting]
+            values, slopes, first, second = ([rows[at] for at in fits] for rows in self._rows)
             # The fused kernel passes over a network's state once; plain tensor operations took five times as long.
-            parameters, slopes, first, second = ([tensor for at in fits for tensor in kind[at]] for kind in views)
             adamw(
-                parameters,
+                values,
                 slopes,
                 first,
                 second,
                 max_exp_avg_sqs=[],
-                state_steps=[step for at in fits for step in steps[at].unbind()],
+                state_steps=[self._steps[at] for at in fits],
                 fused=True,
                 amsgrad=False,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
-                lr=rate[0],
-                weight_decay=rate[1],
+                lr=rate.learning_rate,
+                weight_decay=rate.weight_decay,
                 eps=EPS,
                 maximize=False,
             )
 
-    def keep(self, fits: Tensor) -> None:
-        """Go on with some networks (indices) only."""
-        for tensors in (self.parameters, self.first, self.second):
-            tensors[:] = [tensor[fits] for tensor in tensors]
-        self.steps, self.keep_share = self.steps[fits], self.keep_share[fits]
-        self.rates = [self.rates[at] for at in fits.tolist()]
+    def snapshot(self, fit: int) -> tuple[Tensor, Tensor]:
+        """A copy of one network."""
+        return self.values[fit].clone(), self.tracked[fit].clone()
 
-    def state(self, fit: int) -> list[Tensor]:
-        """A copy of one network's padded weights and biases."""
-        return [parameter[fit].clone() for parameter in self.parameters]
-
-    def unpadded(self, state: Sequence[Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """A state's weights (D_in, D_out) and biases (D_out,) layer by layer, without the padding."""
-        layers = []
-        for at, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
-            weight, bias = (tensor.cpu().numpy() for tensor in state[2 * at : 2 * at + 2])
-            layers.append((weight[:fan_in, :fan_out].copy(), bias[0, :fan_out].copy()))
-        return layers
+    def state(self, snapshot: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
+        """What the predictor needs of a copy."""
+        arrays: dict[str, np.ndarray] = {}
+        for flat, shapes in zip(snapshot, (self.network.trained, self.network.tracked), strict=True):
+            arrays |= {name: array[0].cpu().numpy() for name, array in _views(flat[None], shapes).items()}
+        return self.network.state(arrays)
 
 
-def _padded(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """One layer's weights and biases with zeros up to aligned widths, biases as one row."""
-    extra_in, extra_out = (aligned(size) - size for size in weight.shape)
-    return pad(weight, (0, extra_out, 0, extra_in)), pad(bias[None], (0, extra_out))
+def _size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The arrays (M, …) that lie side by side in the rows of a matrix."""
+    parts = flat.split([math.prod(shape) for shape in shapes.values()], dim=1)
+    return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from features.errors import ConfigError, RunError
-from heads import mlp
+from heads import stepping
 from heads.kinds import predict
 from heads.noise import initial_layers, row_order
 from heads.options import LinearOptions, MlpOptions
@@ -130,7 +130,7 @@ def test_a_fit_is_the_same_alone_as_in_the_batch(options, together):
 def test_a_stack_that_does_not_fit_is_cut_and_gives_the_same(monkeypatch, n_bytes):
     data = clips()
     whole = train(MLP, data)
-    monkeypatch.setattr(mlp, "CPU_STACK_BYTES", n_bytes)
+    monkeypatch.setattr(stepping, "CPU_STACK_BYTES", n_bytes)
     cut = train(MLP, data)
     for one, other in zip(whole.fits, cut.fits, strict=True):
         assert np.abs(one.probabilities - other.probabilities).max() < 1e-5
