@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from pipeline.run_folder import Fit, finish_fit, is_done, read_fit, start_fit
 from pipeline.training import Stage2, about_result, fit_head, head_folder, head_job, poolings_of, predictions_of
 
 FOLDER = "label-efficiency"
+CURVE_NUMBERS = ("clips per class", "draws", "accuracy", "mAP", "95 % interval")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def read_curves(config: Config) -> list[Fit]:
     ]
 
 
-def curve_table(fits: list[Fit], rows: list[dict[str, object]]) -> pd.DataFrame:
+def curve_table(fits: Sequence[Fit], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """`label_efficiency.csv`: a row per point.
 
     Args:
@@ -126,7 +128,7 @@ def curve_table(fits: list[Fit], rows: list[dict[str, object]]) -> pd.DataFrame:
         rows: Of each, its row of the results table.
     """
     shown = ("dataset", "model", "pooling", "head", "protocol")
-    figures = [name for name in rows[0] if name.startswith(("accuracy", "metric", "value"))] if rows else []
+    figures = [name for name in (rows[0] if rows else ()) if name.startswith(("accuracy", "metric", "value"))]
     return pd.DataFrame(
         [
             {name: row[name] for name in shown}
@@ -136,6 +138,20 @@ def curve_table(fits: list[Fit], rows: list[dict[str, object]]) -> pd.DataFrame:
             for fit, row in zip(fits, rows, strict=True)
         ]
     )
+
+
+def curve_cells(curve: pd.DataFrame) -> dict[str, list[str]]:
+    """A curve table as people read it: a column of texts per heading."""
+    score = "value" if "value" in curve else "accuracy"
+    low, high = curve[f"{score}_ci_low"], curve[f"{score}_ci_high"]
+    return {
+        "model": curve["model"].tolist(),
+        "head": curve["head"].tolist(),
+        "clips per class": curve["shots"].astype(str).tolist(),
+        "draws": curve["draws"].astype(str).tolist(),
+        str(curve["metric"].iat[0]) if score == "value" else score: [f"{value:.3f}" for value in curve[score]],
+        "95 % interval": [f"{one:.3f}–{other:.3f}" for one, other in zip(low, high, strict=True)],
+    }
 
 
 def _base_splits(stage: Stage2) -> Splits:

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from features.errors import RunError
-from features.seal import library_versions
+from features.write import library_versions
 from heads.groups import clip_groups
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest
 from pipeline.inputs import read_inputs
+from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells, curve_table, read_curves
 from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, markdown, shown_rows, table_of, title
 from pipeline.run_folder import write_json
 from pipeline.scoring import score
@@ -42,7 +43,10 @@ def run_report(config: Config, *, console: Console) -> None:
     table = table_of(rows)
     folder = config.run_dir / "report"
     warnings = list(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"]))
-    _write(folder, table, details, failures, warnings)
+    curves = read_curves(config)
+    curve_rows = score(curves, manifest, groups, len(failures))[0] if curves else []
+    curve = curve_table(curves, curve_rows)
+    _write(folder, table, details, curve, failures, warnings)
     left_out = console.table(
         list(headings(table).values()),
         shown_rows(table),
@@ -54,6 +58,11 @@ def run_report(config: Config, *, console: Console) -> None:
     if left_out:
         console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
     console.line(LEGEND)
+    if curves:
+        shown = curve_cells(curve)
+        console.table(
+            list(shown), list(zip(*shown.values(), strict=True)), title="label efficiency", right=CURVE_NUMBERS
+        )
     for warning in warnings:
         console.line(f"warning: {warning}")
     if failures:
@@ -65,12 +74,21 @@ def run_report(config: Config, *, console: Console) -> None:
 
 
 def _write(
-    folder: Path, table: pd.DataFrame, details: list[dict[str, Any]], failures: dict[str, str], warnings: list[str]
+    folder: Path,
+    table: pd.DataFrame,
+    details: list[dict[str, Any]],
+    curve: pd.DataFrame,
+    failures: dict[str, str],
+    warnings: list[str],
 ) -> None:
     """The report's files; all show the same numbers."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         table.to_csv(folder / "results.csv", index=False)
+        if len(curve):
+            curve.to_csv(folder / "label_efficiency.csv", index=False)
+        else:
+            (folder / "label_efficiency.csv").unlink(missing_ok=True)
         (folder / "results.md").write_text(markdown(table, failures, warnings), encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
@@ -81,6 +99,7 @@ def _write(
             "versions": library_versions(),
             "interval": "95 %, accuracy (or metric) of these models on new groups: heads/statistics.py, resampled.py",
             "rows": details,
+            "label_efficiency": curve.to_dict("records"),
             "warnings": warnings,
             "failures": failures,
         },

@@ -12,6 +12,7 @@ from pipeline.config import Config, load_config
 from pipeline.console import Console
 from pipeline.extraction import run_features
 from pipeline.label_efficiency import points, read_curves
+from pipeline.reporting import run_report
 from pipeline.training import run_heads
 
 CONFIG = """
@@ -86,3 +87,20 @@ def test_refit_trains_on_validation_clips_too_and_says_so(curve: Config, tmp_pat
         assert again["candidates"] == plain["candidates"]  # the choice is the same
         one, other = (pd.read_parquet(folder / "predictions.parquet") for folder in folders)
         assert not np.allclose(np.stack(one["probabilities"]), np.stack(other["probabilities"]), atol=1e-4)
+
+
+def test_the_report_scores_every_point(curve: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    run_report(curve, console=Console())
+    assert "label efficiency" in capsys.readouterr().out
+    folder = curve.run_dir / "report"
+    table = pd.read_csv(folder / "label_efficiency.csv", dtype={"shots": str})
+    assert table["shots"].tolist() == ["1", "4", "all"]
+    for fit, row in zip(read_curves(curve), table.to_dict("records"), strict=True):
+        right = (fit.predictions["target"] == fit.predictions["predicted"]).mean()
+        assert row["accuracy"] == pytest.approx(right)
+        assert row["accuracy_ci_low"] < right <= row["accuracy_ci_high"]
+    results = pd.read_csv(folder / "results.csv").set_index(["model", "head"])
+    assert results.loc[("mfcc", "linear"), "accuracy"] == pytest.approx(table["accuracy"].iat[-1])
+    assert json.loads((folder / "results.json").read_text())["label_efficiency"] == table.replace(
+        {"shots": {"1": 1, "4": 4}}
+    ).to_dict("records")
