@@ -60,8 +60,10 @@ class Kind:
     Attributes:
         fit: Its trainer.
         predict: Its predictor. Features: (n, D), or (n, L, D) for a head that reads all layers, or a
-            list of (F, D) for one that reads frames.
+            sequence of (F, D) for one that reads frames.
+        apart: Its fits share no arithmetic, so all splits can train as one group on any device.
     """
 
     fit: Trainer
     predict: Predictor
+    apart: bool = False

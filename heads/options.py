@@ -157,10 +157,8 @@ class SklearnOptions(HeadOptions):
     """
 
     name: Literal["sklearn"] = "sklearn"
-    estimator: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")] = (
-        "sklearn.linear_model.LogisticRegression"
-    )
-    parameters: dict[str, Any] = {}
+    estimator: ImportPath = "sklearn.linear_model.LogisticRegression"
+    parameters: dict[str, Any | Annotated[list[Any], Field(min_length=1)]] = {}
 
     @property
     def title(self) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from features.tasks import Task
 from heads.blocks import Block
+from heads.frame_blocks import FrameBlock
 from heads.losses import activate
 
 State = Mapping[str, np.ndarray]
@@ -29,7 +30,7 @@ def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) ->
     return state
 
 
-def standardisation(block: Block) -> dict[str, np.ndarray]:
+def standardisation(block: Block | FrameBlock) -> dict[str, np.ndarray]:
     """The part of a head's state that says how a block was standardised: `mean`, `scale`, and `target` if need be."""
     state = {"mean": block.mean, "scale": block.scale}
     if (block.target_mean, block.target_scale) != (0.0, 1.0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
 from features.tasks import Task
+from heads.estimator_bytes import checked_state
 from heads.kinds import KINDS, predict
 from heads.predict import count_layers
 
@@ -97,11 +98,16 @@ def save_head(
             temporary.unlink()
 
 
-def load_head(path: Path) -> SavedHead:
+def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
     """Read a head.
 
+    Args:
+        path: The file.
+        trusted: Types that a head of `sklearn` may hold beside those of `heads.estimator_bytes.from_bytes`.
+
     Raises:
-        WeightsError: The file is missing, damaged, no head of this program, or from another version of it.
+        WeightsError: The file is missing, damaged, no head of this program, or from another version of it;
+            it holds a type that is not trusted.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -120,6 +126,11 @@ def load_head(path: Path) -> SavedHead:
     last = state.get(f"bias_{count_layers(state) - 1}")
     if last is not None and len(last) != max(1, len(about["labels"])):
         raise WeightsError(f"{path}: {len(about['labels'])} labels do not fit the head's output; train the head again")
+    if "estimator" in state:
+        try:
+            state = checked_state(state, trusted)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
     return SavedHead(
         head=about["head"],
         labels=tuple(about["labels"]),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +14,18 @@ import torch
 from features.errors import ConfigError, RunError
 from features.tasks import Task
 from heads.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
+from heads.frame_blocks import ClipLayers, FrameSource
 from heads.job import Job, Kind
 from heads.kinds import KINDS
 from heads.options import HeadOptions
 from heads.protocol import Split, Splits
 from heads.results import CandidateScore, HeadFit, HeadResult
-from heads.trainable import check_choice, check_rows
+from heads.trainable import check_choice, check_rows, check_splits
 
 
 def train_head(
     options: HeadOptions,
-    features: np.ndarray,
+    features: np.ndarray | ClipLayers,
     targets: np.ndarray,
     splits: Splits | Sequence[Split],
     seeds: Sequence[int],
@@ -49,7 +51,8 @@ def train_head(
     Args:
         options: A head and its grid. `linear` solves a convex problem, which no seed changes: it
             trains once per split and counts for every seed.
-        features: All clips, the wanted poolings concatenated, shape (N, L, D) float.
+        features: All clips, the wanted poolings concatenated, shape (N, L, D) float; for a head that
+            reads frames, those.
         targets: Class of each clip, 0…C-1, shape (N,) int; zeros and ones (N, C); values (N,).
         splits: Which rows train, validate and test. Without validation rows the head must have one
             configuration and one layer, and stops after `max_epochs`.
@@ -59,7 +62,7 @@ def train_head(
         device: `cpu`, `cuda` or `cuda:k`.
         layer_names: The backbone's index of each of the L layers; None: 0…L-1.
         refit: Train the chosen configuration again, as long, on training and validation rows together.
-        together: Train all splits in one stack; None: on a GPU only.
+        together: Train all splits in one stack; None: on a GPU only, or if the head's fits share nothing.
         on_candidate: Called with the number of (split, layer, configuration) trained, and of all.
 
     Returns:
@@ -75,13 +78,20 @@ def train_head(
     folds = list(splits.splits if isinstance(splits, Splits) else splits)
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
     positions = _layer_positions(options, names)
-    if options.reads == "layers":
-        features, positions = features[:, positions], [ALL_LAYERS]
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give one seed at least, such as [0]")
-    check_rows(features, targets, folds, n_classes, task)
+    source: FrameSource | _Arrays
+    if isinstance(features, ClipLayers):
+        check_splits(targets, folds, n_classes, task)
+        check_choice(options, folds, len(positions))
+        source = FrameSource(features, targets, folds, positions, task, refit=refit)
+    else:
+        if options.reads == "layers":
+            features, positions = features[:, positions], [ALL_LAYERS]
+        check_rows(features, targets, folds, n_classes, task)
+        check_choice(options, folds, len(positions))
+        source = _Arrays(features, targets, task)
     grid = tuple(options.configurations())
-    check_choice(options, folds, len(positions))
     job = Job(
         options,
         grid,
@@ -93,10 +103,10 @@ def train_head(
         n_layers=features.shape[1],
         device=torch.device(device),
     )
-    run = _Run(KINDS[options.name], job, features, targets, folds)
+    run = _Run(KINDS[options.name], job, source, folds)
     places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
     if together is None:
-        together = job.device.type == "cuda"
+        together = job.device.type == "cuda" or run.kind.apart
     groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
     losses = np.full((len(folds), len(grid), len(positions)), np.nan)
     best: dict[int, Fitted] = {}
@@ -130,13 +140,29 @@ def _rank(fitted: Fitted) -> tuple[float, int, int]:
 
 
 @dataclass(frozen=True)
+class _Arrays:
+    """Blocks of pooled features, as `FrameSource` is of frames."""
+
+    features: np.ndarray
+    targets: np.ndarray
+    task: Task
+
+    def block(self, split: Split, layer: int, device: torch.device) -> Block:
+        """One split's training and validation rows."""
+        return standardize(self.features, self.targets, split, layer, device, self.task)
+
+    def rows(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """Raw features to predict from."""
+        return self.features[rows] if layer == ALL_LAYERS else self.features[rows, layer]
+
+
+@dataclass(frozen=True)
 class _Run:
     """One head at work on the clips of an experiment."""
 
     kind: Kind
     job: Job
-    features: np.ndarray
-    targets: np.ndarray
+    source: FrameSource | _Arrays
     folds: Sequence[Split]
 
     def fit(self, places: Sequence[Place]) -> Iterator[Fitted]:
@@ -152,8 +178,7 @@ class _Run:
                 "use a smaller learning_rate"
             )
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
-        rows = self.features[split.test]
-        rows = rows if chosen.place.layer == ALL_LAYERS else rows[:, chosen.place.layer]
+        rows = self.source.rows(split.test, chosen.place.layer)
         scored = [self.kind.predict(state, rows, job.task) for state in fitted.states]
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
@@ -182,8 +207,8 @@ class _Run:
         place = Place(0, chosen.place.layer)
         return next(iter(self.kind.fit([place], partial(self._load, [joined]), job)))
 
-    def _load(self, folds: Sequence[Split], place: Place) -> Block:
-        return standardize(self.features, self.targets, folds[place.fold], place.layer, self.job.device, self.job.task)
+    def _load(self, folds: Sequence[Split], place: Place) -> Any:
+        return self.source.block(folds[place.fold], place.layer, self.job.device)
 
 
 def _layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:

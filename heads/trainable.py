@@ -47,8 +47,7 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
         raise ValueError(
             f"features of shape {features.shape} for {len(targets)} targets; (N, L, D) and (N,) go together"
         )
-    if not splits:
-        raise RunError("no fold has test clips left")
+    check_splits(targets, splits, n_classes, task)
     used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
     bad = ~np.isfinite(features[used])
     if bad.any():
@@ -57,6 +56,17 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
             f"{int(bad.sum())} feature values of {len(clips)} of {len(used)} clips are NaN or infinite "
             f"(first: row {clips[0]}); extract them again or leave the clips out"
         )
+
+
+def check_splits(targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
+    """Refuse splits that no head can train on.
+
+    Raises:
+        RunError: A split without training or test rows, a class without a training clip, or one value
+            for all training clips.
+    """
+    if not splits:
+        raise RunError("no fold has test clips left")
     for split in splits:
         for side in ("train", "test"):
             if not len(getattr(split, side)):
