@@ -23,6 +23,8 @@ COMMANDS = (
     ["cache", "explain"],
     ["datasets", "ls"],
     ["datasets", "index"],
+    ["datasets", "audit"],
+    ["leaderboard"],
     ["backbones", "ls"],
     ["doctor"],
 )
