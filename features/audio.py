@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from features.containers import announced_shortfall, announces_frames
+from features.containers import announced_shortfall, announces_frames, enters_anywhere, seeks_exactly
+from features.decoded import DecodedFiles, Source
 from features.errors import AudioError
 
 # How samples come about; part of every cache fingerprint.
@@ -75,25 +77,47 @@ def probe(path: Path) -> AudioInfo:
         return _info(file)
 
 
-def read_waveform(path: Path, sample_rate: int, start_s: float = 0.0, duration_s: float | None = None) -> Waveform:
-    """Decode one clip as mono float32 at `sample_rate` Hz; only the segment asked for is read.
+def read_waveform(
+    path: Path,
+    sample_rate: int,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    decoded: DecodedFiles | None = None,
+) -> Waveform:
+    """Decode one clip as mono float32 at `sample_rate` Hz; a segment is cut out exactly, then resampled.
 
-    Resampling is one-shot soxr HQ to ceil(n·ratio) samples, as `librosa.load` does it.
+    Of files that can be entered anywhere (WAV, FLAC, AIFF and their like) only the segment is read; others (MP3, OGG)
+    are decoded from their start up to its end. Resampling is one-shot soxr HQ to ceil(n·ratio), as `librosa.load`
+    does it.
+
+    Args:
+        path: The audio file.
+        sample_rate: Wanted rate in Hz.
+        start_s: Where the clip starts in the file, in seconds.
+        duration_s: How long the clip is, in seconds; None: to the file's end.
+        decoded: Where what had to be decoded from the start is kept for the file's other segments.
 
     Raises:
         AudioError: As `probe`, or decoding fails, or samples are NaN or infinite.
     """
-    with _open(path) as file:
-        start, stop = _info(file).segment(start_s, duration_s)
-        native = _mono(_read(file, start, stop))
-        native_rate = file.samplerate
+    with _source(path, start_s, duration_s, decoded) as source:
+        start, stop = source.info.segment(start_s, duration_s)
+        native = source.read(start, stop)
+        native_rate = source.info.sample_rate
     return Waveform(resample(native, native_rate, sample_rate), sample_rate)
 
 
 def stream_windows(
-    path: Path, sample_rate: int, window_samples: int, start_s: float = 0.0, duration_s: float | None = None
-) -> Iterator[np.ndarray]:
-    """Decode one long clip as consecutive windows, holding only about one window in memory.
+    path: Path,
+    sample_rate: int,
+    window_samples: int,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    *,
+    hop_samples: int | None = None,
+    decoded: DecodedFiles | None = None,
+) -> Generator[np.ndarray, None, None]:
+    """Decode one long clip as windows, holding only about one window in memory.
 
     Args:
         path: The audio file.
@@ -101,20 +125,23 @@ def stream_windows(
         window_samples: Window length in samples at `sample_rate`.
         start_s: Where the clip starts in the file, in seconds.
         duration_s: How long the clip is, in seconds; None: to the file's end.
+        hop_samples: From one window's start to the next one's; None: a window's length.
+        decoded: See `read_waveform`.
 
     Yields:
-        Float32 arrays of shape (window_samples,), the last one shorter; together they equal
-        `read_waveform`'s samples.
+        Float32 arrays of shape (window_samples,), the last one shorter, but longer than two windows' overlap;
+        together they equal `read_waveform`'s samples.
 
     Raises:
         AudioError: As `read_waveform`.
     """
+    hop = window_samples if hop_samples is None else hop_samples
     pending = np.empty(0, dtype=np.float32)
-    for piece in _stream(path, sample_rate, start_s, duration_s):
+    for piece in _stream(path, sample_rate, start_s, duration_s, decoded):
         pending = np.concatenate([pending, piece])
         while len(pending) > window_samples:
             yield pending[:window_samples]
-            pending = pending[window_samples:]
+            pending = pending[hop:]
     if len(pending):
         yield pending
 
@@ -126,16 +153,19 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return _fit(soxr.resample(samples, from_rate, to_rate, "HQ"), resampled_length(len(samples), from_rate, to_rate))
 
 
-def _stream(path: Path, sample_rate: int, start_s: float, duration_s: float | None) -> Iterator[np.ndarray]:
+def _stream(
+    path: Path, sample_rate: int, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
+) -> Iterator[np.ndarray]:
     """Resampled pieces of one clip, in order."""
-    with _open(path) as file:
-        start, stop = _info(file).segment(start_s, duration_s)
-        same_rate = file.samplerate == sample_rate
-        resampler = None if same_rate else soxr.ResampleStream(file.samplerate, sample_rate, 1, "float32", "HQ")
-        missing = resampled_length(stop - start, file.samplerate, sample_rate)
+    with _source(path, start_s, duration_s, decoded) as source:
+        native_rate = source.info.sample_rate
+        start, stop = source.info.segment(start_s, duration_s)
+        same_rate = native_rate == sample_rate
+        resampler = None if same_rate else soxr.ResampleStream(native_rate, sample_rate, 1, "float32", "HQ")
+        missing = resampled_length(stop - start, native_rate, sample_rate)
         for first in range(start, stop, STREAM_FRAMES):
             last = min(first + STREAM_FRAMES, stop)
-            piece = _mono(_read(file, first, last))
+            piece = source.read(first, last)
             if resampler is not None:
                 piece = resampler.resample_chunk(piece, last=last == stop)
             piece = piece[:missing]
@@ -145,7 +175,61 @@ def _stream(path: Path, sample_rate: int, start_s: float, duration_s: float | No
             yield np.zeros(missing, dtype=np.float32)
 
 
-def _open(path: Path) -> sf.SoundFile:
+@contextmanager
+def _source(path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None) -> Iterator[Source]:
+    """A clip's file: as it was decoded for another segment where that spares anything, else opened anew."""
+    if decoded is not None and (start_s or duration_s is not None) and _is_entered_at_start(path):
+        try:
+            with decoded.opened(path, lambda: _File(path)) as file:
+                yield file
+        except OSError as error:
+            raise _unreadable(error) from None
+    else:
+        with closing(_File(path)) as opened:
+            yield opened
+
+
+class _SoundFile(sf.SoundFile):
+    """soundfile seeks to where it is after each read, which changes what follows where seeking is not exact."""
+
+    def seekable(self) -> bool:
+        """Whether seeking does not change samples."""
+        return seeks_exactly(self.format, self.subtype) and bool(super().seekable())
+
+
+class _File:
+    """A file that is decoded as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = _open(path)
+        try:
+            self.info = _info(self._file)
+        except AudioError:
+            self._file.close()
+            raise
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Mono samples start…stop-1 at the file's rate."""
+        if not seeks_exactly(self._file.format, self._file.subtype):
+            while (at := self._file.tell()) < start:
+                _read(self._file, at, min(at + STREAM_FRAMES, start))
+        return _mono(_read(self._file, start, stop))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _is_entered_at_start(path: Path) -> bool:
+    """Whether a file, as far as its first bytes tell, can only be decoded exactly from its start."""
+    try:
+        with path.open("rb") as file:
+            return not enters_anywhere(file.read(4))
+    except OSError:
+        return False  # opening it says what is wrong
+
+
+def _open(path: Path) -> _SoundFile:
     """The opened file, or one line on why it cannot be."""
     try:
         if not path.exists():
@@ -158,15 +242,19 @@ def _open(path: Path) -> sf.SoundFile:
         shortfall = announced_shortfall(path, size)
         if path.suffix.lower() in HEADERLESS:
             raise AudioError(f"has no header that tells its sample rate ({path.suffix}); convert it to WAV")
-        file = sf.SoundFile(path)
+        file = _SoundFile(path)
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
     except OSError as error:
-        raise AudioError(f"cannot be read ({error.strerror or error})") from None
+        raise _unreadable(error) from None
     if shortfall or file.format == "RAW":
         file.close()
         raise AudioError(shortfall or "is no audio file of a known kind")
     return file
+
+
+def _unreadable(error: OSError) -> AudioError:
+    return AudioError(f"cannot be read ({error.strerror or error})")
 
 
 def _decoding_error(error: sf.LibsndfileError) -> str:
@@ -178,19 +266,19 @@ def _info(file: sf.SoundFile) -> AudioInfo:
     """Length and rate, when there is anything."""
     frames = file.frames
     if file.subtype.startswith("MPEG") and not announces_frames(Path(file.name)):
-        frames = _count_frames(file)
+        frames = _count_frames(Path(file.name))
     if frames <= 0:
         raise AudioError("holds no samples")
     return AudioInfo(frames, file.samplerate)
 
 
-def _count_frames(file: sf.SoundFile) -> int:
+def _count_frames(path: Path) -> int:
     """Frames of a file whose header states none, by decoding it."""
     frames = 0
     try:
-        while piece := len(file.read(STREAM_FRAMES, dtype="float32")):
-            frames += piece
-        file.seek(0)
+        with _SoundFile(path) as file:
+            while piece := len(file.read(STREAM_FRAMES, dtype="float32")):
+                frames += piece
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
     return frames

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from features.audio import read_waveform
 from features.backbones.base import pad
+from features.decoded import DecodedFiles
 from features.errors import AudioError
 from features.plan import PlannedClip
 
@@ -67,12 +68,13 @@ def decode_ahead(
     sample_rate: int,
     max_samples: int,
     pool: ThreadPoolExecutor,
+    files: DecodedFiles | None = None,
     on_read: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[Decoded, None, None]:
     """Decode batches in order, a few ahead of the one asked for.
 
     A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
-    threads of `pool`, how many seconds each other clip took.
+    threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
     """
 
     def read(position: int) -> np.ndarray | AudioError | None:
@@ -81,7 +83,7 @@ def decode_ahead(
             return None
         started = time.perf_counter()
         try:
-            return read_planned(clip, sample_rate)
+            return read_planned(clip, sample_rate, files)
         except AudioError as error:
             return error
         finally:
@@ -103,13 +105,13 @@ def decode_ahead(
                 future.cancel()
 
 
-def read_planned(clip: PlannedClip, sample_rate: int) -> np.ndarray:
+def read_planned(clip: PlannedClip, sample_rate: int, files: DecodedFiles | None = None) -> np.ndarray:
     """One clip's samples, (T,) float32.
 
     Raises:
         AudioError: It cannot be decoded, or is not the file that was planned.
     """
-    samples = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s).samples
+    samples = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files).samples
     check_unchanged(clip)
     return samples
 

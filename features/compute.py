@@ -7,23 +7,26 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from features.audio import stream_windows
 from features.backbones.base import Backbone, pad
 from features.batches import Decoded, check_unchanged, decode_ahead
+from features.decoded import DecodedFiles
 from features.errors import AudioError
 from features.pieces import Splitter, find_budget
 from features.plan import Plan, PlannedClip
 from features.pooling import POOLINGS, Frames, Moments
+from features.spool import FrameSpool
 from features.survey import Settings
 from features.timings import Clock, Timings
 from features.transfer import Arriving, Feed
+from features.windows import Windows, read_ahead
 from features.writer import Batch, Embedded, ShardWriter, WriteShard
 
 
@@ -47,6 +50,7 @@ def embed_blocks(
     settings: Settings,
     progress: Progress,
     write: WriteShard,
+    scratch: Path | None = None,
 ) -> Timings:
     """Embed the clips of some blocks; decoding, the model and writing overlap.
 
@@ -57,6 +61,7 @@ def embed_blocks(
         settings: Which poolings and frames to keep, and how many threads decode.
         progress: Told after each batch.
         write: Writes a block's shard; called in another thread, block by block in order.
+        scratch: Where frames of a long clip may lie until its block is written; None: with the system's own.
 
     Returns:
         How busy each part was.
@@ -68,8 +73,8 @@ def embed_blocks(
     batches = [batch for number in numbers for batch in plan.blocks[number]]
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
     about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.drift}
-    model = _Model(backbone, settings, clock, progress)
     with (
+        DecodedFiles() as files,
         ThreadPoolExecutor(workers, "decode") as pool,
         contextlib.closing(
             decode_ahead(
@@ -78,11 +83,13 @@ def embed_blocks(
                 spec.sample_rate,
                 spec.max_samples,
                 pool,
+                files,
                 on_read=lambda seconds: clock.add("read", seconds / workers),
             )
         ) as decoded,
         ShardWriter(settings, write, about, clock) as writer,
     ):
+        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch))
         for number in numbers:
             block = plan.blocks[number]
             for at, positions in enumerate(block):
@@ -107,13 +114,24 @@ def _advance(progress: Progress, writer: ShardWriter) -> None:
         progress.advance(*done)
 
 
+@dataclass(frozen=True)
+class _Long:
+    """What long clips need: files decoded before, threads that decode, and room for frames."""
+
+    files: DecodedFiles
+    pool: ThreadPoolExecutor
+    scratch: Path | None
+
+
 class _Model:
     """The backbone and what stands around it: transfer, pooling, and what to do when memory runs out."""
 
-    def __init__(self, backbone: Backbone, settings: Settings, clock: Clock, progress: Progress) -> None:
+    def __init__(self, backbone: Backbone, settings: Settings, clock: Clock, progress: Progress, long: _Long) -> None:
         self.backbone = backbone
         self.settings = settings
         self.clock = clock
+        self.long = long
+        self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = Feed(backbone.device)
         self.splitter = Splitter(progress.note)
         self.splitter.budget = find_budget(backbone, self._pooled) if settings.batch_s is None else None
@@ -150,13 +168,19 @@ class _Model:
 
     def _pooled(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, Moments]:
         """A batch's frames, their lengths on the CPU, and moments, both on the device."""
-        device = self.backbone.device
+        frames = self._forward(waveforms, lengths)
+        return frames, self._moments(frames)
+
+    def _forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         moved = self.feed(waveforms)
-        with self.clock.measure("forward", device):
-            frames = self.backbone.embed_batch(moved, lengths)
+        with self.clock.measure("forward", self.backbone.device):
+            return self.backbone.embed_batch(moved, lengths)
+
+    def _moments(self, frames: Frames) -> Moments:
+        device = self.backbone.device
         with self.clock.measure("pool", device), torch.inference_mode():
             there = Frames(frames.values, frames.lengths.to(device, non_blocking=True), frames.weights)
-            return frames, Moments.of(there, self.settings.pooling)
+            return Moments.of(there, self.settings.pooling)
 
     def _vectors(self, moments: Moments) -> dict[str, Tensor]:
         """The clip vectors to keep; the mean always, which tells whether an embedding is finite."""
@@ -171,24 +195,32 @@ class _Model:
 
     def _embed_long(self, clip: PlannedClip) -> Embedded:
         """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""
-        spec = self.backbone.spec
+        spec, cut = self.backbone.spec, self.windows
         moments: Moments | None = None
-        n_frames, kept = 0, []
-        windows = stream_windows(Path(clip.path), spec.sample_rate, spec.max_samples, clip.start_s, clip.duration_s)
-        for window in windows:
-            (piece,) = self.splitter.run(*pad([window], spec.min_samples, pinned=self.feed.pinned), self._pooled)
-            if piece.result is None:
-                raise _TooLargeError(self._too_large(spec.max_duration_s))
-            frames, part = piece.result
-            moments = part if moments is None else moments.join(part)
-            n_frames += int(frames.lengths[0])
-            if "frames" in self.settings.pooling:
-                kept.append(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
+        n_frames = 0
+        spool = FrameSpool(self.long.scratch) if "frames" in self.settings.pooling else None
+        windows = stream_windows(
+            *(Path(clip.path), spec.sample_rate, cut.samples, clip.start_s, clip.duration_s),
+            hop_samples=cut.hop_samples,
+            decoded=self.long.files,
+        )
+        with contextlib.closing(read_ahead(windows, self.long.pool)) as ahead:
+            for number, (window, last) in enumerate(ahead):
+                (piece,) = self.splitter.run(*pad([window], spec.min_samples, pinned=self.feed.pinned), self._forward)
+                if piece.result is None:
+                    raise _TooLargeError(self._too_large(spec.max_duration_s))
+                frames = cut.keep(piece.result, first=number == 0, last=last)
+                if frames is None:
+                    continue
+                part = self._moments(frames)
+                moments = part if moments is None else moments.join(part)
+                n_frames += int(frames.lengths[0])
+                if spool is not None:
+                    spool.add(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
         check_unchanged(clip)
         if moments is None:
             raise AudioError("holds no samples")
-        arriving = Arriving(self._vectors(moments))
-        return Embedded([clip], [n_frames], arriving, [np.concatenate(kept)] if kept else None)
+        return Embedded([clip], [n_frames], Arriving(self._vectors(moments)), None if spool is None else [spool])
 
     def _too_large(self, seconds: float) -> str:
         """Why a clip cannot be embedded here though it stands alone."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 RIFF_ORDER = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}
+ANYWHERE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"fLaC", b"caff")
 MPEG_COUNTS = (b"Xing", b"Info", b"VBRI")
 MPEG_HEAD_BYTES = 4096  # a frame count stands in the first MPEG frame
 
@@ -40,6 +41,21 @@ def announces_frames(path: Path) -> bool:
             head = b""
         head += file.read(MPEG_HEAD_BYTES)
     return any(tag in head for tag in MPEG_COUNTS)
+
+
+def enters_anywhere(head: bytes) -> bool:
+    """Whether a file's first four bytes say that its samples can be read from anywhere (WAV, FLAC, AIFF and such)."""
+    return head in ANYWHERE
+
+
+def seeks_exactly(container: str, encoding: str) -> bool:
+    """Whether libsndfile gives the same samples behind a seek as without one.
+
+    Args:
+        container: libsndfile's name for it, such as `WAV`.
+        encoding: libsndfile's name for how samples are stored in it, such as `PCM_16`.
+    """
+    return container != "OGG" and not encoding.startswith("MPEG")
 
 
 def _is_unknown(announced: int) -> bool:

@@ -24,6 +24,7 @@ def cache_spec(
     precision: str = "fp32",
     frame_layers: Sequence[int] | None = None,
     frame_dtype: str = "float32",
+    window_overlap_s: float = 0.0,
 ) -> dict[str, Any]:
     """All that decides the values of a cache file, as JSON values.
 
@@ -33,13 +34,14 @@ def cache_spec(
         precision: Resolved: `fp32`, `bf16` or `fp16`.
         frame_layers: Layers whose frames are stored; None: all.
         frame_dtype: `float32` or `float16`, of stored frames.
+        window_overlap_s: Of the windows of long clips.
     """
     methods = [method for method in POOLINGS if method in pooling]
     frames = None
     if "frames" in pooling:
         layers = backbone.layers if frame_layers is None else frame_layers
         frames = {"layers": list(layers), "dtype": frame_dtype}
-    spec = {
+    spec: dict[str, Any] = {
         "schema": SCHEMA,
         "backbone": dataclasses.asdict(backbone),
         "audio": AUDIO_SPEC,
@@ -48,6 +50,8 @@ def cache_spec(
         "dtype": "float32",
         "precision": precision,
     }
+    if window_overlap_s:
+        spec["window_overlap_s"] = window_overlap_s
     return json.loads(json.dumps(spec))
 
 

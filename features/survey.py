@@ -11,6 +11,7 @@ from features import store
 from features.content import ClipContent, clip_contents
 from features.manifest import Manifest
 from features.spec import BackboneSpec
+from features.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Settings:
         precision: `fp32`, `bf16` or `fp16`.
         frame_layers: Layers whose frames are kept; None: all.
         frame_dtype: `float32` or `float16`, of kept frames.
+        window_overlap_s: Of the windows of long clips, see `features.windows`.
         block_rows: Clips of a block: what a kill costs at most, and what is handed out.
         batch_s: Padded seconds of a batch; None: by device.
         threads: Torch threads; None: as torch has it.
@@ -36,6 +38,7 @@ class Settings:
     precision: str = "fp32"
     frame_layers: tuple[int, ...] | None = None
     frame_dtype: str = "float32"
+    window_overlap_s: float = 0.0
     block_rows: int = 256
     batch_s: float | None = None
     threads: int | None = None
@@ -46,8 +49,15 @@ class Settings:
     drift: dict[str, Any] | None = None
 
     def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:
-        """All that decides the values of the cache file."""
-        return fp.cache_spec(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype)
+        """All that decides the values of the cache file.
+
+        Raises:
+            ConfigError: Windows of this backbone cannot overlap that much.
+        """
+        Windows.of(backbone, self.window_overlap_s)
+        return fp.cache_spec(
+            *(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype, self.window_overlap_s)
+        )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def work_here(
     with computing_as_planned(job.plan.threads):
         backbone = job.load()
         started = time.perf_counter()
-        computed.timings = embed_blocks(job.plan, numbers, backbone, job.settings, progress, write)
+        computed.timings = embed_blocks(job.plan, numbers, backbone, job.settings, progress, write, job.parts)
     computed.seconds = time.perf_counter() - started
     return computed
 

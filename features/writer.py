@@ -20,6 +20,7 @@ from features.seal import Rows
 from features.survey import Settings
 from features.timings import Clock
 from features.transfer import Arriving
+from features.write import LongFrames
 
 IN_FLIGHT = 3  # batches embedded, but not yet rows: what a block's writing may lag behind the model
 
@@ -41,7 +42,7 @@ class Embedded:
     clips: list[PlannedClip]
     n_frames: list[int]
     arriving: Arriving
-    frames: list[np.ndarray] | None = None
+    frames: list[np.ndarray | LongFrames] | None = None
 
 
 @dataclass

@@ -57,6 +57,9 @@ class FeaturesSection(_Section):
         None, min_length=1, description="layers that the pooling `frames` keeps; null: all"
     )
     frame_dtype: Literal["float32", "float16"] = Field("float32", description="in which `frames` are stored")
+    window_overlap_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="by which the windows of clips beyond a backbone's max_duration_s overlap"
+    )
 
     _lists = field_validator("pooling", "frame_layers")(_no_repeats)
 

@@ -113,6 +113,7 @@ def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = 
         precision=precision,
         frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
         frame_dtype=section.frame_dtype,
+        window_overlap_s=section.window_overlap_s,
         block_rows=section.block_rows,
         batch_s=section.batch_s,
         threads=section.threads,
@@ -194,7 +195,8 @@ def write_run_inputs(config: Config, manifest: Manifest) -> None:
 
 def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
     """What stage 2 needs to know that a cache file is the one this config asks for."""
-    section = config.features.model_dump(mode="json", include={"pooling", "precision", "frame_layers", "frame_dtype"})
+    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s"}
+    section = config.features.model_dump(mode="json", include=kept)
     return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 
 
