@@ -62,6 +62,7 @@ def ray_cluster() -> Iterator[ModuleType]:
             # Without a token of its own Ray would write one into the home folder, and its ports are open.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         stack.enter_context(_sigterm_kept())
+        stack.enter_context(_raylet_silent(ray))
         stack.callback(ray.shutdown)
         try:
             ray.init(address=address, **quiet)
@@ -81,6 +82,18 @@ def _short_folder() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _raylet_silent(ray: ModuleType) -> Iterator[None]:
+    """No messages of Ray's own on stdout when an actor dies; Ray's debugger switches them off the same way."""
+    messages = ray._private.worker
+    before = getattr(messages, "_worker_logs_enabled", True)
+    messages._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        messages._worker_logs_enabled = before
 
 
 @contextlib.contextmanager

@@ -90,7 +90,7 @@ class _Crew:
 
     def work(self) -> Computed:
         """Have every block computed."""
-        while self.waiting or any(actor.blocks for actor in self.asked.values()):
+        while self.waiting or any(actor.host for actor in self.asked.values()):
             self._hand_out()
             self._listen()
         self.computed.seconds = time.perf_counter() - (self.began or time.perf_counter())
@@ -161,6 +161,7 @@ class _Crew:
             case Noted():
                 self.progress.note(event.message)
             case Written():
+                self.computed.clips[event.block] = event.clips
                 actor.blocks.remove(event.block)
                 actor.clips -= len(self.job.positions([event.block]))
                 actor.audio_s -= self.job.audio_s([event.block])
@@ -169,7 +170,9 @@ class _Crew:
 
     def _lose(self, actor: _Actor, error: Exception) -> None:
         """An actor is gone: another one gets its blocks, unless the first of them has cost too many."""
-        if not actor.blocks:
+        if actor.host and not actor.blocks:  # it had done all it was given
+            return
+        if not actor.host:
             self.failed_starts += 1
             if self.failed_starts >= ATTEMPTS:
                 raise RunError(f"no actor can start ({reason_of(error)})") from error

@@ -44,9 +44,10 @@ class Noted:
 
 @dataclass(frozen=True)
 class Written:
-    """A block's shard is on disk."""
+    """A block's shard is on disk; it holds so many clips."""
 
     block: int
+    clips: int
 
 
 Event = Loaded | Advanced | Noted | Written | Computed
@@ -138,7 +139,11 @@ class RayWorker:
         def work() -> None:
             try:
                 watched = replace(job, load=load)
-                events.put(work_here(watched, numbers, Told(events.put), lambda block: events.put(Written(block))))
+                events.put(
+                    work_here(
+                        watched, numbers, Told(events.put), lambda block, clips: events.put(Written(block, clips))
+                    )
+                )
             except BaseException as error:  # raised where Ray sees it
                 events.put(error)
 

@@ -24,12 +24,14 @@ class Share:
     of: int
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str, engine: str = "local") -> Share:
         """Read `2/8`.
 
         Raises:
-            UserError: It is no such text, or there is no such share.
+            UserError: It is no such text, there is no such share, or the engine spreads the work by itself.
         """
+        if engine != "local":
+            raise UserError(f"--shard {text} and --engine {engine}: use one of them, each spreads the work by itself")
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
         if not found or len(text) > 20 or not 1 <= int(found[1]) <= int(found[2]):
             raise UserError(f"--shard {text}: should be I/N with I from 1 to N, such as 1/8 for the first of eight")
