@@ -41,7 +41,7 @@ def check_skops() -> None:
     try:
         import skops.io  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"the head `sklearn` saves what it fits with skops ({error}); pip install skops") from error
+        raise ConfigError(f"estimator: it is saved with skops ({error}); pip install skops") from error
 
 
 def to_bytes(estimator: Any) -> bytes:

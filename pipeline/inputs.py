@@ -10,10 +10,12 @@ import numpy as np
 
 from features.content import ClipContent, clip_contents
 from features.errors import CacheError, UserError
+from features.frames import ClipFrames
 from features.manifest import Manifest
 from features.pooling import POOLINGS
 from features.store import EmbeddingTable, verify_table
 from features.survey import known_failures
+from heads.frame_blocks import ClipLayers
 from pipeline.config import Config, label_of
 from pipeline.extraction import features_entry
 from pipeline.run_folder import read_features_index
@@ -81,9 +83,20 @@ def table_rows(
     return table.rows([str(ids.iat[row]) for row in rows], [contents[row].key for row in rows])
 
 
-def features_of(table: EmbeddingTable, poolings: Sequence[str], manifest: Manifest, inputs: Inputs) -> np.ndarray:
-    """Embeddings in manifest order, the poolings concatenated: (N, L, D·P) float32; NaN for failed clips."""
+def features_of(
+    table: EmbeddingTable, poolings: Sequence[str], manifest: Manifest, inputs: Inputs
+) -> np.ndarray | ClipLayers:
+    """Embeddings in manifest order, the poolings concatenated: (N, L, D·P) float32; NaN for failed clips.
+
+    Of the pooling `frames` alone, they are frames, which stay on disk where memory is short.
+    """
     usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in inputs.failures]
+    if list(poolings) == ["frames"]:
+        ids, keys = manifest.clips["id"], [inputs.contents[row].key for row in usable]
+        stored = ClipFrames(table, [str(ids.iat[row]) for row in usable], keys)
+        clips = np.full(len(manifest), -1, dtype=np.int64)
+        clips[usable] = np.arange(len(usable))
+        return ClipLayers(stored, clips, table.cache_spec["frames"]["layers"])
     at = table_rows(table, manifest, inputs.contents, usable)
     wanted = [pooling for pooling in POOLINGS if pooling in poolings]
     parts = [table.embeddings(pooling)[at] for pooling in wanted]

@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from features.errors import UserError
+from features.errors import ConfigError, UserError
 from features.manifest import Manifest
 from features.store import EmbeddingTable
-from heads.options import HeadOptions
+from features.tasks import Task
+from heads.frame_blocks import ClipLayers
+from heads.options import HeadOptions, SklearnOptions
 from heads.predictions import Predictions, to_frame
 from heads.protocol import Splits, make_splits
 from heads.recipe import Recipe
 from heads.results import HeadResult
 from heads.saved import save_head
+from heads.sklearn_head import check_estimator
 from heads.targets import Targets, targets_of
 from heads.train import train_head
 from pipeline.config import Config, label_of
@@ -82,6 +85,7 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         write_run_inputs(config, manifest)
     for warning in splits.warnings:
         console.note(f"warning: {warning}")
+    check_heads(config, stage.targets.task)
     for label, table in inputs.tables.items():
         for head in config.heads:
             assert isinstance(head, HeadOptions)
@@ -153,12 +157,34 @@ def poolings_of(config: Config, head: HeadOptions) -> list[str]:
     """The poolings a head sees.
 
     Raises:
-        UserError: Only frames are cached, which no head here reads.
+        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
     """
+    if head.reads == "frames":
+        if "frames" not in config.features.pooling:
+            raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
+        if head.pooling not in (None, ["frames"]):
+            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
+        return ["frames"]
     poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
     if not poolings or "frames" in poolings:
         raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
     return list(poolings)
+
+
+def check_heads(config: Config, task: Task) -> None:
+    """Refuse heads that cannot be trained, before any is.
+
+    Raises:
+        UserError: What a head reads is not cached; an estimator that cannot be imported or built.
+    """
+    for number, head in enumerate(config.heads):
+        assert isinstance(head, HeadOptions)
+        poolings_of(config, head)
+        if isinstance(head, SklearnOptions):
+            try:
+                check_estimator(head, task)
+            except ConfigError as error:
+                raise ConfigError(f"heads[{number}].{error}") from error
 
 
 def head_folder(head: HeadOptions) -> str:
@@ -247,7 +273,12 @@ def _train(
 
 
 def fit_head(
-    stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions, features: np.ndarray, splits: Splits
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    features: np.ndarray | ClipLayers,
+    splits: Splits,
 ) -> HeadResult:
     """Train one head on one backbone's features, with a bar."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
@@ -265,7 +296,7 @@ def fit_head(
             n_classes=stage.targets.n_outputs,
             task=stage.targets.task,
             device=stage.device,
-            layer_names=table.spec.layers,
+            layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
             refit=stage.config.refit,
             on_candidate=on_candidate,
         )
