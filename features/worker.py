@@ -80,7 +80,10 @@ class Engine(Protocol):
 
 
 def work_here(
-    job: Job, numbers: Sequence[int], progress: Progress, on_shard: Callable[[int], None] = lambda number: None
+    job: Job,
+    numbers: Sequence[int],
+    progress: Progress,
+    on_shard: Callable[[int, int], None] = lambda number, clips: None,
 ) -> Computed:
     """Compute blocks in this process.
 
@@ -88,7 +91,7 @@ def work_here(
         job: The plan, and how to compute.
         numbers: Which of its blocks, in this order.
         progress: Told after each batch.
-        on_shard: Told the number of each block whose shard is there.
+        on_shard: Told each block whose shard is there, and how many clips it holds.
 
     Returns:
         What came of them; every shard is on disk.
@@ -101,7 +104,7 @@ def work_here(
     def write(number: int, rows: Rows, cost: dict[str, Any]) -> None:
         write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost)
         computed.clips[number] = len(rows.ids)
-        on_shard(number)
+        on_shard(number, len(rows.ids))
 
     with computing_as_planned(job.plan.threads):
         backbone = job.load()
