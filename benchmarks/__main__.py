@@ -1,85 +1,82 @@
-"""`make bench`: prints the ratios as one table and saves them with device, versions and date."""
+"""`make bench`: prints the figures as one table and saves them with device, versions and date."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+# As the command line does, before torch is loaded: threads that spin while they wait disturb each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks.stage1 import vggish_rows, wav2vec2_rows
-from features.datasets import load_manifest
-from features.seal import library_versions
+from benchmarks import clips
+from benchmarks.commands import help_figures, rerun_figures
+from benchmarks.feeding import feeding_figures
+from benchmarks.figures import Figure
+from benchmarks.matmul import matmul_figures
+from benchmarks.results import RESULTS, save
+from benchmarks.scale import rss_figures
+from benchmarks.stage1 import mfcc_figures, vggish_figures, wav2vec2_figures, xares_figures
 from pipeline.console import Console
 
-RESULTS = Path(__file__).parent / "results"
-SHARED = Path("../shared/data")
+
+class Bench:
+    """What the rows share: options and clips."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        """Find the clips."""
+        self.options = options
+        self.speech = clips.spread(clips.clips_of(options.speech, folder), options.clips)
+        self.sounds = clips.spread(clips.clips_of(options.sounds, folder), max(8, options.clips // 4))
+
+
+# row -> what it measures; `python -m benchmarks --only ROW` runs one alone
+ROWS: dict[str, Callable[[Bench], list[Figure]]] = {
+    "wav2vec2": lambda bench: wav2vec2_figures(bench.speech, bench.options.rounds, bench.options.device),
+    "xares": lambda bench: xares_figures(bench.speech, bench.options.rounds, bench.options.xares),
+    "vggish": lambda bench: vggish_figures(bench.sounds, bench.options.rounds, bench.options.device),
+    "mfcc": lambda bench: mfcc_figures(bench.sounds, bench.options.rounds),
+    "matmul": lambda bench: matmul_figures(bench.options.rounds, bench.options.device),
+    "feeding": lambda bench: feeding_figures(bench.sounds, bench.options.rounds),
+    "help": lambda bench: help_figures(bench.options.rounds),
+    "rerun": lambda bench: rerun_figures(bench.options.rerun_clips, bench.options.rounds),
+    "rss": lambda bench: rss_figures(bench.options.many, 1000),
+}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, save."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--speech", type=Path, default=SHARED / "free-spoken-digit-dataset", help="short clips")
-    parser.add_argument("--sounds", type=Path, default=SHARED / "ESC-10", help="5 s, 44.1 kHz clips")
-    parser.add_argument("--clips", type=int, default=200, help="clips for Wav2Vec2; a quarter of it for VGGish")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), help="these rows alone")
+    parser.add_argument("--speech", type=Path, default=clips.SPEECH, help="short clips")
+    parser.add_argument("--sounds", type=Path, default=clips.SOUNDS, help="5 s, 44.1 kHz clips")
+    parser.add_argument("--clips", type=int, default=200, help="short clips; a quarter as many long ones")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each way runs; medians are printed")
+    parser.add_argument("--many", type=int, default=100_000, help="clips of the row rss")
+    parser.add_argument("--rerun-clips", type=int, default=10_000, help="clips of the row rerun")
+    parser.add_argument("--xares", type=Path, help="python of an environment with xares, for that row")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--save", action="store_true", help=f"also write a JSON file under {RESULTS.name}/")
+    parser.add_argument("--no-save", action="store_true", help=f"write no JSON file under {RESULTS.name}/")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        speech = spread(clips_of(options.speech, Path(folder)), options.clips)
-        sounds = spread(clips_of(options.sounds, Path(folder)), max(8, options.clips // 4))
-        rows = wav2vec2_rows(speech, options.rounds, options.device)
-        rows += vggish_rows(sounds, options.rounds, options.device)
     console = Console()
+    figures: dict[str, list[Figure]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options, Path(folder))
+        for row in options.only:
+            if row == "xares" and options.xares is None:
+                console.note("xares: left out; name the python of an environment that has it with --xares")
+                continue
+            console.note(f"{row} …")
+            figures[row] = ROWS[row](bench)
     heading = f"{options.device}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds"
-    columns = ("model", "way", "clips/s", "ratio", "largest error", "time in model")
-    console.table(columns, [cells(row) for row in rows], title=heading, right=columns[2:])
-    if options.save:
-        console.line(f"saved {save(rows, options.device)}")
-
-
-def clips_of(folder: Path, spare: Path) -> list[Path]:
-    """The audio files under a folder; where it is absent, sounds made by code."""
-    if not folder.is_dir():
-        manifest = load_manifest({"kind": "synthetic", "root": str(spare / "synthetic")})
-        return [manifest.path_of(row) for row in range(len(manifest))]
-    return sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".ogg", ".flac"))
-
-
-def spread(paths: list[Path], count: int) -> list[Path]:
-    """`count` of the paths, evenly spread."""
-    count = min(count, len(paths))
-    return [paths[at * len(paths) // count] for at in range(count)]
-
-
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """One row as text."""
-    error = "–" if row["error"] is None else f"{row['error']:.1e}"
-    share = "–" if row["model_share"] is None else f"{row['model_share']:.1%}"
-    return row["model"], row["way"], f"{row['clips_per_s']:.1f}", f"{row['ratio']:.2f}×", error, share
-
-
-def save(rows: list[dict[str, Any]], device: str) -> Path:
-    """Write the rows with what they were measured on."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else f"{torch.get_num_threads()} CPU threads"
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{today}-stage1-{device.partition(':')[0]}.json"
-    about = {
-        "date": today,
-        "device": name,
-        "machine": platform.machine(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "versions": library_versions(),
-    }
-    path.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    return path
+    columns = ("what", "figure", "goal", "met", "beside it")
+    console.table(columns, [figure.cells() for row in figures.values() for figure in row], title=heading)
+    if not options.no_save:
+        console.line(f"saved {save(figures, options.device)}")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.__main__ import SHARED, clips_of, spread
-from benchmarks.stage1 import Silent, manifest_of
+from benchmarks.clips import SHARED, Silent, clips_of, manifest_of, spread
 from features import backbones
 from features.extract import extract
 from features.frames import ClipFrames

@@ -1,148 +1,50 @@
 """Stage 1 against the usual ways to embed a folder of clips, on the same clips, weights and machine, in one run.
 
-(a) the loop of the transfer-learning tutorials: librosa.load, processor, model, mean over time, one file at a time;
-(b) Hugging Face padded batches of the same; (c) for VGGish, the torchvggish loop. Ours is the whole of stage 1:
-decoding, every layer, mean pooling, the sealed cache file. Rounds alternate; medians are reported.
+Ours is the whole of stage 1: decoding, every layer, mean pooling, the sealed cache file. Rounds alternate; a figure
+is the median over rounds of the ratio within a round.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
+from benchmarks import peers
+from benchmarks.clips import Silent, manifest_of
+from benchmarks.figures import Figure, ratio, timed_rounds
 from features import backbones
-from features.extract import extract
+from features.extract import Summary, extract
 from features.manifest import Manifest
 from features.store import open_table
 from features.survey import Settings
 
-PADDED_BATCH = 16
 
-
-class Silent:
-    """Progress for nobody."""
-
-    def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """Nothing."""
-
-    def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """Nothing."""
-
-    def note(self, message: str) -> None:
-        """Nothing."""
-
-
-def manifest_of(paths: Sequence[Path]) -> Manifest:
-    """A manifest of files, labels aside."""
-    names = [str(path.resolve()) for path in paths]
-    return Manifest("bench", Path("/"), pd.DataFrame({"id": names, "path": names, "label": "any"}))
-
-
-def timed_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, tuple[float, Any]]:
-    """Run all ways in turn, `rounds` times; median seconds and the last result of each."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    results: dict[str, Any] = {}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            results[name] = way()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: (statistics.median(seconds[name]), results[name]) for name in ways}
-
-
-def ours(manifest: Manifest, options: dict[str, Any], precision: str, device: str) -> dict[str, Any]:
-    """Stage 1 into a fresh cache: the last layer's mean by clip, and the share of time spent in the model."""
+def ours(manifest: Manifest, options: dict[str, Any], precision: str, device: str) -> tuple[Summary, dict[str, Any]]:
+    """Stage 1 into a fresh cache: what it did, and the last layer's mean by clip. The model is loaded before."""
     spec = backbones.describe(options)
-    backbone = backbones.load(options, device, precision, spec)
-    inside = 0.0
-    plain = backbone.embed_batch
-
-    def clocked(*arguments: Any) -> Any:
-        nonlocal inside
-        started = time.perf_counter()
-        frames = plain(*arguments)
-        inside += time.perf_counter() - started
-        return frames
-
-    backbone.embed_batch = clocked  # type: ignore[method-assign]
+    backbone = _loaded(options, precision, device)
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
         settings = Settings(pooling=("mean",), precision=precision, device=device)
         summary = extract(manifest, spec, lambda: backbone, settings, Path(folder), Silent())
-        whole = time.perf_counter() - started
         table = open_table(summary.path)
         means = table.embeddings("mean")[:, -1]
-    return {"by_clip": dict(zip(table.ids, means, strict=True)), "share": inside / whole}
+    return summary, dict(zip(table.ids, means, strict=True))
 
 
-def tutorial_loop(paths: Sequence[Path], folder: Path, device: str) -> Callable[[], dict[str, np.ndarray]]:
-    """(a): one file at a time."""
-    import librosa
-    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
-
-    model = Wav2Vec2Model.from_pretrained(folder).eval().to(device)
-    processor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
-
-    def run() -> dict[str, np.ndarray]:
-        embeddings = {}
-        for path in paths:
-            samples, _ = librosa.load(path, sr=16000)
-            inputs = processor(samples, sampling_rate=16000, return_tensors="pt").to(device)
-            with torch.no_grad():
-                embeddings[str(path.resolve())] = model(**inputs).last_hidden_state.mean(dim=1)[0].cpu().numpy()
-        return embeddings
-
-    return run
+_LOADED: dict[str, Any] = {}
 
 
-def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Callable[[], dict[str, np.ndarray]]:
-    """(b): padded batches in file order, as the processor makes them."""
-    import librosa
-    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
-
-    model = Wav2Vec2Model.from_pretrained(folder).eval().to(device)
-    processor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
-
-    def run() -> dict[str, np.ndarray]:
-        embeddings = {}
-        for start in range(0, len(paths), PADDED_BATCH):
-            batch = paths[start : start + PADDED_BATCH]
-            samples = [librosa.load(path, sr=16000)[0] for path in batch]
-            inputs = processor(samples, sampling_rate=16000, return_tensors="pt", padding=True).to(device)
-            with torch.no_grad():
-                means = model(**inputs).last_hidden_state.mean(dim=1).cpu().numpy()
-            embeddings |= {str(path.resolve()): mean for path, mean in zip(batch, means, strict=True)}
-        return embeddings
-
-    return run
-
-
-def torchvggish_loop(paths: Sequence[Path], weights: Path, device: str) -> Callable[[], dict[str, np.ndarray]]:
-    """(c): torchvggish's own frontend and network, one file at a time."""
-    from torchvggish import vggish_input
-    from torchvggish.torchvggish import VGG, make_layers
-
-    network = VGG(make_layers(), postprocess=False)
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    network.eval().to(device)
-
-    def run() -> dict[str, np.ndarray]:
-        embeddings = {}
-        for path in paths:
-            with torch.no_grad():
-                patches = vggish_input.wavfile_to_examples(str(path)).to(device)
-                embeddings[str(path.resolve())] = network(patches).mean(dim=0).cpu().numpy()
-        return embeddings
-
-    return run
+def _loaded(options: dict[str, Any], precision: str, device: str) -> Any:
+    key = repr((options, precision, device))
+    if key not in _LOADED:
+        _LOADED[key] = backbones.load(options, device, precision)
+    return _LOADED[key]
 
 
 def largest_error(got: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
@@ -152,31 +54,49 @@ def largest_error(got: dict[str, np.ndarray], reference: dict[str, np.ndarray]) 
     )
 
 
-def wav2vec2_rows(paths: Sequence[Path], rounds: int, device: str) -> list[dict[str, Any]]:
-    """Wav2Vec2-base with seeded random weights, from a `save_pretrained` folder."""
+def wav2vec2_folder(folder: Path) -> Path:
+    """A `save_pretrained` folder of Wav2Vec2-base with seeded random weights."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder
+
+
+def wav2vec2_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
+    """Wav2Vec2-base on short clips, against the tutorials' loop and Hugging Face's padded batches."""
     manifest = manifest_of(paths)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        torch.manual_seed(0)
-        Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
-        Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+        folder = wav2vec2_folder(Path(name))
         options = {"name": "wav2vec2", "weights": str(folder)}
         measured = timed_rounds(
             {
-                "one file at a time": tutorial_loop(paths, folder, device),
-                "Hugging Face padded batches": padded_batches(paths, folder, device),
-                "audioheads fp32": lambda: ours(manifest, options, "fp32", device),
-                "audioheads bf16": lambda: ours(manifest, options, "bf16", device),
+                "loop": peers.tutorial_loop(paths, folder, device),
+                "padded": peers.padded_batches(paths, folder, device),
+                "fp32": lambda: ours(manifest, options, "fp32", device),
+                "bf16": lambda: ours(manifest, options, "bf16", device),
             },
             rounds,
         )
-    return _rows("wav2vec2-base (random weights)", measured, "one file at a time", len(paths))
+    reference = measured["loop"][1]
+    padded = _rate(measured, "padded", paths)
+    figures = _against("Wav2Vec2-base, spoken digits", "× one file at a time", measured, "loop", paths, (4.0, 8.0))
+    exact = Figure(
+        "Wav2Vec2-base, spoken digits, fp32: largest error against one clip alone",
+        largest_error(measured["fp32"][1][1], reference),
+        "",
+        at_most=1e-5,
+        details={
+            "padded batches clips/s": padded,
+            "padded batches error": largest_error(measured["padded"][1], reference),
+        },
+    )
+    return [*figures, exact]
 
 
-def vggish_rows(paths: Sequence[Path], rounds: int, device: str) -> list[dict[str, Any]]:
-    """VGGish with seeded random weights, from a `.pth` file."""
+def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
+    """VGGish against the torchvggish loop."""
     from torchvggish.torchvggish import VGG, make_layers
 
     manifest = manifest_of(paths)
@@ -187,31 +107,61 @@ def vggish_rows(paths: Sequence[Path], rounds: int, device: str) -> list[dict[st
         options = {"name": "vggish", "weights": str(weights)}
         measured = timed_rounds(
             {
-                "torchvggish loop": torchvggish_loop(paths, weights, device),
-                "audioheads fp32": lambda: ours(manifest, options, "fp32", device),
-                "audioheads bf16": lambda: ours(manifest, options, "bf16", device),
+                "loop": peers.torchvggish_loop(paths, weights, device),
+                "fp32": lambda: ours(manifest, options, "fp32", device),
+                "bf16": lambda: ours(manifest, options, "bf16", device),
             },
             rounds,
         )
     # the loop resamples with resampy, stage 1 with soxr: equality on equal input is a test, not a benchmark
-    rows = _rows("vggish (random weights)", measured, "torchvggish loop", len(paths))
-    return [{**row, "error": None} for row in rows]
+    return _against("VGGish, 5 s clips", "× torchvggish loop", measured, "loop", paths, (3.5, 8.0))
 
 
-def _rows(model: str, measured: dict[str, tuple[float, Any]], baseline: str, clips: int) -> list[dict[str, Any]]:
-    """One table row per way: clips/s, ratio to the baseline, largest error, share of time in the model."""
-    reference_s, reference = measured[baseline]
-    rows = []
-    for way, (seconds, result) in measured.items():
-        is_ours = "by_clip" in result
-        rows.append(
-            {
-                "model": model,
-                "way": way,
-                "clips_per_s": clips / seconds,
-                "ratio": reference_s / seconds,
-                "error": largest_error(result["by_clip"] if is_ours else result, reference),
-                "model_share": result["share"] if is_ours else None,
-            }
-        )
-    return rows
+def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
+    """The handcrafted control against a plain librosa loop."""
+    manifest = manifest_of(paths)
+    measured = timed_rounds(
+        {"loop": peers.librosa_loop(paths), "fp32": lambda: ours(manifest, {"name": "mfcc"}, "fp32", "cpu")}, rounds
+    )
+    error = largest_error(measured["fp32"][1][1], measured["loop"][1])
+    (figure,) = _against("MFCC, 5 s clips", "× librosa loop", measured, "loop", paths, (1.8,))
+    return [Figure(**{**vars(figure), "details": {**figure.details, "error": error}})]
+
+
+def xares_figures(paths: Sequence[Path], rounds: int, python: Path) -> list[Figure]:
+    """Wav2Vec2-base on short clips against X-ARES encoding them."""
+    manifest = manifest_of(paths)
+    with tempfile.TemporaryDirectory() as name:
+        folder = wav2vec2_folder(Path(name))
+        options = {"name": "wav2vec2", "weights": str(folder)}
+        xares = peers.Xares(python, paths, folder)
+        try:
+            measured = timed_rounds({"xares": xares, "fp32": lambda: ours(manifest, options, "fp32", "cpu")}, rounds)
+        finally:
+            xares.close()
+    return _against("Wav2Vec2-base, spoken digits", "× X-ARES", measured, "xares", paths, (1.8,))
+
+
+def _rate(measured: dict[str, tuple[list[float], Any]], way: str, paths: Sequence[Path]) -> float:
+    return len(paths) / statistics.median(measured[way][0])
+
+
+def _against(
+    what: str,
+    unit: str,
+    measured: dict[str, tuple[list[float], Any]],
+    baseline: str,
+    paths: Sequence[Path],
+    goals: Sequence[float],
+) -> list[Figure]:
+    """A figure for each precision that was measured."""
+    figures = []
+    for precision, goal in zip(("fp32", "bf16"), goals, strict=False):
+        seconds, (summary, _) = measured[precision]
+        details = {
+            "clips/s": _rate(measured, precision, paths),
+            "theirs": _rate(measured, baseline, paths),
+            "of the last round": str(summary.timings),
+        }
+        figures.append(Figure(f"{what}, {precision}", ratio(measured[baseline][0], seconds), unit, goal, None, details))
+    return figures

@@ -17,6 +17,7 @@ from torch import Tensor
 from features.audio import stream_windows
 from features.backbones.base import Backbone, pad
 from features.batches import Decoded, check_unchanged, decode_ahead
+from features.compiling import compile_network
 from features.decoded import DecodedFiles
 from features.errors import AudioError
 from features.pieces import Splitter, find_budget
@@ -69,6 +70,7 @@ def embed_blocks(
     Raises:
         RunError: A shard cannot be written; those before it are.
     """
+    compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
     started, clock = time.perf_counter(), Clock()
     batches = [batch for number in numbers for batch in plan.blocks[number]]
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
@@ -101,7 +103,7 @@ def embed_blocks(
     _advance(progress, writer)
     busy = clock.seconds()
     idle = max(0.0, time.perf_counter() - started - busy.get("forward", 0.0) - busy.get("pool", 0.0))
-    return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle)
+    return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle, compile_s=compile_s)
 
 
 def default_workers(device: torch.device) -> int:
@@ -133,8 +135,9 @@ class _Model:
         self.long = long
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = Feed(backbone.device)
-        self.splitter = Splitter(progress.note)
-        self.splitter.budget = find_budget(backbone, self._pooled) if settings.batch_s is None else None
+        if settings.batch_s is None and backbone.budget is None:
+            backbone.budget = find_budget(backbone, self._pooled)
+        self.splitter = Splitter(progress.note, backbone.budget)
 
     def embed(self, plan: Plan, decoded: Decoded, batch: Batch) -> None:
         """A decoded batch through the model, into `batch`."""
@@ -149,6 +152,7 @@ class _Model:
                     batch.fail(clips[0], self._too_large(clips[0].native_s), content=False)
                 else:
                     batch.parts.append(Embedded(clips, *piece.result))
+            self.backbone.budget = self.splitter.budget
         for row in decoded.streamed():
             try:
                 batch.parts.append(self._embed_long(plan.clips[row]))

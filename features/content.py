@@ -19,7 +19,7 @@ from features.manifest import Manifest
 SIDECAR = "files.parquet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileContent:
     """What is known of one file: identity on disk, digest of its bytes, and its header or what is wrong with it."""
 
@@ -32,7 +32,7 @@ class FileContent:
     failure: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClipContent:
     """One manifest row's audio.
 

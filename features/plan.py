@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from features.content import ClipContent
 from features.manifest import Manifest
 from features.spec import BackboneSpec
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 BLOCK_AUDIO_S = 600.0  # a block ends here even with few rows: what a kill may cost
 BLOCK_FRAME_BYTES = 1 << 28  # frames a block holds in memory at most, when they are stored
+_SIGNATURE_LENGTH = len('{"sha256":"",') + 64
 BATCH_AUDIO_S = {"cpu": 20.0, "cuda": 320.0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedClip:
     """One clip to compute: where its audio lies and what it was when planned."""
 
@@ -48,6 +49,8 @@ class Plan:
         threads: Torch threads, which change results in their last bits.
         batch_s: Padded audio seconds a batch holds at most.
         failures: (id, key, reason) of clips known to be unreadable.
+        precision: Of the model's arithmetic, resolved; it is in the fingerprint.
+        compile: Whether the network is compiled, which changes results in their last bits.
     """
 
     fingerprint: str
@@ -56,6 +59,8 @@ class Plan:
     threads: int
     batch_s: float
     failures: tuple[tuple[str, str, str], ...]
+    precision: str = "fp32"
+    compile: bool = False
 
     def wanted(self) -> set[tuple[str, str]]:
         """(id, key) of every clip it covers, readable or not."""
@@ -76,9 +81,11 @@ class Plan:
         """Write it as JSON, with a digest, in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        stored = {"version": PLAN_VERSION, **asdict(self)}
+        columns = {field.name: [getattr(clip, field.name) for clip in self.clips] for field in fields(PlannedClip)}
+        stored = {"version": PLAN_VERSION, **{field.name: getattr(self, field.name) for field in fields(self)}}
+        text = fp.canonical_json({**stored, "clips": columns})
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(fp.canonical_json({**stored, "sha256": _digest(stored)}))
+            file.write(_signed(text))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -87,23 +94,31 @@ class Plan:
     def load(cls, path: Path) -> Plan | None:
         """Read it back; None where there is none that can be used."""
         try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if stored.pop("sha256") != _digest(stored) or stored["version"] != PLAN_VERSION:
+            written = path.read_text(encoding="utf-8")
+            text = "{" + written[_SIGNATURE_LENGTH:]
+            if written != _signed(text):
                 return None
+            stored: dict[str, Any] = json.loads(text)
+            if stored["version"] != PLAN_VERSION:
+                return None
+            columns = [stored["clips"][field.name] for field in fields(PlannedClip)]
             return cls(
                 fingerprint=stored["fingerprint"],
-                clips=tuple(PlannedClip(**clip) for clip in stored["clips"]),
+                clips=tuple(PlannedClip(*values) for values in zip(*columns, strict=True)),
                 blocks=tuple(tuple(tuple(batch) for batch in block) for block in stored["blocks"]),
                 threads=stored["threads"],
                 batch_s=stored["batch_s"],
                 failures=tuple((clip, key, reason) for clip, key, reason in stored["failures"]),
+                precision=stored["precision"],
+                compile=stored["compile"],
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
-def _digest(stored: dict[str, Any]) -> str:
-    return hashlib.sha256(fp.canonical_json(stored).encode()).hexdigest()
+def _signed(text: str) -> str:
+    """JSON with its own digest as the first key."""
+    return f'{{"sha256":"{hashlib.sha256(text.encode()).hexdigest()}",{text[1:]}'
 
 
 def make_plan(
@@ -117,6 +132,8 @@ def make_plan(
     batch_s: float,
     threads: int,
     keep_frames: bool,
+    precision: str = "fp32",
+    compile_network: bool = False,
 ) -> Plan:
     """Group clips of like length, longest first, so that little is padded and memory shows its peak early.
 
@@ -130,6 +147,8 @@ def make_plan(
         batch_s: Padded seconds a batch holds at most; a clip that goes through in windows is one by itself.
         threads: Torch threads.
         keep_frames: Frames are stored, so a block must hold less audio to fit in memory.
+        precision: Of the model's arithmetic, resolved.
+        compile_network: Compile the network.
     """
     clips, failures = [], []
     for row in rows:
@@ -156,7 +175,8 @@ def make_plan(
     block_s = min(BLOCK_AUDIO_S, BLOCK_FRAME_BYTES / frame_bytes_per_s) if keep_frames else BLOCK_AUDIO_S
     lengths = [max(clip.n_samples, spec.min_samples) for clip in clips]
     blocks = _blocks(lengths, spec, block_rows, block_s, batch_s)
-    return Plan(fingerprint, tuple(clips), blocks, threads, batch_s, tuple(failures))
+    failed = tuple(failures)
+    return Plan(fingerprint, tuple(clips), blocks, threads, batch_s, failed, precision, compile_network)
 
 
 def _blocks(

@@ -14,6 +14,7 @@ import torch
 
 from features import fingerprint as fp
 from features import store
+from features.compiling import is_repaid
 from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.manifest import Manifest
@@ -61,8 +62,17 @@ def plan_for(
         batch_s=settings.batch_s or BATCH_AUDIO_S.get(torch.device(settings.device).type, BATCH_AUDIO_S["cpu"]),
         threads=settings.threads or torch.get_num_threads(),
         keep_frames="frames" in settings.pooling,
+        precision=settings.precision,
+        compile_network=_should_compile(settings, work),
     )
     return _publish(plan, manifest, work, parts), work
+
+
+def _should_compile(settings: Settings, work: Work) -> bool:
+    """What `compile` comes to with what is left to do."""
+    if settings.compile == "auto":
+        return is_repaid(settings.device, sum(work.contents[row].duration_s for row in work.todo))
+    return settings.compile
 
 
 def joined_plan(manifest: Manifest, work: Work, parts: Path, *, alone: bool) -> Plan | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from features import fingerprint as fp
 from features import store
@@ -20,7 +20,8 @@ class Settings:
 
     Attributes:
         pooling: Any of mean, std, max, frames.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16` or `fp16`; `auto` until `features.drift.settle` has decided.
+        compile: Compile the network: `true`, `false`, or `auto`: where the remaining audio repays it.
         frame_layers: Layers whose frames are kept; None: all.
         frame_dtype: `float32` or `float16`, of kept frames.
         window_overlap_s: Of the windows of long clips, see `features.windows`.
@@ -36,6 +37,7 @@ class Settings:
 
     pooling: tuple[str, ...] = ("mean",)
     precision: str = "fp32"
+    compile: bool | Literal["auto"] = False
     frame_layers: tuple[int, ...] | None = None
     frame_dtype: str = "float32"
     window_overlap_s: float = 0.0
@@ -88,7 +90,13 @@ class Work:
 
 
 def survey(
-    manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache: Path, *, save_keys: bool = True
+    manifest: Manifest,
+    backbone: BackboneSpec,
+    settings: Settings,
+    cache: Path,
+    *,
+    save_keys: bool = True,
+    verify: bool = True,
 ) -> Work:
     """Compare a manifest with its cache file; nothing is computed.
 
@@ -98,6 +106,7 @@ def survey(
         settings: How to run.
         cache: The cache folder.
         save_keys: Remember the files' digests for the next time; else nothing is written.
+        verify: Check every byte of the cache file; else only its ids and its structure.
 
     Raises:
         CacheError: The file is damaged or from another version.
@@ -105,7 +114,8 @@ def survey(
     spec = settings.cache_spec(backbone)
     path = fp.cache_path(cache, manifest.name, spec)
     contents = clip_contents(manifest, cache / manifest.name, settings.rehash, save=save_keys)
-    table = store.check_table(path) if path.exists() else None
+    opened = store.check_table if verify else store.open_table
+    table = opened(path) if path.exists() else None
     known = table.present() if table else {}
     failed = known_failures(table, manifest, contents)
     seen = {*table.ids, *table.failures} if table else set()

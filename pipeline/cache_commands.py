@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features import fingerprint as fp
+from features.drift import settle
 from features.errors import CacheError
 from features.store import EmbeddingTable, open_table, verify_table
 from features.survey import survey
@@ -61,7 +62,8 @@ def explain(config: Config, console: Console) -> None:
     manifest = load_checked_manifest(config)
     settings = stage1_settings(config)
     for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
-        work = survey(manifest, spec, settings, config.output.cache, save_keys=False)
+        own = settle(manifest, spec, None, settings, config.output.cache, console.note)
+        work = survey(manifest, spec, own, config.output.cache, save_keys=False)
         console.line(f"{label_of(options)}: {work.path}")
         if work.table is None:
             for line in _why_new(work.path, work.spec):

@@ -52,7 +52,12 @@ class FeaturesSection(_Section):
         None, description="seconds of padded audio per batch; null: by device"
     )
     threads: Count | None = Field(None, description="CPU threads of the model; null: one per core")
-    workers: Count = Field(2, description="threads that decode audio beside the model")
+    workers: Count | None = Field(
+        None, description="threads that decode audio beside the model; null: two on a CPU, else one per core"
+    )
+    compile: bool | Literal["auto"] = Field(
+        False, description="compile the network; auto: where the remaining audio repays it"
+    )
     frame_layers: list[Annotated[int, Field(strict=True, ge=0)]] | None = Field(
         None, min_length=1, description="layers that the pooling `frames` keeps; null: all"
     )

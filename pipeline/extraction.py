@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from features import backbones
 from features.datasets import load_manifest
+from features.drift import settle
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
@@ -61,23 +62,21 @@ def run_features(
     failures: dict[str, str] = {}
     for options, spec in zip(config.features.backbones, specs, strict=True):
         label = label_of(options)
-        if dry_run:
-            announce(label, manifest, spec, settings, config.output.cache, console)
-            continue
         with ExitStack() as stack:
             progress = StageBar(label, console, stack)
+            load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
+            load_as = None if dry_run else lambda precision, load=load: load(precision=precision)
+            own = settle(manifest, spec, load_as, settings, config.output.cache, progress.note)
+            if dry_run:
+                announce(label, manifest, spec, own, config.output.cache, console)
+                continue
             summary = extract(
-                manifest,
-                spec,
-                partial(
-                    backbones.load, options.model_dump(exclude_unset=True), settings.device, settings.precision, spec
-                ),
-                settings,
-                config.output.cache,
-                progress,
+                manifest, spec, partial(load, precision=own.precision), own, config.output.cache, progress
             )
         write_features_index(config.run_dir, label, features_entry(config, options, summary.path))
         console.line(summary_line(label, summary, dataset=manifest.name))
+        if summary.computed:
+            console.line(f"  {summary.timings}")
         failures |= summary.failures
         write_json(failures_file(config), failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
@@ -102,15 +101,13 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
 
 
 def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None, rehash: bool = False) -> Settings:
-    """How stage 1 runs by this config on this device; `auto` is resolved."""
+    """How stage 1 runs by this config on this device, which is resolved; its precision may still be `auto`."""
     section = config.features
     device = resolve_device(device)
-    precision = section.precision
-    if precision == "auto":
-        precision = "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
     return Settings(
         pooling=tuple(section.pooling),
-        precision=precision,
+        precision=section.precision,
+        compile=section.compile,
         frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
         frame_dtype=section.frame_dtype,
         window_overlap_s=section.window_overlap_s,

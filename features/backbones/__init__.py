@@ -25,6 +25,9 @@ BACKBONES = {
     "waveform": "features.backbones.waveform",
 }
 
+# families that compute in fp32 whatever precision is asked for
+FP32_ONLY = ("mfcc", "litert", "logmel", "waveform")
+
 # preset -> the family and the options it stands for; a config's own options win.
 # `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -33,11 +33,17 @@ class Backbone(ABC):
     """A frozen network (or a fixed transform) that turns waveforms into frame embeddings.
 
     Neural backbones have `module`, and their `forward` is differentiable.
+
+    Attributes:
+        compiled: Whether `forward` runs compiled; None as long as nobody asked for it.
+        budget: Padded samples that a batch may hold in this device's memory; None: not known yet.
     """
 
     spec: BackboneSpec
     device: torch.device
     module: Any = None
+    compiled: bool | None = None
+    budget: int | None = None
 
     @abstractmethod
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -51,6 +57,10 @@ class Backbone(ABC):
         Returns:
             `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
         """
+
+    def compile(self) -> bool:
+        """Have the network compiled at its next use; False where there is nothing to compile."""
+        return False
 
     @property
     def parameters(self) -> int | None:

@@ -35,6 +35,13 @@ class Wav2Vec2Backbone(Backbone):
             for part in module.modules():
                 if isinstance(part, nn.Linear | nn.Conv1d) and not hasattr(part, "parametrizations"):
                     part.to(dtype)
+        self._layers = _Layers(self.module.encoder.layers, self.module.config.model_type == "wavlm")
+        self._compiled_layers: Any = None
+
+    def compile(self) -> bool:
+        """Compile the transformer; batches of any size and length share one compilation."""
+        self._compiled_layers = torch.compile(self._layers, dynamic=True, fullgraph=True, options={"freezing": True})
+        return True
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; layer 0 is the transformer's input, the last its normed output."""
@@ -73,20 +80,17 @@ class Wav2Vec2Backbone(Backbone):
         hidden = hidden + self._positions(hidden, mask)
         if not stable:
             hidden = encoder.layer_norm(hidden)
-        outputs = [hidden]
         is_wavlm = config.model_type == "wavlm"
-        bias: dict[str, Any] = {}
+        compiled = self.compiled and len(hidden) > 1  # a batch of one would be compiled anew
+        if compiled and mask is None:
+            mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
         attention_mask = mask if mask is None or is_wavlm else mask[:, None, None, :]
         with warnings.catch_warnings():
             # WavLM hands torch a boolean padding mask beside its float position bias
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            for layer in encoder.layers:
-                hidden = layer(hidden, attention_mask=attention_mask, **bias)
-                if is_wavlm:
-                    hidden, bias["position_bias"] = hidden
-                outputs.append(hidden)
+            outputs = (self._compiled_layers if compiled else self._layers)(hidden, attention_mask)
         if stable:
-            outputs[-1] = encoder.layer_norm(hidden)
+            outputs[-1] = encoder.layer_norm(outputs[-1])
         return outputs
 
     def _positions(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -103,6 +107,26 @@ class Wav2Vec2Backbone(Backbone):
         for layer in stack:  # so does each of Data2Vec's convolutions
             positions = layer(positions).masked_fill(~mask[:, None], 0.0)
         return positions.transpose(1, 2)
+
+
+class _Layers(nn.Module):
+    """The transformer's layers and nothing else, which is what can be compiled."""
+
+    def __init__(self, layers: nn.ModuleList, is_wavlm: bool) -> None:
+        super().__init__()
+        self.layers = layers
+        self.is_wavlm = is_wavlm
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
+        """The input of the first layer, then every layer's output, each (B, F, D)."""
+        outputs = [hidden]
+        bias: dict[str, Any] = {}
+        for layer in self.layers:
+            hidden = layer(hidden, attention_mask=attention_mask, **bias)
+            if self.is_wavlm:
+                hidden, bias["position_bias"] = hidden
+            outputs.append(hidden)
+        return outputs
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:

@@ -1,0 +1,68 @@
+"""What a benchmark gives: figures, each with what it is measured against."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        value: The figure.
+        unit: Its unit, such as `× torchvggish loop` or `s`.
+        at_least: What it should reach; None: no such limit.
+        at_most: What it should not pass; None: no such limit.
+        details: Whatever else was measured, by name.
+    """
+
+    what: str
+    value: float
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is where it should be; None where it need not be anywhere."""
+        if self.at_least is None and self.at_most is None:
+            return None
+        return (self.at_least is None or self.value >= self.at_least) and (
+            self.at_most is None or self.value <= self.at_most
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as text: what, figure, goal, whether it is met, details."""
+        goal = f"≥ {self.at_least:g}" if self.at_least is not None else ""
+        goal = f"≤ {self.at_most:g}" if self.at_most is not None else goal
+        verdict = {True: "yes", False: "no", None: ""}[self.met]
+        notes = ", ".join(f"{name} {_short(value)}" for name, value in self.details.items())
+        return self.what, f"{_short(self.value)} {self.unit}", goal, verdict, notes
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def timed_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, tuple[list[float], Any]]:
+    """Run all ways in turn, `rounds` times: seconds of each round, and the last result of each way."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    results: dict[str, Any] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            results[name] = way()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: (seconds[name], results[name]) for name in ways}
+
+
+def ratio(baseline: list[float], ours: list[float]) -> float:
+    """How many times as fast: the median over rounds of the ratio within a round."""
+    return statistics.median(theirs / mine for theirs, mine in zip(baseline, ours, strict=True))
