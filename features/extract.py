@@ -148,7 +148,9 @@ def _survey(
 
 def _say_what_is_lost(table: store.EmbeddingTable | None, progress: Progress) -> None:
     """A note for each shard file of a set that is not there as it was: its clips are computed again."""
-    for number, rows in table.places.rows_by_member() if table else ():
+    if table is None:
+        return
+    for number, rows in table.places.rows_by_member():
         member = table.places.members[number]
         if why := member.absence():
             progress.note(f"{member.path} {why}: its {len(rows)} clip(s) are computed again where they are asked for")

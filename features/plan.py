@@ -13,6 +13,7 @@ from typing import Any
 from features import fingerprint as fp
 from features.audio import resampled_length
 from features.content import ClipContent
+from features.locality import Extent, computing_order
 from features.manifest import Manifest
 from features.spec import BackboneSpec
 
@@ -135,7 +136,7 @@ def make_plan(
     precision: str = "fp32",
     compile_network: bool = False,
 ) -> Plan:
-    """Group clips of like length, longest first, so that little is padded and memory shows its peak early.
+    """Group clips of like length in the order of `features.locality`.
 
     Args:
         manifest: The clips.
@@ -150,7 +151,9 @@ def make_plan(
         precision: Of the model's arithmetic, resolved.
         compile_network: Compile the network.
     """
-    clips, failures = [], []
+    clips: list[PlannedClip] = []
+    extents: list[Extent] = []
+    failures = []
     for row in rows:
         content, clip = contents[row], str(manifest.clips["id"].iat[row])
         if content.failure:
@@ -170,7 +173,9 @@ def make_plan(
                 mtime_ns=content.mtime_ns,
             )
         )
-    clips.sort(key=lambda clip: (-clip.n_samples, clip.id))
+        stop = round(start_s * content.sample_rate) + content.frames
+        extents.append(Extent(clip, clips[-1].path, clips[-1].n_samples, stop, bool(start_s) or duration_s is not None))
+    clips = [clips[position] for position in computing_order(extents)]
     frame_bytes_per_s = 4 * spec.frame_rate * len(spec.layers) * spec.dim
     block_s = min(BLOCK_AUDIO_S, BLOCK_FRAME_BYTES / frame_bytes_per_s) if keep_frames else BLOCK_AUDIO_S
     lengths = [max(clip.n_samples, spec.min_samples) for clip in clips]
@@ -182,7 +187,7 @@ def make_plan(
 def _blocks(
     lengths: Sequence[int], spec: BackboneSpec, block_rows: int, block_s: float, batch_s: float
 ) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """Cut clips, longest first, into blocks of batches."""
+    """Cut clips into blocks of batches, where each clip is the longest of its batch or shorter than the one before."""
     blocks: list[list[tuple[int, ...]]] = []
     batch: list[int] = []
     rows_in_block, samples_in_block = block_rows, 0
@@ -194,7 +199,7 @@ def _blocks(
             blocks.append([])
             rows_in_block = samples_in_block = 0
         full = batch and (len(batch) + 1) * lengths[batch[0]] > batch_s * spec.sample_rate
-        if batch and (full or lengths[batch[0]] > spec.max_samples):
+        if batch and (full or length > lengths[batch[0]] or lengths[batch[0]] > spec.max_samples):
             blocks[-1].append(tuple(batch))
             batch = []
         batch.append(position)

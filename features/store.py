@@ -79,6 +79,12 @@ class EmbeddingTable:
         return len(self.ids)
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes on disk, of all its files that are there."""
+        files = {self.path, *(member.path for member in self.places.members)}
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    @property
     def poolings(self) -> list[str]:
         """The pooled embeddings it holds."""
         return list(self.cache_spec["pooling"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from features import fingerprint as fp
 from features.drift import settle
 from features.errors import CacheError
+from features.members import SET_SUFFIX
 from features.store import EmbeddingTable, open_table, verify_table
 from features.survey import survey
 from pipeline.config import Config, label_of
@@ -24,6 +25,7 @@ def list_caches(folder: Path, console: Console) -> None:
         size = f"{path.stat().st_size / 1e6:.1f} MB"
         try:
             table = open_table(path)
+            size = f"{table.size_bytes / 1e6:.1f} MB"
         except CacheError as error:
             rows.append((path.parent.name, path.name, "–", "–", size, f"unusable: {error}"))
             continue
@@ -78,12 +80,15 @@ def explain(config: Config, console: Console) -> None:
 
 
 def cache_files(paths: Iterable[Path]) -> list[Path]:
-    """The cache files named or lying under folders; shards of unfinished runs are left out."""
+    """The cache files named or lying under folders; shards, of unfinished runs and of sets, are left out."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
+            inside = {".parts", SET_SUFFIX}
             found += [
-                f for f in sorted(path.rglob("*.h5")) if f.parent.suffix != ".parts" and not f.name.startswith(".")
+                file
+                for file in sorted(path.rglob("*.h5"))
+                if not file.name.startswith(".") and not inside & {folder.suffix for folder in file.parents}
             ]
         else:
             found.append(path)

@@ -338,7 +338,7 @@ def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]
         "extract_clips_per_s": seconds and cost["clips"] / seconds,
         "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
         "extract_device": cost["device"],
-        "cache_bytes_per_clip": table.path.stat().st_size / max(1, len(table)),
+        "cache_bytes_per_clip": table.size_bytes / max(1, len(table)),
         "precision": table.cache_spec["precision"],
         "cache_file": str(table.path),
         "fingerprint": table.fingerprint,
