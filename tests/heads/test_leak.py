@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 
 from features.manifest import Manifest
+from heads.frame_blocks import ClipLayers
 from heads.kinds import KINDS
 from heads.options import HEADS
 from heads.protocol import make_splits
 from heads.train import train_head
+from tests.heads.learnables import Stored
 
 N_CLIPS, N_LAYERS, N_DIMS, N_CLASSES = 96, 3, 6, 4
-TASKS = ("single-label",)
+TASKS = ("single-label", "multi-label", "regression")
 # Small grids for those whose defaults take long or offer no choice; any other head runs as it comes.
 SMALL = {
     "mlp": {"hidden": [4, 8], "learning_rate": [1e-2, 1e-3], "max_epochs": 4},
@@ -39,12 +41,24 @@ def corpus(task):
     return features, targets, make_splits(manifest, "folds").splits
 
 
+def as_read(options, features):
+    """The features as a head reads them: pooled, or as three noisy frames of each clip."""
+    if options.reads != "frames":
+        return features
+    noise = np.random.default_rng(2).normal(size=(len(features), 3, features[0].size))
+    frames = Stored(list((features.reshape(len(features), 1, -1) + 0.3 * noise).astype(np.float32)))
+    return ClipLayers(frames, np.arange(len(features)), range(N_LAYERS))
+
+
 def trained(name, task, features, targets, splits):
     """What was found out about each fold: every candidate's score, and all of every chosen fit."""
-    options = HEADS[name].model_validate({"name": name, **SMALL.get(name, {})})
+    given = dict(SMALL.get(name, {}))
+    if (name, task) == ("sklearn", "regression"):
+        given |= {"estimator": "sklearn.linear_model.Ridge", "parameters": {"alpha": [0.1, 10.0]}}
+    options = HEADS[name].model_validate({"name": name, **given})
     result = train_head(
         options,
-        features,
+        as_read(options, features),
         targets,
         splits,
         [0, 1],

@@ -1,18 +1,28 @@
 """Metrics: hand-counted cases, pooled over folds and averaged over seeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from heads.metrics import (
     accuracy,
+    class_average_precision,
     clip_scores,
+    concordance,
+    correlation,
+    draw_scores,
     fold_scores,
     log_loss,
     macro_f1,
+    mean_average_precision,
     mean_of_folds,
+    micro_f1,
     per_class_accuracy,
     pool,
     seed_scores,
+    spread,
+    squared_error,
 )
 from heads.predictions import Predictions
 
@@ -60,6 +70,49 @@ def test_clip_scores_are_shares_of_seeds_by_id():
     assert scores.index.tolist() == [f"c{k}" for k in range(6)]
     assert scores["score"].tolist() == [1, 0.5, 1, 0, 1, 0.5]
     assert scores["target"].tolist() == [0, 0, 1, 2, 1, 2]
+
+
+def test_draws_are_repetitions_like_seeds():
+    drawn = [replace(one, draw=one.seed, seed=0) for one in RUNS]
+    assert accuracy(drawn) == accuracy(RUNS) and clip_scores(drawn).equals(clip_scores(RUNS))
+    assert draw_scores(drawn) == seed_scores(RUNS) and list(seed_scores(drawn)) == [0]
+    assert spread(draw_scores([*drawn, *(replace(one, draw=9) for one in drawn if one.draw)]).values()) == 0
+    assert spread(seed_scores(drawn).values()) is None
+    assert spread([0.5, 0.7]) == pytest.approx(np.sqrt(0.02))
+
+
+def several(truth, said, **fields):
+    ids = np.array([f"c{row:03d}" for row in range(len(truth))], dtype=object)
+    return Predictions(np.array(said), np.array(truth), ids, 1, 0, "m", task="multi-label", **fields)
+
+
+def test_precision_and_f1_of_lists_are_hand_counted():
+    truth = [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    said = [[0.9, 0.2, 0.1], [0.8, 0.6, 0.1], [0.7, 0.1, 0.1], [0.1, 0.7, 0.2]]
+    one = several(truth, said)
+    by_class = class_average_precision([one])
+    assert by_class[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 2]) and np.isnan(by_class[2])
+    assert mean_average_precision([one]) == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert macro_f1([one]) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert micro_f1([one]) == pytest.approx(2 * 3 / (5 + 3))
+
+
+def test_concordance_is_lins():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=50)
+    said = (0.5 * truth + 0.3 + 0.1 * rng.normal(size=50)).astype(np.float64)
+    one = Predictions(said[:, None], truth, np.arange(50).astype(str), 1, 0, "m", task="regression")
+    r = np.corrcoef(said, truth)[0, 1]
+    bias = 2 / (
+        said.std() / truth.std()
+        + truth.std() / said.std()
+        + (said.mean() - truth.mean()) ** 2 / (said.std() * truth.std())
+    )
+    assert concordance([one]) == pytest.approx(r * bias)
+    assert correlation([one]) == pytest.approx(r)
+    assert squared_error([one]) == pytest.approx(np.mean((said - truth) ** 2))
+    constant = replace(one, probabilities=np.ones((50, 1)))
+    assert concordance([constant]) == correlation([constant]) == 0
 
 
 def test_what_cannot_be_pooled_is_refused():

@@ -56,3 +56,52 @@ def test_arrays_that_do_not_go_together_are_refused():
         Predictions(np.ones((3, 2)), np.zeros(2, int), np.array(["a", "b"]), 1, 0, "m")
     with pytest.raises(ValueError, match="do not fit 2 classes"):
         Predictions(np.ones((1, 2)), np.array([2]), np.array(["a"]), 1, 0, "m")
+
+
+def other(task, draw=0, n=4):
+    rng = np.random.default_rng(draw)
+    ids = np.array([f"{row}.wav" for row in range(n)], dtype=object)
+    if task == "regression":
+        return Predictions(rng.normal(size=(n, 1)).astype(np.float32), rng.normal(size=n), ids, 1, 0, "m", task=task)
+    targets = (rng.random((n, 3)) < 0.4).astype(np.int64)
+    targets[0] = 0
+    return Predictions(rng.random((n, 3)).astype(np.float32), targets, ids, 1, 0, "m", task=task, draw=draw)
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_lists_and_numbers_survive_parquet(tmp_path, task):
+    kept = [other(task, draw) for draw in ((0, 1) if task == "multi-label" else (0,))]
+    names = LABELS if task == "multi-label" else []
+    to_frame(kept, names).sample(frac=1, random_state=0).to_parquet(tmp_path / "predictions.parquet")
+    read = from_frame(pd.read_parquet(tmp_path / "predictions.parquet"), names, task)
+    assert [(one.task, one.draw) for one in read] == [(task, one.draw) for one in kept]
+    for one, before in zip(read, kept, strict=True):
+        order = np.argsort(one.ids)
+        assert np.array_equal(one.targets[order], before.targets)
+        assert np.array_equal(one.predicted[order], before.predicted)
+
+
+def test_lists_of_names_and_the_threshold():
+    said = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]], dtype=np.float32)
+    one = Predictions(said, np.array([[1, 0, 1], [0, 1, 0]]), np.array(["a", "b"]), 1, 0, "m", task="multi-label")
+    frame = to_frame([one], LABELS)
+    assert frame["target"].tolist() == [["dog", "sea"], ["rain"]]
+    assert frame["predicted"].tolist() == [["dog", "sea"], []]
+
+
+def test_an_older_table_has_draw_0():
+    frame = to_frame([some()], LABELS)
+    assert frame.columns[-1] == "draw"
+    assert [one.draw for one in from_frame(frame.drop(columns="draw"), LABELS)] == [0]
+
+
+def test_targets_of_another_task_are_refused():
+    ids = np.array(["a", "b"])
+    with pytest.raises(ValueError, match=r"\(N, C\), \(N, C\) and \(N,\) do"):
+        Predictions(np.ones((2, 3)), np.zeros(2, int), ids, 1, 0, "m", task="multi-label")
+    with pytest.raises(ValueError, match="each class has 0 or 1"):
+        Predictions(np.ones((2, 3)), np.full((2, 3), 2), ids, 1, 0, "m", task="multi-label")
+    with pytest.raises(ValueError, match="regression predicts one"):
+        Predictions(np.ones((2, 3)), np.zeros(2), ids, 1, 0, "m", task="regression")
+    with pytest.raises(RunError, match="label 'cat', which labels"):
+        from_frame(to_frame([other("multi-label")], ["cat", "cow", "dog"]), ["a", "b", "c"], "multi-label")
