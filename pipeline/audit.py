@@ -236,5 +236,5 @@ def _cached(
             else:
                 without[label] = "no embeddings yet"
         except AudioheadsError as error:
-            without[label] = str(error)
+            without[label] = str(error).removeprefix(f"{label}: ")
     return specs, tables, without

@@ -118,6 +118,7 @@ def test_tables_of_another_metric_are_ranked_by_its_value(capsys: pytest.Capture
 
 def test_tied_is_shown_only_where_rows_were_compared_with_the_best(capsys: pytest.CaptureFixture[str]) -> None:
     tied = {"tied_with_best": True}
+    best = {"accuracy": 0.95} | tied
     run("one", {"model": "a", "accuracy": 0.9} | tied, {"model": "b", "accuracy": 0.88} | tied, {"model": "c"})
     run("two", {"model": "d", "accuracy": 0.89} | tied)
     board()
@@ -126,6 +127,12 @@ def test_tied_is_shown_only_where_rows_were_compared_with_the_best(capsys: pytes
     board(model=["b", "d"])  # the best of run one, with which b was compared, is not shown
     marks = {line.split()[1]: line.split()[-2] for line in capsys.readouterr().out.splitlines() if " none " in line}
     assert marks == {"b": "–", "d": "best"}
+    run(
+        "three", {"model": "e", "accuracy": 0.87} | tied, {"model": "f", "accuracy": 0.86} | tied, {"model": "g"} | best
+    )
+    board("three", model=["e", "f"])
+    marks = {line.split()[1]: line.split()[-2] for line in capsys.readouterr().out.splitlines() if " none " in line}
+    assert marks == {"e": "best", "f": "–"}
 
 
 def test_filters_and_sorting() -> None:
