@@ -70,7 +70,7 @@ def calls(monkeypatch):
     for module, names in (
         ("extraction", ("run_features",)),
         ("training", ("run_heads",)),
-        ("finetuning", ("run_finetune",)),
+        ("finetuning", ("cache_model_inputs", "run_finetune")),
         ("reporting", ("run_report",)),
         ("cache_commands", ("list_caches", "verify", "explain")),
     ):
@@ -96,7 +96,13 @@ def test_run_calls_the_three_stages_in_turn(config, calls):
 
 def test_run_trains_end_to_end_where_the_config_asks(config, calls):
     assert exit_code("run", config, "--set", "finetune=[{name: cnn}]") == 0
-    assert [name for name, _, _ in calls.made] == ["run_features", "run_heads", "run_finetune", "run_report"]
+    assert [name for name, _, _ in calls.made] == [
+        "run_features",
+        "cache_model_inputs",  # before the heads, which leave out the clips that these models cannot use
+        "run_heads",
+        "run_finetune",
+        "run_report",
+    ]
 
 
 def test_run_stops_after_stage_1_under_limit(config, calls, capsys):
