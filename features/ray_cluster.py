@@ -35,6 +35,18 @@ def import_ray() -> ModuleType:
     return importlib.import_module("ray")
 
 
+def ray_address() -> str:
+    """Which cluster to join; `local`: none, one is started.
+
+    Raises:
+        UserError: `RAY_ADDRESS` is that of Ray's client, through which progress cannot come.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if "://" in address:
+        raise UserError(f"RAY_ADDRESS={address}: should be auto or HOST:PORT of the cluster's head, without a protocol")
+    return address
+
+
 @contextlib.contextmanager
 def ray_cluster() -> Iterator[ModuleType]:
     """Be connected to a cluster; one that is started here is gone afterwards, with its files and processes.
@@ -52,9 +64,7 @@ def ray_cluster() -> Iterator[ModuleType]:
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
-    address = os.environ.get("RAY_ADDRESS", "local")
-    if "://" in address:
-        raise UserError(f"RAY_ADDRESS={address}: should be auto or HOST:PORT of the cluster's head, without a protocol")
+    address = ray_address()
     with contextlib.ExitStack() as stack:
         if address == "local":
             quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}

@@ -14,7 +14,7 @@ from typing import Any
 from features.actors import ActorOptions
 from features.compute import Progress
 from features.errors import RunError
-from features.ray_cluster import import_ray, ray_cluster, reason_of
+from features.ray_cluster import import_ray, ray_address, ray_cluster, reason_of
 from features.ray_worker import Advanced, Event, Loaded, Noted, RayWorker, Written
 from features.worker import Computed, Job
 
@@ -30,9 +30,10 @@ class RayEngine:
         """Use actors as `options` say.
 
         Raises:
-            UserError: Ray is not installed.
+            UserError: Ray is not installed, or `RAY_ADDRESS` cannot be used.
         """
         import_ray()
+        ray_address()
         self.options = options
 
     def __call__(self, job: Job, numbers: Sequence[int], progress: Progress) -> Computed:

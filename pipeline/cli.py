@@ -21,9 +21,11 @@ from pipeline.cli_options import (
     ConfigFile,
     Device,
     DryRun,
+    Engine,
     Limit,
     Rehash,
     Sets,
+    Shard,
     Strict,
     UnusedDevice,
     UnusedLimit,
@@ -88,13 +90,19 @@ def features(
     dry_run: DryRun = False,
     strict: Strict = False,
     rehash: Rehash = False,
+    engine: Engine = "local",
+    shard: Shard = None,
     verbose: Verbose = False,
 ) -> None:
     """Stage 1: embed each clip once with each backbone."""
+    from features.share import Share
+
+    share = None if shard is None else Share.parse(shard, engine)
     console, experiment = start(config, sets, verbose)
     from pipeline.extraction import run_features
 
-    run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
+    how = {"device": device, "limit": limit, "dry_run": dry_run, "strict": strict, "rehash": rehash}
+    run_features(experiment, **how, console=console, engine=engine, share=share)  # type: ignore[arg-type]
 
 
 @app.command("train-heads")

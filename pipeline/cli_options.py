@@ -15,6 +15,12 @@ def _device(value: str) -> str:
     return value
 
 
+def _engine(value: str) -> str:
+    if value not in ("local", "ray"):
+        raise typer.BadParameter(f"{value!r} is not an engine; use local or ray")
+    return value
+
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)]
 Sets = Annotated[
     list[str] | None,
@@ -28,6 +34,13 @@ Limit = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Failed clips and leaking splits are errors.")]
+Engine = Annotated[
+    str, typer.Option(callback=_engine, metavar="local|ray", help="Compute here, or in actors on a Ray cluster.")
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Compute the I-th of N shares, beside other processes; the last one seals."),
+]
 Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file again to see whether it changed.")]
 NoEffect = "No effect on this stage; taken so that all stages have the same options."
 UnusedDevice = Annotated[str, typer.Option("--device", callback=_device, help=NoEffect)]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PrivateAttr, SerializeAsAny, field_validator
 
+from features.actors import ActorOptions
 from features.errors import ConfigError
 from heads.tracking import Tracking
 from pipeline.mistakes import Location, Mistake, closest, dotted, shown, validate
@@ -65,6 +66,8 @@ class FeaturesSection(_Section):
     window_overlap_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="by which the windows of clips beyond a backbone's max_duration_s overlap"
     )
+
+    ray: ActorOptions = Field(ActorOptions(), description="actors under `--engine ray`, see docs/scaling.md")
 
     _lists = field_validator("pooling", "frame_layers")(_no_repeats)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,15 @@ from features.datasets import load_manifest
 from features.drift import settle
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
+from features.locks import CacheLock
 from features.manifest import Manifest
+from features.share import Share
 from features.spec import BackboneSpec
 from features.survey import Settings, survey
 from heads.checks import check_protocol, official_overlaps, resolve_protocol
 from pipeline.config import Config, dump_config, label_of
 from pipeline.console import Console, Work
+from pipeline.engines import choose_engine
 from pipeline.run_folder import write_features_index, write_json
 
 FAILURES_SHOWN = 5
@@ -36,6 +39,8 @@ def run_features(
     strict: bool,
     rehash: bool,
     console: Console,
+    engine: str = "local",
+    share: Share | None = None,
 ) -> None:
     """Embed every clip once with every backbone, where that is not done yet.
 
@@ -48,18 +53,22 @@ def run_features(
             raised once all others are done.
         rehash: Read every file to see whether it changed.
         console: Where progress and summaries go.
+        engine: `local`, or `ray`: actors on a cluster compute.
+        share: Compute only this share of the blocks; the run's folder is written by the last one.
 
     Raises:
         AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
     """
     manifest = load_checked_manifest(config, strict=strict)
     settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
+    workers, settings = choose_engine(engine, config.features.ray, settings)
     specs = describe_all(config.features.backbones, console)
     check_frame_layers(config, specs)
-    if not dry_run:
+    if not dry_run and share is None:
         write_run_inputs(config, manifest)
         write_json(failures_file(config), {})
     failures: dict[str, str] = {}
+    made: dict[str, tuple[dict[str, Any], Summary]] = {}
     for options, spec in zip(config.features.backbones, specs, strict=True):
         label = label_of(options)
         with ExitStack() as stack:
@@ -71,14 +80,26 @@ def run_features(
                 announce(label, manifest, spec, own, config.output.cache, console)
                 continue
             summary = extract(
-                manifest, spec, partial(load, precision=own.precision), own, config.output.cache, progress
+                manifest,
+                spec,
+                partial(load, precision=own.precision),
+                own,
+                config.output.cache,
+                progress,
+                engine=workers,
+                share=share,
             )
-        write_features_index(config.run_dir, label, features_entry(config, options, summary.path))
+        made[label] = (features_entry(config, options, summary.path), summary)
+        if share is None:
+            write_features_index(config.run_dir, label, made[label][0])
         console.line(summary_line(label, summary, dataset=manifest.name))
         if summary.computed:
             console.line(f"  {summary.timings}")
         failures |= summary.failures
-        write_json(failures_file(config), failures)
+        if share is None:
+            write_json(failures_file(config), failures)
+    if share is not None:
+        finish_shares(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
         console.note(f"  failed {clip}: {reason}")
     if len(failures) > FAILURES_SHOWN and not strict:
@@ -190,6 +211,24 @@ def write_run_inputs(config: Config, manifest: Manifest) -> None:
     manifest.write_csv(config.run_dir / "manifest.csv")
 
 
+def finish_shares(
+    config: Config,
+    manifest: Manifest,
+    made: Mapping[str, tuple[dict[str, Any], Summary]],
+    failures: Mapping[str, str],
+) -> None:
+    """Leave in the run's folder what a run without shares leaves, for every backbone that is sealed; one at a time."""
+    sealed = {label: entry for label, (entry, summary) in made.items() if not summary.waiting}
+    if not sealed:
+        return
+    with CacheLock(config.run_dir / "features.json", lambda message: None):
+        write_run_inputs(config, manifest)
+        for label, entry in sealed.items():
+            write_features_index(config.run_dir, label, entry)
+        if len(sealed) == len(made):
+            write_json(failures_file(config), dict(failures))
+
+
 def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
     """What stage 2 needs to know that a cache file is the one this config asks for."""
     kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s"}
@@ -203,6 +242,9 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
     if summary.computed and summary.seconds:
         rate, realtime = summary.computed / summary.seconds, summary.audio_s / summary.seconds
         parts.append(f"{rate:.3g} clips/s, {realtime:.3g}× real time")
+    if summary.waiting:
+        others = ", ".join(map(str, summary.waiting))
+        return f"features {dataset} {label}: {', '.join(parts)}; not sealed yet, still missing: --shard {others}"
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
 
 

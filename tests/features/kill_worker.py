@@ -17,6 +17,7 @@ import features.extract
 from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
+from features.share import Share
 from features.survey import Settings
 
 FSYNC, RMTREE = os.fsync, features.extract.shutil.rmtree
@@ -76,6 +77,7 @@ def run(job: dict) -> None:
         Settings(**{**job["settings"], "pooling": tuple(job["settings"]["pooling"])}),
         Path(job["cache"]),
         Told(stop, notes),
+        share=Share.parse(job["share"]) if job.get("share") else None,
     )
     report = {"path": str(summary.path), "computed": summary.computed, "reused": summary.reused, "notes": notes}
     (stop.folder / "report.json").write_text(json.dumps(report))

@@ -3,11 +3,13 @@
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,11 +31,10 @@ PATIENCE_S = 120
 class Job:
     """One run of stage 1 in a process of its own."""
 
-    def __init__(self, worker, folder: Path, backbone: str, root: Path, cache: Path, settings: dict, stop: str) -> None:
+    def __init__(self, worker, folder: Path, backbone: str, **job: Any) -> None:
         folder.mkdir()
         self.folder = folder
-        job = {"folder": folder, "root": root, "cache": cache, "stop": stop, "settings": settings}
-        worker.stdin.write(json.dumps({**job, "backbone": BACKBONES[backbone]}, default=str) + "\n")
+        worker.stdin.write(json.dumps({**job, "folder": folder, "backbone": BACKBONES[backbone]}, default=str) + "\n")
         worker.stdin.flush()
         self.pid = int(worker.stdout.readline())
 
@@ -46,6 +47,9 @@ class Job:
 
     def kill(self, how: signal.Signals) -> None:
         self.wait_for("reached")
+        self.kill_now(how)
+
+    def kill_now(self, how: signal.Signals) -> None:
         os.kill(self.pid, how)
         deadline = time.monotonic() + PATIENCE_S
         while self.alive():
@@ -76,8 +80,9 @@ def start(tmp_path_factory):
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     numbers = itertools.count()
 
-    def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "") -> Job:
-        return Job(worker, folder / f"job{next(numbers)}", backbone, corpus.root, folder / cache, settings, stop)
+    def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", share: str = "") -> Job:
+        job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "share": share}
+        return Job(worker, folder / f"job{next(numbers)}", backbone, **job)
 
     yield start
     worker.stdin.close()
@@ -165,4 +170,21 @@ def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undist
     assert (one["computed"], two["computed"], two["reused"]) == (CLIPS, 0, CLIPS)
     assert [note.split(" on ")[0] for note in two["notes"]] == ["waiting for another run"]
     assert rows(two) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []
+
+
+def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
+    """The short version of `python -m benchmarks.kills`."""
+    rng, names = random.Random(0), ["1/2", "2/2"]
+    jobs = {name: start("wav2vec2", tmp_path / "cache", share=name) for name in names}
+    for _ in range(6):
+        time.sleep(rng.uniform(0.0, 0.2))
+        name = rng.choice(names)
+        jobs[name].kill_now(signal.SIGKILL)
+        jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, share=name)
+    for job in jobs.values():
+        job.report()
+    report = start("wav2vec2", tmp_path / "cache", RESUMED, share="1/2").report()
+    assert (report["computed"], report["reused"]) == (0, CLIPS)
+    assert rows(report) == undisturbed["wav2vec2"]
     assert temporaries(tmp_path / "cache") == []
