@@ -64,11 +64,13 @@ class HeadOptions(BaseModel):
 
 
 class LinearOptions(HeadOptions):
-    """Multinomial logistic regression, trained to convergence; ridge regression for values.
+    """Logistic regression trained to convergence: multinomial, or one per class where clips have several labels.
+
+    In regression, ridge regression of standardised values.
 
     Attributes:
-        l2: Half the weight of the squared norm of the weights beside the mean log loss; scikit-learn's
-            C is 1 / (l2 · n_train).
+        l2: l2 / 2 times the squared norm of the weights is added to the mean log loss, or to half the
+            mean squared error; scikit-learn's C is 1 / (l2 · n_train), its Ridge's alpha l2 · n_train.
         class_weight: `balanced`: every class counts alike in the training loss.
     """
 
@@ -133,10 +135,10 @@ class WeightedSumOptions(SteppedOptions):
 
 
 class KnnOptions(HeadOptions):
-    """The nearest training clips vote.
+    """The nearest training clips vote; in regression, their mean.
 
     Attributes:
-        k: How many vote.
+        k: How many vote; a k beyond the number of training clips is left out of the choice.
         metric: Distance between standardised embeddings; a nearer clip's vote does not count more.
     """
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from features.errors import ConfigError, RunError
 from heads import stepping
@@ -86,18 +85,6 @@ def test_the_candidate_with_the_lowest_validation_log_loss_is_chosen(options):
         valid = [log_loss(f.state, features[split.valid, (3, 7).index(f.layer)], targets[split.valid]) for f in fits]
         assert np.allclose(valid, [fit.valid_loss for fit in fits], atol=1e-5)
         assert np.isclose(np.mean(valid), best.valid_loss, atol=1e-5)
-
-
-def test_linear_reaches_the_optimum_that_scikit_learn_finds():
-    for dim in (33, 300):  # fewer and more columns than training rows
-        features, targets, splits = data = clips(dim=dim, n_layers=1)
-        for l2 in (0.3, 1e-3):
-            for fit, split in zip(train(LinearOptions(l2=l2), data, [0]).fits, splits, strict=True):
-                rows = features[:, 0].astype(float)
-                rows = (rows - rows[split.train].mean(0)) / rows[split.train].std(0)
-                reference = LogisticRegression(C=1 / (l2 * len(split.train)), tol=1e-9, max_iter=10_000)
-                reference.fit(rows[split.train], targets[split.train])
-                assert np.abs(fit.probabilities - reference.predict_proba(rows[split.test])).max() < 1e-5
 
 
 def test_seeds_do_not_change_linear_and_do_change_mlp():
