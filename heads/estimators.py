@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +57,8 @@ def import_estimator(path: str) -> type:
         raise ConfigError(f"estimator: {path}: cannot import {module_name} ({error})") from error
     found = getattr(module, name, None)
     if found is None:
-        near = difflib.get_close_matches(name, dir(module), n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
+        near = _closest(name, dir(module))
+        hint = f", did you mean {near!r}?" if near else ""
         raise ConfigError(f"estimator: {path}: {module_name} has no {name!r}{hint}")
     missing = [method for method in ("fit", "predict", "get_params", "set_params") if not hasattr(found, method)]
     if not isinstance(found, type) or missing:
@@ -85,8 +85,8 @@ def build(estimator: type, parameters: Mapping[str, Any]) -> Any:
     except Exception as error:
         if not unknown:
             raise ConfigError(f"parameters: {estimator.__name__}: {error}") from error
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
+        near = _closest(unknown[0], known)
+        hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
         raise ConfigError(f"parameters.{unknown[0]}: {estimator.__name__} takes no {unknown[0]!r}, {hint}") from error
 
 
@@ -268,6 +268,13 @@ def _numbers_of(value: Any) -> int:
         inner = value.children_left >= 0
         return int(inner.sum()) + value.value[~inner].size
     return _count_numbers(value) if hasattr(value, "get_params") else 0
+
+
+def _closest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was meant, most likely."""
+    by_small = {item.casefold(): item for item in known}
+    near = difflib.get_close_matches(name.casefold(), by_small, n=1)
+    return by_small[near[0]] if near else None
 
 
 def _first_line(message: object) -> str:

@@ -70,6 +70,7 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
     """
     manifest = load_checked_manifest(config)
+    check_heads(config, manifest.task)
     try:
         inputs = read_inputs(config, manifest)
     except UserError as error:
@@ -85,7 +86,6 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         write_run_inputs(config, manifest)
     for warning in splits.warnings:
         console.note(f"warning: {warning}")
-    check_heads(config, stage.targets.task)
     for label, table in inputs.tables.items():
         for head in config.heads:
             assert isinstance(head, HeadOptions)
