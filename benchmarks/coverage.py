@@ -2,7 +2,7 @@
 
 Simulates test sets of ESC-10's size: 400 clips in 304 groups of ESC-10's own sizes, and in 80 groups of
 five, with and without outcomes that correlate within groups. `2 equal` and `5 equal`: how often any of so
-many equally accurate models is called different. Run as `python benchmarks/coverage.py`; three minutes on
+many equally accurate models is called different. Run as `python -m benchmarks.coverage`; three minutes on
 one core. Measured with 2,000 test sets for intervals (standard error 0.005) and 1,000 for ties (0.007;
 with 4,000, two equal models at 0.6 in correlated groups of five were told apart in 0.044):
 
@@ -26,11 +26,15 @@ with 4,000, two equal models at 0.6 in correlated groups of five were told apart
 """
 
 import argparse
+from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 
-from heads.statistics import accuracy_interval, tied_with_best
+from heads.metrics import concordance, mean_average_precision
+from heads.predictions import Predictions
+from heads.resampled import resampled_concordance, resampled_precision
+from heads.statistics import DRAWS, accuracy_interval, compare, tied_with_best
 
 ESC10_GROUPS = np.repeat([1, 2, 3, 4, 5, 6, 7], [237, 51, 10, 2, 2, 1, 1])
 SIZES = {"304 groups": ESC10_GROUPS, "80 groups of 5": np.full(80, 5)}
@@ -50,11 +54,74 @@ def outcomes(rng: np.random.Generator, sizes: np.ndarray, accuracy: float, n_mod
     return (score < stats.norm.ppf(accuracy)).astype(float)
 
 
+def lists(rng: np.random.Generator, sizes: np.ndarray, separation: float, n_models: int, share: float) -> list:
+    """Ten classes that each clip has with probability 0.15, and models alike in how well they tell them."""
+
+    def noise() -> np.ndarray:
+        group = np.sqrt(share) * rng.normal(size=(len(sizes), 10))
+        return np.repeat(group, sizes, axis=0) + np.sqrt(1 - share) * rng.normal(size=(sizes.sum(), 10))
+
+    truth = noise() < stats.norm.ppf(0.15)
+    ids = np.arange(sizes.sum()).astype(str)
+    order = np.argsort(ids)
+    said = [stats.norm.cdf(separation * truth + noise()).astype(np.float32) for _ in range(n_models)]
+    return [
+        Predictions(one[order], truth[order].astype(int), ids[order], 1, 0, "m", task="multi-label") for one in said
+    ]
+
+
+def values(rng: np.random.Generator, sizes: np.ndarray, error: float, n_models: int, share: float) -> list:
+    """Normal values, and models that predict them up to a normal error of so many standard deviations."""
+
+    def noise() -> np.ndarray:
+        group = np.sqrt(share) * rng.normal(size=len(sizes))
+        return np.repeat(group, sizes) + np.sqrt(1 - share) * rng.normal(size=sizes.sum())
+
+    truth, ids = noise(), np.arange(sizes.sum()).astype(str)
+    order = np.argsort(ids)
+    said = [truth + error * noise() for _ in range(n_models)]
+    return [Predictions(one[order, None], truth[order], ids[order], 1, 0, "m", task="regression") for one in said]
+
+
+METRICS: dict[str, tuple[Callable, Callable, Callable, int, tuple[float, ...]]] = {
+    "mAP": (lists, mean_average_precision, resampled_precision, 1000, (1.5, 2.5, 4.0, 5.5)),
+    "CCC": (values, concordance, resampled_concordance, DRAWS, (1.0, 0.5, 0.2, 0.1)),
+}
+
+
+def other_metrics(n_sets: int) -> None:
+    """Print coverage and ties of mAP and CCC; the truth is the mean over five times as many other sets."""
+    rng = np.random.default_rng(0)
+    print(f"{'groups':<16}{'outcomes':<13}{'metric':>8}{'value':>8}{'covered':>9}{'width':>8}{'2 equal':>9}")
+    for name, sizes in SIZES.items():
+        groups = np.repeat(np.arange(len(sizes)), sizes)[np.argsort(np.arange(sizes.sum()).astype(str))]
+        for kind, share in (("independent", 0.0), ("correlated", 0.3)):
+            for metric, (make, figure, resampled, draws, settings) in METRICS.items():
+                for setting in settings:
+                    truth = np.mean([figure(make(rng, sizes, setting, 1, share)) for _ in range(5 * n_sets)])
+                    covered = apart = width = 0.0
+                    for _ in range(n_sets):
+                        one, other = (resampled([said], groups, draws) for said in make(rng, sizes, setting, 2, share))
+                        covered += (one.low <= truth <= one.high) / n_sets
+                        width += (one.high - one.low) / n_sets
+                        drawn = np.stack([one.draws, other.draws], axis=1)
+                        found = compare({"a": one.value, "b": other.value}, drawn, len(sizes))
+                        apart += (not all(pair.tied for pair in found.values())) / n_sets
+                    print(
+                        f"{name:<16}{kind:<13}{metric:>8}{truth:>8.3f}{covered:>9.3f}{width:>8.3f}{apart:>9.3f}",
+                        flush=True,
+                    )
+
+
 def main() -> None:
     """Print one line per setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=2000, help="test sets for intervals; half as many for ties")
-    n_sets = parser.parse_args().sets
+    parser.add_argument("--metrics", action="store_true", help="mAP and CCC in place of accuracy")
+    options = parser.parse_args()
+    n_sets = options.sets
+    if options.metrics:
+        return other_metrics(n_sets)
     rng = np.random.default_rng(0)
     print(f"{'groups':<16}{'outcomes':<13}{'accuracy':>8}{'covered':>9}{'width':>8}{'2 equal':>9}{'5 equal':>9}")
     for name, sizes in SIZES.items():
