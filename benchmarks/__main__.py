@@ -19,7 +19,7 @@ from benchmarks.feeding import feeding_figures
 from benchmarks.figures import Figure
 from benchmarks.matmul import matmul_figures
 from benchmarks.results import RESULTS, save
-from benchmarks.scale import rss_figures
+from benchmarks.scale import BACKBONES, rss_figures
 from benchmarks.stage1 import mfcc_figures, vggish_figures, wav2vec2_figures, xares_figures
 from pipeline.console import Console
 
@@ -44,7 +44,7 @@ ROWS: dict[str, Callable[[Bench], list[Figure]]] = {
     "feeding": lambda bench: feeding_figures(bench.sounds, bench.options.rounds),
     "help": lambda bench: help_figures(bench.options.rounds),
     "rerun": lambda bench: rerun_figures(bench.options.rerun_clips, bench.options.rounds),
-    "rss": lambda bench: rss_figures(bench.options.many, 1000),
+    "rss": lambda bench: rss_figures(bench.options.many, 1000, bench.options.rss_backbone),
 }
 
 
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=200, help="short clips; a quarter as many long ones")
     parser.add_argument("--rounds", type=int, default=3, help="how often each way runs; medians are printed")
     parser.add_argument("--many", type=int, default=100_000, help="clips of the row rss")
+    parser.add_argument("--rss-backbone", choices=BACKBONES, default="wav2vec2-base", help="what embeds them")
     parser.add_argument("--rerun-clips", type=int, default=10_000, help="clips of the row rerun")
     parser.add_argument("--xares", type=Path, help="python of an environment with xares, for that row")
     parser.add_argument("--device", default="cpu")

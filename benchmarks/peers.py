@@ -48,7 +48,7 @@ def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Run:
     processor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
 
     def run() -> dict[str, np.ndarray]:
-        embeddings = {}
+        embeddings: dict[str, np.ndarray] = {}
         for start in range(0, len(paths), PADDED_BATCH):
             batch = paths[start : start + PADDED_BATCH]
             samples = [librosa.load(path, sr=16000)[0] for path in batch]

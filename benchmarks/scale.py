@@ -19,7 +19,11 @@ from benchmarks.clips import write_noises
 from benchmarks.figures import Figure
 
 CLIP_S = 0.1
-BACKBONES = {"wav2vec2-tiny": {"name": "wav2vec2", "weights": "random", "size": "tiny"}, "mfcc": {"name": "mfcc"}}
+BACKBONES = {
+    "wav2vec2-tiny": {"name": "wav2vec2", "weights": "random", "size": "tiny"},
+    "wav2vec2-base": {"name": "wav2vec2-base", "weights": "random"},
+    "mfcc": {"name": "mfcc"},
+}
 
 
 def rss_figures(many: int, few: int, backbone: str = "wav2vec2-tiny") -> list[Figure]:

@@ -79,7 +79,7 @@ def probe(path: Path) -> AudioInfo:
 
 def read_waveform(
     path: Path,
-    sample_rate: int,
+    sample_rate: int | None,
     start_s: float = 0.0,
     duration_s: float | None = None,
     decoded: DecodedFiles | None = None,
@@ -92,7 +92,7 @@ def read_waveform(
 
     Args:
         path: The audio file.
-        sample_rate: Wanted rate in Hz.
+        sample_rate: Wanted rate in Hz; None: the file's own.
         start_s: Where the clip starts in the file, in seconds.
         duration_s: How long the clip is, in seconds; None: to the file's end.
         decoded: Where what had to be decoded from the start is kept for the file's other segments.
@@ -104,7 +104,8 @@ def read_waveform(
         start, stop = source.info.segment(start_s, duration_s)
         native = source.read(start, stop)
         native_rate = source.info.sample_rate
-    return Waveform(resample(native, native_rate, sample_rate), sample_rate)
+    wanted = native_rate if sample_rate is None else sample_rate
+    return Waveform(resample(native, native_rate, wanted), wanted)
 
 
 def stream_windows(

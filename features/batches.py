@@ -9,10 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
-from features.audio import read_waveform
+from features.audio import Waveform, read_waveform
 from features.backbones.base import pad
 from features.decoded import DecodedFiles
 from features.errors import AudioError
@@ -43,7 +42,7 @@ class Decoded:
     """One batch of the plan: its clips' samples, or why a clip has none."""
 
     rows: tuple[int, ...]
-    samples: tuple[np.ndarray | AudioError | None, ...]
+    samples: tuple[Waveform | AudioError | None, ...]
 
     def failures(self) -> list[tuple[int, str]]:
         """(position, reason) of clips that could not be decoded."""
@@ -55,7 +54,7 @@ class Decoded:
 
     def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
         """The clips that could, padded, in pinned memory where asked; None where none could."""
-        good = [(row, s) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, np.ndarray)]
+        good = [(row, s.samples) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, Waveform)]
         if not good:
             return None
         waveforms, lengths = pad([samples for _, samples in good], min_samples, pinned=pinned)
@@ -65,19 +64,19 @@ class Decoded:
 def decode_ahead(
     clips: Sequence[PlannedClip],
     batches: Sequence[tuple[int, ...]],
-    sample_rate: int,
+    sample_rate: int | None,
     max_samples: int,
     pool: ThreadPoolExecutor,
     files: DecodedFiles | None = None,
     on_read: Callable[[float], None] = lambda seconds: None,
 ) -> Generator[Decoded, None, None]:
-    """Decode batches in order, a few ahead of the one asked for.
+    """Decode batches in order, a few ahead of the one asked for, at `sample_rate` or at the files' own rates.
 
     A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
     threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
     """
 
-    def read(position: int) -> np.ndarray | AudioError | None:
+    def read(position: int) -> Waveform | AudioError | None:
         clip = clips[position]
         if clip.n_samples > max_samples:
             return None
@@ -89,7 +88,7 @@ def decode_ahead(
         finally:
             on_read(time.perf_counter() - started)
 
-    waiting: deque[tuple[tuple[int, ...], list[Future[np.ndarray | AudioError | None]]]] = deque()
+    waiting: deque[tuple[tuple[int, ...], list[Future[Waveform | AudioError | None]]]] = deque()
     upcoming = iter(batches)
     try:
         while True:
@@ -105,15 +104,15 @@ def decode_ahead(
                 future.cancel()
 
 
-def read_planned(clip: PlannedClip, sample_rate: int, files: DecodedFiles | None = None) -> np.ndarray:
-    """One clip's samples, (T,) float32.
+def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles | None = None) -> Waveform:
+    """One clip's samples, at `sample_rate` Hz or, where that is None, at the file's own rate.
 
     Raises:
         AudioError: It cannot be decoded, or is not the file that was planned.
     """
-    samples = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files).samples
+    waveform = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files)
     check_unchanged(clip)
-    return samples
+    return waveform
 
 
 def check_unchanged(clip: PlannedClip) -> None:

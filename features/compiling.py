@@ -7,21 +7,24 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from features.backbones.base import Backbone
 
-# Seconds of audio still to do from which on `auto` compiles; see docs/performance.md for how they came about.
-REPAID_AFTER_AUDIO_S = {"cpu": 7200.0, "cuda": 36_000.0}
+# What `auto` compiles for: so many seconds of audio still to do, most of them in clips of at least this length. On two
+# CPU cores compiling took 46 s and gave up to 9 % with clips of 5 s, nothing with clips of half a second; on CUDA
+# devices it has not been measured yet. See docs/performance.md.
+REPAID_AFTER_AUDIO_S = {"cpu": 36_000.0}
+LONG_CLIP_S = 2.0
 
 
-def is_repaid(device: str, audio_s: float) -> bool:
-    """What `compile: auto` stands for with this much audio to do; no where there is no compiler to do it with."""
-    kind = torch.device(device).type
-    has_compiler = kind == "cuda" or shutil.which(os.environ.get("CXX", "g++")) is not None
-    return has_compiler and audio_s >= REPAID_AFTER_AUDIO_S.get(kind, float("inf"))
+def is_repaid(device: str, durations_s: Sequence[float]) -> bool:
+    """What `compile: auto` stands for with clips of these lengths to do; no without a compiler to do it with."""
+    in_long_clips = sum(seconds for seconds in durations_s if seconds >= LONG_CLIP_S)
+    enough = in_long_clips >= REPAID_AFTER_AUDIO_S.get(torch.device(device).type, float("inf"))
+    return enough and 2 * in_long_clips > sum(durations_s) and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def compile_network(backbone: Backbone, note: Callable[[str], None]) -> float:

@@ -23,6 +23,7 @@ from features.errors import AudioError
 from features.pieces import Splitter, find_budget
 from features.plan import Plan, PlannedClip
 from features.pooling import POOLINGS, Frames, Moments
+from features.resampling import batch_on_device
 from features.spool import FrameSpool
 from features.survey import Settings
 from features.timings import Clock, Timings
@@ -82,7 +83,7 @@ def embed_blocks(
             decode_ahead(
                 plan.clips,
                 batches,
-                spec.sample_rate,
+                None if settings.resample == "device" else spec.sample_rate,
                 spec.max_samples,
                 pool,
                 files,
@@ -144,7 +145,10 @@ class _Model:
         for row, reason in decoded.failures():
             batch.fail(plan.clips[row], reason)
         spec = self.backbone.spec
-        audio = decoded.batch(spec.min_samples, spec.sample_rate, pinned=self.feed.pinned)
+        if self.settings.resample == "device":
+            audio = batch_on_device(decoded, spec.min_samples, spec.sample_rate, self.feed)
+        else:
+            audio = decoded.batch(spec.min_samples, spec.sample_rate, pinned=self.feed.pinned)
         if audio is not None:
             for piece in self.splitter.run(audio.waveforms, audio.lengths, self._embedded):
                 clips = [plan.clips[audio.rows[at]] for at in piece.rows]

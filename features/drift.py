@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -157,7 +159,7 @@ def read_drift(path: Path) -> Drift | None:
 
 
 def _write_drift(path: Path, drift: Drift) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # shares of a run write it, too
     try:
         temporary.write_text(json.dumps(asdict(drift)) + "\n", encoding="utf-8")
         temporary.replace(path)

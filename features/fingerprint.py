@@ -14,6 +14,8 @@ from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 
 SCHEMA = 1
+# Of `resample: device`: long clips are streamed, and resampled by soxr all the same.
+DEVICE_RESAMPLER = "torchaudio kaiser 64, soxr HQ in windows"
 # Recorded in the file's spec, but no part of its identity.
 NOT_IDENTITY = {("backbone", "name"), ("backbone", "weights"), ("backbone", "settings", "normalize_assumed")}
 
@@ -25,6 +27,7 @@ def cache_spec(
     frame_layers: Sequence[int] | None = None,
     frame_dtype: str = "float32",
     window_overlap_s: float = 0.0,
+    resample: str = "cpu",
 ) -> dict[str, Any]:
     """All that decides the values of a cache file, as JSON values.
 
@@ -35,6 +38,7 @@ def cache_spec(
         frame_layers: Layers whose frames are stored; None: all.
         frame_dtype: `float32` or `float16`, of stored frames.
         window_overlap_s: Of the windows of long clips.
+        resample: Where: `cpu` or `device`.
     """
     methods = [method for method in POOLINGS if method in pooling]
     frames = None
@@ -44,7 +48,7 @@ def cache_spec(
     spec: dict[str, Any] = {
         "schema": SCHEMA,
         "backbone": dataclasses.asdict(backbone),
-        "audio": AUDIO_SPEC,
+        "audio": AUDIO_SPEC if resample == "cpu" else {**AUDIO_SPEC, "resampler": DEVICE_RESAMPLER},
         "pooling": methods,
         "frames": frames,
         "dtype": "float32",

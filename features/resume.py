@@ -71,7 +71,7 @@ def plan_for(
 def _should_compile(settings: Settings, work: Work) -> bool:
     """What `compile` comes to with what is left to do."""
     if settings.compile == "auto":
-        return is_repaid(settings.device, sum(work.contents[row].duration_s for row in work.todo))
+        return is_repaid(settings.device, [work.contents[row].duration_s for row in work.todo])
     return settings.compile
 
 

@@ -24,6 +24,7 @@ class Settings:
         compile: Compile the network: `true`, `false`, or `auto`: where the remaining audio repays it.
         frame_layers: Layers whose frames are kept; None: all.
         frame_dtype: `float32` or `float16`, of kept frames.
+        resample: `cpu`, or `device`: there, a batch at a time.
         window_overlap_s: Of the windows of long clips, see `features.windows`.
         block_rows: Clips of a block: what a kill costs at most, and what is handed out.
         batch_s: Padded seconds of a batch; None: by device.
@@ -41,6 +42,7 @@ class Settings:
     frame_layers: tuple[int, ...] | None = None
     frame_dtype: str = "float32"
     window_overlap_s: float = 0.0
+    resample: str = "cpu"
     block_rows: int = 256
     batch_s: float | None = None
     threads: int | None = None
@@ -58,7 +60,8 @@ class Settings:
         """
         Windows.of(backbone, self.window_overlap_s)
         return fp.cache_spec(
-            *(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype, self.window_overlap_s)
+            *(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype, self.window_overlap_s),
+            resample=self.resample,
         )
 
 

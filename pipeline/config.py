@@ -56,6 +56,9 @@ class FeaturesSection(_Section):
     workers: Count | None = Field(
         None, description="threads that decode audio beside the model; null: two on a CPU, else one per core"
     )
+    resample: Literal["cpu", "device"] = Field(
+        "cpu", description="where audio is resampled; another resampler and other caches on the device"
+    )
     compile: bool | Literal["auto"] = Field(
         False, description="compile the network; auto: where the remaining audio repays it"
     )

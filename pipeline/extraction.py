@@ -129,6 +129,7 @@ def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = 
         pooling=tuple(section.pooling),
         precision=section.precision,
         compile=section.compile,
+        resample=section.resample,
         frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
         frame_dtype=section.frame_dtype,
         window_overlap_s=section.window_overlap_s,
@@ -231,7 +232,7 @@ def finish_shares(
 
 def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
     """What stage 2 needs to know that a cache file is the one this config asks for."""
-    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s"}
+    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
     section = config.features.model_dump(mode="json", include=kept)
     return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 

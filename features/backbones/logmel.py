@@ -104,7 +104,8 @@ class LogmelBackbone(Backbone):
         """See `Backbone.forward`; F is ceil(samples / hop_length)."""
         n_fft, hop = self.spec.settings["n_fft"], self.spec.settings["hop_length"]
         counts = [math.ceil(length / hop) for length in lengths.tolist()]
-        inside = torch.arange(waveforms.shape[1], device=waveforms.device)[None] < lengths.to(waveforms.device)[:, None]
+        valid = lengths.to(waveforms.device, non_blocking=True)
+        inside = torch.arange(waveforms.shape[1], device=waveforms.device)[None] < valid[:, None]
         needed = (max(counts) - 1) * hop + n_fft
         before = (n_fft - hop) // 2
         padded = F.pad(waveforms.float().masked_fill(~inside, 0.0), (before, max(0, needed - before)))[:, :needed]

@@ -98,14 +98,17 @@ class Wav2Vec2Backbone(Backbone):
         embed = self.module.encoder.pos_conv_embed
         stack: Any = getattr(embed, "layers", None)
         norm: Any = getattr(embed, "batch_norm", None)
-        if mask is None or (stack is None and norm is None):
-            return embed(hidden)
         positions = hidden.transpose(1, 2)  # [B, D, F]
-        if stack is None:  # HuBERT's batch norm turns the zeros of the padding into something else
-            positions = norm(positions).masked_fill(~mask[:, None], 0.0)
-            return embed.activation(embed.padding(embed.conv(positions))).transpose(1, 2)
+        if stack is None:
+            if norm is not None:
+                positions = norm(positions)
+                if mask is not None:  # HuBERT's batch norm turns the zeros of the padding into something else
+                    positions = positions.masked_fill(~mask[:, None], 0.0)
+            return embed.activation(embed.padding(padded_conv1d(positions, embed.conv))).transpose(1, 2)
         for layer in stack:  # so does each of Data2Vec's convolutions
-            positions = layer(positions).masked_fill(~mask[:, None], 0.0)
+            positions = layer(positions)
+            if mask is not None:
+                positions = positions.masked_fill(~mask[:, None], 0.0)
         return positions.transpose(1, 2)
 
 
@@ -131,6 +134,8 @@ class _Layers(nn.Module):
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Zero mean and unit variance of each clip over its valid samples; padding becomes 0. (B, T) to (B, T)."""
+    if waveforms.device.type != "cpu":
+        return normalize_at_once(waveforms, lengths)
     rows = []
     for waveform, length in zip(waveforms.float(), lengths.tolist(), strict=True):
         valid = waveform[:length]
@@ -139,13 +144,49 @@ def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def padded_conv1d(inputs: Tensor, conv: nn.Conv1d) -> Tensor:
+    """`conv` of stride 1 without the taps that only ever meet its own zero padding: (B, C, F) to (B, C, F')."""
+    frames, taps, padding = inputs.shape[2], conv.kernel_size[0], int(conv.padding[0])
+    first, last = max(0, taps - frames - padding), min(taps, padding + frames)
+    if last - first == taps:
+        return conv(inputs)
+    padded = F.pad(inputs, (padding - first, padding - taps + last))
+    return F.conv1d(padded, conv.weight[:, :, first:last], conv.bias, groups=conv.groups)
+
+
 def masked_group_norm(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
     """Group norm of each clip over its valid frames alone. (B, C, F) to (B, C, F), padding 0."""
     longest = hidden.shape[2]
     if min(lengths) == longest:
         return norm(hidden)
+    if hidden.device.type != "cpu":
+        return group_norm_at_once(hidden, lengths, norm)
     rows = [norm(hidden[i : i + 1, :, :n]) for i, n in enumerate(lengths)]
     return torch.cat([F.pad(row, (0, longest - row.shape[2])) for row in rows])
+
+
+def normalize_at_once(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """`normalize` without a step per clip: more memory, but few kernels for a device to start."""
+    counts = lengths.to(waveforms.device, non_blocking=True)[:, None]
+    outside = torch.arange(waveforms.shape[1], device=waveforms.device)[None] >= counts
+    values = waveforms.float().masked_fill(outside, 0.0)
+    centred = (values - values.sum(1, keepdim=True) / counts).masked_fill(outside, 0.0)
+    variance = centred.square().sum(1, keepdim=True) / counts
+    return centred / torch.sqrt(variance + NORMALIZE_EPSILON)
+
+
+def group_norm_at_once(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
+    """`masked_group_norm` without a step per clip, in float32."""
+    counts = torch.tensor(lengths).to(hidden.device, non_blocking=True)[:, None, None, None]
+    outside = torch.arange(hidden.shape[2], device=hidden.device) >= counts  # [B, 1, 1, F]
+    values = hidden.float().unflatten(1, (norm.num_groups, -1)).masked_fill(outside, 0.0)  # [B, G, C / G, F]
+    counts = counts * values.shape[2]
+    centred = (values - values.sum((2, 3), keepdim=True) / counts).masked_fill(outside, 0.0)
+    variance = centred.square().sum((2, 3), keepdim=True) / counts
+    normed = (centred * torch.rsqrt(variance + norm.eps)).flatten(1, 2)
+    if norm.affine:
+        normed = normed * norm.weight[:, None] + norm.bias[:, None]
+    return normed.masked_fill(outside[:, 0], 0.0)
 
 
 def _frame_mask(hidden: Tensor, frame_counts: list[int]) -> Tensor | None:

@@ -62,17 +62,20 @@ def test_what_compiles_but_does_not_run_goes_on_uncompiled():
 
 def test_auto_compiles_where_the_audio_repays_it(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
-    enough = REPAID_AFTER_AUDIO_S["cpu"]
-    assert (is_repaid("cpu", enough), is_repaid("cpu", enough - 1)) == (True, False)
-    assert is_repaid("cuda:1", REPAID_AFTER_AUDIO_S["cuda"])
-    assert not is_repaid("mps", 1e9)
+    enough = int(REPAID_AFTER_AUDIO_S["cpu"] / 5)
+    assert is_repaid("cpu", [5.0] * enough)
+    assert not is_repaid("cpu", [5.0] * (enough - 1))
+    assert not is_repaid("cpu", [0.5] * 100 * enough), "short clips gain nothing"
+    assert not is_repaid("cpu", [5.0] * enough + [0.5] * 11 * enough), "neither where they are most of it"
+    assert not is_repaid("mps", [5.0] * 100 * enough)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert not is_repaid("cpu", enough)
+    assert not is_repaid("cpu", [5.0] * enough)
 
 
 @pytest.mark.parametrize(("given", "audio_s", "expected"), [("auto", 0, True), ("auto", 1e9, False), (True, 1e9, True)])
 def test_what_it_comes_to_is_in_the_plan_and_a_resume_obeys_it(seven, monkeypatch, given, audio_s, expected):
     monkeypatch.setitem(REPAID_AFTER_AUDIO_S, "cpu", audio_s)
+    monkeypatch.setattr("features.compiling.LONG_CLIP_S", 0.0)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     asked = []
 
