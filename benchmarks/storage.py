@@ -1,0 +1,165 @@
+"""Memory of a 3-hour file against a 3-minute one, and a sealed cache read back against its bare bytes.
+
+Memory: stage 1 in a process of its own for each, with an untrained Wav2Vec2 of the size `tiny`, pooling `mean` and
+`frames`; peak resident memory, median over rounds. Reading: embeddings checked against their SHA-256, from one file and
+from a set, against reading the same bytes into the same buffer; both after the system was asked to forget the files
+(`cold`) and once they are in its memory (`warm`). Run as `python -m benchmarks.storage`; ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+
+from features import fingerprint as fp
+from features import shard_set
+from features.manifest import Manifest
+from features.seal import Rows, Totals, seal, write_file
+from features.spec import BackboneSpec
+from features.store import open_table
+
+RATE = 16_000
+LONG_S = {"3 minutes": 180, "3 hours": 10_800}
+READ_BYTES = 1 << 24
+SPEC = BackboneSpec("noise", "noise", "none", "", RATE, tuple(range(13)), 768, 50.0, 0.1, 30.0)
+
+
+def peak_memory(path: Path) -> float:
+    """MB resident at most while stage 1 embeds one file; to be called in a fresh process."""
+    from benchmarks.clips import Silent
+    from features import backbones
+    from features.extract import extract
+    from features.survey import Settings
+
+    options = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
+    spec = backbones.describe(options)
+    clips = pd.DataFrame({"id": [path.name], "path": [path.name], "label": ["a"]})
+    settings = Settings(pooling=("mean", "frames"))
+    with tempfile.TemporaryDirectory(dir=path.parent) as cache:
+        manifest = Manifest("long", path.parent, clips)
+        load = lambda: backbones.load(options, spec=spec)  # noqa: E731
+        summary = extract(manifest, spec, load, settings, Path(cache), Silent())
+        assert summary.computed == 1, summary.failures
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write_long(path: Path, seconds: int) -> None:
+    """Seeded noise, written a minute at a time."""
+    random = np.random.default_rng(0)
+    with sf.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(seconds // 60):
+            file.write(random.uniform(-0.1, 0.1, 60 * RATE).astype(np.float32))
+
+
+def write_caches(folder: Path, clips: int, shards: int) -> dict[str, Path]:
+    """The same rows as one file and as a set."""
+    spec = fp.cache_spec(SPEC, ["mean"])
+    random = np.random.default_rng(0)
+    paths = {}
+    for name, limit in (("one file", 1 << 60), ("a set", 0)):
+        shard_set.SET_BYTES = limit
+        parts = folder / name.replace(" ", "-") / "noise.parts"
+        written = []
+        for shard in range(shards):
+            ids = [f"{shard}-{number}" for number in range(clips // shards)]
+            pooled = {"mean": random.normal(size=(len(ids), 13, 768)).astype(np.float32)}
+            rows = Rows(ids, list(ids), [1.0] * len(ids), [1] * len(ids), pooled)
+            written.append(parts / f"shard-{shard:06d}.h5")
+            write_file(written[-1], spec, [rows], Totals.of(rows), {"clips": len(ids)})
+        started = time.perf_counter()
+        seal(parts.with_suffix(".h5"), spec, written, ())
+        paths[name] = parts.with_suffix(".h5")
+        print(f"sealing as {name}: {time.perf_counter() - started:.1f} s")
+    return paths
+
+
+def read_bare(files: Sequence[Path]) -> None:
+    """All bytes of some files, as fast as they come."""
+    buffer = bytearray(READ_BYTES)
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def forget(files: Sequence[Path]) -> None:
+    """Ask the system to drop what it holds of some files in memory."""
+    for path in files:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare_memory(folder: Path, rounds: int) -> None:
+    """Print peak memory of both lengths and their ratio."""
+    peaks: dict[str, list[float]] = {name: [] for name in LONG_S}
+    for name, length in LONG_S.items():
+        write_long(folder / f"{name}.wav", length)
+    for _ in range(rounds):
+        for name in LONG_S:
+            command = [sys.executable, "-m", "benchmarks.storage", "--memory-of", str(folder / f"{name}.wav")]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks[name].append(json.loads(done.stdout))
+    short, long = (statistics.median(peaks[name]) for name in LONG_S)
+    print(f"peak memory: 3 minutes {short:.0f} MB, 3 hours {long:.0f} MB, ratio {long / short:.3f}")
+
+
+def compare_reading(folder: Path, rounds: int, clips: int) -> None:
+    """Print how fast a cache is read and checked, as a share of reading its bytes."""
+    for name, path in write_caches(folder, clips, shards=16).items():
+        files, size = shard_set.files_of(path), open_table(path).size_bytes
+        shares: dict[str, list[tuple[float, float]]] = {"cold": [], "warm": []}
+        for _ in range(rounds):
+            for state, times in shares.items():
+                spent = []
+                for work in (lambda f=files: read_bare(f), lambda p=path: open_table(p).embeddings()):
+                    if state == "cold":
+                        forget(files)
+                    spent.append(seconds(work))
+                times.append((spent[0], spent[1]))
+        for state, times in shares.items():
+            bare, ours = (size / statistics.median(column) / 1e6 for column in zip(*times, strict=True))
+            share = statistics.median(a / b for a, b in times)
+            print(f"{name}, {state}: bytes {bare:.0f} MB/s, checked embeddings {ours:.0f} MB/s, share {share:.2f}")
+
+
+def main() -> None:
+    """Print both comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory-of", type=Path, help="print the peak memory of embedding this file, in MB")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=24_000, help="of 40 kB each, in the cache that is read back")
+    parser.add_argument("--skip-memory", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.memory_of is not None:
+        print(peak_memory(arguments.memory_of))
+        return
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        if not arguments.skip_memory:
+            compare_memory(Path(folder), arguments.rounds)
+        compare_reading(Path(folder), arguments.rounds, arguments.clips)
+
+
+if __name__ == "__main__":
+    main()
