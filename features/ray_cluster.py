@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 from features.errors import RunError, UserError
 
 OBJECT_STORE_BYTES = 80 << 20  # about the least Ray takes; clips and rows go through files, not through Ray
+CONNECT_S = 10.0
 LONGEST_FOLDER = 40  # characters; Ray makes sockets under it, whose paths may have 107
 
 
@@ -71,6 +73,8 @@ def ray_cluster() -> Iterator[ModuleType]:
             quiet["_temp_dir"] = stack.enter_context(_short_folder())
             # Without a token of its own Ray would write one into the home folder, and its ports are open.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        else:
+            _check_reachable(address)
         stack.enter_context(_sigterm_kept())
         stack.enter_context(_raylet_silent(ray))
         stack.callback(ray.shutdown)
@@ -81,6 +85,16 @@ def ray_cluster() -> Iterator[ModuleType]:
             what = "no Ray cluster can be started here" if address == "local" else f"RAY_ADDRESS={address}: no cluster"
             raise RunError(f"{what} ({reason})") from error
         yield ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `RunError` where nobody answers at HOST:PORT; Ray would try for long, and print."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise RunError(f"RAY_ADDRESS={address}: no cluster answers there ({error})") from error
 
 
 @contextlib.contextmanager

@@ -147,6 +147,19 @@ def test_a_share_that_comes_while_another_one_seals_finds_everything_done(seven,
     assert equal(rows_of(summary.path), undisturbed)
 
 
+@pytest.mark.skipif(locks.fcntl is None, reason="no advisory locks on this system")
+def test_a_share_that_waited_for_a_run_that_planned_nothing_plans_itself(seven, undisturbed):
+    late = []
+    with locks.CacheLock(seven.file(**FOUR), seven.log.note):
+        thread = threading.Thread(target=lambda: late.append(seven.run(seven.manifest(*NAMES), **share("1/1"))))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "it waits"
+    thread.join(30)
+    assert late[0].computed == 7
+    assert equal(rows_of(late[0].path), undisturbed)
+
+
 def test_a_share_damaged_before_sealing_is_computed_by_the_one_that_seals(seven, undisturbed):
     manifest = seven.manifest(*NAMES)
     parts = seven.run(manifest, **share("1/2")).path.with_suffix(".parts")
