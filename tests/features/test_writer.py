@@ -60,6 +60,27 @@ def test_an_error_of_the_writer_ends_the_run_and_keeps_what_was_written(seven, m
     assert (summary.computed, summary.reused) == (6, 1)
 
 
+def test_an_error_of_the_writer_comes_out_before_the_model_has_gone_on_for_long(corpus, monkeypatch):
+    calls = []
+
+    class Counting(Toy):
+        def forward(self, waveforms, lengths):
+            calls.append(len(lengths))
+            return super().forward(waveforms, lengths)
+
+    def write_file(path, *arguments, **options):
+        raise RunError("No space left on device")
+
+    names = [f"{n}.wav" for n in range(20)]
+    for number, name in enumerate(names):
+        corpus.write(name, noise(1000, number))
+    monkeypatch.setattr(worker, "write_file", write_file)
+    corpus.backbone = Counting
+    with pytest.raises(RunError, match="No space left"):
+        corpus.run(corpus.manifest(*names), block_rows=1)
+    assert len(calls) <= 6
+
+
 def test_an_error_of_the_model_leaves_blocks_before_it_written(corpus):
     class Broken(Toy):
         calls = 0
