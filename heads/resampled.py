@@ -136,10 +136,10 @@ def resampled_concordance(
         return Resampled(value, -1.0, 1.0, draws)
     sizes = np.bincount(numbers)
     effective = len(numbers) ** 2 / float((sizes**2).sum())
-    edge = 1 - 1 / (2 * effective)  # keeps z finite
+    edge = 1 - 1e-12  # keeps z finite
     error = float(np.std(np.arctanh(np.clip(draws, -edge, edge)))) * np.sqrt(n_groups / (n_groups - 1))
     if error < 1e-9:
-        error = 1 / np.sqrt(max(effective - 2, 1.0))
+        error, edge = 1 / np.sqrt(max(effective - 2, 1.0)), 1 - 1 / (2 * effective)
     half = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1)) * error
     middle = np.arctanh(np.clip(value, -edge, edge))
     return Resampled(value, min(float(np.tanh(middle - half)), value), max(float(np.tanh(middle + half)), value), draws)

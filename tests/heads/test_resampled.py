@@ -109,7 +109,8 @@ def test_the_interval_of_map_covers_its_expectation(group_size):
     assert 88 <= sum(one.low <= expected <= one.high for one in found) <= 100
 
 
-def test_the_interval_of_ccc_covers_its_value():
-    expected = 2 / (2 + 0.5**2)  # of y and y + error: twice the variance over both variances
-    found = [resampled_concordance([numbers(seed=seed)], np.arange(200), 400) for seed in range(200)]
+@pytest.mark.parametrize("error", [0.5, 0.05])
+def test_the_interval_of_ccc_covers_its_value(error):
+    expected = 2 / (2 + error**2)  # of y and y + error: twice the variance over both variances
+    found = [resampled_concordance([numbers(seed=seed, error=error)], np.arange(200), 400) for seed in range(200)]
     assert 182 <= sum(one.low <= expected <= one.high for one in found) <= 199
