@@ -65,8 +65,11 @@ class Perceptron:
             for layer, size in enumerate(hidden):
                 self.trained |= {f"gain_{layer}": (1, size), f"shift_{layer}": (1, size)}
         if norm == "batch":
+            self.n_trained -= sum(sizes[1:-1])
             for layer, size in enumerate(hidden):
                 self.tracked |= {f"mean_{layer}": (1, size), f"variance_{layer}": (1, size)}
+                # Taken out again by the mean: rounding errors would be all its gradient, and AdamW would follow them.
+                self.tracked[f"bias_{layer}"] = self.trained.pop(f"bias_{layer}")
 
     def start(self, seed: int) -> dict[str, Tensor]:
         """First values: linear layers as `torch.nn.Linear`, normalisation as the identity."""
@@ -78,6 +81,7 @@ class Perceptron:
             ones = pad(torch.ones(1, len(bias)), (0, extra_out))
             arrays |= {f"gain_{layer}": ones, f"variance_{layer}": ones}
             arrays |= {f"shift_{layer}": torch.zeros_like(ones), f"mean_{layer}": torch.zeros_like(ones)}
+        arrays |= {name: torch.zeros_like(arrays[name]) for name in self.tracked if name.startswith("bias_")}
         return {name: arrays[name] for name in (*self.trained, *self.tracked)}
 
     def scores(
@@ -160,6 +164,6 @@ def _batch_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, batch: Mini
 def _layer_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, size: int) -> Tensor:
     """As `torch.nn.LayerNorm` over the real units; padding stays zero."""
     real = torch.arange(x.shape[-1], device=x.device) < size
-    centred = (x - x.sum(-1, keepdim=True) / size) * real
+    centred = (x - (x * real).sum(-1, keepdim=True) / size) * real
     variance = centred.square().sum(-1, keepdim=True) / size
     return centred * (variance + NORM_EPS).rsqrt() * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]

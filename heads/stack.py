@@ -210,7 +210,8 @@ class Stack:
         arrays: dict[str, np.ndarray] = {}
         for flat, shapes in zip(snapshot, (self.network.trained, self.network.tracked), strict=True):
             arrays |= {name: array[0].cpu().numpy() for name, array in _views(flat[None], shapes).items()}
-        return self.network.state(arrays)
+        with np.errstate(all="ignore"):  # one that diverged has no finite numbers
+            return self.network.state(arrays)
 
 
 def _size(shapes: Mapping[str, tuple[int, ...]]) -> int:
