@@ -22,6 +22,9 @@ BLOCK_AUDIO_S = 600.0  # a block ends here even with few rows: what a kill may c
 BLOCK_FRAME_BYTES = 1 << 28  # frames a block holds in memory at most, when they are stored
 _SIGNATURE_LENGTH = len('{"sha256":"",') + 64
 BATCH_AUDIO_S = {"cpu": 20.0, "cuda": 320.0}
+# A batch that holds this share of its budget takes no clip shorter than this share of its longest: of 200 spoken digits
+# 8 % of what the model saw was padding then, and 13 % without.
+WORTHWHILE, ALIKE = 0.25, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,9 @@ def _blocks(
             blocks.append([])
             rows_in_block = samples_in_block = 0
         full = batch and (len(batch) + 1) * lengths[batch[0]] > batch_s * spec.sample_rate
-        if batch and (full or length > lengths[batch[0]] or lengths[batch[0]] > spec.max_samples):
+        worthwhile = batch and len(batch) * lengths[batch[0]] >= WORTHWHILE * batch_s * spec.sample_rate
+        unlike = worthwhile and length < ALIKE * lengths[batch[0]]
+        if batch and (full or unlike or length > lengths[batch[0]] or lengths[batch[0]] > spec.max_samples):
             blocks[-1].append(tuple(batch))
             batch = []
         batch.append(position)

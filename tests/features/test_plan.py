@@ -123,3 +123,8 @@ def test_like_goes_with_like(rows):
     _, _, plan = planned([0.6, 9.0, 0.7, 9.5, 0.8, 9.2], block_rows=rows)
     assert [clip.id for clip in plan.clips] == ["c3", "c5", "c1", "c4", "c2", "c0"]
     assert len(plan.blocks) == 6 // rows
+
+
+def test_a_batch_worth_its_while_takes_no_much_shorter_clip():
+    _, _, plan = planned([4.0, 4.0, 3.9, 2.0, 1.9, 0.6], batch_s=20.0)
+    assert [[plan.clips[at].id for at in batch] for batch in plan.blocks[0]] == [["c0", "c1", "c2"], ["c3", "c4", "c5"]]
