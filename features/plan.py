@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -84,7 +85,7 @@ class Plan:
     def save(self, path: Path) -> None:
         """Write it as JSON, with a digest, in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
         columns = {field.name: [getattr(clip, field.name) for clip in self.clips] for field in fields(PlannedClip)}
         stored = {"version": PLAN_VERSION, **{field.name: getattr(self, field.name) for field in fields(self)}}
         text = fp.canonical_json({**stored, "clips": columns})

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -116,7 +117,7 @@ def write_hdf5(
     Raises:
         RunError: The disk is full or the folder not writable; nothing at `path` has changed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with interrupts_held() as check_interrupt, Sink(temporary) as sink:

@@ -115,7 +115,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
         ManifestError: They are not; under `strict` also where official folds or splits share groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
-    check_protocol(manifest, config.protocol)
+    check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
         raise ManifestError(f"{overlaps[0]} (an error under --strict)")
     return manifest

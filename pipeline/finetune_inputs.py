@@ -26,7 +26,7 @@ from heads.recipe import MAX_DEFAULT_DURATION_S, Recipe
 from heads.windows import Windows, band_statistics
 from pipeline.config import Config
 from pipeline.inputs import Inputs, read_inputs
-from pipeline.training import Stage2
+from pipeline.stage2 import Stage2
 
 SILENCE_DB = -100.0  # what log-mels hold where there is no sound
 QUIET_DEVIATIONS = 2.0  # below the mean of its band: quiet, and no outlier among standardised inputs

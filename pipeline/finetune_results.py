@@ -11,7 +11,8 @@ from heads.protocol import Split
 from heads.recipe import Recipe
 from pipeline.finetune_fits import Finished
 from pipeline.finetune_models import Source
-from pipeline.training import Stage2, about_backbone
+from pipeline.fit_notes import about_backbone
+from pipeline.stage2 import Stage2
 
 NONE = "none"
 Fits = Sequence[tuple[Split, int, Finished]]

@@ -29,7 +29,8 @@ from pipeline.finetune_models import Source, builder, find_weights, input_entry
 from pipeline.finetune_results import about_model, predictions_of
 from pipeline.model_inputs import cache_inputs, input_settings
 from pipeline.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
-from pipeline.training import Stage2, collect_predictions, job_of, splits_of
+from pipeline.stage2 import Stage2, job_of, splits_of
+from pipeline.training import collect_predictions
 
 VERSION = 1  # raised when a change in `heads` changes results
 

@@ -15,11 +15,14 @@ from heads.groups import clip_groups
 from heads.options import HeadOptions
 from heads.predictions import to_frame
 from heads.protocol import Splits, few_shot_splits, make_splits
-from pipeline.config import Config, LabelEfficiencySection, label_of
+from pipeline.config import Config, label_of
+from pipeline.fit_notes import about_result
 from pipeline.inputs import features_of
 from pipeline.results import counted
 from pipeline.run_folder import Fit, finish_fit, is_done, read_fit, start_fit
-from pipeline.training import Stage2, about_result, fit_head, head_folder, head_job, poolings_of, predictions_of
+from pipeline.sections import LabelEfficiencySection
+from pipeline.stage2 import Stage2, head_job
+from pipeline.training import fit_head, head_folder, poolings_of, predictions_of
 
 FOLDER = "label-efficiency"
 CURVE_NUMBERS = ("clips per class", "draws", "accuracy", "mAP", "95 % interval")

@@ -49,13 +49,19 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
     output.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_csv(output)
     clips = manifest.clips
-    for column in ("label", "fold", "split"):
-        if column in clips:
-            counts = clips[column].value_counts().sort_index()
+    columns = {column: clips[column] for column in ("label", "fold", "split") if column in clips}
+    if manifest.task == "regression":
+        labels = columns.pop("label")
+        answers = f"labels {labels.min():g} to {labels.max():g}"
+    else:
+        columns["label"] = columns["label"].explode()  # a clip of several labels counts for each
+        answers = f"{len(manifest.labels)} classes"
+    for column, values in columns.items():
+        if values.notna().any():
+            counts = values.value_counts().sort_index()
             console.table((column, "clips"), list(counts.items()), right=("clips",))
             console.line("")
     groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
     console.line(
-        f"{manifest.name}: {len(manifest)} clips, {len(manifest.labels)} classes{groups}; "
-        f"wrote {output}, paths relative to its folder"
+        f"{manifest.name}: {len(manifest)} clips, {answers}{groups}; wrote {output}, paths relative to its folder"
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,43 +15,29 @@ from features.tasks import Task
 from heads.frame_blocks import ClipLayers
 from heads.options import HeadOptions, SklearnOptions
 from heads.predictions import Predictions, to_frame
-from heads.protocol import Splits, make_splits
+from heads.protocol import Splits
 from heads.recipe import Recipe
 from heads.results import HeadResult
 from heads.saved import save_head
 from heads.sklearn_head import check_estimator
-from heads.targets import Targets, targets_of
+from heads.targets import targets_of
 from heads.train import train_head
 from pipeline.config import Config, label_of
 from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest, resolve_device, write_run_inputs
-from pipeline.inputs import Inputs, features_of, read_inputs
-from pipeline.results import counted, layer_text, weights_text
+from pipeline.fit_notes import about_backbone, about_result
+from pipeline.inputs import features_of, read_inputs
+from pipeline.results import counted, layer_text
 from pipeline.run_folder import (
     Fit,
     finish_fit,
     fit_folder,
     is_done,
-    job_digest,
     read_fit,
     start_fit,
     write_predictions,
 )
-
-TRAINER_VERSION = 2  # raised when a change in `heads` changes results
-
-
-@dataclass(frozen=True)
-class Stage2:
-    """What every fit of a run shares."""
-
-    config: Config
-    manifest: Manifest
-    inputs: Inputs
-    targets: Targets
-    splits: Splits
-    device: str
-    console: Console
+from pipeline.stage2 import Stage2, head_job, splits_of
 
 
 def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
@@ -90,9 +74,7 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         for head in config.heads:
             assert isinstance(head, HeadOptions)
             poolings = poolings_of(config, head)
-            job = job_of(
-                stage, {"table": table.fingerprint, "head": head.model_dump(), "refit": config.refit}, poolings
-            )
+            job = head_job(stage, table, head, poolings)
             folder = fit_folder(config.run_dir, label, head_folder(head))
             what = f"train-heads {manifest.name} {label} {head.title}"
             if is_done(folder, job):
@@ -111,46 +93,6 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         train_curves(stage, dry_run=dry_run)
     if not dry_run:
         collect_predictions(config, manifest)
-
-
-def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
-    """The protocol's splits, without the clips that some model cannot use."""
-    return make_splits(
-        manifest,
-        config.protocol,
-        split_seed=config.split_seed,
-        keys=[content.key for content in inputs.contents],
-        strict=strict,
-        shots=config.few_shot.shots,
-        draws=config.few_shot.draws,
-        failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures],
-    )
-
-
-def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str]) -> str:
-    """Digest of everything that decides what a head on a backbone becomes."""
-    model = {"table": table.fingerprint, "head": head.model_dump(), "refit": stage.config.refit}
-    return job_of(stage, model, poolings)
-
-
-def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
-    """Digest of everything that decides one fit's result."""
-    clips = stage.manifest.clips
-    return job_digest(
-        {
-            "version": TRAINER_VERSION,
-            "model": model,
-            "pooling": list(poolings),
-            "protocol": stage.splits.protocol,
-            "splits": [
-                [str(s.fold), s.draw, s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits
-            ],
-            "seeds": list(stage.config.seeds),
-            "ids": clips["id"].tolist(),
-            "labels": clips["label"].tolist(),
-            "keys": [content.key for content in stage.inputs.contents],
-        }
-    )
 
 
 def poolings_of(config: Config, head: HeadOptions) -> list[str]:
@@ -324,62 +266,3 @@ def predictions_of(
         )
         for fit in result.fits
     ]
-
-
-def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
-    """What `fit.json` says of the frozen side: source and cost of the embeddings."""
-    cost, parameters, weights = table.cost, table.cost["parameters"], weights_text(table.spec.weights)
-    seconds = cost["compute_s"] or None
-    return {
-        "family": "handcrafted" if weights == "none" else "frozen",
-        "weights": weights,
-        "weights_sha256": table.spec.weights_sha256,
-        "params_total": None if parameters is None else parameters + params_trained,
-        "extract_clips_per_s": seconds and cost["clips"] / seconds,
-        "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
-        "extract_device": cost["device"],
-        "cache_bytes_per_clip": table.size_bytes / max(1, len(table)),
-        "precision": table.cache_spec["precision"],
-        "cache_file": str(table.path),
-        "fingerprint": table.fingerprint,
-        "versions": table.versions,
-    }
-
-
-def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
-    """What `fit.json` says of the training: protocol, what was chosen, among what."""
-    return {
-        "dataset": stage.manifest.name,
-        "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
-        "n_folds": stage.splits.n_folds,
-        "n_seeds": len(stage.config.seeds),
-        "layer": layer_text([fit.layer for fit in result.fits]),
-        "params_trained": result.params_trained,
-        "train_seconds": result.train_seconds,
-        "train_device": stage.device,
-        "chosen": [
-            {
-                "fold": fit.fold,
-                "seed": fit.seed,
-                "draw": fit.draw,
-                "layer": fit.layer,
-                **fit.configuration,
-                "valid_loss": finite(fit.valid_loss),
-                "epochs": fit.epochs,
-            }
-            for fit in result.fits
-        ],
-        "candidates": {
-            f"{fold}" + (f" draw {draw}" if draw else ""): [
-                {"layer": score.layer, **score.configuration, "valid_loss": finite(score.valid_loss)}
-                for score in scores
-            ]
-            for (fold, draw), scores in result.candidates.items()
-        },
-        "warnings": list(stage.splits.warnings),
-    }
-
-
-def finite(value: float) -> float | None:
-    """A number JSON can hold: None for NaN and infinity."""
-    return value if np.isfinite(value) else None
