@@ -14,7 +14,8 @@ from torch import Tensor
 from features.audio import Waveform, read_waveform
 from features.backbones.base import pad
 from features.decoded import DecodedFiles
-from features.errors import AudioError
+from features.errors import AudioError, RunError
+from features.patience import Patience, folder_away
 from features.plan import PlannedClip
 
 READ_AHEAD = 3  # batches
@@ -69,12 +70,15 @@ def decode_ahead(
     pool: ThreadPoolExecutor,
     files: DecodedFiles | None = None,
     on_read: Callable[[float], None] = lambda seconds: None,
+    note: Callable[[str], None] = lambda message: None,
 ) -> Generator[Decoded, None, None]:
     """Decode batches in order, a few ahead of the one asked for, at `sample_rate` or at the files' own rates.
 
     A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
     threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
+    A folder of clips that goes away is waited for, and `note` is told.
     """
+    patience = Patience(note)
 
     def read(position: int) -> Waveform | AudioError | None:
         clip = clips[position]
@@ -82,9 +86,13 @@ def decode_ahead(
             return None
         started = time.perf_counter()
         try:
-            return read_planned(clip, sample_rate, files)
+            return patience(lambda: read_planned(clip, sample_rate, files), lambda: folder_away(Path(clip.path)))
         except AudioError as error:
             return error
+        except (RunError, MemoryError, RecursionError):
+            raise
+        except Exception as error:  # a decoder that breaks down costs its clip, not the run
+            return AudioError(f"cannot be decoded ({type(error).__name__}: {error})")
         finally:
             on_read(time.perf_counter() - started)
 

@@ -26,7 +26,9 @@ def hash_ranges(path: Path, ranges: Iterable[tuple[int, int]], digest: Any) -> N
                 first += len(piece)
 
 
-def read_array(dataset: h5py.Dataset, *, past_hdf5: bool = True) -> tuple[np.ndarray, str]:
+def read_array(
+    dataset: h5py.Dataset, *, into: np.ndarray | None = None, past_hdf5: bool = True
+) -> tuple[np.ndarray, str]:
     """A whole array and the SHA-256 of its values.
 
     Chunks that lie one after the other are read in one go, past HDF5, which takes them one by one and checks each
@@ -34,9 +36,10 @@ def read_array(dataset: h5py.Dataset, *, past_hdf5: bool = True) -> tuple[np.nda
 
     Args:
         dataset: Of numbers, as `features.write` lays it out.
+        into: Where to put the values: contiguous, of the same shape and type; None: a new array.
         past_hdf5: False: let HDF5 read it.
     """
-    values = np.empty(dataset.shape, dataset.dtype)
+    values = np.empty(dataset.shape, dataset.dtype) if into is None else into
     digest = hashlib.sha256()
     stretches = _stretches(dataset) if past_hdf5 else None
     if stretches is None:

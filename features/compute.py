@@ -20,6 +20,7 @@ from features.batches import Decoded, check_unchanged, decode_ahead
 from features.compiling import compile_network
 from features.decoded import DecodedFiles
 from features.errors import AudioError
+from features.patience import Patience, cache_away, folder_away
 from features.pieces import Splitter, find_budget
 from features.plan import Plan, PlannedClip
 from features.pooling import POOLINGS, Frames, Moments
@@ -88,6 +89,7 @@ def embed_blocks(
                 pool,
                 files,
                 on_read=lambda seconds: clock.add("read", seconds / workers),
+                note=progress.note,
             )
         ) as decoded,
         ShardWriter(settings, write, about, clock) as writer,
@@ -134,6 +136,7 @@ class _Model:
         self.settings = settings
         self.clock = clock
         self.long = long
+        self.patience = Patience(progress.note)
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = Feed(backbone.device)
         if settings.batch_s is None and backbone.budget is None:
@@ -159,7 +162,7 @@ class _Model:
             self.backbone.budget = self.splitter.budget
         for row in decoded.streamed():
             try:
-                batch.parts.append(self._embed_long(plan.clips[row]))
+                batch.parts.append(self._embed_long_patiently(plan.clips[row]))
             except AudioError as error:
                 batch.fail(plan.clips[row], str(error))
             except _TooLargeError as error:
@@ -200,6 +203,15 @@ class _Model:
         layers = self.backbone.spec.layers if self.settings.frame_layers is None else self.settings.frame_layers
         dtype = getattr(torch, self.settings.frame_dtype)
         return frames.values[:, list(layers)].transpose(1, 2).float().to(dtype)
+
+    def _embed_long_patiently(self, clip: PlannedClip) -> Embedded:
+        """`_embed_long`, again from the clip's start where its folder or that of the cache went away meanwhile."""
+
+        def away() -> Path | None:
+            scratch = self.long.scratch
+            return folder_away(Path(clip.path)) or (None if scratch is None else cache_away(scratch))
+
+        return self.patience(lambda: self._embed_long(clip), away)
 
     def _embed_long(self, clip: PlannedClip) -> Embedded:
         """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""

@@ -15,6 +15,7 @@ from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.locks import CacheLock
 from features.manifest import Manifest
+from features.patience import Patience, cache_away
 from features.plan import Plan
 from features.resume import is_current, is_whole, joined_plan, plan_for, remove_temporaries
 from features.seal import seal
@@ -211,7 +212,10 @@ class _Run:
         """Merge the shards into the cache file; one damaged since it was written is computed again."""
         while True:
             try:
-                seal(self.work.path, self.work.spec, self.shards, self.job.plan.failures)
+                Patience(self.progress.note)(
+                    lambda: seal(self.work.path, self.work.spec, self.shards, self.job.plan.failures),
+                    lambda: cache_away(self.job.parts),
+                )
                 break
             except CacheError as error:
                 damaged = [n for n, shard in enumerate(self.shards) if error.path == shard]

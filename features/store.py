@@ -124,7 +124,15 @@ class EmbeddingTable:
             return self._array(0, f"embeddings/{pooling}")
         values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
         for number, rows in self.places.rows_by_member():
-            values[rows] = self._array(number, f"embeddings/{pooling}")[self.places.place[rows]]
+            place, first = self.places.place[rows], int(rows[0])
+            part = values[first : first + len(rows)]
+            with self.opened(number) as file:
+                stored = file[f"embeddings/{pooling}"]
+                all_in_order = len(stored) == len(rows) == rows[-1] - first + 1 and (np.diff(place) == 1).all()
+                if all_in_order and stored.dtype == part.dtype:
+                    _read_checked(file, f"embeddings/{pooling}", part)
+                else:
+                    values[rows] = _read_checked(file, f"embeddings/{pooling}")[place]
         return values
 
     def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -254,16 +262,18 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _read_checked(file: h5py.File, name: str) -> np.ndarray:
+def _read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> np.ndarray:
     """A whole dataset, checked against its checksum; texts come as an object array of bytes."""
     dataset = file[name]
     stated = dataset.attrs["sha256"]
     if dataset.chunks:
         for past_hdf5 in (True, False):  # where the two differ, HDF5 knows better
-            values, digest = read_array(dataset, past_hdf5=past_hdf5)
+            values, digest = read_array(dataset, into=into, past_hdf5=past_hdf5)
             if digest == stated:
                 return values
     values = dataset[()]
+    if into is not None:
+        into[...] = values
     if values.dtype.kind == "S":
         values = values.astype(object)
     if array_digest(values).hexdigest() != stated:

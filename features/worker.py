@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from features.backbones.base import Backbone
 from features.compute import Progress, embed_blocks
+from features.patience import Patience, cache_away
 from features.plan import Plan
 from features.seal import Rows, Totals, write_file
 from features.survey import Settings
@@ -100,9 +101,13 @@ def work_here(
         AudioheadsError: The backbone cannot be loaded, or a shard not written.
     """
     computed = Computed()
+    patience = Patience(progress.note)
 
     def write(number: int, rows: Rows, cost: dict[str, Any]) -> None:
-        write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost)
+        patience(
+            lambda: write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost),
+            lambda: cache_away(job.parts),
+        )
         computed.clips[number] = len(rows.ids)
         on_shard(number, len(rows.ids))
 

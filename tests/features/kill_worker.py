@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 import features.extract
-from features import backbones
+from features import backbones, shard_set
 from features.extract import extract
 from features.manifest import Manifest
 from features.share import Share
@@ -67,6 +67,8 @@ def run(job: dict) -> None:
         RMTREE(path)
 
     os.fsync, features.extract.shutil.rmtree = fsync, rmtree
+    settings = {**job["settings"], "pooling": tuple(job["settings"]["pooling"])}
+    shard_set.SET_BYTES = settings.pop("set_bytes", shard_set.SET_BYTES)
     names = sorted(path.name for path in Path(job["root"]).iterdir())
     clips = pd.DataFrame({"id": names, "path": names, "label": "a"})
     spec = backbones.describe(job["backbone"])
@@ -74,7 +76,7 @@ def run(job: dict) -> None:
         Manifest("birds", Path(job["root"]), clips),
         spec,
         lambda: backbones.load(job["backbone"], spec=spec),
-        Settings(**{**job["settings"], "pooling": tuple(job["settings"]["pooling"])}),
+        Settings(**settings),
         Path(job["cache"]),
         Told(stop, notes),
         share=Share.parse(job["share"]) if job.get("share") else None,

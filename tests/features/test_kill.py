@@ -131,6 +131,20 @@ def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is in place
+def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, moment):
+    large = {"set_bytes": 0}
+    killed = start("mfcc", tmp_path / "cache", PLANNED | large, stop=f"fsync:{SEALING + moment}")
+    killed.kill(signal.SIGKILL)
+    (index,) = [*(tmp_path / "cache").glob("birds/*.h5")] if moment == 2 else [None]
+    assert index is None or rows({"path": index}) == undisturbed["mfcc"]
+    report = start("mfcc", tmp_path / "cache", RESUMED | large).report()
+    assert (report["computed"], report["reused"]) == (0, CLIPS)
+    assert rows(report) == undisturbed["mfcc"]
+    assert temporaries(tmp_path / "cache") == []
+    assert len([*(tmp_path / "cache").glob("birds/*.shards/*/*")]) == SHARDS
+
+
 @pytest.mark.parametrize("batches", [1, 3, 6])
 def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undisturbed, tmp_path, batches):
     start("wav2vec2", tmp_path / "cache", stop=f"advance:{batches}").kill(signal.SIGKILL)
