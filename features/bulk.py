@@ -51,6 +51,11 @@ def read_array(
     descriptor, chunk = dataset.file.id.get_vfd_handle(), _chunk_bytes(dataset)
     stored = bytearray((PIECE_BYTES // (chunk + CHECKSUM_BYTES) + 1) * (chunk + CHECKSUM_BYTES))
     at = 0
+    if stretches and hasattr(os, "posix_fadvise"):
+        first, (last, count) = stretches[0][0], stretches[-1]
+        length = max(0, last + count * (chunk + CHECKSUM_BYTES) - first)
+        os.posix_fadvise(descriptor, first, length, os.POSIX_FADV_SEQUENTIAL)
+        os.posix_fadvise(descriptor, first, length, os.POSIX_FADV_WILLNEED)
     with Hashing(digest) as hashing:
         for first, count in stretches:
             view = memoryview(stored)[: count * (chunk + CHECKSUM_BYTES)]
