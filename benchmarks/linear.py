@@ -1,10 +1,10 @@
 """The regularisation path of `linear` over 13 layers and 5 folds against scikit-learn's LogisticRegression in a loop.
 
 The loop fits one LogisticRegression (lbfgs) per layer, fold and C on rows that are standardised already, in
-double precision; a sample of its fits is timed and scaled to all of them. It is timed twice: at its default tolerance,
-which the error column shows to be far from the optimum at weak penalties, and at one that agrees with ours within about 1e-4.
-Ours is timed whole: standardising, axes, every fit, the choice on validation, the scores. Both ways run in one
-process and take turns. Errors are the largest difference of a test clip's probability.
+double precision; a sample of its fits is timed and scaled to all of them. It is timed twice: at its default
+tolerance, which the error column shows to be far from the optimum at weak penalties, and at one that agrees with
+ours within about 1e-4. Ours is timed whole, before the loop in the same process: standardising, axes, every fit,
+the choice on validation, the scores. Errors are the largest difference of a test clip's probability.
 Run: `python -m benchmarks.linear`.
 """
 
