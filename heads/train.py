@@ -17,7 +17,7 @@ from heads.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
 from heads.frame_blocks import ClipLayers, FrameSource
 from heads.job import Job, Kind
 from heads.kinds import KINDS
-from heads.options import HeadOptions
+from heads.options import HeadOptions, SteppedOptions
 from heads.protocol import Split, Splits
 from heads.results import CandidateScore, HeadFit, HeadResult
 from heads.trainable import check_choice, check_rows, check_splits
@@ -174,8 +174,8 @@ class _Run:
         options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
         if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
             raise RunError(
-                f"{options.title}: fold {split.fold!r}: every configuration diverged (validation loss not finite); "
-                "use a smaller learning_rate"
+                f"{options.title}: fold {split.fold!r}: every configuration diverged (validation loss not finite)"
+                + _way_out(options)
             )
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
         rows = self.source.rows(split.test, chosen.place.layer)
@@ -183,7 +183,7 @@ class _Run:
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
             if not np.isfinite(scored[fit]).all():
-                raise RunError(f"{options.title}: fold {split.fold!r} diverged; use a smaller learning_rate")
+                raise RunError(f"{options.title}: fold {split.fold!r} diverged{_way_out(options)}")
             yield HeadFit(
                 fold=split.fold,
                 seed=int(seed),
@@ -209,6 +209,10 @@ class _Run:
 
     def _load(self, folds: Sequence[Split], place: Place) -> Any:
         return self.source.block(folds[place.fold], place.layer, self.job.device)
+
+
+def _way_out(options: HeadOptions) -> str:
+    return "; use a smaller learning_rate" if isinstance(options, SteppedOptions) else ""
 
 
 def _layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:

@@ -13,7 +13,7 @@ from features.errors import CacheError, UserError
 from features.frames import ClipFrames
 from features.manifest import Manifest
 from features.pooling import POOLINGS
-from features.store import EmbeddingTable, verify_table
+from features.store import EmbeddingTable, open_table
 from features.survey import known_failures
 from heads.frame_blocks import ClipLayers
 from pipeline.config import Config, label_of
@@ -38,7 +38,7 @@ class Inputs:
 
 
 def read_inputs(config: Config, manifest: Manifest) -> Inputs:
-    """Open and verify the cache files that stage 1 made for this config.
+    """Open the cache files that stage 1 made for this config.
 
     Raises:
         UserError: Stage 1 has not run with these settings, or lacks clips; the message has the command.
@@ -53,7 +53,7 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
         path = Path(entry.get("file", ""))
         if entry != features_entry(config, options, path) or not path.is_file():
             raise UserError(f"{label}: no embeddings for these settings yet; run `{command}`")
-        tables[label] = verify_table(path)
+        tables[label] = open_table(path)  # its structure is checked here, each array when it is read
     contents = clip_contents(manifest, config.output.cache / manifest.name)
     failures: dict[str, str] = {}
     for table in tables.values():

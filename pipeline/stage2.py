@@ -16,7 +16,7 @@ from pipeline.console import Console
 from pipeline.inputs import Inputs
 from pipeline.run_folder import job_digest
 
-TRAINER_VERSION = 2  # raised when a change in `heads` changes results
+TRAINER_VERSION = 3  # raised when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
