@@ -116,16 +116,14 @@ def test_memory_bounds_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_of_equally_near_clips_the_first_votes(metric):
-    features, targets, splits = clips(n_layers=1)
-    train_rows = splits[0].train
-    features[train_rows[1::2][: len(train_rows) // 2]] = features[train_rows[::2][: len(train_rows) // 2]]
-    result = train(KnnOptions(k=1, metric=metric), (features, targets, splits[:1]))
-    state = result.fits[0].state
-    found = predict("knn", state, features[train_rows, 0]).argmax(1)
-    for row, label in zip(train_rows, found, strict=True):
-        copies = [other for other in train_rows if (features[other] == features[row]).all()]
-        assert label == targets[copies[0]]
+def test_of_equally_near_clips_the_first_vote(metric):
+    rng = np.random.default_rng(3)
+    rows = torch.from_numpy(np.repeat(rng.normal(size=(4, 33)), 500, axis=0)[rng.permutation(2000)].astype(np.float32))
+    near = knn.neighbours(torch.from_numpy(rng.normal(size=(9, 33))), rows, metric, 40)
+    for own in near:
+        nearest = own[0]
+        copies = torch.nonzero((rows == rows[nearest]).all(1))[:, 0]
+        assert own.tolist() == copies[:40].tolist()
 
 
 def test_a_k_beyond_the_training_clips_has_failed():
