@@ -10,6 +10,7 @@ from torch.nn import functional
 from features.tasks import Task
 
 CLIP = 1e-7  # a probability counts at least this much, so one sure mistake costs 16.1 nats
+SMALLEST_SPREAD = 1e-8  # of values that concordance divides by
 
 
 def activate(scores: np.ndarray, task: Task) -> np.ndarray:
@@ -69,7 +70,58 @@ def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
     mean_x, mean_y = ((values * share).sum(-1, keepdim=True) for values in (x, y))
     covariance = ((x - mean_x) * (y - mean_y) * share).sum(-1)
     spread = (((x - mean_x).square() + (y - mean_y).square()) * share).sum(-1)
-    return 1 - 2 * covariance / (spread + (mean_x - mean_y)[..., 0].square()).clamp(min=1e-8)
+    return 1 - 2 * covariance / (spread + (mean_x - mean_y)[..., 0].square()).clamp(min=SMALLEST_SPREAD)
+
+
+def wanted_outputs(targets: Tensor, n_outputs: int, task: Task, smoothing: float = 0.0) -> Tensor:
+    """What outputs are drawn to: smoothed probabilities of classes or labels, or values.
+
+    Args:
+        targets: Shape (n,) int64, (n, C), or (n, 1).
+        n_outputs: C.
+        task: Which.
+        smoothing: Share of each target that is spread over all classes, or over yes and no.
+
+    Returns:
+        Shape (n, C) float32.
+    """
+    if task == "regression":
+        return targets.float()
+    if task == "multi-label":
+        return targets.float() * (1 - smoothing) + smoothing / 2
+    return functional.one_hot(targets, n_outputs).float() * (1 - smoothing) + smoothing / n_outputs
+
+
+def loss_gradient(
+    scores: Tensor, wanted: Tensor, share: Tensor, weights: Tensor | None, task: Task, loss: str = "mse"
+) -> Tensor:
+    """Gradient of the mean of `row_losses` over a batch, or of `concordance_loss`, with respect to scores.
+
+    Args:
+        scores: Outputs of the last linear layer, shape (…, n, C).
+        wanted: See `wanted_outputs`, (…, n, C).
+        share: Of each row in the mean, (…, n, 1).
+        weights: See `row_weights`, (…, n, 1), or (…, n, C) for several labels; None: all 1.
+        task: Which.
+        loss: Of regression: `mse` or `ccc`.
+
+    Returns:
+        Shape (…, n, C).
+    """
+    if task == "regression" and loss == "ccc":
+        mean_x, mean_y = ((values * share).sum(-2, keepdim=True) for values in (scores, wanted))
+        x, y = scores - mean_x, wanted - mean_y
+        covariance = (x * y * share).sum(-2, keepdim=True)
+        spread = ((x.square() + y.square()) * share).sum(-2, keepdim=True) + (mean_x - mean_y).square()
+        spread = spread.clamp(min=SMALLEST_SPREAD)
+        return 2 * share * (2 * covariance * (scores - mean_y) / spread - y) / spread
+    if task == "single-label":
+        gradient = scores.softmax(-1).sub_(wanted)
+    elif task == "multi-label":
+        gradient = scores.sigmoid().sub_(wanted).div_(scores.shape[-1])
+    else:
+        gradient = (scores - wanted).mul_(2)
+    return gradient.mul_(share) if weights is None else gradient.mul_(share).mul_(weights)
 
 
 def choice_loss(scores: Tensor, targets: Tensor, task: Task, loss: str = "mse") -> Tensor:

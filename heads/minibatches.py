@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from heads.blocks import Loader, Place, chunks
 from heads.job import Job
-from heads.losses import choice_loss, row_weights
+from heads.losses import choice_loss, row_weights, wanted_outputs
 from heads.noise import dropout_stream, row_order, uniform_integers
 from heads.options import SteppedOptions
 from heads.predict import standardisation
@@ -62,19 +62,16 @@ class Rows:
             if at == 0:
                 shape = (len(places), job.n_train, *block.train.shape[1:-1], aligned(job.dim))
                 self.train = torch.zeros(shape, device=job.device)
-                targets = block.train_targets
-                self.targets = torch.zeros(
-                    (len(places), job.n_train, *targets.shape[1:]),
-                    dtype=targets.dtype if job.task == "single-label" else torch.float32,
-                    device=job.device,
-                )
+                self.wanted = torch.zeros(len(places), job.n_train, job.n_outputs, device=job.device)
                 self.weights = None
                 if options.class_weight is not None and job.task != "regression":
-                    self.weights = torch.zeros_like(self.targets, dtype=torch.float32)
+                    columns = job.n_outputs if job.task == "multi-label" else 1
+                    self.weights = torch.zeros(len(places), job.n_train, columns, device=job.device)
             self.train[at, :n, ..., : job.dim] = block.train
-            self.targets[at, :n] = block.train_targets
+            self.wanted[at, :n] = wanted_outputs(block.train_targets, job.n_outputs, job.task, options.label_smoothing)
             if self.weights is not None:
-                self.weights[at, :n] = row_weights(block.train_targets, job.n_outputs, job.task, options.class_weight)
+                weights = row_weights(block.train_targets, job.n_outputs, job.task, options.class_weight)
+                self.weights[at, :n] = weights.view(n, -1)
             self.valid.append(pad(block.valid.float(), extra))
             self.valid_targets.append(block.valid_targets)
             self.standardisation.append(standardisation(block))
@@ -95,21 +92,29 @@ class Rows:
             order[at, :n] = turn.block * self.train.shape[1] + row_order(turn.seed, turn.epoch, n)
             batch = np.arange(n) // size
             shares[at, :n] = 1 / np.bincount(batch)[batch]
-        steps = torch.from_numpy(order).to(device).view(len(turns), n_steps, size)
-        share = torch.from_numpy(shares).to(device).view_as(steps)
-        rows, targets = self.train.flatten(0, 1), self.targets.flatten(0, 1)
-        weights = None if self.weights is None else self.weights.flatten(0, 1)
+        shape = len(turns), n_steps, size
+        index = torch.from_numpy(order).to(device).view(shape).transpose(0, 1).contiguous()  # (steps, M, B)
+        share = torch.from_numpy(shares).to(device).view(shape).transpose(0, 1)[..., None]
+        rows = self.train.flatten(0, 1)
         kept = self._dropout(turns, n_steps, units)
-        for step in range(n_steps):
-            chosen = steps[:, step]
-            index = chosen.flatten()  # index_select moves rows several times as fast as indexing does
-            yield Minibatch(
-                rows.index_select(0, index).unflatten(0, chosen.shape),
-                targets.index_select(0, index).unflatten(0, chosen.shape),
-                share[:, step],
-                None if weights is None else weights.index_select(0, index).unflatten(0, chosen.shape),
-                next(kept),
-            )
+        for start in range(0, n_steps, WINDOW):
+            window = slice(start, start + WINDOW)
+            wanted, weights = self._answers(index[window])
+            for at, (chosen, part) in enumerate(zip(index[window].unbind(), share[window].unbind(), strict=True)):
+                # index_select moves rows several times as fast as indexing does
+                x = rows.index_select(0, chosen.view(-1)).view(*chosen.shape, *rows.shape[1:])
+                yield Minibatch(x, wanted[at], part, None if weights is None else weights[at], next(kept))
+
+    def _answers(self, index: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
+        """What outputs are drawn to and weights of rows (steps, M, B), each step's (M, B, …)."""
+        wanted, weights = (
+            None
+            if values is None
+            else values.flatten(0, 1).index_select(0, index.flatten()).view(*index.shape, -1).unbind()
+            for values in (self.wanted, self.weights)
+        )
+        assert wanted is not None
+        return wanted, weights
 
     def _dropout(self, turns: Sequence[Turn], n_steps: int, units: int) -> Iterator[Tensor | None]:
         """What to multiply hidden units by in each step: 0, or one over the share that stays."""
@@ -127,8 +132,8 @@ class Rows:
         for start in range(0, n_steps, WINDOW):
             shape = (min(WINDOW, n_steps - start), self.options.batch_size, units)
             noise = torch.stack([uniform_integers(stream, *shape) for stream in streams])
-            keep = (noise.index_select(0, whose) <= limit) * scale
-            yield from keep.unbind(1)
+            noise = noise if len(keys) == len(turns) else noise.index_select(0, whose)
+            yield from ((noise <= limit) * scale).unbind(1)
 
     def valid_loss(self, stack: Stack, block_of: Sequence[int], units: int) -> np.ndarray:
         """What validation chooses by, of each network on its block's rows, shape (M,); nan without rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from heads.job import Job
 from heads.noise import initial_layers
 from heads.options import MlpOptions, widths
 from heads.predict import State, count_layers, outputs, standardized
-from heads.stack import Minibatch, affine, aligned
+from heads.stack import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.stepping import train_stepped
 
 NORM_EPS = 1e-5
@@ -84,22 +84,67 @@ class Perceptron:
         arrays |= {name: torch.zeros_like(arrays[name]) for name in self.tracked if name.startswith("bias_")}
         return {name: arrays[name] for name in (*self.trained, *self.tracked)}
 
-    def scores(
-        self, arrays: Mapping[str, Tensor], rows: Tensor, batch: Minibatch | None, slopes: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Outputs (M, B, C) of rows (M, B, D padded) or (B, D padded)."""
-        x, start = affine(rows, arrays, 0, slopes), 0
+    def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
+        """Outputs (M, B, C padded) of rows (M, B, D padded) or (B, D padded)."""
+        x, start = rows, 0
+        tape: list[Any] = []
         for layer, size in enumerate(self.sizes[1:-1]):
-            if self.norm == "batch":
-                x = _batch_norm(x, arrays, layer, batch)
-            elif self.norm == "layer":
-                x = _layer_norm(x, arrays, layer, size)
-            x = x.relu()
-            stop = start + aligned(size)
+            below, x = x, affine(x, arrays, layer)
+            normal = None
+            if self.norm:
+                normal = self._batch_norm(x, arrays, layer, batch) if self.norm == "batch" else _layer_norm(x, size)
+                x = normal[0] * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]
+            x, stop = x.relu_(), start + aligned(size)
             if batch is not None and batch.keep is not None:
-                x = x * batch.keep[..., start:stop]
-            x, start = affine(x, arrays, layer + 1, slopes), stop
-        return x[..., : self.sizes[-1]]
+                x.mul_(batch.keep[..., start:stop])
+            tape.append((below, normal, slice(start, stop)))
+            start = stop
+        tape.append((x, None, None))
+        return affine(x, arrays, len(self.sizes) - 2), tape
+
+    def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
+        """Gradients of all arrays, from the last layer down."""
+        for layer in reversed(range(len(tape))):
+            below = tape[layer][0]
+            affine_slopes(below, gradient, layer, slopes)
+            if not layer:
+                break
+            _, normal, units = tape[layer - 1]
+            gradient = torch.bmm(gradient, arrays[f"weight_{layer}"].transpose(1, 2))
+            if batch.keep is not None:
+                gradient.mul_(batch.keep[..., units])
+            gradient.mul_(below > 0)
+            if normal is not None:
+                torch.sum(gradient * normal[0], 1, keepdim=True, out=slopes[f"gain_{layer - 1}"])
+                torch.sum(gradient, 1, keepdim=True, out=slopes[f"shift_{layer - 1}"])
+                gradient = self._norm_slope(gradient * arrays[f"gain_{layer - 1}"], normal, batch, layer - 1)
+
+    def _norm_slope(self, gradient: Tensor, normal: tuple[Tensor, Tensor], batch: Minibatch, layer: int) -> Tensor:
+        """Gradient of what went into a normalisation, given what came out and its gradient."""
+        x, scale = normal
+        if self.norm == "batch":
+            mean, along = (
+                (gradient * batch.share).sum(1, keepdim=True),
+                (gradient * x * batch.share).sum(1, keepdim=True),
+            )
+            return (gradient - mean - x * along) * scale * (batch.share > 0)
+        size = self.sizes[layer + 1]
+        mean, along = (values.sum(-1, keepdim=True) / size for values in (gradient, gradient * x))
+        return (gradient - mean - x * along) * scale * _real(x, size)
+
+    def _batch_norm(self, x: Tensor, arrays: Arrays, layer: int, batch: Minibatch | None) -> tuple[Tensor, Tensor]:
+        """As `torch.nn.BatchNorm1d` over each network's own rows; a lone row leaves the running figures alone."""
+        mean, variance = arrays[f"mean_{layer}"], arrays[f"variance_{layer}"]
+        if batch is not None:
+            running = mean, variance
+            mean = (x * batch.share).sum(1, keepdim=True)
+            variance = ((x - mean).square() * batch.share).sum(1, keepdim=True)
+            n = (batch.share > 0).sum(1, keepdim=True)
+            rate = MOMENTUM * (n > 1)
+            running[0].lerp_(mean, rate)
+            running[1].lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
+        scale = (variance + NORM_EPS).rsqrt()
+        return (x - mean) * scale, scale
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays of `predict_mlp`; trained batch normalisation is part of the linear layer before it."""
@@ -145,25 +190,13 @@ def predict_mlp(state: State, features: np.ndarray, task: Task = "single-label")
     return outputs(state, x, task)
 
 
-def _batch_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, batch: Minibatch | None) -> Tensor:
-    """As `torch.nn.BatchNorm1d` over each network's own rows; a batch of one row leaves the running figures alone."""
-    mean, variance = arrays[f"mean_{layer}"], arrays[f"variance_{layer}"]
-    if batch is not None:
-        running = mean, variance
-        share = batch.share[..., None]
-        mean = (x * share).sum(1, keepdim=True)
-        variance = ((x - mean).square() * share).sum(1, keepdim=True)
-        with torch.no_grad():
-            n = (share > 0).sum(1, keepdim=True)
-            rate = MOMENTUM * (n > 1)
-            running[0].lerp_(mean, rate)
-            running[1].lerp_(variance * (n / (n - 1).clamp(min=1)), rate)
-    return (x - mean) * (variance + NORM_EPS).rsqrt() * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]
-
-
-def _layer_norm(x: Tensor, arrays: Mapping[str, Tensor], layer: int, size: int) -> Tensor:
+def _layer_norm(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """As `torch.nn.LayerNorm` over the real units; padding stays zero."""
-    real = torch.arange(x.shape[-1], device=x.device) < size
+    real = _real(x, size)
     centred = (x - (x * real).sum(-1, keepdim=True) / size) * real
-    variance = centred.square().sum(-1, keepdim=True) / size
-    return centred * (variance + NORM_EPS).rsqrt() * arrays[f"gain_{layer}"] + arrays[f"shift_{layer}"]
+    scale = (centred.square().sum(-1, keepdim=True) / size + NORM_EPS).rsqrt()
+    return centred * scale, scale
+
+
+def _real(x: Tensor, size: int) -> Tensor:
+    return torch.arange(x.shape[-1], device=x.device) < size

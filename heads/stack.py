@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.optim.adamw import adamw
 
 ALIGN = 16  # every width is padded to this: a fit's bits then do not depend on its place in the stack
@@ -34,21 +35,26 @@ class Minibatch:
 
     Attributes:
         rows: Standardised features (M, B, …, D padded) float32.
-        targets: Classes (M, B) int64, or (M, B, C) float32.
-        share: Of each row in its network's mean loss, (M, B); 0 for filler.
-        weights: Of each row (M, B), or of each row and class (M, B, C); None: all 1.
+        wanted: See `heads.losses.wanted_outputs`, (M, B, C) float32.
+        share: Of each row in its network's mean loss, (M, B, 1); 0 for filler.
+        weights: Of each row (M, B, 1), or of each row and class (M, B, C); None: all 1.
         keep: What dropout multiplies hidden units by, (M, B, units); None: nothing.
     """
 
     rows: Tensor
-    targets: Tensor
+    wanted: Tensor
     share: Tensor
     weights: Tensor | None
     keep: Tensor | None
 
 
+Arrays = Mapping[str, Tensor]
+
+
 class Network(Protocol):
     """A head's arithmetic, for M networks at once.
+
+    Gradients are written out: of the time that batched products of this size leave, autograd took half.
 
     Attributes:
         trained: Shapes of one network's trained arrays; padded widths have zeros, which stay zero.
@@ -65,47 +71,33 @@ class Network(Protocol):
     def start(self, seed: int) -> dict[str, Tensor]:
         """First values of one network's trained and tracked arrays."""
 
-    def scores(
-        self, arrays: Mapping[str, Tensor], rows: Tensor, batch: Minibatch | None, slopes: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Outputs (M, B, C).
+    def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
+        """Outputs (M, B, C padded), and what `backward` needs.
 
         Args:
             arrays: Trained and tracked, with M networks as first dimension.
             rows: (M, B, …, D padded), or without M where all see the same.
             batch: In training, what else the step has.
-            slopes: Where `affine` leaves gradients, by name of the weights; empty outside training.
         """
+
+    def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
+        """Write the gradient of every trained array into `slopes`, given that of the outputs, (M, B, C padded)."""
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What the predictor needs of one network's arrays, without the padding."""
 
 
-class Affine(torch.autograd.Function):
-    """X W + b of M networks, whose weight gradient is written where the optimiser reads it."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor) -> Tensor:
-        """Outputs (M, B, D_out)."""
-        ctx.save_for_backward(x, weight)
-        ctx.slope = slope
-        return torch.baddbmm(bias, x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, weight and bias."""
-        x, weight = ctx.saved_tensors
-        torch.bmm(x.transpose(1, 2), gradient, out=ctx.slope)
-        below = torch.bmm(gradient, weight.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        return below, ctx.slope, gradient.sum(1, keepdim=True), None
-
-
-def affine(x: Tensor, arrays: Mapping[str, Tensor], layer: int, slopes: Mapping[str, Tensor]) -> Tensor:
+def affine(x: Tensor, arrays: Arrays, layer: int) -> Tensor:
     """`weight_k` and `bias_k` of linear layer k on x: (M, B, D_in), or (B, D_in) for all networks alike."""
     weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
-    if slopes:
-        return Affine.apply(x, weight, bias, slopes[f"weight_{layer}"])
     return torch.baddbmm(bias, x if x.ndim == 3 else x.expand(len(weight), *x.shape), weight)
+
+
+def affine_slopes(x: Tensor, gradient: Tensor, layer: int, slopes: Arrays) -> None:
+    """Gradients of linear layer k, given its inputs and the gradient of its outputs."""
+    torch.bmm(x.transpose(1, 2), gradient, out=slopes[f"weight_{layer}"])
+    if f"bias_{layer}" in slopes:
+        torch.sum(gradient, 1, keepdim=True, out=slopes[f"bias_{layer}"])
 
 
 class Stack:
@@ -118,15 +110,18 @@ class Stack:
         tracked: Shape (M, T) float32.
     """
 
-    def __init__(self, network: Network, objective: Callable[[Tensor, Minibatch], Tensor], device: torch.device):
+    def __init__(
+        self, network: Network, n_outputs: int, gradient: Callable[[Tensor, Minibatch], Tensor], device: torch.device
+    ):
         """Start empty.
 
         Args:
             network: What all of them are.
-            objective: Outputs and batch to the loss of each network, shape (M,).
+            n_outputs: C.
+            gradient: Outputs (M, B, C) and batch to the gradient of the loss, (M, B, C).
             device: Where they train.
         """
-        self.network, self.objective, self.device = network, objective, device
+        self.network, self.n_outputs, self.gradient, self.device = network, n_outputs, gradient, device
         self.values = torch.empty(0, _size(network.trained), device=device)
         self.tracked = torch.empty(0, _size(network.tracked), device=device)
         self._first, self._second = self.values, self.values
@@ -161,28 +156,33 @@ class Stack:
 
     def _rebuild(self) -> None:
         slopes = torch.zeros_like(self.values)
-        self._trained = _views(self.values, self.network.trained)
-        self._arrays = self._trained | _views(self.tracked, self.network.tracked)
+        self._arrays = _views(self.values, self.network.trained) | _views(self.tracked, self.network.tracked)
         self._slopes = _views(slopes, self.network.trained)
         self._rows = [tensor.unbind() for tensor in (self.values, slopes, self._first, self._second)]
         self._by_rate = {rate: [at for at, own in enumerate(self.rates) if own == rate] for rate in self.rates}
+        self._groups = self._grouped(frozenset())
+
+    def _grouped(self, resting: frozenset[int]) -> list[tuple[Rate, list[list[Tensor]]]]:
+        """Per rate: values, gradients, moments and step counts of its networks."""
+        groups = []
+        for rate, members in self._by_rate.items():
+            fits = [at for at in members if at not in resting]
+            if fits:
+                groups.append((rate, [[rows[at] for at in fits] for rows in (*self._rows, self._steps)]))
+        return groups
 
     def scores(self, rows: Tensor, fits: slice) -> Tensor:
         """Outputs (m, B, C) of some networks on rows (B, …, D padded)."""
-        with torch.no_grad():
-            return self.network.scores({name: array[fits] for name, array in self._arrays.items()}, rows, None, {})
+        arrays = {name: array[fits] for name, array in self._arrays.items()}
+        return self.network.forward(arrays, rows, None)[0][..., : self.n_outputs]
 
     def step(self, batch: Minibatch, resting: frozenset[int] = frozenset()) -> None:
         """One AdamW step of every network that has rows in this batch; `resting` ones have none."""
-        leaves = {name: array.detach().requires_grad_() for name, array in self._trained.items()}
-        loss = self.objective(self.network.scores(self._arrays | leaves, batch.rows, batch, self._slopes), batch).sum()
-        gradients = torch.autograd.grad(loss, list(leaves.values()))
-        for slope, gradient in zip(self._slopes.values(), gradients, strict=True):
-            if gradient.data_ptr() != slope.data_ptr():  # `affine` has put its own there
-                slope.copy_(gradient)
-        for rate, members in self._by_rate.items():
-            fits = [at for at in members if at not in resting]
-            values, slopes, first, second = ([rows[at] for at in fits] for rows in self._rows)
+        outputs, tape = self.network.forward(self._arrays, batch.rows, batch)
+        padding = outputs.shape[-1] - self.n_outputs
+        gradient = pad(self.gradient(outputs[..., : self.n_outputs], batch), (0, padding))
+        self.network.backward(self._arrays, tape, gradient, batch, self._slopes)
+        for rate, (values, slopes, first, second, steps) in self._grouped(resting) if resting else self._groups:
             # The fused kernel passes over a network's state once; plain tensor operations took five times as long.
             adamw(
                 values,
@@ -190,7 +190,7 @@ class Stack:
                 first,
                 second,
                 max_exp_avg_sqs=[],
-                state_steps=[self._steps[at] for at in fits],
+                state_steps=steps,
                 fused=True,
                 amsgrad=False,
                 beta1=BETAS[0],

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from heads.blocks import BUDGET_BYTES, Fitted, Loader, Place, chunks
 from heads.job import Job
-from heads.losses import concordance_loss, row_losses
+from heads.losses import loss_gradient
 from heads.minibatches import Rows, Turn
 from heads.options import SteppedOptions
 from heads.stack import Minibatch, Network, Rate, Stack, aligned
@@ -136,7 +136,7 @@ class _Work:
 
     def _train(self, size: int, stop: Event) -> Iterator[Outcome]:
         """Train fits that wait, up to `size` side by side, until none is left."""
-        stack = Stack(self.network, self._objective, self.job.device)
+        stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
         running: list[Course] = []
         while not stop.is_set():
             entering = self._next(size - len(running))
@@ -171,12 +171,9 @@ class _Work:
         point = self.job.grid[fit.configuration]
         return Rate(point["learning_rate"], point["weight_decay"])
 
-    def _objective(self, scores: Tensor, batch: Minibatch) -> Tensor:
-        """Loss of each network on its batch, shape (M,)."""
-        if self.job.task == "regression" and self.options.loss == "ccc":
-            return concordance_loss(scores, batch.targets, batch.share)
-        each = row_losses(scores, batch.targets, self.job.task, batch.weights, self.options.label_smoothing)
-        return (each * batch.share).sum(-1)
+    def _gradient(self, outputs: Tensor, batch: Minibatch) -> Tensor:
+        task, loss = self.job.task, self.options.loss
+        return loss_gradient(outputs, batch.wanted, batch.share, batch.weights, task, loss)
 
     def _epoch(self, stack: Stack, running: Sequence[Course], stop: Event) -> None:
         """Show every network its block's training rows once."""
@@ -212,6 +209,7 @@ def _on_threads(n_threads: int, work: Callable[[Event], Iterator[Outcome]]) -> I
 
     def run() -> None:
         torch.set_num_threads(1)
+        torch.set_flush_denormal(True)  # moments of units that died: arithmetic on them is slow
         try:
             for outcome in work(stop):
                 found.put(outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from heads.blocks import Fitted, Loader, Place
 from heads.job import Job
 from heads.noise import initial_layers
 from heads.predict import State, outputs, standardized
-from heads.stack import Minibatch, affine, aligned
+from heads.stack import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.stepping import train_stepped
 
 ROWS_AT_ONCE = 256  # of a prediction: in float64 they are twice as large as the features
@@ -62,14 +63,23 @@ class WeightedSum:
             "mixture": torch.zeros(aligned(self.n_layers)),
         }
 
-    def scores(
-        self, arrays: Mapping[str, Tensor], rows: Tensor, batch: Minibatch | None, slopes: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Outputs (M, B, C) of rows (M, B, L, D padded) or (B, L, D padded)."""
+    def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
+        """Outputs (M, B, C padded) of rows (M, B, L, D padded) or (B, L, D padded)."""
         shares = arrays["mixture"][:, : self.n_layers].softmax(-1)[:, None, None]  # (M, 1, 1, L)
         # Rows that all networks see are mixed for one at a time: a single product would copy them for each.
-        mixed = (shares @ rows if rows.ndim == 4 else torch.stack([share @ rows for share in shares]))[:, :, 0]
-        return affine(mixed, arrays, 0, slopes)[..., : self.sizes[1]]
+        mixed = shares @ rows if rows.ndim == 4 else torch.stack([share @ rows for share in shares])
+        mixed = mixed[:, :, 0]
+        return affine(mixed, arrays, 0), [rows, shares, mixed]
+
+    def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
+        """Gradients of the linear layer and, through the mixed rows, of the mixture."""
+        rows, shares, mixed = tape
+        affine_slopes(mixed, gradient, 0, slopes)
+        along = torch.bmm(gradient, arrays["weight_0"].transpose(1, 2))  # of the mixed rows
+        of_shares = (rows @ along[..., None])[..., 0].sum(1)  # (M, L)
+        shares = shares[:, 0, 0]
+        slope = shares * (of_shares - (shares * of_shares).sum(-1, keepdim=True))
+        slopes["mixture"][:, : self.n_layers] = slope
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays of `predict_weighted_sum`."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from heads import stepping
 from heads.kinds import predict
-from heads.losses import choice_loss, row_losses, row_weights
+from heads.losses import choice_loss, concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
 from heads.noise import initial_layers, row_order
 from heads.options import MlpOptions
 from heads.protocol import Split
@@ -218,7 +218,7 @@ def test_an_error_in_one_of_the_threads_ends_the_job(monkeypatch):
     def broken(*_):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(stepping, "row_losses", broken)
+    monkeypatch.setattr(stepping, "loss_gradient", broken)
     with pytest.raises(MemoryError, match="no room"):
         train(MlpOptions(hidden=16), clips())
 
@@ -234,6 +234,26 @@ def test_losses_of_rows():
     assert choice_loss(ramp, ramp, "regression", "ccc").item() == pytest.approx(0)
     assert choice_loss(-ramp, ramp, "regression", "ccc").item() > 1
     assert choice_loss(ramp * 0, ramp, "regression", "ccc").item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("loss", ["mse", "ccc"])
+def test_the_gradient_is_that_of_the_loss(task, loss):
+    rng = torch.Generator().manual_seed(0)
+    n_outputs = 1 if task == "regression" else N_CLASSES
+    scores = torch.randn(7, n_outputs, generator=rng, dtype=torch.float64, requires_grad=True)
+    targets = torch.randn(7, n_outputs, generator=rng, dtype=torch.float64)
+    targets = {"single-label": targets.argmax(1), "multi-label": (targets > 0).double(), "regression": targets}[task]
+    weights = None if task == "regression" else row_weights(targets, n_outputs, task, "balanced")
+    if task == "regression" and loss == "ccc":
+        value = concordance_loss(scores, targets, torch.full((7,), 1 / 7))
+    else:
+        value = row_losses(scores, targets, task, weights, 0.2).mean()
+    value.backward()
+    wanted = wanted_outputs(targets, n_outputs, task, 0.2).double()
+    share = torch.full((7, 1), 1 / 7, dtype=torch.float64)
+    found = loss_gradient(scores.detach(), wanted, share, None if weights is None else weights.view(7, -1), task, loss)
+    assert torch.allclose(found, scores.grad, atol=1e-7)
 
 
 def test_a_saved_state_predicts_what_was_scored():
