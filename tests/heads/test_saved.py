@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
-from heads.options import LinearOptions, MlpOptions
 from heads.kinds import predict
+from heads.options import LinearOptions, MlpOptions
 from heads.protocol import Split
 from heads.saved import load_head, save_head
 from heads.train import train_head
