@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ import numpy as np
 from heads.finetune import Fitted, is_main_process
 from heads.keeper import Course
 from heads.protocol import Split
-from pipeline.run_folder import write_json
+from pipeline.run_folder import file_name, write_json
 
 JOB_FILE = "job"
 
@@ -90,12 +88,6 @@ class FitFolder:
         write_json(self._about, about)
         shutil.rmtree(self._working, ignore_errors=True)
         return finished
-
-
-def file_name(text: str) -> str:
-    """A text as a file name: itself where it can be one, else with a digest that tells it from others."""
-    safe = re.sub(r"[^\w.+-]", "_", text)[:80]
-    return text if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def remove_others(folder: Path, kept: Sequence[FitFolder]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,12 @@ def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str])
     table = pd.concat([fit.predictions for fit in fits], ignore_index=True)
     _replace(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
     write_json(run_dir / "labels.json", list(labels))
+
+
+def file_name(text: str) -> str:
+    """A text as a file name: itself where it can be one, else with a digest that tells it from others."""
+    safe = re.sub(r"[^\w.+-]", "_", text)[:80]
+    return text if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def write_json(path: Path, value: Any) -> None:

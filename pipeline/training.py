@@ -30,6 +30,7 @@ from pipeline.inputs import features_of, read_inputs
 from pipeline.results import counted, layer_text
 from pipeline.run_folder import (
     Fit,
+    file_name,
     finish_fit,
     fit_folder,
     is_done,
@@ -183,7 +184,7 @@ def _train(
     for fit in result.fits:
         draw = f"-draw-{fit.draw}" if fit.draw else ""
         save_head(
-            folder / f"fold-{fit.fold}-seed-{fit.seed}{draw}.safetensors",
+            folder / f"fold-{file_name(str(fit.fold))}-seed-{fit.seed}{draw}.safetensors",
             fit.state,
             head=head.name,
             labels=stage.manifest.labels,

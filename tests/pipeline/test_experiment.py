@@ -18,6 +18,7 @@ from pipeline.inputs import features_of, read_inputs
 from pipeline.reporting import run_report
 from pipeline.results import COLUMNS
 from pipeline.training import load_checked_manifest, run_heads
+from tests.pipeline.small_corpora import tone
 
 CONFIG = """
 name: small
@@ -195,3 +196,25 @@ def test_a_clip_that_one_backbone_cannot_use_is_in_no_score(tmp_path: Path) -> N
     predictions = pd.read_parquet(config.run_dir / "predictions.parquet")
     assert bad not in set(predictions["id"])
     assert bad in open_table(cache_files([config.output.cache])[0]).failures
+
+
+def test_a_group_named_like_a_path_leaves_nothing_elsewhere(tmp_path: Path) -> None:
+    lines = ["path,label,group"]
+    for group, name in enumerate(("../../out", "a/b", "c")):
+        for label in ("low", "high"):
+            for take in range(2):
+                clip = tmp_path / "audio" / f"{group}-{label}-{take}.wav"
+                tone(clip, 300 if label == "low" else 900, 0.4, 16_000, 10 * group + take)
+                lines.append(f"{clip},{label},{name}")
+    (tmp_path / "clips.csv").write_text("\n".join(lines) + "\n")
+    path = tmp_path / "odd.yaml"
+    path.write_text(
+        f"dataset: {{kind: csv, root: {tmp_path}/clips.csv}}\nheads: [{{name: linear, l2: 0.1}}]\n"
+        f"protocol: leave-one-group-out\noutput: {{cache: {tmp_path}/cache, runs: {tmp_path}/runs}}\n"
+    )
+    config = load_config(path)
+    stage1(config)
+    run_heads(config, device="cpu", dry_run=False, strict=False, console=Console())
+    folder = config.run_dir / "models" / "mfcc" / "linear"
+    assert sorted(tmp_path.rglob("*.safetensors")) == sorted(folder.glob("*.safetensors"))
+    assert len(list(folder.glob("*.safetensors"))) == 3
