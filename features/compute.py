@@ -25,12 +25,12 @@ from features.pieces import Splitter, find_budget
 from features.plan import Plan, PlannedClip
 from features.pooling import POOLINGS, Frames, Moments
 from features.resampling import batch_on_device
+from features.shard_writer import Batch, Embedded, ShardWriter, WriteShard
 from features.spool import FrameSpool
 from features.survey import Settings
 from features.timings import Clock, Timings
 from features.transfer import Arriving, Feed
 from features.windows import Windows, read_ahead
-from features.writer import Batch, Embedded, ShardWriter, WriteShard
 
 
 class Progress(Protocol):

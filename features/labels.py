@@ -74,6 +74,27 @@ def read_label(value: object, task: Task) -> Label:
     return tuple(sorted(names))
 
 
+def read_labels(places: Sequence[str], values: Sequence[object], task: Task, where: str) -> list[Label]:
+    """The labels of a whole column.
+
+    Args:
+        places: What to call each row in errors.
+        values: Cells as they were read.
+        task: What the column asks for.
+        where: The file or data set, for errors.
+
+    Raises:
+        ManifestError: A cell does not fit the task; names its row.
+    """
+    labels = []
+    for place, value in zip(places, values, strict=True):
+        try:
+            labels.append(read_label(value, task))
+        except ValueError as error:
+            raise ManifestError(f"{where}: {place} has as label {error}") from None
+    return labels
+
+
 def read_text_cells(cells: Sequence[str]) -> list[object]:
     """Cells of a file that knows text only, as what they hold.
 

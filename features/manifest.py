@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
-from features.labels import check_alike, read_label, task_of
+from features.labels import check_alike, read_labels, task_of
 from features.tasks import Task
 
 REQUIRED = ("id", "path", "label")
@@ -154,12 +154,7 @@ def _labels(name: str, values: list[object], task: Task) -> pd.Series:
         if value is None or value is pd.NA or (isinstance(value, float) and value != value):
             raise ManifestError(f"{name}: {place} has no label")
     check_alike(places, values, name)
-    found = []
-    for place, value in zip(places, values, strict=True):
-        try:
-            found.append(read_label(value, task))
-        except ValueError as error:
-            raise ManifestError(f"{name}: {place} has the label {error}") from None
+    found = read_labels(places, values, task, name)
     if task == "regression":
         return pd.Series(found, dtype="float64")
     if not any(found):

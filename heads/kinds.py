@@ -11,7 +11,7 @@ from heads.attention import fit_attention, predict_attention
 from heads.job import Kind, State
 from heads.knn import fit_knn, predict_knn
 from heads.linear import fit_linear
-from heads.mlp import fit_mlp, predict_mlp
+from heads.mlp import fit_mlp
 from heads.predict import predict_layers
 from heads.sklearn_head import fit_sklearn, predict_sklearn
 from heads.weighted_sum import fit_weighted_sum, predict_weighted_sum
@@ -19,7 +19,7 @@ from heads.weighted_sum import fit_weighted_sum, predict_weighted_sum
 KINDS: dict[str, Kind] = {
     "linear": Kind(fit_linear, predict_layers),
     "knn": Kind(fit_knn, predict_knn),
-    "mlp": Kind(fit_mlp, predict_mlp),
+    "mlp": Kind(fit_mlp, predict_layers),
     "weighted-sum": Kind(fit_weighted_sum, predict_weighted_sum),
     "sklearn": Kind(fit_sklearn, predict_sklearn, apart=True),
     "attention": Kind(fit_attention, predict_attention, apart=True),

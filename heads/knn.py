@@ -14,7 +14,7 @@ from features.tasks import Task
 from heads.blocks import Block, Fitted, Loader, Place
 from heads.job import Job
 from heads.losses import valid_loss
-from heads.predict import State, standardisation, standardized
+from heads.predict import State, outputs, standardisation, standardized
 
 METRICS = ("cosine", "euclidean")  # a state holds the position
 DISTANCES_BYTES = 2**27  # of the distances at work at once
@@ -80,10 +80,7 @@ def predict_knn(state: State, features: np.ndarray, task: Task = "single-label")
     k = int(state["k"][0])
     near = neighbours(queries, rows, METRICS[int(state["metric"][0])], k)
     found = votes(near, answers, k, task).numpy()
-    if task == "regression":
-        mean, scale = state.get("target", (0.0, 1.0))
-        found = found * scale + mean
-    return found.astype(np.float32)
+    return outputs(state, found, task) if task == "regression" else found.astype(np.float32)
 
 
 def neighbours(queries: Tensor, rows: Tensor, metric: str, k: int) -> Tensor:

@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from features.tasks import Task
 from heads.blocks import Fitted, Loader, Place
 from heads.job import Job
 from heads.noise import initial_layers
 from heads.options import MlpOptions, widths
-from heads.predict import State, count_layers, outputs, standardized
+from heads.predict import NORM_EPS
 from heads.stack import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.stepping import train_stepped
 
-NORM_EPS = 1e-5
 MOMENTUM = 0.1  # of batch normalisation's running statistics
 
 
@@ -147,7 +145,7 @@ class Perceptron:
         return (x - mean) * scale, scale
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of `predict_mlp`; trained batch normalisation is part of the linear layer before it."""
+        """Arrays of `predict_layers`; trained batch normalisation is part of the linear layer before it."""
         state: dict[str, np.ndarray] = {}
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
             weight, bias = arrays[f"weight_{layer}"][:fan_in, :fan_out], arrays[f"bias_{layer}"][0, :fan_out]
@@ -161,33 +159,6 @@ class Perceptron:
                     weight, bias = weight * factor, (bias - mean) * factor + shift
             state |= {f"weight_{layer}": weight, f"bias_{layer}": bias}
         return {name: np.array(array, dtype=np.float32) for name, array in state.items()}
-
-
-def predict_mlp(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """What a trained perceptron says.
-
-    Args:
-        state: `mean`, `scale`, `weight_k` and `bias_k` of layer k, `gain_k` and `shift_k` where a layer
-            normalisation follows it.
-        features: Raw features of the head's layer and poolings, shape (n, D).
-        task: What the outputs are.
-
-    Returns:
-        Probabilities, shape (n, C) float32, or values (n, 1); the arithmetic is float64.
-
-    Raises:
-        ValueError: The features have another dimension than the head was trained on.
-    """
-    x = standardized(state, features)
-    depth = count_layers(state)
-    for layer in range(depth):
-        x = x @ state[f"weight_{layer}"].astype(np.float64) + state[f"bias_{layer}"]
-        if f"gain_{layer}" in state:
-            x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + NORM_EPS)
-            x = x * state[f"gain_{layer}"] + state[f"shift_{layer}"]
-        if layer < depth - 1:
-            x = np.maximum(x, 0)
-    return outputs(state, x, task)
 
 
 def _layer_norm(x: Tensor, size: int) -> tuple[Tensor, Tensor]:

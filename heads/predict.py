@@ -12,6 +12,7 @@ from heads.frame_blocks import FrameBlock
 from heads.losses import activate
 
 State = Mapping[str, np.ndarray]
+NORM_EPS = 1e-5  # of batch and layer normalisation
 
 
 def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) -> dict[str, np.ndarray]:
@@ -62,7 +63,7 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
     """What linear layers with ReLU between them say.
 
     Args:
-        state: Of `head_state`.
+        state: Of `head_state`; with `gain_k` and `shift_k` where a layer normalisation follows layer k.
         features: Raw features of the head's layer and poolings, shape (n, D).
         task: What the outputs are.
 
@@ -76,6 +77,9 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
     depth = count_layers(state)
     for at in range(depth):
         x = x @ state[f"weight_{at}"].astype(np.float64) + state[f"bias_{at}"]
+        if f"gain_{at}" in state:
+            x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + NORM_EPS)
+            x = x * state[f"gain_{at}"] + state[f"shift_{at}"]
         if at < depth - 1:
             x = np.maximum(x, 0)
     return outputs(state, x, task)

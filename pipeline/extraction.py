@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel
 
 from features import backbones
+from features.backbones.base import check_device
 from features.datasets import load_manifest
 from features.drift import settle
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
@@ -147,16 +148,11 @@ def resolve_device(device: str) -> str:
     """A device that is there: `auto` is CUDA where there is one, else the CPU.
 
     Raises:
-        UserError: The device asked for is not there.
+        ConfigError: The device asked for is not there.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {device}: not available here ({reason}); use --device cpu or auto") from None
-    return device
+    return check_device(device)
 
 
 def describe_all(options: Sequence[BaseModel], console: Console | None = None) -> list[BackboneSpec]:

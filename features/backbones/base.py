@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -132,11 +131,6 @@ def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) 
     for row, clip in zip(waveforms.numpy(), clips, strict=True):
         row[: len(clip)] = clip
     return waveforms, torch.tensor(lengths)
-
-
-def window_count(n_samples: int, max_samples: int) -> int:
-    """Windows that a clip of `n_samples` goes through in."""
-    return max(1, math.ceil(n_samples / max_samples))
 
 
 def check_precision(precision: str) -> torch.dtype:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
-from features.labels import check_alike, read_label, read_text_cells, task_of
+from features.labels import check_alike, read_labels, read_text_cells, task_of
 from features.manifest import OPTIONAL, Manifest
 from features.tasks import Task
 
@@ -189,13 +189,7 @@ def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tup
         values = read_text_cells(values) if texts else values
         check_alike(places, values, str(path))
         task = task_of(values)
-    labels = []
-    for place, value in zip(places, values, strict=True):
-        try:
-            labels.append(read_label(value, task))
-        except ValueError as error:
-            raise ManifestError(f"{path}: {place} has as label {error}") from None
-    return task, pd.Series(labels, index=cells.index, dtype=object)
+    return task, pd.Series(read_labels(places, values, task, str(path)), index=cells.index, dtype=object)
 
 
 def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> None:

@@ -57,7 +57,7 @@ def test_numbers_are_floats_and_have_no_classes():
         ([["dog", ["rain"]]], r"holds \['rain'\] where a class name"),
         ([["a\0b"]], "not UTF-8"),
         ([0.5, float("nan")], "row 2 has no label"),
-        ([0.5, float("inf")], "row 2 has the label inf, not a finite number"),
+        ([0.5, float("inf")], "row 2 has as label inf, not a finite number"),
     ],
 )
 def test_labels_that_cannot_be_used_are_named(labels, said):
