@@ -10,16 +10,12 @@ import pandas as pd
 
 from features.errors import RunError
 from features.write import library_versions
-from heads.groups import clip_groups
 from pipeline.config import Config
 from pipeline.console import Console
-from pipeline.extraction import load_checked_manifest
-from pipeline.inputs import read_inputs
-from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells, curve_table, read_curves
-from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, markdown, shown_rows, table_of, title
+from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells
+from pipeline.report.study import gather
+from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, markdown, shown_rows, title
 from pipeline.run_folder import write_json
-from pipeline.scoring import score
-from pipeline.training import collect_predictions, read_fits
 
 
 def run_report(config: Config, *, console: Console) -> None:
@@ -33,19 +29,10 @@ def run_report(config: Config, *, console: Console) -> None:
         UserError: A model of this config is not trained yet.
         RunError: The report cannot be written.
     """
-    manifest = load_checked_manifest(config)
-    fits = read_fits(config)
-    collect_predictions(config, manifest)
-    inputs = read_inputs(config, manifest)
-    failures = inputs.failures
-    groups = clip_groups(manifest, [content.key for content in inputs.contents])
-    rows, details = score(fits, manifest, groups, len(failures))
-    table = table_of(rows)
+    study = gather(config)
+    table, curve, failures, warnings = study.table, study.curve, study.failures, list(study.warnings)
     folder = config.run_dir / "report"
-    warnings = list(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"]))
-    curves = read_curves(config)
-    curve_rows = score(curves, manifest, groups, len(failures))[0] if curves else []
-    curve = curve_table(curves, curve_rows)
+    details = [dict(model.details) for model in study.models]
     _write(folder, table, details, curve, failures, warnings)
     left_out = console.table(
         list(headings(table).values()),
@@ -58,7 +45,7 @@ def run_report(config: Config, *, console: Console) -> None:
     if left_out:
         console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
     console.line(LEGEND)
-    if curves:
+    if len(curve):
         shown = curve_cells(curve)
         console.table(
             list(shown), list(zip(*shown.values(), strict=True)), title="label efficiency", right=CURVE_NUMBERS
@@ -70,7 +57,7 @@ def run_report(config: Config, *, console: Console) -> None:
         console.line(
             f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
         )
-    console.line(f"report {manifest.name}: {counted(len(table), 'row')} → {folder}/results.csv, .md, .json")
+    console.line(f"report {study.manifest.name}: {counted(len(table), 'row')} → {folder}/results.csv, .md, .json")
 
 
 def _write(

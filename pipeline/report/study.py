@@ -1,0 +1,135 @@
+"""Everything one experiment's report is made from: its models with their kept predictions, its clips, its warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.manifest import Manifest
+from heads.groups import clip_groups
+from heads.predictions import Predictions, from_frame
+from pipeline.config import Config
+from pipeline.extraction import load_checked_manifest
+from pipeline.inputs import Inputs, read_inputs
+from pipeline.label_efficiency import curve_table, read_curves
+from pipeline.results import table_of
+from pipeline.run_folder import Fit
+from pipeline.scoring import score
+from pipeline.training import collect_predictions, read_fits
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the results table and all that is kept of it.
+
+    Attributes:
+        title: What it is called where a table's columns are not at hand, such as `yamnet · linear`; no two
+            models of a study share one.
+        row: Its row of `results.csv`.
+        details: Its row of `results.json`: `row`, and beside it scores by fold, seed and class, what was
+            chosen among what, cost and versions.
+        fit: Its folder, `fit.json` and long table of predictions.
+        predictions: One per fold, seed and draw.
+    """
+
+    title: str
+    row: Mapping[str, Any]
+    details: Mapping[str, Any]
+    fit: Fit
+    predictions: tuple[Predictions, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One experiment.
+
+    Attributes:
+        config: The experiment as it was run.
+        manifest: Its clips, in order; failed ones included.
+        inputs: Its caches by backbone label, content of every clip, and failures (id -> reason).
+        groups: Of each manifest row, what intervals are clustered by, shape (N,).
+        models: In the order of `table`: best first.
+        table: `results.csv`, a row per model.
+        curve: `label_efficiency.csv`; empty where there is none.
+        warnings: What readers of the numbers must know.
+    """
+
+    config: Config
+    manifest: Manifest
+    inputs: Inputs
+    groups: np.ndarray
+    models: tuple[Model, ...]
+    table: pd.DataFrame
+    curve: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Id -> reason of the clips in no score."""
+        return self.inputs.failures
+
+
+def gather(config: Config) -> Study:
+    """Score an experiment's kept predictions; nothing is trained or embedded.
+
+    Raises:
+        UserError: A model of this config is not trained yet; the message has the command.
+        RunError: Models were tested on different clips.
+    """
+    manifest = load_checked_manifest(config)
+    fits = read_fits(config)
+    collect_predictions(config, manifest)
+    inputs = read_inputs(config, manifest)
+    groups = clip_groups(manifest, [content.key for content in inputs.contents])
+    rows, details = score(fits, manifest, groups, len(inputs.failures))
+    table = table_of(rows)
+    curves = read_curves(config)
+    curve = curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else [])
+    return Study(
+        config=config,
+        manifest=manifest,
+        inputs=inputs,
+        groups=groups,
+        models=_models(table, rows, details, fits, manifest),
+        table=table,
+        curve=curve,
+        warnings=tuple(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"])),
+    )
+
+
+def _models(
+    table: pd.DataFrame,
+    rows: list[dict[str, Any]],
+    details: list[dict[str, Any]],
+    fits: list[Fit],
+    manifest: Manifest,
+) -> tuple[Model, ...]:
+    """The models in the order of the table."""
+    titles = _titles(rows)
+    models = [
+        Model(title, row, detail, fit, tuple(from_frame(fit.predictions, manifest.labels, manifest.task)))
+        for title, row, detail, fit in zip(titles, rows, details, fits, strict=True)
+    ]
+    return tuple(models[at] for at in order_of(table, rows))
+
+
+def order_of(table: pd.DataFrame, rows: list[dict[str, Any]]) -> list[int]:
+    """Which of `rows` each line of their `table_of` is."""
+    key = ["model", "head", "pooling"]
+    places = {tuple(str(row[name]) for name in key): at for at, row in enumerate(rows)}
+    return [places[tuple(str(line[name]) for name in key)] for line in table.to_dict("records")]
+
+
+def _titles(rows: list[dict[str, Any]]) -> list[str]:
+    """`yamnet · linear`, with the pooling where two would have the same."""
+    short = [
+        f"{row['model']} · {row['head']}" if row["head"] not in ("none", "") else str(row["model"]) for row in rows
+    ]
+    return [
+        f"{title} · {row['pooling']}" if short.count(title) > 1 else title
+        for title, row in zip(short, rows, strict=True)
+    ]
