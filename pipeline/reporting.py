@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -13,6 +15,8 @@ from features.write import library_versions
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells
+from pipeline.report.clips import tested_rows
+from pipeline.report.page import page_of
 from pipeline.report.study import gather
 from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, markdown, shown_rows, title
 from pipeline.run_folder import write_json
@@ -34,6 +38,8 @@ def run_report(config: Config, *, console: Console) -> None:
     folder = config.run_dir / "report"
     details = [dict(model.details) for model in study.models]
     _write(folder, table, details, curve, failures, warnings)
+    sources = [linked(folder, study.manifest.path_of(row)) for row in tested_rows(study)]
+    (folder / "index.html").write_text(page_of([(study, sources)]), encoding="utf-8")
     left_out = console.table(
         list(headings(table).values()),
         shown_rows(table),
@@ -57,7 +63,16 @@ def run_report(config: Config, *, console: Console) -> None:
         console.line(
             f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
         )
-    console.line(f"report {study.manifest.name}: {counted(len(table), 'row')} → {folder}/results.csv, .md, .json")
+    console.line(
+        f"report {study.manifest.name}: {counted(len(table), 'row')} → {folder}/index.html, results.csv, .md, .json"
+    )
+
+
+def linked(folder: Path, path: Path) -> str | None:
+    """A URL that leads from a folder to a file; None where there is no file."""
+    if not path.is_file():
+        return None
+    return quote(os.path.relpath(path.absolute(), folder.absolute()).replace(os.sep, "/"))
 
 
 def _write(

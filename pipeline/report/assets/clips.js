@@ -1,0 +1,131 @@
+/* Clips as cards: a player, the true label, and what every model said. */
+"use strict";
+
+(() => {
+  const AT_ONCE = 20;
+  const { make, name } = report;
+
+  const seconds = (value) => (value === null ? "" : `${value >= 10 ? value.toFixed(0) : value.toFixed(1)} s`);
+
+  /** A target or a prediction as text: the class, the classes, or the number. */
+  function said(study, value) {
+    if (value === null || value === undefined) return "–";
+    if (study.task === "regression") return String(value);
+    if (study.task === "multi-label") return value.length ? value.map((at) => study.labels[at]).join(", ") : "none";
+    return study.labels[value];
+  }
+
+  const same = (one, other) =>
+    Array.isArray(one) ? one.length === other.length && one.every((value, at) => value === other[at]) : one === other;
+
+  /** The part of the file that is the clip: [start, end] in seconds, from the URL's #t=. */
+  function part(src) {
+    const found = /#t=([\d.]+)(?:,([\d.]+))?$/.exec(src);
+    return found ? [Number(found[1]), found[2] ? Number(found[2]) : Infinity] : [0, Infinity];
+  }
+
+  function player(clip) {
+    if (!clip.src) return make("p", { class: "note" }, "The audio file was not there when this page was made.");
+    const audio = make("audio", { controls: true, preload: "none", "aria-label": `Play ${clip.id}` });
+    audio.src = clip.src;
+    const [start, end] = part(clip.src);
+    if (start > 0 || end < Infinity) {
+      audio.addEventListener("play", () => {
+        if (audio.currentTime < start - 0.05 || audio.currentTime >= end - 0.05) audio.currentTime = start;
+      });
+      audio.addEventListener("timeupdate", () => {
+        if (audio.currentTime >= end) audio.pause();
+      });
+    }
+    audio.addEventListener("error", () => {
+      const where = clip.src.startsWith("data:") ? "this browser does not play its format" : `no audio at ${clip.src}`;
+      audio.replaceWith(make("p", { class: "note" }, `This clip cannot be played here: ${where}.`));
+    });
+    return audio;
+  }
+
+  /** What one model said in all its repetitions: a table row per answer, the most frequent first. */
+  function answers(study, model, index) {
+    const counts = new Map();
+    model.predicted.forEach((values, repetition) => {
+      const text = said(study, values[index]);
+      const own = counts.get(text) || { text, value: values[index], times: 0, sum: 0 };
+      own.times += 1;
+      own.sum += model.confidence ? model.confidence[repetition][index] : 0;
+      counts.set(text, own);
+    });
+    return [...counts.values()].sort((one, other) => other.times - one.times);
+  }
+
+  function verdict(study, value, target) {
+    if (study.task === "regression") {
+      return make("span", {}, `off by ${Math.abs(value - target).toPrecision(3)}`);
+    }
+    const right = same(value, target);
+    return make("span", { class: right ? "right" : "wrong" }, right ? "✓ right" : "✗ wrong");
+  }
+
+  function predictions(study, index) {
+    const body = make("tbody");
+    for (const model of study.models) {
+      const found = answers(study, model, index);
+      found.forEach((one, at) => {
+        const times = model.predicted.length > 1 ? ` (${one.times} of ${model.predicted.length})` : "";
+        const sure = model.confidence ? `${Math.round(one.sum / one.times / 10)} %` : "";
+        body.append(
+          make(
+            "tr",
+            {},
+            at ? null : make("th", { scope: "row", rowspan: found.length }, name(model.title)),
+            make("td", {}, name(one.text), times),
+            make("td", {}, verdict(study, one.value, study.clips[index].target)),
+            make("td", { class: "number" }, sure),
+          ),
+        );
+      });
+    }
+    const heads = ["model", "says", "", study.models.some((model) => model.confidence) ? "confidence" : ""];
+    const head = make("tr", {}, ...heads.map((text) => make(text ? "th" : "td", text ? { scope: "col" } : {}, text)));
+    return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), body));
+  }
+
+  /** One clip: a player, its id and true label, and every model's predictions. */
+  function clipCard(study, index) {
+    const clip = study.clips[index];
+    return make(
+      "div",
+      { class: "clip", role: "group", "aria-label": `clip ${clip.id}` },
+      make("p", { class: "clip-id" }, name(clip.id), " ", make("span", { class: "quiet" }, seconds(clip.duration))),
+      make("p", {}, "true: ", make("strong", {}, name(said(study, clip.target)))),
+      player(clip),
+      predictions(study, index),
+    );
+  }
+
+  /** Put cards of some clips into a container, `caption` above them, and move the focus there. */
+  function clipList(container, study, indices, caption) {
+    const heading = make("p", { class: "clips-caption", tabindex: "-1" }, caption);
+    const cards = make("div", { class: "cards" });
+    const more = make("button", { type: "button" });
+    let shown = 0;
+    function show() {
+      const next = indices.slice(shown, shown + AT_ONCE);
+      cards.append(...next.map((index) => clipCard(study, index)));
+      shown += next.length;
+      more.textContent = `Show ${Math.min(AT_ONCE, indices.length - shown)} more of ${indices.length}`;
+      more.hidden = shown >= indices.length;
+    }
+    more.addEventListener("click", () => {
+      const before = cards.children.length;
+      show();
+      const audio = cards.children[before].querySelector("audio");
+      if (audio) audio.focus();
+    });
+    show();
+    container.replaceChildren(heading, cards, more);
+    heading.focus({ preventScroll: true });
+    heading.scrollIntoView({ block: "nearest" });
+  }
+
+  Object.assign(report, { clipCard, clipList, said });
+})();

@@ -1,0 +1,111 @@
+/* Charts: drawn by Plotly once they come near the window, in the colours of the theme; their values as tables. */
+"use strict";
+
+(() => {
+  const { make } = report;
+  const drawn = new Set();
+
+  /** Plotly, run when it is first needed: reading its 5 MB would keep the page from opening at once. */
+  function plotly() {
+    if (!window.Plotly) {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("plotly").textContent;
+      document.head.append(script);
+    }
+    return window.Plotly;
+  }
+
+  const colour = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+
+  /** A copy of Plotly's JSON with the theme's colours in the place of their names. */
+  function coloured(value, key = "") {
+    if (typeof value === "string") return /color(scale)?$/i.test(key) && value.startsWith("--") ? colour(value) : value;
+    if (Array.isArray(value)) return value.map((own) => coloured(own, key));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([name, own]) => [name, coloured(own, name)]));
+    }
+    return value;
+  }
+
+  function layout(own, width) {
+    const axis = { gridcolor: "--line", linecolor: "--line", zerolinecolor: "--line", automargin: true };
+    const base = {
+      font: { family: "system-ui, sans-serif", size: width < 500 ? 11 : 13, color: "--ink" },
+      paper_bgcolor: "--page",
+      plot_bgcolor: "--page",
+      margin: { l: 60, r: 16, t: 16, b: 56 },
+      legend: { orientation: "h", y: -0.22 },
+      hoverlabel: { align: "left", bgcolor: "--raised", bordercolor: "--line", font: { color: "--ink" } },
+      hovermode: "closest",
+      dragmode: false,
+    };
+    return coloured({ ...base, ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
+  }
+
+  function draw(place) {
+    const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
+    const config = { responsive: true, displaylogo: false, displayModeBar: false };
+    plotly().react(place, coloured(figure.data), layout(figure.layout, place.clientWidth), config);
+    if (drawn.has(place)) return;
+    drawn.add(place);
+    place.on("plotly_click", (event) => play(place, event.points.map((point) => point.customdata)));
+  }
+
+  function play(place, indices, caption = "Clip") {
+    const playable = indices.filter((index) => Number.isInteger(index) && index >= 0);
+    const container = place.parentElement.querySelector(":scope > .clips");
+    if (container && playable.length) report.clipList(container, report.study(place), playable, caption);
+  }
+
+  /** Plotly's text as a person reads it. */
+  const plain = (text) =>
+    String(text).replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+  function rowsOf(trace) {
+    if (trace.type === "heatmap") {
+      return trace.z.flatMap((row, at) => row.map((value, column) => [trace.y[at], trace.x[column], value]));
+    }
+    const { array, arrayminus } = trace.error_y || {};
+    const round = (value) => Number(value.toPrecision(6));
+    return trace.x.map((x, at) => {
+      const y = trace.y[at];
+      const interval = array ? `${round(y - arrayminus[at])} – ${round(y + array[at])}` : "";
+      const note = trace.hovertext || trace.text;
+      return [trace.name, x, y, interval, note ? note[at] : "", trace.customdata ? trace.customdata[at] : null];
+    });
+  }
+
+  /** The values of a chart as a table; with a button beside each point that has a clip. */
+  function table(place) {
+    const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
+    const isHeat = figure.data.some((trace) => trace.type === "heatmap");
+    const axes = [plain(figure.layout.xaxis.title.text), plain(figure.layout.yaxis.title.text)];
+    const rows = figure.data.flatMap(rowsOf);
+    const heads = isHeat ? [axes[1], axes[0], "value"] : ["", ...axes, "95 % interval", "note", "clip"];
+    const used = heads.map((_, at) => rows.some((row) => row[at] !== "" && row[at] !== null && row[at] !== undefined));
+    const keep = (cells) => cells.filter((_, at) => used[at]);
+    const line = (row) =>
+      make("tr", {}, ...keep(row.map((value, at) => make("td", {}, at === 5 ? button(place, value) : cell(value)))));
+    const head = make("tr", {}, ...keep(heads.map((text) => make("th", { scope: "col" }, text))));
+    return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows.map(line)));
+  }
+
+  const cell = (value) => (value === null || value === undefined ? "" : plain(value));
+
+  function button(place, index) {
+    if (!Number.isInteger(index) || index < 0) return "";
+    const made = make("button", { type: "button" }, "play");
+    made.addEventListener("click", () => play(place, [index]));
+    return made;
+  }
+
+  for (const place of document.querySelectorAll(".figure[data-figure]")) {
+    report.whenNear(place, () => draw(place));
+    const values = place.parentElement.querySelector(":scope > .values");
+    values.addEventListener("toggle", () => {
+      if (values.open) values.querySelector("div").replaceChildren(table(place));
+    });
+  }
+
+  report.redraw = () => [...drawn].forEach(draw);
+})();

@@ -1,0 +1,30 @@
+/* Light or dark: what the system asks for, until the reader chooses; paper is always light. */
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  const button = document.getElementById("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+
+  function show() {
+    button.setAttribute("aria-pressed", String(isDark()));
+    report.redraw();
+  }
+
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    show();
+  });
+  system.addEventListener("change", show);
+  window.addEventListener("beforeprint", () => {
+    root.dataset.printing = "";
+    report.redraw();
+  });
+  window.addEventListener("afterprint", () => {
+    delete root.dataset.printing;
+    report.redraw();
+  });
+  show();
+})();

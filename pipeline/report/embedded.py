@@ -1,0 +1,107 @@
+"""What stands inside the one file: JSON that no name in it can end, scripts, styles, a policy that allows no others."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON; NaN and infinities become null, NumPy's numbers and arrays numbers and lists."""
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def json_script(value: Any, **attributes: str) -> Markup:
+    """A `<script type="application/json">` that holds a value.
+
+    Args:
+        value: JSON values.
+        attributes: Of the element; `class_` is `class`.
+    """
+    text = json_text(value)
+    for mark, escaped in _ESCAPES.items():
+        text = text.replace(mark, escaped)
+    named = "".join(Markup(' {}="{}"').format(name.rstrip("_"), own) for name, own in attributes.items())
+    return Markup('<script type="application/json"{}>{}</script>').format(Markup(named), Markup(text))
+
+
+@cache
+def plotly_script() -> str:
+    """Plotly's own script, from the installed package."""
+    text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return _inline(text)
+
+
+@cache
+def scripts() -> tuple[str, ...]:
+    """The page's scripts: `report.js`, then the others by name."""
+    return _assets(".js", first="report.js")
+
+
+@cache
+def styles() -> tuple[str, ...]:
+    """The page's style sheets: `style.css`, then the others by name."""
+    return _assets(".css", first="style.css")
+
+
+def policy() -> str:
+    """A content security policy: no script but these, and nothing from elsewhere."""
+    allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (*scripts(), plotly_script()))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {allowed}",
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "media-src 'self' file: data: blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _assets(suffix: str, first: str) -> tuple[str, ...]:
+    folder = resources.files("pipeline.report") / "assets"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(suffix))
+    ordered = sorted(names, key=lambda name: name != first)
+    return tuple(_inline((folder / name).read_text(encoding="utf-8")) for name in ordered)
+
+
+def _inline(text: str) -> str:
+    """A script as HTML reads it back: its digest must be that of the element's text.
+
+    Raises:
+        ValueError: It would end its element.
+    """
+    if "</script" in text.lower() or "</style" in text.lower() or "<!--" in text:
+        raise ValueError("an asset that holds </script, </style or <!-- cannot stand in the page")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(own) for key, own in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(own) for own in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
