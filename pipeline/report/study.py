@@ -42,6 +42,11 @@ class Model:
     fit: Fit
     predictions: tuple[Predictions, ...]
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it is an untrained control: a head on a network whose random weights nobody trained."""
+        return self.row["weights"] == "untrained" and self.row["family"] == "frozen"
+
 
 @dataclass(frozen=True)
 class Study:

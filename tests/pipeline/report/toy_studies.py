@@ -1,0 +1,119 @@
+"""Studies made from given predictions, without audio or training: what sections of the report are tested on."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.content import ClipContent
+from features.manifest import Manifest
+from features.tasks import Task
+from heads.predictions import Predictions, to_frame
+from heads.targets import targets_of
+from pipeline.config import load_config
+from pipeline.inputs import Inputs
+from pipeline.report.study import Model, Study, order_of
+from pipeline.results import table_of
+from pipeline.run_folder import Fit
+from pipeline.scoring import score
+
+CONFIG = """
+name: toy
+dataset: {{kind: csv, name: toy, root: {folder}/toy.csv}}
+heads: [{{name: linear}}, {{name: mlp}}]
+output: {{cache: {folder}/cache, runs: {folder}/runs}}
+"""
+
+
+def manifest_of(labels, task: Task = "single-label", root: Path = Path()) -> Manifest:
+    """Clips `clip000.wav`, … with given labels, in five folds."""
+    ids = [f"clip{row:04d}.wav" for row in range(len(labels))]
+    folds = [row % 5 + 1 for row in range(len(labels))]
+    clips = pd.DataFrame({"id": ids, "path": ids, "label": pd.Series(list(labels), dtype=object), "fold": folds})
+    return Manifest("toy", root, clips, task)
+
+
+def study_of(
+    manifest: Manifest,
+    probabilities: dict[str, np.ndarray],
+    *,
+    folder: Path,
+    about: dict[str, dict] | None = None,
+    tables: dict | None = None,
+    contents: list[ClipContent] | None = None,
+) -> Study:
+    """A study of models with given probabilities.
+
+    Args:
+        manifest: The clips; all are tested.
+        probabilities: Of each model, `backbone · head`, shape (R, N, C): repetitions are seeds.
+        folder: Where its config, cache and runs lie.
+        about: What `fit.json` says of some models beside the usual.
+        tables: Caches by backbone label.
+        contents: Of the clips; three seconds each where not given.
+    """
+    (folder / "toy.yaml").write_text(CONFIG.format(folder=folder))
+    config = load_config(folder / "toy.yaml")
+    targets = targets_of(manifest).values
+    ids = manifest.clips["id"].to_numpy(dtype=object)
+    values = targets if manifest.task == "regression" else targets.astype(np.int64)
+    fits = []
+    for title, said in probabilities.items():
+        model, head = title.split(" · ")
+        kept = [
+            Predictions(one[rows].astype(np.float32), values[rows], ids[rows], fold, seed, model, head, "mean", "0",
+                        task=manifest.task)
+            for seed, one in enumerate(said)
+            for fold, rows in ((fold, np.flatnonzero(manifest.clips["fold"] == fold)) for fold in range(1, 6))
+            if len(rows)
+        ]  # fmt: skip
+        notes = {
+            "dataset": "toy", "model": model, "head": head, "pooling": "mean", "family": "frozen",
+            "weights": "pretrained:toy", "layer": "0", "protocol": "folds", "n_folds": 5, "n_seeds": len(said),
+            "feature_dim": 8, "params_total": 1_000_000, "params_trained": 1000, "extract_clips_per_s": 50.0,
+            "extract_realtime_factor": 150.0, "train_seconds": 2.5, "cache_bytes_per_clip": 4096.0, "warnings": [],
+            "chosen": [{"fold": one.fold, "seed": one.seed, "draw": 0, "layer": 0} for one in kept],
+            "candidates": {}, "versions": {},
+        }  # fmt: skip
+        notes |= (about or {}).get(title, {})
+        fits.append(
+            (Fit(config.run_dir / "models" / model / head, notes, to_frame(kept, manifest.labels)), kept, title)
+        )
+    groups = np.arange(len(manifest)) // 2
+    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0)
+    table = table_of(rows)
+    models = [
+        Model(title, row, detail, fit, tuple(kept))
+        for (fit, kept, title), row, detail in zip(fits, rows, details, strict=True)
+    ]
+    if contents is None:
+        contents = [ClipContent(f"key{row}", 48_000, 16_000, 96_044, 1, "") for row in range(len(manifest))]
+    return Study(
+        config=config,
+        manifest=manifest,
+        inputs=Inputs(tables or {}, contents, {}),
+        groups=groups,
+        models=tuple(models[at] for at in order_of(table, rows)),
+        table=table,
+        curve=pd.DataFrame(),
+        warnings=(),
+    )
+
+
+def random_study(
+    n_clips: int, n_classes: int, n_models: int, *, seeds: int = 3, root: Path = Path(), **kwargs
+) -> Study:
+    """Models of rising skill whose mistakes fall on neighbouring classes."""
+    rng = np.random.default_rng(0)
+    labels = [f"class {row % n_classes:02d}" for row in range(n_clips)]
+    manifest = manifest_of(labels, root=root)
+    truth = np.arange(n_clips) % n_classes
+    near = np.exp(-np.abs(np.arange(n_classes)[None] - truth[:, None]) / 1.5)
+    hard = rng.normal(size=(n_clips, n_classes))
+    probabilities = {}
+    for number in range(n_models):
+        skill = 1 + 6 * number / max(1, n_models - 1)
+        logits = skill * near + hard + 0.5 * rng.normal(size=(seeds, n_clips, n_classes))
+        own = np.exp(2 * logits)
+        probabilities[f"backbone{number // 2} · {('linear', 'mlp')[number % 2]}"] = own / own.sum(axis=2, keepdims=True)
+    return study_of(manifest, probabilities, **kwargs)
