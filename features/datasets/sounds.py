@@ -10,10 +10,23 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
-from scipy.signal import butter, fftconvolve, lfilter, sosfilt
+from scipy.signal import lfilter
 
-Samples = NDArray[np.float64]
+from features.datasets.synthesis import (
+    Samples,
+    band_pass,
+    clicks,
+    harmonics,
+    onsets,
+    phase_of,
+    pitch_hz,
+    ramps,
+    strokes,
+    tilted,
+    time_axis,
+    unit_power,
+)
+
 Sound = Callable[[np.random.Generator, int, int], Samples]
 
 FADE_S = 0.005
@@ -38,9 +51,9 @@ def scene(
     """
     onset = int(n_samples * rng.uniform(0.0, 0.2))
     length = int((n_samples - onset) * rng.uniform(0.75, 1.0))
-    dry = _tilted(rng, _unit_power(sound(rng, length, sample_rate)), rng.uniform(-0.2, 0.2))
+    dry = tilted(rng, unit_power(sound(rng, length, sample_rate)), rng.uniform(-0.2, 0.2))
     ramp = np.minimum(1.0, np.arange(length) / max(1.0, FADE_S * sample_rate))
-    noise = _tilted(rng, rng.standard_normal(n_samples), -rng.uniform(0.2, 0.5))
+    noise = tilted(rng, rng.standard_normal(n_samples), -rng.uniform(0.2, 0.5))
     ratio_db = snr_db[0] + (snr_db[1] - snr_db[0]) * np.sqrt(rng.random())
     mixed = noise * 10 ** (-ratio_db / 20)
     mixed[onset : onset + length] += dry * ramp * ramp[::-1]
@@ -50,23 +63,23 @@ def scene(
 
 def struck_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """A harmonic tone struck once or several times, dying away."""
-    return _harmonic(rng, _phase(_pitch(rng, 300, 900), n, sample_rate), (1, 5)) * _strokes(rng, n, sample_rate)
+    return harmonics(rng, phase_of(pitch_hz(rng, 300, 900), n, sample_rate), (1, 5)) * strokes(rng, n, sample_rate)
 
 
 def sustained_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """A harmonic tone held with a little vibrato."""
     rate, depth = rng.uniform(3, 8), rng.uniform(0.0, 0.02)
-    vibrato = 1 + depth * np.sin(2 * np.pi * rate * _time(n, sample_rate))
-    return _harmonic(rng, _phase(_pitch(rng, 150, 400), n, sample_rate, vibrato), (6, 12))
+    vibrato = 1 + depth * np.sin(2 * np.pi * rate * time_axis(n, sample_rate))
+    return harmonics(rng, phase_of(pitch_hz(rng, 150, 400), n, sample_rate, vibrato), (6, 12))
 
 
 def plucked_string(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Plucked strings after Karplus and Strong (1983): a noise burst in a lossy delay loop."""
-    period = max(2, round(sample_rate / _pitch(rng, 100, 600)))
+    period = max(2, round(sample_rate / pitch_hz(rng, 100, 600)))
     loop = np.zeros(period + 2)
     loop[0], loop[period], loop[period + 1] = 1.0, *(-0.5 * rng.uniform(0.985, 0.9995) * np.ones(2))
     excitation = np.zeros(n)
-    for start in _onsets(rng, n, sample_rate):
+    for start in onsets(rng, n, sample_rate):
         burst = excitation[start : start + period]
         burst += rng.standard_normal(burst.size)
     return lfilter([1.0], loop, excitation)
@@ -74,71 +87,71 @@ def plucked_string(rng: np.random.Generator, n: int, sample_rate: int) -> Sample
 
 def fm_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Frequency modulation at audio rate, ratio near a simple fraction (Chowning, 1973)."""
-    pitch, ratio = _pitch(rng, 100, 400), rng.choice([1.0, 1.41, 2.0])
-    deviation = rng.uniform(4.0, 9.0) * np.exp(-_time(n, sample_rate) * rng.uniform(0.2, 2.0))
-    modulator = np.sin(2 * np.pi * pitch * ratio * _time(n, sample_rate))
-    return np.sin(2 * np.pi * pitch * _time(n, sample_rate) + deviation * modulator)
+    pitch, ratio = pitch_hz(rng, 100, 400), rng.choice([1.0, 1.41, 2.0])
+    deviation = rng.uniform(4.0, 9.0) * np.exp(-time_axis(n, sample_rate) * rng.uniform(0.2, 2.0))
+    modulator = np.sin(2 * np.pi * pitch * ratio * time_axis(n, sample_rate))
+    return np.sin(2 * np.pi * pitch * time_axis(n, sample_rate) + deviation * modulator)
 
 
 def ring_modulation(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Two harmonic tones multiplied: inharmonic sums and differences."""
-    sound = _harmonic(rng, _phase(_pitch(rng, 150, 600), n, sample_rate), (2, 6))
-    return sound * np.sin(_phase(_pitch(rng, 2000, 5000), n, sample_rate))
+    sound = harmonics(rng, phase_of(pitch_hz(rng, 150, 600), n, sample_rate), (2, 6))
+    return sound * np.sin(phase_of(pitch_hz(rng, 2000, 5000), n, sample_rate))
 
 
 def chirp_up(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """One or more glides upward."""
-    pitch, octaves = _pitch(rng, 900, 2500), rng.uniform(1.0, 2.0)
-    return _harmonic(rng, _phase(pitch, n, sample_rate, np.exp2(octaves * _ramps(rng, n))), (1, 2))
+    pitch, octaves = pitch_hz(rng, 900, 2500), rng.uniform(1.0, 2.0)
+    return harmonics(rng, phase_of(pitch, n, sample_rate, np.exp2(octaves * ramps(rng, n))), (1, 2))
 
 
 def chirp_down(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """One or more glides downward."""
-    pitch, octaves = _pitch(rng, 500, 1500), rng.uniform(1.0, 3.0)
-    return _harmonic(rng, _phase(pitch, n, sample_rate, np.exp2(-octaves * _ramps(rng, n))), (2, 5))
+    pitch, octaves = pitch_hz(rng, 500, 1500), rng.uniform(1.0, 3.0)
+    return harmonics(rng, phase_of(pitch, n, sample_rate, np.exp2(-octaves * ramps(rng, n))), (2, 5))
 
 
 def siren(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """A tone whose pitch swings smoothly up and down."""
     rate, octaves = rng.uniform(0.7, 6.0), rng.uniform(0.2, 0.6)
-    swing = np.sin(2 * np.pi * (rate * _time(n, sample_rate) + rng.random()))
-    return _harmonic(rng, _phase(_pitch(rng, 400, 1000), n, sample_rate, np.exp2(octaves * swing)), (5, 8))
+    swing = np.sin(2 * np.pi * (rate * time_axis(n, sample_rate) + rng.random()))
+    return harmonics(rng, phase_of(pitch_hz(rng, 400, 1000), n, sample_rate, np.exp2(octaves * swing)), (5, 8))
 
 
 def warble(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Two pitches in quick alternation, like an electronic telephone."""
     rate, octaves = rng.uniform(1.0, 5.0), rng.uniform(0.5, 1.2)
-    high = (rate * _time(n, sample_rate) + rng.random()) % 1 < 0.5
-    return _harmonic(rng, _phase(_pitch(rng, 800, 2000), n, sample_rate, np.exp2(octaves * high)), (2, 3))
+    high = (rate * time_axis(n, sample_rate) + rng.random()) % 1 < 0.5
+    return harmonics(rng, phase_of(pitch_hz(rng, 800, 2000), n, sample_rate, np.exp2(octaves * high)), (2, 3))
 
 
 def band_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Noise in a band one to three octaves wide, steady."""
-    return _band(rng, rng.standard_normal(n), sample_rate, (300, 1500))
+    return band_pass(rng, rng.standard_normal(n), sample_rate, (300, 1500))
 
 
 def pulsing_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Noise in a band, swelling and fading regularly."""
     rate, depth = rng.uniform(2.0, 10.0), rng.uniform(0.8, 1.0)
-    swell = 1 - depth * (0.5 + 0.5 * np.sin(2 * np.pi * (rate * _time(n, sample_rate) + rng.random())))
-    return _band(rng, rng.standard_normal(n), sample_rate, (1000, 5000)) * swell
+    swell = 1 - depth * (0.5 + 0.5 * np.sin(2 * np.pi * (rate * time_axis(n, sample_rate) + rng.random())))
+    return band_pass(rng, rng.standard_normal(n), sample_rate, (1000, 5000)) * swell
 
 
 def click_train(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Short damped clicks at even distances, too slow to have a pitch."""
     every = sample_rate / rng.uniform(6.0, 24.0)
-    return _clicks(rng, np.arange(rng.uniform(0, every), n, every), n, sample_rate, (300, 1500))
+    return clicks(rng, np.arange(rng.uniform(0, every), n, every), n, sample_rate, (300, 1500))
 
 
 def crackle(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Short damped clicks at random times, as many a second as in a click train."""
     count = max(1, rng.poisson(rng.uniform(3.0, 12.0) * n / sample_rate))
-    return _clicks(rng, rng.uniform(0, n, count), n, sample_rate, (1000, 5000))
+    return clicks(rng, rng.uniform(0, n, count), n, sample_rate, (1000, 5000))
 
 
 def pulse_train(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Pulses at a pitch through a resonance, like a voiced sound or a motor."""
-    phase = _phase(_pitch(rng, 50, 200), n, sample_rate) / (2 * np.pi)
+    phase = phase_of(pitch_hz(rng, 50, 200), n, sample_rate) / (2 * np.pi)
     return lfilter([1.0], [1.0, -rng.uniform(0.0, 0.6)], np.diff(np.floor(phase), prepend=0.0))
 
 
@@ -158,78 +171,3 @@ SOUNDS: dict[str, Sound] = {
     "crackle": crackle,
     "pulse_train": pulse_train,
 }
-
-
-def _time(n: int, sample_rate: int) -> Samples:
-    return np.arange(n) / sample_rate
-
-
-def _pitch(rng: np.random.Generator, low_hz: float, high_hz: float) -> float:
-    """A frequency in Hz, uniform in octaves."""
-    return float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
-
-
-def _phase(pitch: float, n: int, sample_rate: int, bend: Samples | float = 1.0) -> Samples:
-    """The phase of a pitch in Hz, in radians; `bend` multiplies the pitch over time."""
-    return 2 * np.pi * np.cumsum(np.broadcast_to(pitch * bend / sample_rate, n))
-
-
-def _harmonic(rng: np.random.Generator, phase: Samples, count: tuple[int, int]) -> Samples:
-    """Between `count[0]` and `count[1]` partials of random strength; none above half the sample rate."""
-    step = float(np.diff(phase, prepend=0.0).max())
-    partials = np.arange(1, rng.integers(*count, endpoint=True) + 1)
-    strengths = rng.uniform(0.3, 1.0, partials.size) * partials ** -rng.uniform(0.3, 2.0)
-    audible = partials * step < np.pi
-    audible[0] = True
-    return sum((a * np.sin(k * phase) for a, k in zip(strengths[audible], partials[audible], strict=True)), np.zeros(1))
-
-
-def _onsets(rng: np.random.Generator, n: int, sample_rate: int) -> NDArray[np.int64]:
-    """The start and, for repeated strokes, up to four a second after it."""
-    every = int(sample_rate / rng.uniform(0.5, 4.0))
-    return np.arange(0, n, every)
-
-
-def _strokes(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """An envelope that jumps up at every stroke and dies away."""
-    envelope = np.zeros(n)
-    decay_s = rng.uniform(0.08, 0.5)
-    for start in _onsets(rng, n, sample_rate):
-        envelope[start:] = np.maximum(envelope[start:], np.exp(-_time(n - start, sample_rate) / decay_s))
-    return envelope
-
-
-def _ramps(rng: np.random.Generator, n: int) -> Samples:
-    """One to six ramps from 0 to 1."""
-    return np.arange(n) * rng.integers(1, 7) / n % 1
-
-
-def _clicks(
-    rng: np.random.Generator, starts: Samples, n: int, sample_rate: int, ring_hz: tuple[float, float]
-) -> Samples:
-    """Damped ringing at each start, loudness varying."""
-    impulses = np.zeros(n)
-    impulses[starts.astype(int)] = rng.uniform(0.5, 1.0, starts.size)
-    time = _time(max(1, int(0.05 * sample_rate)), sample_rate)
-    ring = np.sin(2 * np.pi * _pitch(rng, *ring_hz) * time + 1.0) * np.exp(-time / rng.uniform(0.002, 0.015))
-    return fftconvolve(impulses, ring)[:n]
-
-
-def _band(rng: np.random.Generator, samples: Samples, sample_rate: int, centre_hz: tuple[float, float]) -> Samples:
-    """Samples through a second-order band one to three octaves wide."""
-    half = rng.uniform(0.3, 0.8)
-    centre = min(_pitch(rng, *centre_hz), 0.3 * sample_rate)
-    edges = np.clip([centre / 2**half, centre * 2**half], 20.0, 0.49 * sample_rate)
-    return sosfilt(butter(2, edges, "bandpass", fs=sample_rate, output="sos"), samples)
-
-
-def _tilted(rng: np.random.Generator, samples: Samples, exponent: float) -> Samples:
-    """Samples with their spectrum tilted by frequency to a power, at unit power."""
-    size = next_fast_len(samples.size, real=True)
-    spectrum = np.fft.rfft(samples, size)
-    frequency = np.arange(1, spectrum.size + 1) / spectrum.size
-    return _unit_power(np.fft.irfft(spectrum * np.maximum(frequency, 0.005) ** exponent, size)[: samples.size])
-
-
-def _unit_power(samples: Samples) -> Samples:
-    return samples / max(float(np.sqrt(np.mean(samples**2))), 1e-9)

@@ -1,0 +1,87 @@
+"""Clips to pretrain on: layered events in a made-up recording, a pure function of a seed and a number."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from features.datasets.synthesis import Samples, unit_power
+from recipes.nano.events import EVENTS
+from recipes.nano.shaping import curve, room, spectral_shape
+
+SAMPLE_RATE = 16_000
+DOMAIN = 0x6E616E6F  # keeps these generators apart from those of the data set `synthetic`
+TRAIN, HELD_OUT = 0, 1
+_FAMILIES = list(EVENTS.values())
+
+
+def clip(seed: int, part: int, number: int, n: int, rendering: int = 0) -> NDArray[np.float32]:
+    """One clip.
+
+    Args:
+        seed: Of the whole corpus.
+        part: `TRAIN` or `HELD_OUT`.
+        number: Of the clip.
+        n: Its length in samples at 16 kHz.
+        rendering: Clips that differ in this alone have the same events in other recordings.
+
+    Returns:
+        Samples, shape (n,), with peaks below 1.
+    """
+    what = np.random.default_rng([DOMAIN, seed, part, number])
+    how = np.random.default_rng([DOMAIN, seed, part, number, 1 + rendering])
+    mixed = np.zeros(n)
+    for layer in range(int(what.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
+        gain_db = 0.0 if layer == 0 else what.uniform(-18, 0)
+        mixed += 10 ** (gain_db / 20) * unit_power(_event(what, how, n))
+    return _recorded(how, mixed)
+
+
+def _event(what: Generator, how: Generator, n: int) -> Samples:
+    """One event somewhere in n samples, with its envelope, spectrum and perhaps repeats."""
+    family = _FAMILIES[what.integers(len(_FAMILIES))]
+    length = int(n * (1.0 if what.random() < 0.4 else what.uniform(0.1, 1)))
+    sound = unit_power(family(what, how, length, SAMPLE_RATE))
+    if what.random() < 0.4:
+        sound = spectral_shape(what, sound, SAMPLE_RATE, 9.0)
+    if what.random() < 0.25:
+        sound = np.tanh(what.uniform(0.5, 8) * unit_power(sound))
+    sound = sound * _envelope(what, length)
+    out = np.zeros(n)
+    start = int(how.integers(0, n - length + 1))
+    out[start : start + length] = sound
+    if length < n // 2 and what.random() < 0.5:
+        every = int(length * what.uniform(1.0, 2.5))
+        for again in range(start + every, n - length + 1, max(every, n // 8)):
+            out[again : again + length] += sound * np.exp(how.normal(0, 0.2))
+    return out
+
+
+def _envelope(what: Generator, n: int) -> Samples:
+    """Attack, then steady, dying away, swelling or uneven."""
+    attack = max(1, int(n * what.uniform(0.001, 0.15)))
+    ramp = np.minimum(1.0, np.arange(n) / attack)
+    kind = what.random()
+    if kind < 0.35:
+        shape = np.exp(-what.uniform(1, 9) * np.arange(n) / n)
+    elif kind < 0.6:
+        shape = 0.1 + curve(what, n, what.uniform(1, 10))
+    else:
+        shape = np.ones(n)
+    release = max(1, int(n * what.uniform(0.005, 0.2)))
+    return ramp * shape * np.minimum(1.0, np.arange(n)[::-1] / release)
+
+
+def _recorded(how: Generator, mixed: Samples) -> NDArray[np.float32]:
+    """A recording of a sound: room, background, microphone, level."""
+    n = mixed.size
+    if how.random() < 0.4:
+        mixed = room(how, mixed, SAMPLE_RATE)
+    if how.random() < 0.8:
+        noise = unit_power(spectral_shape(how, how.standard_normal(n), SAMPLE_RATE))
+        mixed = unit_power(mixed) + 10 ** (how.uniform(-60, -3) / 20) * noise
+    if how.random() < 0.3:
+        mixed = spectral_shape(how, mixed, SAMPLE_RATE, 6.0)
+    level = 10 ** (how.uniform(-30, -0.5) / 20)
+    return (level * mixed / max(np.abs(mixed).max(), 1e-9)).astype(np.float32)

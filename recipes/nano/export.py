@@ -1,0 +1,37 @@
+"""The best state of a run as a model folder: `python -m recipes.nano.export RUN FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from recipes.nano.clips import SAMPLE_RATE
+from recipes.nano.student import new_student
+
+AVERAGED = "averaged.module."
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write `config.json`, `preprocessor_config.json` and `model.safetensors` in half precision."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="the --out folder of recipes.nano.train")
+    parser.add_argument("folder", type=Path, help="where the model goes")
+    given = parser.parse_args(arguments)
+    state = torch.load(given.run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    encoder = new_student()
+    encoder.load_state_dict(
+        {name.removeprefix(AVERAGED): one for name, one in state.items() if name.startswith(AVERAGED)}
+    )
+    encoder.half().save_pretrained(given.folder)
+    Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True).save_pretrained(
+        given.folder
+    )
+
+
+if __name__ == "__main__":
+    main()
