@@ -17,7 +17,7 @@ from features.write import Rows, Totals, write_file
 COPY_BYTES = 1 << 26
 SUMMED_COSTS = ("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s", "write_s")
 
-__all__ = ["Rows", "Totals", "seal", "write_file"]
+__all__ = ["Merged", "Rows", "Totals", "copies", "seal", "write_file"]
 
 
 def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Iterable[tuple[str, str, str]]) -> None:
@@ -46,7 +46,7 @@ def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Ite
     if old is not None:
         sources.insert(0, old)
     merged = merge(sources, failures)
-    parts = _copies(sources, merged.chosen, merged.failures)
+    parts = copies(sources, merged.chosen, merged.failures)
     write_file(path, spec, parts, merged.totals(sources), merged.cost, verify=True)
 
 
@@ -102,10 +102,10 @@ class _StoredFrames:
             yield self.values[first : min(first + step, self.stop)]
 
 
-def _copies(
+def copies(
     sources: Sequence[store.EmbeddingTable], chosen: Sequence[np.ndarray], failures: list[tuple[str, str, str]]
 ) -> Iterator[Rows]:
-    """The chosen rows of each source, piece by piece."""
+    """The chosen rows of each source (files of their own, no sets), piece by piece; then the failures."""
     for table, rows in zip(sources, chosen, strict=True):
         step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
         with table.opened(0) as file:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SET_BYTES = 4 << 30  # caches up to this size are one file
 MARK = "unsealed"  # in a folder that no index lists yet
+COPIED = "copied"  # beside the mark, where the set holds all these rows already, see `features.prune`
 EARLIER = "earlier.h5"  # what was sealed as one file before the cache became a set
 
 
@@ -125,6 +126,8 @@ def recover(path: Path, parts: Path) -> None:
     for mark in marks:
         if any(name.startswith(f"{mark.parent.name}/") for name in listed):
             _tidy(mark.parent, listed)
+        elif (mark.parent / COPIED).exists():
+            shutil.rmtree(mark.parent)
         elif not parts.exists():
             mark.parent.rename(parts)
             (parts / MARK).unlink()

@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import typer
 
+from pipeline.cli_cache import cache_app
 from pipeline.cli_datasets import datasets_app
 from pipeline.cli_leaderboard import leaderboard
 from pipeline.cli_options import (
-    Caches,
     ConfigFile,
     Device,
     DryRun,
@@ -46,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_help=True, rich_markup_mode=None)
 backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
@@ -155,35 +153,6 @@ def report(
 app.command()(leaderboard)
 
 
-@cache_app.command("ls")
-def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
-    """List cache files and what is in them."""
-    console = open_console(verbose)
-    from pipeline import cache_commands
-
-    for folder in _cache_paths(paths, sets):
-        cache_commands.list_caches(folder, console)
-
-
-@cache_app.command("verify")
-def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
-    """Check cache files against their digests."""
-    console = open_console(verbose)
-    from pipeline import cache_commands
-
-    if not cache_commands.verify(_cache_paths(paths, sets), console):
-        raise typer.Exit(1)
-
-
-@cache_app.command("explain")
-def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
-    """Say what would be reused or computed, and why."""
-    console, experiment = start(config, sets, verbose)
-    from pipeline import cache_commands
-
-    cache_commands.explain(experiment, console)
-
-
 @backbones_app.command("ls")
 def backbones_ls(verbose: Verbose = False) -> None:
     """List the names a config can use."""
@@ -270,21 +239,6 @@ def _report(experiment: Config, dry_run: bool, console: Console) -> None:
     from pipeline.reporting import run_report
 
     run_report(experiment, console=console)
-
-
-def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]:
-    """Where to look: what was named, a config's cache folder for the config, `cache` by default."""
-    from features.errors import UserError
-    from pipeline.config import load_config
-
-    found = []
-    for path in paths or [Path("cache")]:
-        if path.suffix in (".yaml", ".yml"):
-            path = load_config(path, sets or ()).output.cache
-        if not path.exists():
-            raise UserError(f"{path}: no such cache; `audioheads features CONFIG` makes one")
-        found.append(path)
-    return found
 
 
 if __name__ == "__main__":

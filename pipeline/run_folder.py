@@ -65,7 +65,7 @@ def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pd.DataFrame
         about: JSON values; `job` is the digest.
         predictions: The long table of one model.
     """
-    _replace(folder / PREDICTIONS_FILE, lambda path: predictions.to_parquet(path, index=False))
+    write_whole(folder / PREDICTIONS_FILE, lambda path: predictions.to_parquet(path, index=False))
     write_json(folder / FIT_FILE, about)
 
 
@@ -84,7 +84,7 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
 def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str]) -> None:
     """Write the run's `predictions.parquet` and `labels.json` (label order of the probabilities)."""
     table = pd.concat([fit.predictions for fit in fits], ignore_index=True)
-    _replace(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
+    write_whole(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
     write_json(run_dir / "labels.json", list(labels))
 
 
@@ -97,7 +97,7 @@ def file_name(text: str) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON in one step."""
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_features_index(run_dir: Path) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _replace(path: Path, write: Any) -> None:
+def write_whole(path: Path, write: Any) -> None:
     """Write beside `path` and rename, so that a kill leaves the old file or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:

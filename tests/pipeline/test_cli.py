@@ -21,6 +21,8 @@ COMMANDS = (
     ["cache", "ls"],
     ["cache", "verify"],
     ["cache", "explain"],
+    ["cache", "prune"],
+    ["cache", "export"],
     ["datasets", "ls"],
     ["datasets", "index"],
     ["datasets", "audit"],
