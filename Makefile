@@ -6,6 +6,7 @@ CONFIG ?= configs/demo.yaml
 SET ?=
 ARGS ?=
 RUNS ?= runs
+CONFIGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -54,8 +55,8 @@ train-heads: $(READY) ## stage 2 of CONFIG: train heads on the embeddings
 finetune: $(READY) ## models of CONFIG trained end to end, on the same folds
 	$(BIN)/audioheads finetune '$(CONFIG)' $(OPTIONS)
 
-report: $(READY) ## stage 3 of CONFIG: the results table
-	$(BIN)/audioheads report '$(CONFIG)' $(OPTIONS)
+report: $(READY) ## stage 3 of CONFIG: page and tables; CONFIGS="a.yaml b.yaml" for several in one page
+	$(BIN)/audioheads report $(if $(CONFIGS),$(CONFIGS),'$(CONFIG)') $(OPTIONS)
 
 dashboard: $(READY) ## show the training curves under RUNS (default: runs) in the browser; ARGS="--port 6007"
 	$(BIN)/python -m pipeline.dashboard '$(RUNS)' $(ARGS)

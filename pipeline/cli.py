@@ -26,11 +26,10 @@ from pipeline.cli_options import (
     Sets,
     Shard,
     Strict,
-    UnusedDevice,
     UnusedLimit,
-    UnusedStrict,
     Verbose,
 )
+from pipeline.cli_report import report, write_report
 from pipeline.cli_start import open_console, start
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def run(
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
     if experiment.finetune:
         _finetune(experiment, device, dry_run, strict, console)
-    _report(experiment, dry_run, console)
+    write_report([experiment], dry_run=dry_run, console=console)
 
 
 @app.command()
@@ -135,21 +134,7 @@ def finetune(
     _finetune(experiment, device, dry_run, strict, console)
 
 
-@app.command()
-def report(
-    config: ConfigFile,
-    sets: Sets = None,
-    device: UnusedDevice = "auto",
-    limit: UnusedLimit = None,
-    dry_run: DryRun = False,
-    strict: UnusedStrict = False,
-    verbose: Verbose = False,
-) -> None:
-    """Stage 3: one results table from the kept predictions."""
-    console, experiment = start(config, sets, verbose)
-    _report(experiment, dry_run, console)
-
-
+app.command()(report)
 app.command()(leaderboard)
 
 
@@ -232,13 +217,6 @@ def _finetune_module() -> ModuleType:
     return finetuning
 
 
-def _report(experiment: Config, dry_run: bool, console: Console) -> None:
-    if dry_run:
-        console.line(f"report: would write {experiment.run_dir / 'report'}")
-        return
-    from pipeline.reporting import run_report
-
-    run_report(experiment, console=console)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,95 @@
-"""Stage 3 of an experiment: kept predictions to one results table, with intervals, ties and costs."""
+"""Stage 3: kept predictions of one or several experiments to a page, tables, and what is printed of them."""
 
 from __future__ import annotations
 
-import datetime
-import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import pandas as pd
-
-from features.errors import RunError
-from features.write import library_versions
+from features.errors import RunError, UserError
 from pipeline.config import Config
 from pipeline.console import Console
 from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells
+from pipeline.report.audio import AudioMode, audio_sources, remove_unused
 from pipeline.report.clips import tested_rows
-from pipeline.report.page import page_of
-from pipeline.report.study import gather
-from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, markdown, shown_rows, title
-from pipeline.run_folder import write_json
+from pipeline.report.files import write_tables
+from pipeline.report.page import Part, page_of
+from pipeline.report.section import build
+from pipeline.report.sections import SECTIONS
+from pipeline.report.study import Study, gather
+from pipeline.report.verdict import text_of, verdict
+from pipeline.results import LEGEND, NUMBERS, SPARE, counted, headings, shown_rows, title
+
+LARGE_PAGE_BYTES = 50_000_000  # more than many mail servers and phones take
 
 
-def run_report(config: Config, *, console: Console) -> None:
-    """Score every trained model and write `results.csv`, `results.md` and `results.json`; print the table.
+def run_report(*configs: Config, console: Console, output: Path | None = None, audio: AudioMode = "link") -> None:
+    """Score every trained model, write the page and its tables, and print the tables.
 
     Args:
-        config: The experiment.
-        console: Where the table is printed.
+        configs: The experiments that share the page.
+        console: Where the tables are printed.
+        output: The folder to write; None: `report_folder`.
+        audio: How the page comes by the clips' audio, see `audio_sources`.
 
     Raises:
-        UserError: A model of this config is not trained yet.
+        UserError: A model of a config is not trained yet; two configs are the same run.
         RunError: The report cannot be written.
     """
-    study = gather(config)
-    table, curve, failures, warnings = study.table, study.curve, study.failures, list(study.warnings)
-    folder = config.run_dir / "report"
-    details = [dict(model.details) for model in study.models]
-    _write(folder, table, details, curve, failures, warnings)
-    sources = [linked(folder, study.manifest.path_of(row)) for row in tested_rows(study)]
-    (folder / "index.html").write_text(page_of([(study, sources)]), encoding="utf-8")
+    folder = output or report_folder(configs)
+    check_runs(configs)
+    studies = [gather(config) for config in configs]
+    try:
+        write_tables(folder, studies)
+        parts = [
+            _part(study, folder, audio, console, f"study-{number}" if len(studies) > 1 else "")
+            for number, study in enumerate(studies, 1)
+        ]
+        page = page_of(parts)
+        (folder / "index.html").write_text(page, encoding="utf-8", errors="replace")
+        remove_unused(folder, (source for part in parts for source in part.sources))
+    except OSError as error:
+        raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
+    for study in studies:
+        _print(study, console)
+    if audio != "link":
+        _print_audio(parts, folder, audio, len(page.encode("utf-8", "replace")), console)
+    names = " + ".join(study.manifest.name for study in studies)
+    rows = sum(len(study.table) for study in studies)
+    console.line(f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json")
+
+
+def report_folder(configs: Sequence[Config]) -> Path:
+    """Where a report goes: the run's own folder; for several runs `reports/<names>` beside them."""
+    if len(configs) == 1:
+        return configs[0].run_dir / "report"
+    return configs[0].output.runs / "reports" / "+".join(config.name for config in configs)[:120]
+
+
+def check_runs(configs: Sequence[Config]) -> None:
+    """Refuse the same run twice.
+
+    Raises:
+        UserError: Two configs have one name and one folder of runs.
+    """
+    seen: dict[Path, Config] = {}
+    for config in configs:
+        other = seen.setdefault(config.run_dir.absolute(), config)
+        if other is not config:
+            raise UserError(
+                f"{config._source} and {other._source} are both the run {config.run_dir}; give one another `name`"
+            )
+
+
+def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
+    sections = build(study, SECTIONS)
+    with console.progress(f"audio {study.manifest.name}", len(tested_rows(study))) as work:
+        sources = audio_sources(study, folder, audio, work.advance)
+    return Part(study, sections, sources, anchor)
+
+
+def _print(study: Study, console: Console) -> None:
+    """One experiment's tables and what their readers must know."""
+    table, failures = study.table, study.failures
     left_out = console.table(
         list(headings(table).values()),
         shown_rows(table),
@@ -51,58 +101,31 @@ def run_report(config: Config, *, console: Console) -> None:
     if left_out:
         console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
     console.line(LEGEND)
-    if len(curve):
-        shown = curve_cells(curve)
+    console.line(text_of(verdict(study)))
+    if len(study.curve):
+        shown = curve_cells(study.curve)
         console.table(
             list(shown), list(zip(*shown.values(), strict=True)), title="label efficiency", right=CURVE_NUMBERS
         )
-    for warning in warnings:
+    for warning in study.warnings:
         console.line(f"warning: {warning}")
     if failures:
         clip, reason = next(iter(failures.items()))
         console.line(
             f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
         )
-    console.line(
-        f"report {study.manifest.name}: {counted(len(table), 'row')} → {folder}/index.html, results.csv, .md, .json"
-    )
 
 
-def linked(folder: Path, path: Path) -> str | None:
-    """A URL that leads from a folder to a file; None where there is no file."""
-    if not path.is_file():
-        return None
-    return quote(os.path.relpath(path.absolute(), folder.absolute()).replace(os.sep, "/"))
-
-
-def _write(
-    folder: Path,
-    table: pd.DataFrame,
-    details: list[dict[str, Any]],
-    curve: pd.DataFrame,
-    failures: dict[str, str],
-    warnings: list[str],
-) -> None:
-    """The report's files; all show the same numbers."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        table.to_csv(folder / "results.csv", index=False)
-        if len(curve):
-            curve.to_csv(folder / "label_efficiency.csv", index=False)
-        else:
-            (folder / "label_efficiency.csv").unlink(missing_ok=True)
-        (folder / "results.md").write_text(markdown(table, failures, warnings), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
-    write_json(
-        folder / "results.json",
-        {
-            "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": library_versions(),
-            "interval": "95 %, accuracy (or metric) of these models on new groups: heads/statistics.py, resampled.py",
-            "rows": details,
-            "label_efficiency": curve.to_dict("records"),
-            "warnings": warnings,
-            "failures": failures,
-        },
-    )
+def _print_audio(parts: Sequence[Part], folder: Path, audio: AudioMode, page_bytes: int, console: Console) -> None:
+    """How much audio travels with the page."""
+    sources = [source for part in parts for source in part.sources]
+    held = {source for source in sources if source}
+    missing = f", {counted(sources.count(None), 'clip')} without audio" if None in sources else ""
+    if audio == "embed":
+        size = sum(len(source) for source in held)
+        console.line(f"audio: {counted(len(held), 'clip')} in the page, {size / 1e6:.1f} MB of it{missing}")
+        if page_bytes > LARGE_PAGE_BYTES:
+            console.line(f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio keeps it small, with a folder beside")
+    else:
+        size = sum((folder / source).stat().st_size for source in held)
+        console.line(f"audio: {counted(len(held), 'file')}, {size / 1e6:.1f} MB, copied to {folder}/audio{missing}")

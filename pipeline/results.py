@@ -131,12 +131,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str]) -> str:
-    """The shown table as Markdown, with what its readers must know."""
+def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: str = "") -> str:
+    """The shown table as Markdown, with what its readers must know and the answer in a sentence."""
     head = list(headings(table).values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
     blocks = [
         f"# {_escape(title(table))}",
+        *([_escape(answer)] if answer else []),
         "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines),
         LEGEND,
         *(f"**Warning:** {_escape(warning)}" for warning in warnings),
@@ -165,7 +166,8 @@ def _cell(row: Mapping[Any, Any], key: str) -> str:
 
 
 def _escape(cell: str) -> str:
-    """Text that stays text in a Markdown table."""
-    for mark in ("\\", "|", "<", ">", "*", "_", "`", "[", "]"):
+    """Text that stays text in a Markdown table, on one line."""
+    cell = "".join(mark if mark.isprintable() or mark == " " else " " for mark in cell)
+    for mark in ("\\", "|", "<", ">", "*", "_", "`", "[", "]", "&", "$"):
         cell = cell.replace(mark, f"\\{mark}")
     return cell

@@ -14,8 +14,7 @@ from markupsafe import Markup
 from pipeline.report.clips import clips_json
 from pipeline.report.drawing import plotly_json
 from pipeline.report.embedded import json_script, plotly_script, policy, scripts, styles
-from pipeline.report.section import Build, Rendered, Section, build
-from pipeline.report.sections import SECTIONS
+from pipeline.report.section import Rendered, Section
 from pipeline.report.study import Study
 
 
@@ -25,15 +24,15 @@ class Part:
 
     Attributes:
         study: The experiment.
-        sources: Of each tested clip, the URL of its audio, or None.
+        sections: What the page shows of it.
+        sources: Of each tested clip (`clips.tested_rows`), the URL of its audio, or None.
         anchor: What the ids of its elements begin with; "" where it is the only one.
-        sections: Its rendered sections.
     """
 
     study: Study
+    sections: Sequence[Section]
     sources: Sequence[str | None]
-    anchor: str
-    sections: Sequence[Rendered]
+    anchor: str = ""
 
     @property
     def title(self) -> str:
@@ -41,33 +40,31 @@ class Part:
         return self.study.config.name
 
     @property
+    def rendered(self) -> list[Rendered]:
+        """Its sections as HTML."""
+        return [render(section, self.study, self.anchor) for section in self.sections]
+
+    @property
     def clips(self) -> Markup:
-        """Its clips and predictions, for the page's script."""
-        return json_script(clips_json(self.study, self.sources), class_="study-clips")
+        """Its clips and predictions, for the page's script; embedded audio apart, since it is needed late or never."""
+        linked = [None if _is_embedded(source) else source for source in self.sources]
+        inside = [source if _is_embedded(source) else None for source in self.sources]
+        held = json_script(clips_json(self.study, linked), class_="study-clips")
+        return held + json_script(inside, class_="study-audio") if any(inside) else held
 
     def anchor_of(self, name: str) -> str:
         """The id of an element of this part."""
         return f"{self.anchor}-{name}" if self.anchor else name
 
 
-def page_of(parts: Sequence[tuple[Study, Sequence[str | None]]], builders: Sequence[Build] = SECTIONS) -> str:
-    """The page's HTML.
-
-    Args:
-        parts: Each experiment with the audio URL of each of its tested clips (`clips.tested_rows`).
-        builders: What makes its sections.
-    """
-    names = anchors([study.config.name for study, _ in parts])
-    shown = [
-        Part(study, sources, anchor, [render(section, study, anchor) for section in build(study, builders)])
-        for (study, sources), anchor in zip(parts, names, strict=True)
-    ]
+def page_of(parts: Sequence[Part]) -> str:
+    """The HTML of a page that holds one or several experiments."""
     return (
         environment()
         .get_template("page.html")
         .render(
-            parts=shown,
-            title=", ".join(part.title for part in shown),
+            parts=parts,
+            title=", ".join(part.title for part in parts),
             policy=policy(),
             styles=[Markup(style) for style in styles()],
             scripts=[Markup(script) for script in scripts()],
@@ -91,11 +88,6 @@ def render(section: Section, study: Study, anchor: str = "") -> Rendered:
     }
     html = environment().get_template(section.template).render(context)
     return Rendered(section, Markup(html))
-
-
-def anchors(names: Sequence[str]) -> list[str]:
-    """A prefix for the ids of each experiment; none where there is only one."""
-    return [""] if len(names) == 1 else [f"study-{number}" for number in range(1, len(names) + 1)]
 
 
 @cache
@@ -122,3 +114,7 @@ def _figure(section: Section, name: str) -> Markup:
         "has_clips": any(len(series.clips) for series in figure.series),
     }
     return Markup(environment().get_template("figure.html").render(context))
+
+
+def _is_embedded(source: str | None) -> bool:
+    return source is not None and source.startswith("data:")

@@ -25,7 +25,7 @@
   }
 
   function player(clip) {
-    if (!clip.src) return make("p", { class: "note" }, "The audio file was not there when this page was made.");
+    if (!clip.src) return make("p", { class: "note" }, "No audio: the file was missing or unreadable when this page was made.");
     const audio = make("audio", { controls: true, preload: "none", "aria-label": `Play ${clip.id}` });
     audio.src = clip.src;
     const [start, end] = part(clip.src);

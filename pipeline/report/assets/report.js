@@ -31,7 +31,16 @@ const report = (() => {
     if (!studies.has(article)) {
       const held = json(article.querySelector(":scope > .study-clips"));
       const { id, target, duration, src } = held.clips;
-      const clips = id.map((own, at) => ({ id: own, target: target[at], duration: duration[at], src: src[at] }));
+      const inside = article.querySelector(":scope > .study-audio");
+      const source = (at) => src[at] ?? (inside ? json(inside)[at] : null);
+      const clips = id.map((own, at) => ({
+        id: own,
+        target: target[at],
+        duration: duration[at],
+        get src() {
+          return source(at);
+        },
+      }));
       studies.set(article, { ...held, name: article.dataset.study, clips });
     }
     return studies.get(article);

@@ -8,7 +8,7 @@
   const isDark = () => (root.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
 
   function show() {
-    button.setAttribute("aria-pressed", String(isDark()));
+    button.textContent = isDark() ? "Light theme" : "Dark theme";
     report.redraw();
   }
 

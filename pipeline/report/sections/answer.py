@@ -2,21 +2,134 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from pipeline.report.section import Section
-from pipeline.report.study import Study
-from pipeline.results import LEGEND, NUMBERS, headings, shown_rows
+from pipeline.report.study import Model, Study
+from pipeline.report.verdict import Name, verdict
+from pipeline.results import LEGEND, NUMBERS, counted, headings, shown_rows
+
+STEP = 0.05  # the scale of the intervals' bars begins and ends on its multiples
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the table.
+
+    Attributes:
+        text: What it shows.
+        sort: What its column is sorted by, where that is not the text.
+        is_number: Whether it stands to the right.
+    """
+
+    text: str
+    sort: float | str | None
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval drawn to scale: its ends and the score itself, in percent of the scale."""
+
+    low: float
+    high: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in the table.
+
+    Attributes:
+        cells: One per heading.
+        bar: Its interval.
+        family: Of `results.csv`.
+        head: Of `results.csv`.
+        mark: `best`, `tied` or nothing.
+        is_control: Whether it is an untrained control.
+    """
+
+    cells: tuple[Cell, ...]
+    bar: Bar | None
+    family: str
+    head: str
+    mark: str
+    is_control: bool
 
 
 def section(study: Study) -> Section:
-    """The results table."""
+    """The answer in a sentence, and every model in a table that can be sorted and filtered."""
+    shown = headings(study.table)
+    ordered = _ordered(shown)
+    scale = _scale(study)
+    texts = [dict(zip(shown, line, strict=True)) for line in shown_rows(study.table)]
+    failed = len(study.failures)
     return Section(
         key="answer",
-        title="Answer",
+        title="The answer",
         template="answer.html",
         context={
-            "headings": list(headings(study.table).values()),
-            "rows": shown_rows(study.table),
-            "numbers": NUMBERS,
+            "sentence": [(isinstance(piece, Name), getattr(piece, "text", piece)) for piece in verdict(study)],
+            "headings": {key: (heading, heading in NUMBERS) for key, heading in ordered.items()},
+            "interval": "value_interval" if "metric" in study.table else "interval",
+            "scale": [f"{end:.2f}" for end in scale],
+            "rows": [_row(model, line, ordered, scale) for model, line in zip(study.models, texts, strict=True)],
+            "families": sorted({str(model.row["family"]) for model in study.models}),
+            "heads": sorted({str(model.row["head"]) for model in study.models}),
             "legend": LEGEND,
+            "has_controls": any(model.is_control for model in study.models),
+            "failed": counted(failed, "clip") if failed else "",
+            "n_clips": len(study.manifest),
+            "n_test": int(study.models[0].row["n_test"]),
+            "warnings": study.warnings,
+            "protocol": study.models[0].row["protocol"],
+            "folds": counted(int(study.models[0].row["n_folds"]), "fold"),
+            "seeds": counted(int(study.models[0].row["n_seeds"]), "seed"),
+            "dataset": study.manifest.name,
         },
     )
+
+
+def _row(model: Model, texts: Mapping[str, str], shown: Mapping[str, str], scale: tuple[float, float]) -> Row:
+    key = "value" if model.row.get("metric") else "accuracy"
+    low, at, high = (float(model.row[name]) for name in (f"{key}_ci_low", key, f"{key}_ci_high"))
+    bar = Bar(*(100 * (end - scale[0]) / (scale[1] - scale[0]) for end in (low, high, at)))
+    texts = {"family": str(model.row["family"]), **texts}
+    return Row(
+        cells=tuple(Cell(texts[name], _sort(model.row, name), shown[name] in NUMBERS) for name in shown),
+        bar=bar if all(map(math.isfinite, (low, at, high))) else None,
+        family=str(model.row["family"]),
+        head=str(model.row["head"]),
+        mark=texts["tied"],
+        is_control=model.is_control,
+    )
+
+
+def _ordered(shown: Mapping[str, str]) -> dict[str, str]:
+    """The headings of `results.md` and the family, with what answers the question before what explains it."""
+    score = "value" if "value" in shown else "accuracy"
+    first = ["model", "head", "tied", "metric", score, "value_interval", "interval"]
+    named = {"family": "family", **shown}
+    return {key: named[key] for key in (*first, *named) if key in named}
+
+
+def _sort(row: Mapping[str, Any], name: str) -> float | str | None:
+    """The number behind a cell; None: its text."""
+    if name in ("interval", "value_interval"):
+        name = "accuracy_ci_low" if name == "interval" else "value_ci_low"
+    value = row.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else ""
+
+
+def _scale(study: Study) -> tuple[float, float]:
+    """From where to where the bars' scale goes: just wide enough for every interval."""
+    key = "value" if study.models[0].row.get("metric") else "accuracy"
+    ends = [float(model.row[f"{key}_ci_{end}"]) for model in study.models for end in ("low", "high")]
+    known = [end for end in ends if math.isfinite(end)] or [0.0, 1.0]
+    low, high = math.floor(min(known) / STEP) * STEP, math.ceil(max(known) / STEP) * STEP
+    return low, high if high > low else low + STEP

@@ -1,0 +1,69 @@
+/* Tables that sort by any column and can be filtered. */
+"use strict";
+
+(() => {
+  const collator = new Intl.Collator(undefined, { numeric: true });
+
+  const cells = (row) => [...row.cells];
+  const valueOf = (cell) => (cell.dataset.sort === undefined ? cell.textContent.trim() : cell.dataset.sort);
+  const isNumber = (cell) => cell.dataset.sort !== undefined;
+
+  /** Order by number or text; empty cells last either way. */
+  function compare(one, other, sign) {
+    const [first, second] = [valueOf(one), valueOf(other)];
+    if (first === "" || second === "") return (first === "") - (second === "");
+    if (isNumber(one) && isNumber(other)) return sign * (Number(first) - Number(second));
+    return sign * collator.compare(first, second);
+  }
+
+  function sortable(table) {
+    const body = table.tBodies[0];
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, at) => {
+      if (head.getAttribute("aria-hidden")) return;
+      const button = report.make("button", { type: "button", class: "sort" }, ...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const before = head.getAttribute("aria-sort");
+        const numbers = cells(body.rows[0])[at] && isNumber(cells(body.rows[0])[at]);
+        const first = numbers ? "descending" : "ascending";
+        const now = before === first ? (numbers ? "ascending" : "descending") : first;
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", now);
+        const sign = now === "ascending" ? 1 : -1;
+        const rows = [...body.rows];
+        rows.sort((one, other) => compare(one.cells[at], other.cells[at], sign));
+        body.append(...rows);
+      });
+    });
+  }
+
+  /** Hide the rows that the tools above a table do not ask for, and say how many are left. */
+  function filterable(tools, table) {
+    const fields = [...tools.querySelectorAll("[data-filter]")];
+    const count = tools.querySelector("output");
+    const rows = [...table.tBodies[0].rows];
+    function apply() {
+      for (const row of rows) {
+        row.hidden = !fields.every((field) => {
+          const wanted = field.value;
+          if (field.dataset.filter !== "text") return !wanted || row.dataset[field.dataset.filter] === wanted;
+          const words = wanted.toLowerCase().split(/\s+/);
+          const text = `${row.textContent} ${row.dataset.family}`.toLowerCase();
+          return words.every((word) => text.includes(word));
+        });
+      }
+      const left = rows.filter((row) => !row.hidden).length;
+      count.textContent = left === rows.length ? `${left} models` : `${left} of ${rows.length} models`;
+    }
+    fields.forEach((field) => field.addEventListener("input", apply));
+    tools.hidden = false;
+    apply();
+  }
+
+  document.querySelectorAll("table.sortable").forEach(sortable);
+  for (const tools of document.querySelectorAll(".table-tools")) {
+    filterable(tools, tools.parentElement.querySelector("table"));
+  }
+  Object.assign(report, { sortable });
+})();
