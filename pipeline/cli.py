@@ -217,7 +217,5 @@ def _finetune_module() -> ModuleType:
     return finetuning
 
 
-
-
 if __name__ == "__main__":
     main()
