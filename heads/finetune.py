@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from heads.clip_scores import mixed_precision, resolve_precision, score
 from heads.keeper import LAST_FILE, Course, Keeper, best_file, load_best, read_course
-from heads.learner import Clips, Learner, score
+from heads.learner import Clips, Learner
 from heads.network import Network
 from heads.recipe import Recipe
 from heads.seeding import n_batches
@@ -110,8 +111,7 @@ def finetune(
         load_best(folder, course, network)
         target = torch.device(device)
         network.to(target)
-        kind = torch.float16 if precision == "fp16" else torch.bfloat16
-        with torch.autocast(target.type, kind, enabled=precision != "fp32"):
+        with mixed_precision(precision, target):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
     return Fitted(network, probabilities.astype(np.float32), course, best_file(folder, course))
 
@@ -119,13 +119,6 @@ def finetune(
 def is_main_process() -> bool:
     """Whether this is the one process, of several that Lightning's strategy started, that writes results."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """`auto` is bf16 on CUDA devices that have it, fp32 elsewhere."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _fit(learner: Learner, recipe: Recipe, precision: str, device: str, folder: Path) -> None:

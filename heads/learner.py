@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heads.augment import Augmenter
+from heads.clip_scores import score
 from heads.keeper import STATE_KEY, Course, Keeper
 from heads.network import Network
 from heads.recipe import Recipe
@@ -166,26 +167,6 @@ class Learner(lightning.LightningModule):
         if len(batch) < self.trainer.world_size:  # no process may be without a clip
             batch = np.resize(batch, self.trainer.world_size)
         return self.train_clips[batch[self.global_rank :: self.trainer.world_size]]
-
-
-def score(
-    network: Network, windows: Windows, clips: Sequence[int] | np.ndarray, batch_size: int, device: torch.device
-) -> np.ndarray:
-    """Class probabilities of whole clips, the mean over their windows: (N, C) float64."""
-    before = network.training
-    network.eval()
-    total: np.ndarray | None = None
-    counts = np.zeros(len(clips))
-    with torch.inference_mode():
-        for inputs, lengths, owners in windows.covering(clips, batch_size):
-            probabilities = network(inputs.to(device), lengths).double().softmax(dim=1).cpu().numpy()
-            if total is None:
-                total = np.zeros((len(clips), probabilities.shape[1]))
-            np.add.at(total, owners.numpy(), probabilities)
-            np.add.at(counts, owners.numpy(), 1)
-    network.train(before)
-    assert total is not None
-    return total / counts[:, None]
 
 
 def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

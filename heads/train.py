@@ -77,7 +77,7 @@ def train_head(
     started = time.perf_counter()
     folds = list(splits.splits if isinstance(splits, Splits) else splits)
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
-    positions = _layer_positions(options, names)
+    positions = layer_positions(options, names)
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give one seed at least, such as [0]")
     source: FrameSource | _Arrays
@@ -215,7 +215,12 @@ def _way_out(options: HeadOptions) -> str:
     return "; use a smaller learning_rate" if isinstance(options, SteppedOptions) else ""
 
 
-def _layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
+def layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
+    """Which of the cached layers a head sees or is chosen among, as positions in `names`.
+
+    Raises:
+        ConfigError: The options name a layer that is not there.
+    """
     if options.layers == "all":
         return list(range(len(names)))
     if options.layers == "last":

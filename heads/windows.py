@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.frames import ClipFrames
+from heads.frame_blocks import StoredFrames
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Windows:
         shortest: Frames the model needs at least; shorter clips are padded to it and count as that long.
     """
 
-    frames: ClipFrames
+    frames: StoredFrames
     length: int
     fill: float | Tensor
     fixed: bool = True
@@ -75,7 +75,7 @@ class Windows:
         return inputs, torch.tensor(lengths)
 
 
-def band_statistics(frames: ClipFrames, clips: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+def band_statistics(frames: StoredFrames, clips: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each band over all frames of some clips, (D,) float32 each."""
     count, total, squares = 0, np.zeros(frames.dim), np.zeros(frames.dim)
     for clip in clips:

@@ -16,6 +16,7 @@ import typer
 from pipeline.cli_cache import cache_app
 from pipeline.cli_datasets import datasets_app
 from pipeline.cli_leaderboard import leaderboard
+from pipeline.cli_models import models_app, predict
 from pipeline.cli_options import (
     ConfigFile,
     Device,
@@ -48,6 +49,7 @@ backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(backbones_app, name="backbones")
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -136,6 +138,7 @@ def finetune(
 
 app.command()(report)
 app.command()(leaderboard)
+app.command()(predict)
 
 
 @backbones_app.command("ls")

@@ -19,17 +19,13 @@ from features.survey import known_failures
 from heads.augment import Augmenter
 from heads.finetune import Rows
 from heads.learner import Clips
-from heads.models import shortest_input
-from heads.models.options import SpectrogramOptions
 from heads.protocol import Split
 from heads.recipe import MAX_DEFAULT_DURATION_S, Recipe
-from heads.windows import Windows, band_statistics
+from heads.windows import band_statistics
 from pipeline.config import Config
+from pipeline.finetune_windows import fit_windows, in_decibels
 from pipeline.inputs import Inputs, read_inputs
 from pipeline.stage2 import Stage2
-
-SILENCE_DB = -100.0  # what log-mels hold where there is no sound
-QUIET_DEVIATIONS = 2.0  # below the mean of its band: quiet, and no outlier among standardised inputs
 
 
 def shared_inputs(config: Config, manifest: Manifest, tables: Sequence[EmbeddingTable]) -> Inputs:
@@ -95,15 +91,6 @@ def fit_clips(
         length = max(1, round(options.duration_s * rate))
     else:
         length = min(longest, round(MAX_DEFAULT_DURATION_S * rate))
-    decibels = isinstance(options, SpectrogramOptions) and options.mel.scale == "log"
-    fill: float | Tensor = 0.0
-    if decibels:
-        fill = statistics[0] - QUIET_DEVIATIONS * statistics[1] if options.standardize else SILENCE_DB
-    windows = Windows(
-        frames,
-        length,
-        fill=fill,
-        fixed=backbone is None,
-        shortest=backbone.min_samples if backbone else shortest_input(options),
-    )
-    return Clips(windows, targets, stage.targets.n_outputs, Augmenter(options.augment, rate, decibels))
+    windows = fit_windows(options, backbone, frames, length, statistics)
+    augmenter = Augmenter(options.augment, rate, in_decibels(options))
+    return Clips(windows, targets, stage.targets.n_outputs, augmenter)

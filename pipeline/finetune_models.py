@@ -25,6 +25,7 @@ from heads.recipe import Recipe
 from pipeline.mistakes import closest
 from pipeline.results import weights_text
 
+METADATA = "audioheads-finetuned"  # of a weights file: the key under which it says what it is
 # family -> the part of its network that `freeze_encoder` leaves as it is
 END_TO_END = {"wav2vec2": "feature_extractor", "vggish": "features"}
 

@@ -25,8 +25,9 @@ from pipeline.console import Console
 from pipeline.extraction import announce, load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.finetune_fits import Finished, FitFolder, remove_others
 from pipeline.finetune_inputs import fit_clips, fit_rows, fit_statistics, open_frames, shared_inputs
-from pipeline.finetune_models import Source, builder, find_weights, input_entry
+from pipeline.finetune_models import METADATA, Source, builder, find_weights, input_entry
 from pipeline.finetune_results import about_model, predictions_of
+from pipeline.fit_notes import stage1_notes
 from pipeline.model_inputs import cache_inputs, input_settings
 from pipeline.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.stage2 import Stage2, job_of, splits_of
@@ -195,6 +196,14 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
         return Network(make(), *statistics)
 
     about = {"model": options.title, "fold": str(split.fold), "seed": seed, **options.job()}
+    notes = {
+        "draw": split.draw,
+        "labels": labels,
+        "input": input_entry(options),
+        "window_frames": clips.windows.length,
+        "dataset": stage.manifest.name,
+        "stage1": stage1_notes(model.table, backbones.parse_options(input_entry(options))),
+    }
     name = f"{options.title}/{fit.name}"
     per_epoch = len(rows.train)
     description = f"finetune {options.title} fold {split.fold} seed {seed}"
@@ -216,7 +225,7 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
             seed,
             fit.working(),
             device=stage.device,
-            metadata={"audioheads-finetuned": json.dumps({**about, "labels": labels, "input": input_entry(options)})},
+            metadata={METADATA: json.dumps({**about, **notes})},
             trackers=open_all,
             on_step=work.advance,
             on_epoch=on_epoch,

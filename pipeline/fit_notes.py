@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
+from features.fingerprint import DEVICE_RESAMPLER
 from features.store import EmbeddingTable
 from heads.results import HeadResult
 from pipeline.results import layer_text, weights_text
@@ -63,6 +65,24 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
             for (fold, draw), scores in result.candidates.items()
         },
         "warnings": list(stage.splits.warnings),
+    }
+
+
+def stage1_notes(table: EmbeddingTable, options: BaseModel) -> dict[str, Any]:
+    """What new audio needs to become such embeddings: the backbone's entry, and how stage 1 ran.
+
+    Args:
+        table: What a model was trained on.
+        options: The entry of `features.backbones` that it was made by.
+    """
+    spec = table.cache_spec
+    return {
+        "backbone": options.model_dump(mode="json", exclude={"label"}),
+        "precision": spec["precision"],
+        "window_overlap_s": spec.get("window_overlap_s", 0.0),
+        "resample": "device" if spec["audio"]["resampler"] == DEVICE_RESAMPLER else "cpu",
+        "frame_dtype": (spec["frames"] or {}).get("dtype", "float32"),
+        "clip_s": float(np.median(table.durations_s)) if len(table) else None,
     }
 
 

@@ -21,11 +21,11 @@ from heads.results import HeadResult
 from heads.saved import save_head
 from heads.sklearn_head import check_estimator
 from heads.targets import targets_of
-from heads.train import train_head
+from heads.train import layer_positions, train_head
 from pipeline.config import Config, label_of
 from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest, resolve_device, write_run_inputs
-from pipeline.fit_notes import about_backbone, about_result
+from pipeline.fit_notes import about_backbone, about_result, stage1_notes
 from pipeline.inputs import features_of, read_inputs
 from pipeline.results import counted, layer_text
 from pipeline.run_folder import (
@@ -180,6 +180,10 @@ def _train(
     """Train one head on one backbone and write its results."""
     features = features_of(table, poolings, stage.manifest, stage.inputs)
     result = fit_head(stage, label, table, head, features, stage.splits)
+    options = next(item for item in stage.config.features.backbones if label_of(item) == label)
+    notes = stage1_notes(table, options)
+    if head.reads == "layers":
+        notes["layers"] = [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
     start_fit(folder)
     for fit in result.fits:
         draw = f"-draw-{fit.draw}" if fit.draw else ""
@@ -199,6 +203,7 @@ def _train(
                 "draw": fit.draw,
                 "dataset": stage.manifest.name,
                 "fingerprint": table.fingerprint,
+                "stage1": notes,
             },
         )
     about = {

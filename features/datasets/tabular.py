@@ -78,12 +78,30 @@ def index(
     table = _renamed(root, table, columns)
     texts = kind not in ("jsonl", "parquet")
     task, table["label"] = _labels(root, table["label"], task, texts)
-    folder = root.parent
-    table["path"] = [_posix(folder, path) for path in table["path"]]
-    if "id" not in table:
-        table["id"] = [_relative(folder, path) for path in table["path"]]
-    table = table.sort_values("id", key=lambda ids: ids.map(str), kind="stable")
-    return Manifest(name or root.stem, folder, table, task)
+    table = _placed(root.parent, table).sort_values("id", key=lambda ids: ids.map(str), kind="stable")
+    return Manifest(name or root.stem, root.parent, table, task)
+
+
+def read_clips(path: Path) -> pd.DataFrame:
+    """The clips of a manifest file whose labels nobody needs, in the file's order.
+
+    Args:
+        path: `.csv`, `.tsv`, `.jsonl` or `.parquet`, with the usual names of columns.
+
+    Returns:
+        Columns `id`, `path` and, where the file has them, `start_s` and `duration_s`; relative paths start
+        at the file's own folder.
+
+    Raises:
+        ManifestError: As `index`.
+    """
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such manifest file")
+    table = _read(path, path.suffix.lstrip(".").lower(), None)
+    table = _placed(path.parent, _renamed(path, table.assign(label="?"), {}))
+    return table[[column for column in ("id", "path", "start_s", "duration_s") if column in table]].reset_index(
+        drop=True
+    )
 
 
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
@@ -207,6 +225,14 @@ def _require_cells(path: Path, cells: pd.Series, column: str, *, lists: bool = F
             raise ManifestError(f"{path}: {place} has no {column}")
         if isinstance(value, list | dict | bytes):
             raise ManifestError(f"{path}: {place} has {value!r} as {column}, not text or a number")
+
+
+def _placed(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Paths with forward slashes, and ids: the path from the manifest's folder where there is no other."""
+    table["path"] = [_posix(folder, path) for path in table["path"]]
+    if "id" not in table:
+        table["id"] = [_relative(folder, path) for path in table["path"]]
+    return table
 
 
 def _posix(folder: Path, path: object) -> str:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from heads.clip_scores import score
 from heads.finetune import finetune
 from heads.keeper import LAST_FILE, read_course
-from heads.learner import score
 from heads.models.options import CnnOptions
 from tests.heads.learnables import Stored, Task, same_weights
 

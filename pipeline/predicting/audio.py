@@ -1,0 +1,152 @@
+"""The audio a person names: files, folders, manifests, paths from stdin; as clips for stage 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+
+from features.content import ClipContent, clip_contents
+from features.datasets import tabular
+from features.datasets.listing import audio_files
+from features.errors import ManifestError, UserError
+from features.manifest import Manifest
+
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+NO_LABEL = "?"  # a manifest has labels; here nobody knows them
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How long clips are cut into windows, each scored as a clip of its own.
+
+    Attributes:
+        window_s: Length of a window in seconds.
+        hop_s: From one window's start to the next one's, in seconds.
+    """
+
+    window_s: float
+    hop_s: float
+
+    def __post_init__(self) -> None:
+        """Check that windows leave nothing out.
+
+        Raises:
+            UserError: They do, or have no length.
+        """
+        if not 0 < self.hop_s <= self.window_s:
+            raise UserError(
+                f"--hop-s {self.hop_s:g}: should be more than 0 and at most the window's length ({self.window_s:g} s)"
+            )
+
+    def starts(self, duration_s: float) -> list[float]:
+        """Starts of the windows over a clip, in seconds: on the grid of hops, the last one moved back to the end."""
+        spare = duration_s - self.window_s
+        if spare <= 0:
+            return [0.0]
+        steps = math.ceil(spare / self.hop_s - 1e-9)
+        return [min(step * self.hop_s, spare) for step in range(steps + 1)]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is to be scored.
+
+    Attributes:
+        manifest: One row per clip or window; what stage 1 reads.
+        contents: Of each row.
+        ids: The clip each row belongs to.
+        starts_s: Where each row starts in its clip, in seconds; None where clips are whole.
+        ends_s: Where it ends.
+    """
+
+    manifest: Manifest
+    contents: list[ClipContent]
+    ids: list[str]
+    starts_s: list[float] | None = None
+    ends_s: list[float] | None = None
+
+
+def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
+    """All clips that were named, in that order; one named twice counts once.
+
+    Args:
+        audio: Files, folders (searched for audio, all the way down), manifests (`.csv`, `.tsv`, `.jsonl`,
+            `.parquet`, as the dataset readers take them, labels not needed), or `-`: a path a line from stdin.
+        stdin: What `-` reads.
+
+    Raises:
+        ManifestError: A manifest cannot be read.
+        UserError: Nothing was named, or a folder holds no audio.
+    """
+    tables = [table for named in audio for table in _tables(named, stdin)]
+    if not tables or not sum(map(len, tables)):
+        raise UserError("no audio was named; give files, folders, a manifest, or - with paths on stdin")
+    clips = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
+    return Manifest("predict", Path(), clips.assign(label=NO_LABEL), "single-label")
+
+
+def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
+    """What is known of each clip's file; long clips cut into windows.
+
+    Args:
+        manifest: From `find_clips`.
+        cut: Into which windows; None: clips stay whole.
+        known: A folder that remembers digests of files, so that none is read twice.
+    """
+    contents = clip_contents(manifest, known)
+    ids = [str(clip) for clip in manifest.clips["id"]]
+    if cut is None:
+        return Clips(manifest, contents, ids)
+    rows, starts, ends = [], [], []
+    for row, content in enumerate(contents):
+        first_s = manifest.segment_of(row)[0]
+        for start in cut.starts(content.duration_s):
+            end = min(start + cut.window_s, content.duration_s)
+            whole = bool(content.failure) or (start == 0 and end == content.duration_s)
+            segment = manifest.segment_of(row) if whole else (first_s + start, end - start)
+            rows.append((row, segment))
+            starts.append(start)
+            ends.append(end)
+    table = manifest.clips.iloc[[row for row, _ in rows]].assign(
+        id=[f"{at}" for at in range(len(rows))],
+        start_s=[segment[0] for _, segment in rows],
+        duration_s=np.array([segment[1] for _, segment in rows], dtype=float),  # None: NaN
+    )
+    pieces = Manifest(manifest.name, manifest.root, table, "single-label")
+    of = [ids[row] for row, _ in rows]
+    return Clips(pieces, clip_contents(pieces, known), of, starts, ends)
+
+
+def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
+    """Columns `id`, `path` and perhaps `start_s`, `duration_s` of what one argument names."""
+    if named == STDIN:
+        lines = [line.rstrip("\r\n") for line in stdin]
+        for line in lines:
+            if line.strip():
+                yield from _tables(line, stdin) if line != STDIN else ()
+        return
+    path = Path(named)
+    if path.is_dir():
+        files = audio_files(path)
+        if not files:
+            raise UserError(f"{path}: holds no audio files")
+        yield _files(files)
+    elif path.suffix.lower() in MANIFEST_SUFFIXES:
+        table = tabular.read_clips(path)
+        yield table.assign(path=[str(path.parent / file) for file in table["path"]])
+    else:
+        yield _files([path])
+
+
+def _files(paths: Sequence[Path]) -> pd.DataFrame:
+    texts = [path.as_posix() for path in paths]
+    if bad := next((text for text in texts if text.encode("utf-8", "replace").decode("utf-8") != text), None):
+        raise ManifestError(f"{bad!r}: a file name that is not UTF-8; rename it")
+    return pd.DataFrame({"id": texts, "path": texts})

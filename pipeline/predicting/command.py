@@ -1,0 +1,160 @@
+"""`audioheads predict`: a trained model on new audio, written clip by clip or window by window."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import RunError, UserError
+from pipeline.console import Console
+from pipeline.extraction import FAILURES_SHOWN, StageBar
+from pipeline.predicting.audio import Clips, Cut, find_clips, read_clips
+from pipeline.predicting.found import Ensemble, choose, find_model
+from pipeline.predicting.parts import Parts
+from pipeline.predicting.predictor import Predictor
+from pipeline.predicting.table import Answers, Scored, format_of, write
+from pipeline.results import counted
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which fits of a model, and how they are loaded.
+
+    Attributes:
+        fold: Only this fold's fit; None: all averaged.
+        seed: Of the fits; None: the first.
+        ensemble: See `found.choose`.
+        trusted: Types that a head of `sklearn` may hold.
+        weights: The backbone's, where they lie elsewhere than in training.
+    """
+
+    fold: str | None = None
+    seed: int | None = None
+    ensemble: Ensemble | None = None
+    trusted: tuple[str, ...] = ()
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the output should hold.
+
+    Attributes:
+        output: The file; None: stdout.
+        format: `csv`, `jsonl` or `parquet`; None: by the file's suffix.
+        top_k: Classes a row lists; 0: all.
+        windows: Score windows of long clips, not whole clips.
+        window_s: Their length in seconds; None: as long as most clips the model was trained on.
+        hop_s: From one window to the next; None: as long as a window.
+    """
+
+    output: Path | None = None
+    format: str | None = None
+    top_k: int = 5
+    windows: bool = False
+    window_s: float | None = None
+    hop_s: float | None = None
+
+
+def run_predict(
+    model: Path, audio: Sequence[str], choice: Choice, asked: Asked, *, device: str, strict: bool, console: Console
+) -> None:
+    """Score audio with a trained model.
+
+    Args:
+        model: See `found.find_model`.
+        audio: See `audio.find_clips`.
+        choice: Which fits.
+        asked: What to write.
+        device: `auto`, or a torch device.
+        strict: A clip that cannot be scored is an error, raised once all others are written.
+        console: Where notes go.
+
+    Raises:
+        AudioheadsError: The model or the audio cannot be used; more than half of the clips fail.
+    """
+    kind = format_of(asked.output, asked.format)
+    found, which = choose(find_model(model), choice.fold, choice.seed, choice.ensemble)
+    manifest = find_clips(audio, sys.stdin)
+    predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
+    console.note(f"predict: {found.title}, {which}{', untrained weights' if predictor.spec.untrained else ''}")
+    with ExitStack() as stack:
+        parts = None
+        if asked.output is not None:
+            parts = stack.enter_context(Parts(asked.output, predictor.digest, console.note))
+        folder = parts.folder if parts else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audioheads-")))
+        clips = read_clips(manifest, _cut(asked, predictor, console), folder)
+        rows = _score(predictor, clips, parts, folder, console)
+        top_k = min(asked.top_k or predictor.n_outputs, predictor.n_outputs)
+        answers = Answers(predictor.labels, predictor.task, top_k)
+        write(rows, answers, kind, asked.output)
+        if parts:
+            parts.remove()
+    _conclude(rows, asked, strict, console)
+
+
+def _cut(asked: Asked, predictor: Predictor, console: Console) -> Cut | None:
+    """How clips are cut, as asked."""
+    if not asked.windows:
+        if asked.window_s is not None or asked.hop_s is not None:
+            raise UserError("--window-s and --hop-s need --windows")
+        return None
+    window_s = asked.window_s or predictor.fitted.clip_s
+    if window_s is None:
+        raise UserError("--windows: the model does not say how long its training clips were; give --window-s")
+    cut = Cut(window_s, window_s if asked.hop_s is None else asked.hop_s)
+    console.note(f"predict: windows of {cut.window_s:g} s every {cut.hop_s:g} s")
+    return cut
+
+
+def _score(predictor: Predictor, clips: Clips, parts: Parts | None, folder: Path, console: Console) -> list[Scored]:
+    """Every row's outputs, those of an earlier run included, in the order asked for."""
+    outputs = dict(parts.done) if parts else {}  # by content key
+    ids = [str(clip) for clip in clips.manifest.clips["id"]]
+    key_of = {clip: content.key for clip, content in zip(ids, clips.contents, strict=True)}
+    todo = [row for row, content in enumerate(clips.contents) if content.failure or content.key not in outputs]
+    if reused := len(ids) - len(todo):
+        console.note(f"predict: {reused} done before")
+
+    def take(done: Sequence[str], values: np.ndarray) -> None:
+        keys = [key_of[clip] for clip in done]
+        if parts and keys:
+            parts.add(keys, values)
+        outputs.update(zip(keys, values, strict=True))
+
+    with ExitStack() as stack:
+        bar = StageBar("predict", console, stack)
+        failures = predictor.run(clips.manifest, clips.contents, todo, bar, take, folder)
+    rows = []
+    for at, clip in enumerate(ids):
+        error = failures.get(clip, "")
+        start = None if clips.starts_s is None else clips.starts_s[at]
+        end = None if clips.ends_s is None else clips.ends_s[at]
+        rows.append(Scored(clips.ids[at], None if error else outputs[key_of[clip]], start, end, error))
+    return rows
+
+
+def _conclude(rows: Sequence[Scored], asked: Asked, strict: bool, console: Console) -> None:
+    """Say what was written and what failed.
+
+    Raises:
+        RunError: More than half of the clips failed, or one under `strict`.
+    """
+    failed = {row.id: row.error for row in rows if row.error}
+    clips = len({row.id for row in rows})
+    for clip, reason in list(failed.items())[: None if strict else FAILURES_SHOWN]:
+        console.note(f"  failed {clip}: {reason}")
+    if len(failed) > FAILURES_SHOWN and not strict:
+        console.note(f"  … and {len(failed) - FAILURES_SHOWN} more, see the column error")
+    where = asked.output or "stdout"
+    windows = f", {counted(len(rows), 'window')}" if asked.windows else ""
+    console.note(f"predict: {counted(clips - len(failed), 'clip')}{windows} scored, {len(failed)} failed → {where}")
+    if failed and (strict or len(failed) * 2 > clips):
+        why = "and --strict makes that an error" if strict else f"first {next(iter(failed))!r}"
+        raise RunError(f"{len(failed)} of {counted(clips, 'clip')} cannot be scored, {why}")

@@ -1,0 +1,259 @@
+"""Trained fits, loaded: rows of stage 1 in, probabilities out. Several fits are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from features import backbones
+from features.errors import UserError, WeightsError
+from features.pooling import POOLINGS
+from features.seal import Rows
+from features.spec import BackboneSpec
+from features.survey import Settings
+from features.tasks import Task
+from features.write import LongFrames
+from heads.clip_scores import mixed_precision, resolve_precision, score
+from heads.models.options import EndToEndOptions
+from heads.network import Network
+from heads.options import HEADS
+from heads.recipe import Recipe
+from heads.saved import SavedHead, load_head
+from pipeline.finetune_models import Source, backbone_entry, builder, options_class
+from pipeline.finetune_windows import fit_windows
+from pipeline.predicting.found import FitFile, FoundModel
+from pipeline.run_folder import read_features_index
+
+PIECE_BYTES = 1 << 25  # of a long clip's frames read at a time
+
+
+class Fitted(Protocol):
+    """What turns stage 1's rows into outputs.
+
+    Attributes:
+        labels: Class names in the order of the outputs; none in regression.
+        task: What the outputs are.
+        entry: The entry of `features.backbones` that makes its inputs.
+        expected: The spec those inputs had in training, as JSON holds it.
+        clip_s: Median length of the clips it was trained on, in seconds, where that is known.
+    """
+
+    labels: tuple[str, ...]
+    task: Task
+    entry: dict[str, Any]
+    expected: Mapping[str, Any]
+    clip_s: float | None
+
+    def settings(self, device: str) -> Settings:
+        """How stage 1 has to run."""
+
+    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
+        """Probabilities (n, C) float32 of embedded clips, or values (n, 1)."""
+
+
+def load_fitted(
+    model: FoundModel, *, device: str = "cpu", trusted: Sequence[str] = (), weights: str | None = None
+) -> Fitted:
+    """Load the fits of a model.
+
+    Args:
+        model: From `found.choose`.
+        device: Where networks run.
+        trusted: Types that a head of `sklearn` may hold beside scikit-learn's own.
+        weights: The backbone's, where they lie elsewhere than in training.
+
+    Raises:
+        WeightsError: Weights are missing or do not fit.
+        UserError: A file from a version that did not say enough.
+    """
+    files = {} if model.exported is None else dict(model.about.get("files", {}))
+    moved = {key: str(Path(model.exported or "") / file) for key, file in files.items()}
+    if weights is not None:
+        moved["weights"] = weights
+    if model.fits[0].kind == "network":
+        return NetworkEnsemble(model.fits, device, moved)
+    return HeadEnsemble(model.fits, _stage1(model), moved, trusted)
+
+
+@dataclass
+class _Reading:
+    """What one head reads: positions of its layers, where it does not read them all as one."""
+
+    head: SavedHead
+    layers: list[int]
+
+
+class HeadEnsemble:
+    """Heads on one frozen backbone."""
+
+    def __init__(
+        self, fits: Sequence[FitFile], stage1: Mapping[str, Any], moved: Mapping[str, str], trusted: Sequence[str]
+    ) -> None:
+        """Load heads.
+
+        Args:
+            fits: Their files.
+            stage1: See `pipeline.fit_notes.stage1_notes`.
+            moved: Options of the backbone that have another value here.
+            trusted: See `heads.saved.load_head`.
+        """
+        self.heads = [load_head(fit.path, trusted) for fit in fits]
+        self.stage1 = stage1
+        first = self.heads[0]
+        self.labels, self.task, self.expected = first.labels, first.task, first.backbone
+        self.entry = {**stage1["backbone"], **moved}
+        self.clip_s: float | None = stage1.get("clip_s")
+        self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
+        self.reads = HEADS[first.head].reads
+
+    def settings(self, device: str) -> Settings:
+        """See `Fitted.settings`."""
+        return Settings(
+            pooling=self.poolings,
+            precision=self.stage1["precision"],
+            frame_layers=tuple(self._frame_layers()) if self.reads == "frames" else None,
+            frame_dtype=self.stage1["frame_dtype"],
+            window_overlap_s=self.stage1["window_overlap_s"],
+            resample=self.stage1["resample"],
+            device=device,
+        )
+
+    def features(self, head: SavedHead, rows: Rows, spec: BackboneSpec) -> Any:
+        """What one of the heads reads of embedded clips, see `heads.job.Kind`."""
+        if self.reads == "frames":
+            at = self._frame_layers().index(int(head.layer))
+            return [clip_frames(frames)[:, at] for frames in rows.frames or ()]
+        wanted = [rows.pooled[name] for name in POOLINGS if name in head.pooling]
+        values = np.concatenate(wanted, axis=2)  # [n, L, D·P]
+        if self.reads == "layers":
+            return values[:, [spec.layers.index(layer) for layer in self.stage1.get("layers", spec.layers)]]
+        return values[:, spec.layers.index(int(head.layer))]
+
+    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
+        """See `Fitted.__call__`."""
+        if not rows.ids:
+            return np.zeros((0, max(1, len(self.labels))), np.float32)
+        return averaged([head.predict(self.features(head, rows, spec)) for head in self.heads])
+
+    def _frame_layers(self) -> list[int]:
+        return sorted({int(head.layer) for head in self.heads})
+
+
+class NetworkEnsemble:
+    """Networks that were trained end to end, on one kind of input."""
+
+    expected: Mapping[str, Any] = {}
+    task: Task = "single-label"
+
+    def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
+        """Load networks onto a device; `moved` are options of a backbone that have another value here."""
+        about = fits[0].about
+        if "window_frames" not in about:
+            raise UserError(
+                f"{fits[0].path}: does not say how long its windows are; delete {fits[0].path.parent} "
+                "and run `audioheads finetune` with its config again"
+            )
+        self.about = about
+        self.labels: tuple[str, ...] = tuple(about["labels"])
+        self.entry = dict(about["input"])
+        self.clip_s: float | None = about["stage1"].get("clip_s")
+        kind = options_class(about["name"])
+        known = {key: value for key, value in about.items() if key in kind.model_fields}
+        self.options: Recipe = kind.model_validate({**known, **moved})
+        self.device = torch.device(device)
+        self.precision = resolve_precision(self.options.precision, device)
+        self.source = Source()
+        if isinstance(self.options, EndToEndOptions):
+            self.source = Source(spec=backbones.describe(backbone_entry(self.options)))  # type: ignore[arg-type]
+        self.networks = [self._load(fit) for fit in fits]
+
+    def settings(self, device: str) -> Settings:
+        """See `Fitted.settings`."""
+        stage1 = self.about["stage1"]
+        return Settings(
+            pooling=("frames",),
+            window_overlap_s=stage1["window_overlap_s"],
+            resample=stage1["resample"],
+            device=device,
+        )
+
+    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
+        """See `Fitted.__call__`."""
+        if not rows.ids:
+            return np.zeros((0, len(self.labels)), np.float32)
+        clips = Clips([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
+        parts = []
+        for network in self.networks:
+            statistics = network.mean.cpu(), network.deviation.cpu()
+            windows = fit_windows(self.options, self.source.spec, clips, self.about["window_frames"], statistics)
+            with mixed_precision(self.precision, self.device):
+                parts.append(
+                    score(network, windows, np.arange(len(clips)), self.options.batch_size, self.device).astype(
+                        np.float32
+                    )
+                )
+        return averaged(parts)
+
+    def _load(self, fit: FitFile) -> Network:
+        """One network with its weights."""
+        state = load_file(fit.path)
+        dim = len(state["mean"])
+        with torch.random.fork_rng(devices=[]):
+            model = builder(self.options, self.source, dim, len(self.labels), str(self.device))()
+        network = Network(model, torch.zeros(dim), torch.ones(dim))
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"{fit.path}: does not fit the architecture: {str(error).splitlines()[-1]}") from None
+        return network.to(self.device).eval()
+
+
+class Clips:
+    """Frames of some clips in memory, as `heads.frame_blocks.StoredFrames`."""
+
+    def __init__(self, frames: Sequence[np.ndarray]) -> None:
+        """Hold one (F, D) array a clip."""
+        self._frames = frames
+        self.lengths = np.array([len(clip) for clip in frames], dtype=np.int64)
+        self.dim = frames[0].shape[1]
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._frames)
+
+    def read(self, clip: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames start…stop-1 of a clip, (F, D)."""
+        return self._frames[clip][start:stop]
+
+
+def clip_frames(frames: np.ndarray | LongFrames) -> np.ndarray:
+    """A clip's frames as one array (F, L, D)."""
+    return frames if isinstance(frames, np.ndarray) else np.concatenate(list(frames.pieces(PIECE_BYTES)))
+
+
+def averaged(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of several fits' outputs, float32; of one fit, its own."""
+    return outputs[0] if len(outputs) == 1 else np.stack(outputs).astype(np.float64).mean(axis=0).astype(np.float32)
+
+
+def _stage1(model: FoundModel) -> Mapping[str, Any]:
+    """How audio becomes what the heads read: as they say, or as the run that they lie in says."""
+    first = model.fits[0]
+    if first.stage1:
+        return first.stage1
+    label = first.path.parent.parent.name
+    entry = read_features_index(model.run_dir).get(label) if model.run_dir is not None else None
+    if entry is None:
+        raise UserError(
+            f"{first.path}: does not say how its embeddings were made, and lies outside its run; train the head again"
+        )
+    kept = ("window_overlap_s", "resample", "frame_dtype")
+    precision = model.about.get("precision", "fp32")
+    backbone = {key: value for key, value in entry["backbone"].items() if key != "label"}
+    return {"backbone": backbone, "precision": precision, **{key: entry["features"][key] for key in kept}}

@@ -1,0 +1,147 @@
+"""`audioheads models ls`: what can be used, how good it was, and where its weights come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.datasets import tabular
+from features.errors import AudioheadsError, UserError
+from heads.groups import clip_groups
+from pipeline.console import Console
+from pipeline.predicting.found import FoundModel, find_model, models_of
+from pipeline.results import counted
+from pipeline.run_folder import read_fit
+from pipeline.scoring import score
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model was on clips it was not trained on.
+
+    Attributes:
+        metric: `accuracy`, `mAP` or `CCC`.
+        value: The score; None where it is not known.
+        low: Of its 95 % interval.
+        high: Of its 95 % interval.
+        n_test: Distinct test clips.
+    """
+
+    metric: str = "accuracy"
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_test: int | None = None
+
+    def __str__(self) -> str:
+        """`0.967 (0.945–0.981)`; other metrics than accuracy by name."""
+        if self.value is None:
+            return "–"
+        interval = "" if self.low is None or self.high is None else f" ({self.low:.3f}–{self.high:.3f})"
+        return f"{'' if self.metric == 'accuracy' else self.metric + ' '}{self.value:.3f}{interval}"
+
+
+def list_models(paths: Sequence[Path], console: Console) -> None:
+    """Print a line for each model below some folders, best first within a run.
+
+    Args:
+        paths: Runs, folders of runs, exported folders.
+        console: Where the table is printed.
+
+    Raises:
+        UserError: There is none.
+    """
+    rows: list[tuple[str, ...]] = []
+    for path in paths:
+        for group in _groups(path):
+            found = [(model, evaluate(model)) for model in group]
+            found.sort(key=lambda pair: -(pair[1].value or 0.0))
+            rows += [_row(model, evaluation) for model, evaluation in found]
+    if not rows:
+        where = ", ".join(map(str, paths))
+        raise UserError(f"no trained models in {where}; `audioheads train-heads CONFIG` makes some")
+    headings = ("MODEL", "dataset", "fits", "score (95 % interval)", "weights")
+    console.table(headings, rows, foldable=["weights"], spare=("dataset", "fits"))
+    console.note("`audioheads predict MODEL AUDIO…` uses one; scores are of single fits on clips they never saw")
+
+
+def evaluate(model: FoundModel) -> Evaluation:
+    """A model's score as its report has it, else worked out from its kept predictions."""
+    if model.exported is not None:
+        return Evaluation(**model.about.get("evaluation", {}))
+    if model.run_dir is None:
+        return Evaluation()
+    folder = model.fits[0].path.parent
+    row = _reported(model.run_dir, folder) or _computed(model, folder)
+    name = row.get("metric") or "accuracy"
+    key = "accuracy" if name == "accuracy" else "value"
+    return Evaluation(name, row.get(key), row.get(f"{key}_ci_low"), row.get(f"{key}_ci_high"), row.get("n_test"))
+
+
+def fits_text(model: FoundModel) -> str:
+    """`5 folds × 3 seeds`."""
+    folds, seeds = {fit.fold for fit in model.fits}, {fit.seed for fit in model.fits}
+    draws = {fit.draw for fit in model.fits}
+    parts = [counted(len(folds), "fold"), counted(len(seeds), "seed")]
+    return " × ".join(parts + ([counted(len(draws), "draw")] if len(draws) > 1 else []))
+
+
+def weights_of(model: FoundModel) -> str:
+    """Where a model's weights come from, for people; a backbone with random weights is `untrained`."""
+    if model.about.get("family") == "scratch":
+        return "trained from random weights"
+    weights = str(model.about.get("weights", "unknown"))
+    return "untrained (random weights)" if weights == "untrained" else weights
+
+
+def _groups(path: Path) -> list[list[FoundModel]]:
+    """The models of each run below a path; those that cannot be read are left to `predict` to explain."""
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; name runs, or a folder of runs")
+    runs = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
+    groups = [_readable(models_of(run)) for run in runs]
+    exported = _readable([folder for folder in runs if (folder / "config.json").is_file()])
+    return [group for group in [*groups, exported] if group]
+
+
+def _readable(paths: Sequence[Path]) -> list[FoundModel]:
+    found = []
+    for path in paths:
+        try:
+            found.append(find_model(path))
+        except AudioheadsError:
+            continue
+    return found
+
+
+def _row(model: FoundModel, evaluation: Evaluation) -> tuple[str, ...]:
+    dataset = str(model.about.get("dataset", "?"))
+    return str(model.path), dataset, fits_text(model), str(evaluation), weights_of(model)
+
+
+def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
+    """The model's row of `results.json`, unless it was trained anew since."""
+    report, kept = run_dir / "report" / "results.json", folder / "fit.json"
+    try:
+        if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
+            return {}
+        rows = json.loads(report.read_text(encoding="utf-8"))["rows"]
+        place = folder.parts[-2:]
+        return next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _computed(model: FoundModel, folder: Path) -> dict[str, Any]:
+    """The model's row as `report` would have it, but that identical audio is not looked for."""
+    assert model.run_dir is not None
+    try:
+        task = model.fits[0].about.get("task", "single-label")
+        manifest = tabular.index(model.run_dir / "manifest.csv", task=task)
+        fit = read_fit(folder, "", "")
+        return score([fit], manifest, clip_groups(manifest), 0)[0][0]
+    except AudioheadsError:
+        return {}

@@ -1,0 +1,68 @@
+"""Small trained models of every kind, made once; and the command line as a person calls it."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+
+CONFIG = """
+name: small
+dataset:
+  {{kind: synthetic, root: {root}/audio, clips_per_class: 8, max_duration_s: 1.0, classes: [siren, warble, band_noise]}}
+features:
+  pooling: [mean, std, frames]
+  frame_dtype: float16
+  backbones:
+    - {{name: mfcc}}
+    - {{name: wav2vec2, weights: random, size: tiny}}
+heads:
+  - {{name: linear, l2: [1.0e-2]}}
+  - {{name: mlp, hidden: [8], max_epochs: 3}}
+  - {{name: linear, label: linear-mean, pooling: [mean], l2: [1.0e-2]}}
+  - {{name: knn, k: [3]}}
+  - {{name: weighted-sum, max_epochs: 2}}
+  - {{name: attention, units: 4, max_epochs: 2}}
+  - {{name: sklearn, estimator: sklearn.svm.SVC}}
+finetune:
+  - {{name: m5, epochs: 1, batch_size: 8, channels: [8, 8, 8, 8], threads: 1}}
+  - {{name: cnn, epochs: 1, batch_size: 8, channels: [4, 8], threads: 1}}
+  - {{name: crnn, epochs: 1, batch_size: 8, channels: [4], hidden: 8, threads: 1}}
+  - {{name: resnet18, epochs: 1, batch_size: 8, weights: none, image_size: 32, threads: 1}}
+  - {{name: wav2vec2, weights: random, size: tiny, epochs: 1, batch_size: 8, threads: 1}}
+  - {{name: vggish, weights: random, epochs: 1, batch_size: 16, threads: 1, duration_s: 1.0}}
+protocol: {protocol}
+seeds: [0, 1]
+output: {{cache: {root}/cache, runs: {root}/runs}}
+"""
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command line."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def trained(root: Path, *sets: str, protocol: str = "holdout") -> Path:
+    """Run an experiment whose config is `CONFIG`; gives the run's folder."""
+    path = root / "small.yaml"
+    path.write_text(CONFIG.format(root=root, protocol=protocol))
+    assert run("run", path, "--device", "cpu", *(part for text in sets for part in ("--set", text))) == 0
+    return root / "runs" / "small"
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory) -> Path:
+    """A run with every kind of head and of trained model; one fold, one seed."""
+    pytest.importorskip("lightning")
+    pytest.importorskip("torchvision")
+    return trained(tmp_path_factory.mktemp("everything"), "seeds=[0]")
+
+
+@pytest.fixture(scope="session")
+def folds(tmp_path_factory) -> Path:
+    """A run of one quick head over five folds and two seeds."""
+    heads = "heads=[{name: mlp, hidden: [8], max_epochs: 3}]"
+    backbones = "features.backbones=[{name: mfcc}]"
+    return trained(tmp_path_factory.mktemp("folds"), heads, backbones, "finetune=[]", protocol="kfold")
