@@ -84,6 +84,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     _fill_lists(values)
     applied = apply_overrides(values, overrides)
     values.setdefault("name", Path(path).stem)
+    _find_code(values, Path(path).parent)
     config, mistakes = _check(values)
     if config is None or mistakes:
         raise ConfigError("\n".join(_line(str(path), mistake, applied) for mistake in mistakes))
@@ -132,6 +133,19 @@ def _fill_lists(values: dict[str, Any]) -> None:
             values[section] = []
     if isinstance(values["tracking"], list):
         values["tracking"] = [{"name": item} if isinstance(item, str) else item for item in values["tracking"]]
+
+
+def _find_code(values: dict[str, Any], folder: Path) -> None:
+    """Write down that a backbone's own module lies beside the config, where it does and the entry does not say."""
+    section = values["features"]
+    entries = section.get("backbones") if isinstance(section, dict) else None
+    for entry in entries if isinstance(entries, list) else []:
+        path = entry.get("module") or entry.get("callable") if isinstance(entry, dict) else None
+        if not isinstance(path, str) or entry.get("folder") is not None:
+            continue
+        top = re.split(r"[.:]", path, maxsplit=1)[0]
+        if top and ((folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()):
+            entry["folder"] = str(folder)
 
 
 def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:

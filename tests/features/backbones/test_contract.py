@@ -1,5 +1,7 @@
 """The contract that every line of the table of backbones keeps."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from features.pooling import pool
 
 # Options under which each line is cheap enough to test; None: only with a file from `../shared`.
 TINY_SIZE = {"weights": "random", "size": "tiny"}
+HERE = {"folder": str(Path(__file__).parent)}
 CASES = {
     "mfcc": {},
     "logmel": {},
@@ -17,11 +20,13 @@ CASES = {
     "wav2vec2": TINY_SIZE,
     "vggish": {"weights": "random"},
     "litert": None,
+    "hear": {"module": "tiny_models", **HERE},
+    "python": {"callable": "tiny_models:load", "sample_rate_hz": 16_000, "weights": "random", **HERE},
     "wavlm-base": TINY_SIZE,
     "data2vec-audio-base": TINY_SIZE,
     "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
 }
-DIFFERENTIABLE = {"wav2vec2", "vggish"}
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python"}
 
 
 def test_every_backbone_of_the_table_has_a_case_here():

@@ -1,0 +1,224 @@
+"""Any model that follows the API of the HEAR 2021 challenge (Turian et al. 2022), by its module's name.
+
+The API knows nothing of lengths, so a model only ever gets clips of equal length. A clip's vector is the scene
+embedding, which its authors made for whole clips. `embeddings: timestamps` takes the sequence instead, which can be
+pooled by `mean`, `std` and `max`, and kept as `frames`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from features.backbones import weights as found
+from features.backbones.base import BackboneOptions
+from features.backbones.imports import (
+    check_same_weights,
+    described,
+    import_code,
+    seeded,
+    source_sha256,
+    version_of,
+    weights_digest,
+)
+from features.backbones.unpadded import UnpaddedBackbone, as_layers, probe
+from features.errors import ConfigError
+from features.spec import BackboneSpec
+
+FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
+SIZES = {"scene": "scene_embedding_size", "timestamps": "timestamp_embedding_size"}
+
+
+class Options(BackboneOptions):
+    """An entry of `features.backbones` for a HEAR module."""
+
+    module: str = Field(description="import path of the module, such as `my_package.my_module`")
+    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
+    weights: str = Field("", description="file or folder for `load_model`; empty: the module's own")
+    embeddings: Literal["scene", "timestamps"] = Field("scene", description="one vector a clip, or a sequence to pool")
+    arguments: dict[str, Any] = Field({}, description="further keyword arguments of `load_model`")
+    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the model is loaded")
+    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
+
+    @field_validator("module")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        """Words with dots between them."""
+        if not re.fullmatch(r"\w+(\.\w+)*", path):
+            raise ValueError(f"should be an import path such as my_package.my_module, got {path!r}")
+        return path
+
+
+def summary(options: Any) -> dict[str, Any]:
+    """What `audioheads backbones ls` shows."""
+    return {
+        "weights": "the module's, or a file",
+        "sample_rate_hz": None,
+        "summary": "any module with the API of HEAR 2021",
+    }
+
+
+def describe(options: Options) -> BackboneSpec:
+    """The spec; rate and size are known to the model alone, so it is loaded and tried on a few seconds of noise.
+
+    Raises:
+        ConfigError: No such module, or it does not keep to the API.
+        WeightsError: The weights are not there, or the model cannot be loaded.
+    """
+    module = _import(options)
+    model = _load_model(options, module)
+    rate, size = _attribute(options, model, "sample_rate"), _attribute(options, model, SIZES[options.embeddings])
+    digest = weights_digest(model, _file(options))  # before it is used: some models change then
+    model = _placed(model, torch.device("cpu"))
+    frame_rate = _frame_rate(options, module, model, rate) if options.embeddings == "timestamps" else None
+    shape = probe(
+        options.name,
+        lambda waveforms: _embed(options.embeddings, module, model, waveforms),
+        rate,
+        options.min_duration_s,
+        frame_rate,
+    )
+    if shape.dim != size:
+        raise ConfigError(
+            f"{options.name}: {options.module} says {SIZES[options.embeddings]} {size}, but its embeddings have "
+            f"{shape.dim} dimensions"
+        )
+    return BackboneSpec(
+        name=options.name,
+        family="hear",
+        weights=options.weights or options.module,
+        weights_sha256=digest,
+        sample_rate=rate,
+        layers=(0,),
+        dim=size,
+        frame_rate=shape.frame_rate,
+        min_duration_s=shape.min_samples / rate,
+        max_duration_s=options.max_duration_s,
+        settings={
+            "module": options.module,
+            "version": version_of(module),
+            "source_sha256": source_sha256(module),
+            "arguments": options.arguments,
+            "embeddings": options.embeddings,
+            **shape.settings(),
+        },
+    )
+
+
+def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> HearBackbone:
+    """Load the model again; it runs in whatever precision it has, whatever `precision` says.
+
+    Raises:
+        ConfigError: No such module.
+        WeightsError: It cannot be loaded, or has other weights than before.
+    """
+    module = _import(options)
+    model = _load_model(options, module)
+    check_same_weights(options.name, spec.weights_sha256, weights_digest(model, _file(options)))
+    return HearBackbone(module, model, spec, torch.device(device))
+
+
+class HearBackbone(UnpaddedBackbone):
+    """A HEAR model, fed clips of equal length; not differentiable, since many modules turn gradients off."""
+
+    def __init__(self, module: ModuleType, model: Any, spec: BackboneSpec, device: torch.device) -> None:
+        """Take over a model; a TensorFlow model chooses its device by itself."""
+        self.spec = spec
+        self.model = _placed(model, device)
+        self.device = device if isinstance(model, nn.Module) else torch.device("cpu")
+        self._functions = module
+
+    @property
+    def parameters(self) -> int | None:
+        """Those of a torch module; None for others."""
+        if not isinstance(self.model, nn.Module):
+            return None
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def embed_equal(self, waveforms: Tensor) -> Tensor:
+        """See `UnpaddedBackbone.embed_equal`."""
+        return _embed(self.spec.settings["embeddings"], self._functions, self.model, waveforms)
+
+
+def _import(options: Options) -> ModuleType:
+    module = import_code(options.name, options.module, options.folder)
+    missing = [function for function in FUNCTIONS if not callable(getattr(module, function, None))]
+    if missing:
+        raise ConfigError(
+            f"{options.name}: {options.module} has no function {missing[0]}; a HEAR module has {', '.join(FUNCTIONS)}"
+        )
+    return module
+
+
+def _load_model(options: Options, module: ModuleType) -> Any:
+    file = _file(options)
+    given = () if file is None else (str(file),)
+    call = f"{options.module}.load_model({', '.join(map(repr, given))})"
+    return seeded(options.name, call, lambda: module.load_model(*given, **options.arguments), options.seed)
+
+
+def _placed(model: Any, device: torch.device) -> Any:
+    return model.to(device).eval() if isinstance(model, nn.Module) else model
+
+
+def _file(options: Options) -> Path | None:
+    """The weights, if any are named."""
+    if not options.weights:
+        return None
+    if options.weights == found.RANDOM:
+        raise ConfigError(f"{options.name}: a HEAR module has no untrained control; leave weights empty or name a file")
+    path = Path(options.weights).expanduser()
+    ways = f"set features.backbones.{options.name}.weights to a local file or folder, or leave it empty"
+    return path if path.is_dir() else found.find_file(options.name, options.weights, ways)
+
+
+def _attribute(options: Options, model: Any, attribute: str) -> int:
+    """A positive whole number that the API asks of a model."""
+    value = getattr(model, attribute, None)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ConfigError(f"{options.name}: {options.module}'s model should have a whole number {attribute}: {value!r}")
+    return value
+
+
+def _embed(embeddings: str, module: ModuleType, model: Any, waveforms: Tensor) -> Tensor:
+    """(B, T) to (B, 1, F, D)."""
+    audio = _input_of(model, waveforms)
+    if embeddings == "scene":
+        values = as_layers(module.get_scene_embeddings(audio, model), len(waveforms))
+    else:
+        values = as_layers(module.get_timestamp_embeddings(audio, model)[0], len(waveforms))
+    if values.shape[1] != 1 or (embeddings == "scene" and values.shape[2] != 1):
+        raise ValueError(f"gave {tuple(values.shape)}, not one sequence of vectors a clip")
+    return values
+
+
+def _input_of(model: Any, waveforms: Tensor) -> Any:
+    """Waveforms (B, T) as a model takes them: torch's tensors, or TensorFlow's."""
+    tensorflow: Any = sys.modules.get("tensorflow")  # a model of its kind has imported it
+    if tensorflow is not None and isinstance(model, getattr(tensorflow, "Module", ())):
+        return tensorflow.convert_to_tensor(waveforms.cpu().numpy())
+    return waveforms
+
+
+def _frame_rate(options: Options, module: ModuleType, model: Any, rate: int) -> float | None:
+    """Frames per second by the timestamps of some seconds of silence; None where there is but one."""
+    try:
+        with torch.inference_mode():
+            stamps = module.get_timestamp_embeddings(_input_of(model, torch.zeros(1, 4 * rate)), model)[1]
+        times = torch.from_numpy(stamps.numpy()) if not isinstance(stamps, Tensor) else stamps
+        times = times.detach().cpu().double().reshape(1, -1)[0]  # ms
+        if len(times) < 2:
+            return None
+        step = float(times[-1] - times[0]) / (len(times) - 1)
+    except Exception as error:
+        raise ConfigError(f"{options.name}: {options.module}'s timestamps fail with {described(error)}") from error
+    if not step > 0:
+        raise ConfigError(f"{options.name}: {options.module}'s timestamps do not grow")
+    return 1000 / step

@@ -1,0 +1,164 @@
+"""Any network by the import path of a Python function that returns it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from features.backbones import weights as found
+from features.backbones.base import BackboneOptions
+from features.backbones.imports import (
+    check_same_weights,
+    import_code,
+    seeded,
+    source_sha256,
+    version_of,
+    weights_digest,
+)
+from features.backbones.unpadded import UnpaddedBackbone, as_layers, probe
+from features.errors import ConfigError
+from features.spec import BackboneSpec
+
+
+class Options(BackboneOptions):
+    """An entry of `features.backbones` for a network made by a Python function."""
+
+    callable: str = Field(description="`module:function`; what the function returns embeds clips")
+    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
+    sample_rate_hz: int = Field(ge=1000, description="rate the network takes")
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of the function")
+    weights: str | None = Field(
+        None, description="file or folder, given to the function as `weights`; `random`: the network is untrained"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the function runs")
+    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
+    hop_samples: int | None = Field(None, ge=1, description="samples from frame to frame; null: find out")
+
+    @field_validator("callable")
+    @classmethod
+    def _names_both(cls, path: str) -> str:
+        """A module and something in it."""
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
+            raise ValueError(f"should be module:function, such as my_network:load, got {path!r}")
+        return path
+
+
+def summary(options: Any) -> dict[str, Any]:
+    """What `audioheads backbones ls` shows."""
+    return {
+        "weights": "the function's, a file or random",
+        "sample_rate_hz": None,
+        "summary": "your own network, by the import path of a function that returns it",
+    }
+
+
+def describe(options: Options) -> BackboneSpec:
+    """The spec; the function is called and its network tried on a few seconds of noise.
+
+    Raises:
+        ConfigError: No such function, or a network that cannot be used.
+        WeightsError: The weights are not there, or the function fails.
+    """
+    network, settings = _make(options)
+    digest = _digest(options, network)  # before it is used: some networks change then
+    rate = options.sample_rate_hz
+    frame_rate = rate / options.hop_samples if options.hop_samples else None
+    shape = probe(options.name, _embedding(network), rate, options.min_duration_s, frame_rate)
+    return BackboneSpec(
+        name=options.name,
+        family="python",
+        weights=options.weights or options.callable,
+        weights_sha256=digest,
+        sample_rate=rate,
+        layers=tuple(range(shape.n_layers)),
+        dim=shape.dim,
+        frame_rate=shape.frame_rate,
+        min_duration_s=shape.min_samples / rate,
+        max_duration_s=options.max_duration_s,
+        settings={**settings, **shape.settings()},
+    )
+
+
+def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> PythonBackbone:
+    """Call the function again; the network runs in whatever precision it has, whatever `precision` says.
+
+    Raises:
+        ConfigError: No such function.
+        WeightsError: It fails, or gives other weights than before.
+    """
+    network, _ = _make(options)
+    check_same_weights(options.name, spec.weights_sha256, _digest(options, network))
+    return PythonBackbone(network, spec, torch.device(device))
+
+
+class PythonBackbone(UnpaddedBackbone):
+    """A torch module, or anything that takes waveforms (B, T) and gives arrays, in clips of equal length."""
+
+    def __init__(self, network: Any, spec: BackboneSpec, device: torch.device) -> None:
+        """Take over a network; what is no torch module stays on the CPU."""
+        self.spec = spec
+        self.module = network.to(device) if isinstance(network, nn.Module) else None
+        self.device = torch.device("cpu") if self.module is None else device
+        self._embed = _embedding(network)
+
+    def embed_equal(self, waveforms: Tensor) -> Tensor:
+        """See `UnpaddedBackbone.embed_equal`."""
+        return self._embed(waveforms)
+
+
+def _embedding(network: Any) -> Any:
+    """(B, T) to (B, L, F, D): a torch module gets tensors, anything else numpy arrays."""
+
+    def embed(waveforms: Tensor) -> Tensor:
+        values = network(waveforms if isinstance(network, nn.Module) else waveforms.detach().cpu().numpy())
+        return as_layers(values, len(waveforms))
+
+    return embed
+
+
+def _make(options: Options) -> tuple[Any, dict[str, Any]]:
+    """The network in evaluation mode, and where it comes from."""
+    path, _, attribute = options.callable.partition(":")
+    module = import_code(options.name, path, options.folder)
+    function: Any = module
+    for part in attribute.split("."):
+        if not hasattr(function, part):
+            own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == path]
+            raise ConfigError(f"{options.name}: {path} has no {attribute!r}; it has {', '.join(own) or 'nothing'}")
+        function = getattr(function, part)
+    if not callable(function):
+        raise ConfigError(f"{options.name}: {options.callable} is a {type(function).__name__}, not a function")
+    file = _file(options)
+    given = {**options.arguments, **({"weights": str(file)} if file is not None else {})}
+    network = seeded(options.name, f"{options.callable}({', '.join(given)})", lambda: function(**given), options.seed)
+    if not callable(network):
+        raise ConfigError(
+            f"{options.name}: {options.callable} returned a {type(network).__name__}; it should return a torch module "
+            "or a function that takes waveforms (clips, samples)"
+        )
+    settings = {
+        "callable": options.callable,
+        "version": version_of(module),
+        "source_sha256": source_sha256(module),
+        "arguments": options.arguments,
+    }
+    return network.eval() if isinstance(network, nn.Module) else network, settings
+
+
+def _file(options: Options) -> Path | None:
+    """The weights, if a file or a folder is named."""
+    if options.weights in (None, found.RANDOM):
+        return None
+    path = Path(str(options.weights)).expanduser()
+    ways = f"set features.backbones.{options.name}.weights to a file or folder that {options.callable} reads"
+    return path if path.is_dir() else found.find_file(options.name, str(options.weights), ways)
+
+
+def _digest(options: Options, network: Any) -> str:
+    seed = options.seed if options.weights == found.RANDOM else None
+    return weights_digest(network, _file(options), seed)
