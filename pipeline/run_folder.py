@@ -46,7 +46,7 @@ def job_digest(job: Mapping[str, Any]) -> str:
 
 def is_done(folder: Path, job: str) -> bool:
     """Whether a fit with this job's digest is complete."""
-    about = _read_json(folder / FIT_FILE)
+    about = read_json(folder / FIT_FILE)
     return about is not None and about.get("job") == job and (folder / PREDICTIONS_FILE).is_file()
 
 
@@ -75,7 +75,7 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
     Raises:
         UserError: There is none; the message names `what` is missing and the `command` that makes it.
     """
-    about = _read_json(folder / FIT_FILE)
+    about = read_json(folder / FIT_FILE)
     if about is None or not (folder / PREDICTIONS_FILE).is_file():
         raise UserError(f"{what} is not trained yet; run `{command}`")
     return Fit(folder, about, pd.read_parquet(folder / PREDICTIONS_FILE))
@@ -102,7 +102,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_features_index(run_dir: Path) -> dict[str, Any]:
     """`features.json`: by backbone label, the settings stage 1 ran with and the cache file it made."""
-    return _read_json(run_dir / "features.json") or {}
+    return read_json(run_dir / "features.json") or {}
 
 
 def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) -> None:
@@ -110,7 +110,8 @@ def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) ->
     write_json(run_dir / "features.json", {**read_features_index(run_dir), label: dict(entry)})
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A file's JSON; None where there is no such file, or it holds none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -20,12 +20,23 @@ class Confusions:
         counts: Clips of each cell, shape (rows, columns): rows are true classes, columns predicted ones (of
             `multi-label` data `DECISIONS`). Means over repetitions: a clip that one of three seeds puts in
             a cell counts a third there, so a row of classes adds up to the clips of its class.
+        totals: Clips of each true class, shape (rows,).
+        wrong: Which cells are mistakes, shape (rows, columns).
         clips: By (row, column) of every cell that is not 0, its clips as positions in the page: first those most
             repetitions put there, of these the most probable.
     """
 
     counts: np.ndarray
+    totals: np.ndarray
+    wrong: np.ndarray
     clips: dict[tuple[int, int], list[int]]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Cells as shares of the clips of their class; 0 where there are none."""
+        return np.divide(
+            self.counts, self.totals[:, None], out=np.zeros_like(self.counts), where=self.totals[:, None] > 0
+        )
 
 
 def confusions(model: Outcomes) -> Confusions:
@@ -34,7 +45,10 @@ def confusions(model: Outcomes) -> Confusions:
     said = np.eye(n_classes)[model.predicted].mean(axis=0)  # (N, C) share of repetitions
     sure = model.probabilities.mean(axis=0)
     clip, column = np.nonzero(said)
-    return _collect((n_classes, n_classes), clip, model.targets[clip], column, said[clip, column], sure[clip, column])
+    counts, clips = _collect(
+        (n_classes, n_classes), clip, model.targets[clip], column, said[clip, column], sure[clip, column]
+    )
+    return Confusions(counts, np.bincount(model.targets, minlength=n_classes), ~np.eye(n_classes, dtype=bool), clips)
 
 
 def decisions(model: Outcomes) -> Confusions:
@@ -45,7 +59,7 @@ def decisions(model: Outcomes) -> Confusions:
     shares = (np.where(there, said, 0.0), np.where(there, 1 - said, 0.0), np.where(there, 0.0, said))
     certain = (sure, 1 - sure, sure)
     cells = [np.nonzero(share) for share in shares]
-    return _collect(
+    counts, clips = _collect(
         (n_classes, len(DECISIONS)),
         np.concatenate([clip for clip, _ in cells]),
         np.concatenate([row for _, row in cells]),
@@ -53,40 +67,33 @@ def decisions(model: Outcomes) -> Confusions:
         np.concatenate([share[cell] for share, cell in zip(shares, cells, strict=True)]),
         np.concatenate([own[cell] for own, cell in zip(certain, cells, strict=True)]),
     )
+    return Confusions(counts, there.sum(axis=0), np.tile([False, True, True], (n_classes, 1)), clips)
 
 
 def largest(found: Confusions, most: int = 30) -> list[tuple[int, int]]:
-    """The cells off the diagonal with the most clips, (true, predicted); equals by their share of the true class."""
-    wrong = found.counts * (1 - np.eye(len(found.counts)))
-    shares = row_shares(wrong, found.counts.sum(axis=1))
-    row, column = np.nonzero(wrong)
-    order = np.lexsort((column, row, -shares[row, column], -wrong[row, column].round(9)))[:most]
+    """The mistakes with the most clips, as (row, column); of equals, the larger share of its class first."""
+    counts, shares = np.where(found.wrong, found.counts, 0.0), found.shares
+    row, column = np.nonzero(counts)
+    order = np.lexsort((column, row, -shares[row, column], -counts[row, column].round(9)))[:most]
     return [(int(row[at]), int(column[at])) for at in order]
 
 
-def row_shares(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    """Cells as shares of their row's total; 0 in rows without clips."""
-    return np.divide(counts, totals[:, None], out=np.zeros_like(counts, dtype=np.float64), where=totals[:, None] > 0)
-
-
-def hardest_first(counts: np.ndarray) -> list[int]:
+def hardest_first(found: Confusions) -> list[int]:
     """Classes by the share of their clips classified right, lowest first; untested classes last."""
-    totals = counts.sum(axis=1)
-    right = np.where(totals > 0, np.diag(row_shares(counts, totals)), np.inf)
-    return [int(at) for at in np.argsort(right, kind="stable")]
+    right = np.where(found.wrong, 0.0, found.shares).sum(axis=1)
+    return [int(at) for at in np.argsort(np.where(found.totals > 0, right, np.inf), kind="stable")]
 
 
-def alike_together(counts: np.ndarray) -> list[int]:
-    """Classes in an order that puts those confused with each other side by side.
+def alike_together(found: Confusions) -> list[int]:
+    """Classes of a square matrix in an order that puts those confused with each other side by side.
 
     The leaves of an average-linkage tree over 1 minus the mean of both classes' shares confused with the
     other, turned so that neighbours are as alike as can be (optimal leaf ordering, Bar-Joseph et al. 2001).
     """
-    if len(counts) < 3:
-        return list(range(len(counts)))
-    shares = row_shares(counts, counts.sum(axis=1))
-    distance = 1 - (shares + shares.T) / 2
-    condensed = distance[np.triu_indices(len(counts), k=1)]
+    shares = found.shares
+    if len(shares) < 3:
+        return list(range(len(shares)))
+    condensed = (1 - (shares + shares.T) / 2)[np.triu_indices(len(shares), k=1)]
     return [int(at) for at in leaves_list(linkage(condensed, method="average", optimal_ordering=True))]
 
 
@@ -97,11 +104,11 @@ def _collect(
     column: np.ndarray,
     share: np.ndarray,
     sure: np.ndarray,
-) -> Confusions:
-    """The matrix of (clip, row, column) triples, each counting its share."""
+) -> tuple[np.ndarray, dict[tuple[int, int], list[int]]]:
+    """Counts and clips of (clip, row, column) triples, each counting its share."""
     counts = np.zeros(shape)
     np.add.at(counts, (row, column), share)
     cells: dict[tuple[int, int], list[int]] = {}
     for at in np.lexsort((clip, -sure, -share)):
         cells.setdefault((int(row[at]), int(column[at])), []).append(int(clip[at]))
-    return Confusions(counts, cells)
+    return counts, cells

@@ -57,7 +57,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A matrix of numbers in 0…1 with names on both sides; None is an empty cell."""
+    """A matrix of numbers in 0…1 with names on both sides; None is an empty cell.
+
+    Attributes:
+        values: Top row first.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        texts: Written in the cells.
+    """
 
     values: Sequence[Sequence[float | None]]
     rows: Sequence[str]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pipeline.report.section import Build
-from pipeline.report.sections import answer
+from pipeline.report.sections import answer, classes
 
-SECTIONS: tuple[Build, ...] = (answer.section,)
+SECTIONS: tuple[Build, ...] = (answer.section, classes.section)

@@ -39,16 +39,18 @@ def study_of(
     *,
     folder: Path,
     about: dict[str, dict] | None = None,
+    tested: np.ndarray | None = None,
     tables: dict | None = None,
     contents: list[ClipContent] | None = None,
 ) -> Study:
     """A study of models with given probabilities.
 
     Args:
-        manifest: The clips; all are tested.
+        manifest: The clips.
         probabilities: Of each model, `backbone · head`, shape (R, N, C): repetitions are seeds.
         folder: Where its config, cache and runs lie.
         about: What `fit.json` says of some models beside the usual.
+        tested: Which clips are, shape (N,) bool; all where not given.
         tables: Caches by backbone label.
         contents: Of the clips; three seconds each where not given.
     """
@@ -57,6 +59,7 @@ def study_of(
     targets = targets_of(manifest).values
     ids = manifest.clips["id"].to_numpy(dtype=object)
     values = targets if manifest.task == "regression" else targets.astype(np.int64)
+    in_test = np.ones(len(manifest), bool) if tested is None else tested
     fits = []
     for title, said in probabilities.items():
         model, head = title.split(" · ")
@@ -64,8 +67,8 @@ def study_of(
             Predictions(one[rows].astype(np.float32), values[rows], ids[rows], fold, seed, model, head, "mean", "0",
                         task=manifest.task)
             for seed, one in enumerate(said)
-            for fold, rows in ((fold, np.flatnonzero(manifest.clips["fold"] == fold)) for fold in range(1, 6))
-            if len(rows)
+            for fold in range(1, 6)
+            if len(rows := np.flatnonzero(in_test & (manifest.clips["fold"] == fold)))
         ]  # fmt: skip
         notes = {
             "dataset": "toy", "model": model, "head": head, "pooling": "mean", "family": "frozen",

@@ -1,0 +1,146 @@
+/* Classes: the confusion matrix of the chosen model, its largest mistakes, and the clips behind every number. */
+"use strict";
+
+(() => {
+  const { make, name } = report;
+  const LISTED = 8; // mistakes shown before the button that shows the others
+
+  const count = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
+  const clips = (value, total) => `${count(value)} of ${total} ${total === 1 ? "clip" : "clips"}`;
+
+  /** What a cell says, in words. */
+  function sentence({ data, study }, [row, column, value]) {
+    const truth = study.labels[row];
+    const share = data.totals[row] ? ` (${Math.round((100 * value) / data.totals[row])} %)` : "";
+    if (data.columns) {
+      const times = column < 2 ? clips(value, data.totals[row]) + share : `${count(value)} clips without it`;
+      return `${truth}, ${data.columns[column]}: ${times}`;
+    }
+    const said = row === column ? `${truth} recognised` : `${truth} taken for ${study.labels[column]}`;
+    return `${said}: ${clips(value, data.totals[row])}${share}`;
+  }
+
+  /** List a cell's clips. */
+  function listen(view, cell, opener) {
+    const container = view.element.querySelector(".clips.mistakes");
+    const model = view.study.models[view.model].title;
+    report.clipList(container, view.study, cell[3], `${model}: ${sentence(view, cell)}`);
+    view.element.querySelectorAll('[aria-pressed="true"]').forEach((one) => one.removeAttribute("aria-pressed"));
+    if (opener) opener.setAttribute("aria-pressed", "true");
+  }
+
+  function cellButton(view, cell) {
+    const [row, column, value] = cell;
+    const isRight = view.data.columns ? column === 0 : row === column;
+    const button = make("button", { type: "button", class: isRight ? "" : "mistake" }, count(value));
+    button.title = sentence(view, cell);
+    button.setAttribute("aria-label", button.title);
+    button.style.setProperty("--share", Math.min(1, view.data.totals[row] ? value / view.data.totals[row] : 1));
+    button.addEventListener("click", () => listen(view, cell, button));
+    return button;
+  }
+
+  function matrix(view) {
+    const { data, study } = view;
+    const own = data.models[view.model];
+    const cells = new Map(own.cells.map((cell) => [`${cell[0]},${cell[1]}`, cell]));
+    const rows = own.orders[view.order] || study.labels.map((_, at) => at);
+    const columns = data.columns ? data.columns.map((_, at) => at) : rows;
+    const heading = (column) => (data.columns ? data.columns[column] : study.labels[column]);
+    const head = make("tr", {}, make("th", { scope: "col" }, data.columns ? "class (clips)" : "true ↓ said →"));
+    for (const column of columns) {
+      head.append(make("th", { scope: "col", title: heading(column) }, make("span", {}, name(heading(column)))));
+    }
+    const body = make("tbody");
+    for (const row of rows) {
+      const total = make("span", { class: "quiet" }, ` (${data.totals[row]})`);
+      const line = make("tr", {}, make("th", { scope: "row", title: study.labels[row] }, name(study.labels[row]), total));
+      for (const column of columns) {
+        const cell = cells.get(`${row},${column}`);
+        line.append(make("td", {}, cell ? cellButton(view, cell) : null));
+      }
+      body.append(line);
+    }
+    const table = make("table", { class: data.columns ? "matrix" : "matrix square" }, make("thead", {}, head), body);
+    view.element.querySelector(".matrix-side .matrix-scroll").replaceChildren(table);
+    report.asGrid(table);
+  }
+
+  /** A mistake as a button: its classes, and how many clips. */
+  function mistake(view, cell) {
+    const { data, study } = view;
+    const [row, column, value] = cell;
+    const said = data.columns ? ` ${data.columns[column]} ` : " → ";
+    const button = make("button", { type: "button", title: sentence(view, cell) }, name(study.labels[row]), said);
+    if (!data.columns) button.append(name(study.labels[column]), " ");
+    button.append(make("span", { class: "quiet" }, count(value)));
+    button.addEventListener("click", () => listen(view, cell, button));
+    return make("li", {}, button);
+  }
+
+  function ranked(view) {
+    const own = view.data.models[view.model];
+    const cells = new Map(own.cells.map((cell) => [`${cell[0]},${cell[1]}`, cell]));
+    const items = own.ranked.map(([row, column]) => mistake(view, cells.get(`${row},${column}`)));
+    items.slice(LISTED).forEach((item) => (item.hidden = true));
+    const list = view.element.querySelector(".ranked");
+    list.replaceChildren(...(items.length ? items : [make("li", {}, "None: every clip is right.")]));
+    if (items.length <= LISTED) return;
+    const more = make("button", { type: "button" }, `Show ${items.length - LISTED} more`);
+    const last = make("li", { class: "more" }, more);
+    list.append(last);
+    more.addEventListener("click", () => {
+      items.forEach((item) => (item.hidden = false));
+      last.remove();
+      items[LISTED].firstElementChild.focus();
+    });
+  }
+
+  /** The clips of a class, those first that a model gets wrong. */
+  function clipsOfClass(view, model, row) {
+    const cells = view.data.models[model].cells.filter((cell) => cell[0] === row);
+    const isRight = (cell) => (view.data.columns ? cell[1] === 0 : cell[1] === row);
+    const wrong = cells.filter((cell) => !isRight(cell)).sort((one, other) => other[2] - one[2]);
+    return [...new Set([...wrong, ...cells.filter(isRight)].flatMap((cell) => cell[3]))];
+  }
+
+  /** The table of classes by models: its order, and the clips behind its numbers. */
+  function scores(view) {
+    const { element, study } = view;
+    const table = element.querySelector("table.scores");
+    const body = table.tBodies[0];
+    const hardest = [...body.rows];
+    const byName = [...hardest].sort((one, other) => one.dataset.class - other.dataset.class);
+    const order = element.querySelector(".score-order");
+    order.addEventListener("change", () => body.append(...(order.value === "name" ? byName : hardest)));
+    report.asGrid(table);
+    table.addEventListener("click", (event) => {
+      const button = event.target.closest("td button");
+      if (!button) return;
+      const [model, row] = [Number(button.dataset.model), Number(button.closest("tr").dataset.class)];
+      const caption = `${study.models[model].title}: clips of ${study.labels[row]}, mistakes first`;
+      report.clipList(element.querySelector(".clips.scored"), study, clipsOfClass(view, model, row), caption);
+    });
+  }
+
+  function start(element, data, study) {
+    if (!data) return; // regression has no classes
+    const view = { element, data, study, model: 0, order: "" };
+    const model = element.querySelector("select.model");
+    const order = element.querySelector("select.order");
+    const show = () => {
+      [view.model, view.order] = [Number(model.value), order.value];
+      ranked(view);
+      matrix(view);
+    };
+    model.addEventListener("change", show);
+    order.addEventListener("change", () => {
+      view.order = order.value;
+      matrix(view);
+    });
+    show();
+    scores(view);
+  }
+
+  report.section("classes", start);
+})();

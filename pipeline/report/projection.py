@@ -1,0 +1,99 @@
+"""Embeddings in two dimensions, by PCA and by t-SNE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PCA = "PCA"
+TSNE = "t-SNE"
+METHODS = (PCA, TSNE)
+KEPT_DIMENSIONS = 50  # what t-SNE sees: the principal components that carry most, without the noise of the others
+PERPLEXITY = 30.0
+SEED = 0
+SETTINGS = {"dimensions": KEPT_DIMENSIONS, "perplexity": PERPLEXITY, "seed": SEED, "version": 1}
+"""All that decides a projection beside its vectors."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points of a map.
+
+    Attributes:
+        coordinates: Shape (N, 2); the farthest lies at a distance of 1 from the centre of the axes, along one of them.
+        explained: Of PCA, the share of the variance that each axis carries; empty for t-SNE, whose axes mean
+            nothing.
+    """
+
+    coordinates: np.ndarray
+    explained: tuple[float, ...] = ()
+
+
+def project(vectors: np.ndarray, method: str) -> Projection:
+    """Lay vectors out in the plane.
+
+    Each dimension is standardised; PCA then takes the first two principal components, t-SNE (van der Maaten and
+    Hinton 2008) starts from those and works on the first 50. The same vectors give the same map.
+
+    Args:
+        vectors: Shape (N, D), finite.
+        method: One of `METHODS`.
+
+    Raises:
+        ValueError: Another method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown projection {method!r}, one of {', '.join(METHODS)}")
+    components, explained = principal_components(_standardised(vectors), KEPT_DIMENSIONS)
+    if method == PCA or len(vectors) < 4:  # t-SNE needs neighbours
+        shares = tuple(float(share) for share in explained[:2])
+        return Projection(_scaled(_plane(components)), shares if method == PCA else ())
+    from sklearn import manifold
+
+    made = manifold.TSNE(
+        n_components=2, perplexity=min(PERPLEXITY, (len(vectors) - 1) / 3), init=_start(components), random_state=SEED
+    ).fit_transform(components)
+    return Projection(_scaled(made))
+
+
+def principal_components(vectors: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first principal components of standardised vectors.
+
+    Returns:
+        Scores (N, K) with K at most `most`, and the share of the variance of each, (K,). Signs are such that
+        each component's largest loading is positive.
+    """
+    from sklearn import decomposition
+
+    if not vectors.any():  # all vectors alike
+        return np.zeros((len(vectors), 1)), np.zeros(1)
+    kept = min(most, *vectors.shape)
+    solver = "randomized" if min(vectors.shape) > 500 else "full"
+    made = decomposition.PCA(n_components=kept, svd_solver=solver, random_state=SEED).fit(vectors)
+    signs = np.sign(made.components_[np.arange(kept), np.abs(made.components_).argmax(axis=1)])
+    return made.transform(vectors) * signs, made.explained_variance_ratio_
+
+
+def _standardised(vectors: np.ndarray) -> np.ndarray:
+    values = vectors.astype(np.float64)
+    spread = values.std(axis=0)
+    return np.where(spread > 1e-12, (values - values.mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0), 0.0)
+
+
+def _start(components: np.ndarray) -> np.ndarray:
+    """Where t-SNE begins: the principal plane, small."""
+    plane = _plane(components)
+    return (plane / (plane[:, 0].std() or 1.0) * 1e-4).astype(np.float32)
+
+
+def _plane(components: np.ndarray) -> np.ndarray:
+    """The first two columns; zeros where there are fewer."""
+    plane = components[:, :2]
+    return plane if plane.shape[1] == 2 else np.column_stack([plane[:, 0], np.zeros(len(plane))])
+
+
+def _scaled(points: np.ndarray) -> np.ndarray:
+    """Points within -1…1, both axes by one factor."""
+    centred = points - (points.max(axis=0) + points.min(axis=0)) / 2
+    return centred / (np.abs(centred).max() or 1.0)

@@ -1,0 +1,179 @@
+"""Classes: how well each model knows each of them, and what it takes them for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.clips import tested_rows
+from pipeline.report.confusions import (
+    DECISIONS,
+    Confusions,
+    alike_together,
+    confusions,
+    decisions,
+    hardest_first,
+    largest,
+)
+from pipeline.report.figure import Axis, Figure, Heatmap, Series
+from pipeline.report.outcomes import Outcomes, outcomes
+from pipeline.report.section import Section
+from pipeline.report.study import Model, Study
+
+KEY = "classes"
+WRITTEN_CLASSES = 20  # up to which the cells of a printed confusion matrix hold their counts
+
+
+def section(study: Study) -> Section:
+    """A table of classes by models and what is confused; in regression, predicted against true values."""
+    ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
+    found = [outcomes(model.predictions, ids) for model in study.models]
+    return _of_numbers(study, found) if study.manifest.task == "regression" else _of_classes(study, found)
+
+
+def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
+    single, labels = study.manifest.task == "single-label", study.manifest.labels
+    matrices = [confusions(model) if single else decisions(model) for model in found]
+    scores = [class_scores(model, labels) for model in study.models]
+    totals = matrices[0].totals
+    order = order_of_classes(study, scores)
+    measure = "accuracy" if single else "average precision"
+    best = study.models[0]
+    figures = {"scores": _heatmap(study, scores, order, measure)}
+    if single:
+        figures["confusions"] = _printed_matrix(best, matrices[0], labels)
+    return Section(
+        key=KEY,
+        title="Classes",
+        template="classes.html",
+        context={
+            "measure": measure,
+            "single": single,
+            "models": [model.title for model in study.models],
+            "controls": [model.title for model in study.models if model.is_control],
+            "repetitions": [len(model.probabilities) for model in found],
+            "rows": [
+                {
+                    "number": at,
+                    "label": labels[at],
+                    "clips": int(totals[at]),
+                    "cells": [_cell(one.get(at), labels[at], int(totals[at]), measure) for one in scores],
+                }
+                for at in order
+            ],
+        },
+        figures=figures,
+        data={
+            "measure": measure,
+            "columns": None if single else DECISIONS,
+            "totals": totals,
+            "models": [_matrix_json(one, single) for one in matrices],
+        },
+    )
+
+
+def class_scores(model: Model, labels: Sequence[str]) -> dict[int, tuple[float, float | None, float | None]]:
+    """By class number, a model's score with its interval's ends, where one is kept; without untested classes.
+
+    It is accuracy, of `multi-label` data average precision, as `results.json` has them.
+    """
+    values: Mapping[str, float] = model.details.get("class_accuracy") or model.details["class_average_precision"]
+    intervals: Mapping[str, Sequence[float]] = model.details.get("class_accuracy_ci", {})
+    return {
+        number: (values[label], *(intervals.get(label) or (None, None)))
+        for number, label in enumerate(labels)
+        if label in values
+    }
+
+
+def order_of_classes(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]]) -> list[int]:
+    """Tested classes, lowest mean score first, untrained controls left out where there are other models."""
+    counting = [one for model, one in zip(study.models, scores, strict=True) if not model.is_control] or scores
+    means = {at: float(np.mean([one[at][0] for one in counting])) for at in counting[0]}
+    return sorted(means, key=lambda at: (round(means[at], 9), at))
+
+
+def _cell(score: tuple[float, float | None, float | None] | None, label: str, clips: int, measure: str) -> Any:
+    """A cell of the table: its value, the text in it and the text beside it."""
+    if score is None:
+        return None
+    value, low, high = score
+    interval = "" if low is None else f", 95 % interval {low:.2f} to {high:.2f}"
+    return {"value": round(value, 4), "text": f"{value:.2f}", "note": f"{label}: {measure} {value:.3f}{interval}"}
+
+
+def _matrix_json(found: Confusions, single: bool) -> dict[str, Any]:
+    orders = {"hardest": hardest_first(found)} | ({"alike": alike_together(found)} if single else {})
+    return {
+        "cells": [
+            [row, column, round(found.counts[row, column], 3), own] for (row, column), own in found.clips.items()
+        ],
+        "ranked": largest(found),
+        "orders": orders,
+    }
+
+
+def _heatmap(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]], order: Sequence[int], what: str) -> Figure:
+    labels = study.manifest.labels
+    hardest, easiest = labels[order[0]], labels[order[-1]]
+    return Figure(
+        alt=f"Heat map of the {what} of {len(study.models)} models on {len(order)} classes. Hardest on average is "
+        f"{hardest}, easiest {easiest}.",
+        x=Axis("model"),
+        y=Axis("class"),
+        heatmap=Heatmap(
+            values=[[one[at][0] if at in one else None for one in scores] for at in order],
+            rows=[labels[at] for at in order],
+            columns=[model.title for model in study.models],
+            texts=[[f"{one[at][0]:.2f}" if at in one else "" for one in scores] for at in order],
+        ),
+        height=120 + 22 * len(order),
+    )
+
+
+def _printed_matrix(model: Model, found: Confusions, labels: Sequence[str]) -> Figure:
+    """The best model's confusion matrix, for papers."""
+    order = alike_together(found)
+    names = [labels[at] for at in order]
+    shares, counts = found.shares[np.ix_(order, order)], found.counts[np.ix_(order, order)]
+    texts = [[f"{count:.3g}" if count else "" for count in row] for row in counts]
+    return Figure(
+        alt=f"Confusion matrix of {model.title}, row by row the share of a true class' clips predicted as each class.",
+        x=Axis("predicted class"),
+        y=Axis("true class"),
+        heatmap=Heatmap(shares.tolist(), names, names, texts if len(names) <= WRITTEN_CLASSES else ()),
+        height=120 + 22 * len(order),
+    )
+
+
+def _of_numbers(study: Study, found: Sequence[Outcomes]) -> Section:
+    """Predicted against true values, a chart per model."""
+    ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
+    figures = {
+        f"values-{number}": _scatter(model, one, ids)
+        for number, (model, one) in enumerate(zip(study.models, found, strict=True), 1)
+    }
+    return Section(
+        key=KEY,
+        title="Values",
+        template="values.html",
+        context={"models": [model.title for model in study.models], "charts": list(figures)},
+        figures=figures,
+    )
+
+
+def _scatter(model: Model, found: Outcomes, ids: Sequence[str]) -> Figure:
+    said, truth = found.predicted.mean(axis=0), found.targets
+    low, high = float(min(said.min(), truth.min())), float(max(said.max(), truth.max()))
+    notes = [f"{clip}\ntrue {true:.4g}, predicted {own:.4g}" for clip, true, own in zip(ids, truth, said, strict=True)]
+    return Figure(
+        alt=f"Predicted against true values of {len(ids)} clips, {model.title}; both are equal on the dashed line.",
+        x=Axis("true value"),
+        y=Axis("predicted value, mean of seeds" if len(found.probabilities) > 1 else "predicted value"),
+        series=(
+            Series("", [low, high], [low, high], mark="line", dashed=True),
+            Series(model.title, truth.tolist(), said.tolist(), notes=notes, clips=list(range(len(ids)))),
+        ),
+    )
