@@ -13,7 +13,7 @@ import numpy as np
 from features.store import EmbeddingTable
 from pipeline.inputs import table_rows
 from pipeline.report.clips import tested_rows
-from pipeline.report.projection import SETTINGS, Projection, project
+from pipeline.report.projection import SEED, SETTINGS, Projection, project
 from pipeline.report.study import Model, Study
 from pipeline.run_folder import file_name, job_digest, read_json, write_json
 
@@ -63,7 +63,7 @@ def shown_clips(study: Study, most: int = MOST_CLIPS) -> np.ndarray:
     n_clips = len(tested_rows(study))
     if n_clips <= most:
         return np.arange(n_clips)
-    return np.sort(np.random.default_rng(SETTINGS["seed"]).choice(n_clips, most, replace=False))
+    return np.sort(np.random.default_rng(SEED).choice(n_clips, most, replace=False))
 
 
 def projection_of(study: Study, label: str, view: View, method: str, clips: Sequence[int] | np.ndarray) -> Projection:
