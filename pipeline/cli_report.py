@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def report(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="One YAML file, or several to share one page.")
+        list[Path], typer.Argument(metavar="CONFIG", help="One YAML file, or several to share one page.")
     ],
     output: Annotated[
         Path | None,

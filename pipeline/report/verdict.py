@@ -26,7 +26,7 @@ Sentence = tuple[str | Name, ...]
 def verdict(study: Study) -> Sentence:
     """The answer: the best frozen backbone (else what there is) against the best trained model, with their costs."""
     best = study.models[0]
-    lead = _first(study.models, is_pretrained) or _first(study.models, is_frozen) or best
+    lead = _first(study.models, is_pretrained) or _first(study.models, lambda model: not is_trained(model)) or best
     rival = _first(study.models, is_trained) if not is_trained(lead) else None
     pieces = [*_opening(study, lead), *_standing(study, lead, best, rival)]
     if rival is not None and rival is not best:
@@ -47,14 +47,9 @@ def is_trained(model: Model) -> bool:
     return model.row["family"] in TRAINED
 
 
-def is_frozen(model: Model) -> bool:
-    """Whether it is a frozen network under a head, pretrained or not."""
-    return model.row["family"] == "frozen"
-
-
 def is_pretrained(model: Model) -> bool:
     """Whether it is a frozen network with pretrained weights."""
-    return is_frozen(model) and not model.is_control
+    return model.row["family"] == "frozen" and not model.is_control
 
 
 def score_of(model: Model) -> float:
@@ -66,10 +61,6 @@ def _first(models: Sequence[Model], wanted: Callable[[Model], bool]) -> Model | 
     return next((model for model in models if wanted(model)), None)
 
 
-def _metric(model: Model) -> str:
-    return str(model.row.get("metric") or "accuracy")
-
-
 def _scored(model: Model, *, named: bool = False) -> str:
     """`0.968 (95 % interval 0.945–0.981)`."""
     key = "value" if model.row.get("metric") else "accuracy"
@@ -79,17 +70,15 @@ def _scored(model: Model, *, named: bool = False) -> str:
 
 
 def _opening(study: Study, lead: Model) -> list[str | Name]:
+    which = "only" if len(study.models) == 1 else "best"
+    what: list[str | Name]
     if is_pretrained(lead):
-        what = "The best frozen backbone is "
-    elif lead.is_control:
-        what = "No pretrained backbone was run; the best untrained one, a control, is "
+        what = [f"The {which} frozen backbone is ", Name(lead.title)]
     elif is_trained(lead):
-        what = "No frozen backbone was run; the best trained model is "
+        what = [f"No frozen backbone was run; the {which} trained model is ", *_called(lead)]
     else:
-        what = "No pretrained backbone was run; the best handcrafted one is "
-    if len(study.models) == 1:
-        what = what.replace("the best", "the only").replace("The best", "The only")
-    return [what, Name(lead.title), f" with {_metric(lead)} {_scored(lead, named=True)}"]
+        what = [f"No pretrained backbone was run; the {which} model on fixed features is ", *_called(lead)]
+    return [*what, f" with {lead.row.get('metric') or 'accuracy'} {_scored(lead, named=True)}"]
 
 
 def _standing(study: Study, lead: Model, best: Model, rival: Model | None) -> list[str | Name]:

@@ -1,0 +1,16 @@
+"""One real experiment for the tests of the page and its files."""
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.reporting import run_report
+from tests.pipeline.report.experiments import hostile_experiment
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory) -> Config:
+    """Hostile names all over, reported."""
+    config = hostile_experiment(tmp_path_factory.mktemp("hostile"))
+    run_report(config, console=Console())
+    return config
