@@ -1,4 +1,4 @@
-"""`audioheads datasets ls | index | audit` as typer reads them."""
+"""`audioheads datasets ls | index | audit | download` as typer reads them."""
 
 from __future__ import annotations
 
@@ -65,3 +65,34 @@ def datasets_audit(
     )
     if not clean:
         raise typer.Exit(1)
+
+
+@datasets_app.command("download")
+def datasets_download(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The corpus; without one, list them.", show_default=False)
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The corpus' folder; by default where shipped configs expect it."),
+    ] = None,
+    origin: Annotated[
+        str | None, typer.Option("--from", metavar="URL|FILE", help="A mirror, or the archive fetched by hand.")
+    ] = None,
+    checksum: Annotated[
+        str | None, typer.Option(metavar="sha256:HEX", help="Of the archive, instead of the known one; none: any.")
+    ] = None,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Leave the archive in .downloads.")] = False,
+    audit: Annotated[bool, typer.Option(help="Look for leaks and unreadable clips afterwards.")] = True,
+    verbose: Verbose = False,
+) -> None:
+    """Fetch a corpus, check it, unpack it, count and audit its clips."""
+    console = open_console(verbose)
+    from pipeline import dataset_download
+
+    if name is None:
+        dataset_download.list_sources(console)
+        return
+    dataset_download.run_download(
+        name, to=to, origin=origin, checksum=checksum, keep_archive=keep_archive, audit=audit, console=console
+    )

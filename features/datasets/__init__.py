@@ -29,6 +29,7 @@ KINDS: dict[str, str] = {
     "gtzan": "features.datasets.gtzan",
     "fsdd": "features.datasets.fsdd",
     "speech_commands": "features.datasets.speech_commands",
+    "ravdess": "features.datasets.ravdess",
     "synthetic": "features.datasets.synthetic",
 }
 TABULAR = ("csv", "jsonl", "parquet")

@@ -26,6 +26,7 @@ COMMANDS = (
     ["datasets", "ls"],
     ["datasets", "index"],
     ["datasets", "audit"],
+    ["datasets", "download"],
     ["leaderboard"],
     ["backbones", "ls"],
     ["doctor"],

@@ -146,6 +146,31 @@ def test_the_real_fsdd():
     assert manifest.clips["group"].nunique() == 6
 
 
+def ravdess(tmp_path, place=""):
+    clips = ("Actor_01/03-01-01-01-02-01-01", "Actor_12/03-01-05-02-01-02-12", "Actor_12/03-02-03-01-01-01-12")
+    touch(tmp_path, *(f"{place}{clip}.wav" for clip in clips), f"{place}Actor_12/01-01-05-02-01-02-12.mp4")
+    return tmp_path
+
+
+def test_ravdess(tmp_path):
+    ravdess(ravdess(tmp_path), "audio_speech_actors_01-24/")  # as in one widespread copy: everything twice
+    angry = ["Actor_12/03-01-05-02-01-02-12.wav", "angry", "12"]
+    neutral, happy = (
+        ["Actor_01/03-01-01-01-02-01-01.wav", "neutral", "01"],
+        ["Actor_12/03-02-03-01-01-01-12.wav", "happy", "12"],
+    )
+    options = {"kind": "ravdess", "root": tmp_path}
+    assert rows(load_manifest(options), "label", "group") == [neutral, angry]
+    assert rows(load_manifest({**options, "channel": "song"}), "label", "group") == [happy]
+    assert rows(load_manifest({**options, "channel": "both"}), "label", "group") == [neutral, angry, happy]
+
+
+def test_ravdess_without_such_clips_says_what_it_looked_for(tmp_path):
+    touch(tmp_path, "Actor_01/hello.wav")
+    with pytest.raises(ManifestError, match=r"speech clips such as 03-01-05-01-02-01-12\.wav"):
+        load_manifest({"kind": "ravdess", "root": tmp_path})
+
+
 @pytest.fixture
 def speech_commands(tmp_path):
     touch(

@@ -1,0 +1,192 @@
+"""Zip and tar archives unpacked without trusting them: plain files and folders below one place, nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from features.errors import RunError
+
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError),  # an unknown compression, a password
+)
+JUNK = ("__MACOSX", ".DS_Store")  # that macOS adds to archives
+
+
+@dataclass
+class Unpacked:
+    """What was done.
+
+    Attributes:
+        files: Plain files written.
+        size_bytes: Their size.
+        links: Names of links inside the archive, which were left out.
+    """
+
+    files: int = 0
+    size_bytes: int = 0
+    links: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive."""
+
+    name: str
+    kind: str  # file, folder, link or device
+    size: int
+    target: str
+    open: Callable[[], IO[bytes] | None]
+
+
+def unpack(archive: Path, folder: Path, *, strip: bool) -> Unpacked:
+    """Unpack an archive into a folder.
+
+    Links are never made: one that leads out of the folder refuses the archive, another is left out and listed.
+
+    Args:
+        archive: Zip, or tar in any compression Python reads.
+        folder: Where to; made if need be.
+        strip: Leave out the one folder that holds everything.
+
+    Raises:
+        RunError: Not an archive, damaged, too large for the disk, or it holds what has no place in a corpus: absolute
+            paths, paths or links that lead out of the folder, devices.
+        OSError: The disk is full.
+    """
+    try:
+        with _opened(archive) as members:
+            _check(archive, members)
+            needed, free = sum(member.size for member in members), shutil.disk_usage(_existing(folder)).free
+            if needed > free:
+                raise RunError(
+                    f"{archive.name} unpacks to {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
+                    "free; make room or choose another place with --to"
+                )
+            top = _top(members) if strip else None
+            return _write(archive, members, folder, top)
+    except DAMAGE as error:
+        raise RunError(f"{archive}: damaged or not an archive ({error})") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[list[_Member]]:
+    """The members of an archive, readable while the block runs."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as zipped:
+            yield [_zip_member(zipped, info) for info in zipped.infolist()]
+        return
+    with tarfile.open(path) as file:
+        yield [_tar_member(file, info) for info in file.getmembers()]
+
+
+def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    mode = info.external_attr >> 16
+    kind = "folder" if info.is_dir() else "file"
+    target = ""
+    if stat.S_ISLNK(mode):
+        kind, target = "link", file.read(info).decode("utf-8", "replace")
+    elif stat.S_IFMT(mode) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "device"
+    return _Member(info.filename, kind, info.file_size, target, lambda: file.open(info))
+
+
+def _tar_member(file: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
+    kind = (
+        "file" if info.isreg() else "folder" if info.isdir() else "link" if info.issym() or info.islnk() else "device"
+    )
+    # A symbolic link starts at its own folder, a hard link at the archive's top.
+    target = info.linkname if info.islnk() else f"{PurePosixPath(info.name).parent}/{info.linkname}"
+    if info.issym() and info.linkname.startswith("/"):
+        target = info.linkname
+    return _Member(info.name, kind, info.size if kind == "file" else 0, target, lambda: file.extractfile(info))
+
+
+def _check(archive: Path, members: list[_Member]) -> None:
+    """Refuse an archive that tries to leave its folder, before anything is written."""
+    for member in members:
+        if _leads_out(member.name):
+            raise RunError(f"{archive.name}: refused, {member.name!r} would be written outside the folder")
+        if member.kind == "device":
+            raise RunError(f"{archive.name}: refused, {member.name!r} is a device or a pipe, not a file")
+        if member.kind == "link" and _leads_out(member.target):
+            raise RunError(
+                f"{archive.name}: refused, {member.name!r} is a link out of the folder, to {member.target!r}"
+            )
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a path, taken from the folder, ends up outside it on any system."""
+    if name.startswith(("/", "\\")) or "\0" in name or (len(name) > 1 and name[1] == ":"):
+        return True
+    depth = 0
+    for part in name.replace("\\", "/").split("/"):
+        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
+        if depth < 0:
+            return True
+    return False
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a checked path; `..` within it is resolved."""
+    parts: list[str] = []
+    for part in name.replace("\\", "/").split("/"):
+        if part == "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return parts
+
+
+def _top(members: list[_Member]) -> str | None:
+    """The one folder that holds everything, if there is one."""
+    kept = [parts for member in members if (parts := _parts(member.name)) and not _is_junk(parts)]
+    tops = {parts[0] for parts in kept}
+    return tops.pop() if len(tops) == 1 and all(len(parts) > 1 for parts in kept if parts != [kept[0][0]]) else None
+
+
+def _is_junk(parts: list[str]) -> bool:
+    return any(part in JUNK or part.startswith("._") for part in parts)
+
+
+def _write(archive: Path, members: list[_Member], folder: Path, top: str | None) -> Unpacked:
+    """Write the plain files."""
+    done = Unpacked()
+    folder.mkdir(parents=True, exist_ok=True)
+    for member in members:
+        parts = _parts(member.name)
+        if _is_junk(parts) or member.kind == "folder":
+            continue
+        if top is not None and parts[:1] == [top]:
+            parts = parts[1:]
+        if member.kind == "link":
+            done.links.append(member.name)
+            continue
+        if not parts:
+            raise RunError(f"{archive.name}: refused, {member.name!r} is a file without a name")
+        path = folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = member.open()
+        if source is None:
+            raise RunError(f"{archive.name}: {member.name!r} cannot be read")
+        with source, path.open("wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        done.files += 1
+        done.size_bytes += member.size
+    return done
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
