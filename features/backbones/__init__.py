@@ -23,12 +23,13 @@ BACKBONES = {
     "litert": "features.backbones.litert",
     "logmel": "features.backbones.logmel",
     "waveform": "features.backbones.waveform",
+    "onnx": "features.backbones.onnx",
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
 }
 
 # families that compute in fp32 whatever precision is asked for
-FP32_ONLY = ("mfcc", "litert", "logmel", "waveform", "hear", "python")
+FP32_ONLY = ("mfcc", "litert", "logmel", "waveform", "onnx", "hear", "python")
 
 # preset -> the family and the options it stands for; a config's own options win.
 # `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.

@@ -20,6 +20,7 @@ from torch import Tensor
 from features.backbones import weights as found
 from features.backbones.base import Backbone, BackboneOptions
 from features.backbones.digests import file_sha256
+from features.backbones.fixed_windows import cut_windows
 from features.backbones.hub import first_line
 from features.errors import ConfigError, WeightsError
 from features.pooling import Frames
@@ -114,20 +115,14 @@ class LiteRtBackbone(Backbone):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of windows. Not differentiable."""
         size, hop = self._options.window_samples, self._options.hop_samples
-        windows, counts, shares = [], [], []
-        for waveform, length in zip(waveforms.numpy(), lengths.tolist(), strict=True):
-            starts = window_starts(length, size, hop)
-            for start in starts:
-                valid = waveform[start : min(start + size, length)]
-                windows.append(np.pad(valid, (0, size - len(valid))))
-            counts.append(len(starts))
-            shares.append(torch.tensor([min(size, length - start) / size for start in starts]))
+        windows, shares = cut_windows(waveforms.numpy(), lengths.tolist(), size, hop)
         while self._runners < min(len(windows), torch.get_num_threads()):
             self._idle.put(_Runner(_interpreter(self.spec.name, self._path), self._options))
             self._runners += 1
         embedded = torch.from_numpy(np.stack(list(self._pool.map(self._run, windows))))  # [ΣF, D]
+        counts = [len(clip) for clip in shares]
         values = torch.nn.utils.rnn.pad_sequence(list(embedded.split(counts)), batch_first=True)
-        weights = torch.nn.utils.rnn.pad_sequence(shares, batch_first=True)
+        weights = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in shares], batch_first=True)
         return Frames(values[:, None], torch.tensor(counts), weights)
 
     def _run(self, window: np.ndarray) -> np.ndarray:
@@ -164,14 +159,6 @@ def _constant_size(interpreter: Any, index: int) -> int:
         return int(interpreter.get_tensor(index).size)
     except ValueError:
         return 0
-
-
-def window_starts(length: int, size: int, hop: int) -> list[int]:
-    """Starts of the windows over `length` samples: every full one, and one more if samples are left over."""
-    starts = list(range(0, max(length - size, 0) + 1, hop))
-    if starts[-1] + size < length:
-        starts.append(starts[-1] + hop)
-    return starts
 
 
 def _find(options: Options) -> Path:

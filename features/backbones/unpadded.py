@@ -151,6 +151,9 @@ def probe(
         raise ConfigError(f"{name}: the model gives values that are not finite for quiet noise")
     if _error(again, alone) > SAME:
         raise ConfigError(f"{name}: the model gives something else each time for the same clip; is dropout on in it?")
+    if (first.shape[1], first.shape[3]) != (longest.shape[1], longest.shape[3]):
+        short, long = tuple(first.shape[1:]), tuple(longest.shape[1:])
+        raise ConfigError(f"{name}: layers or dimensions grow with the clip, from (L, F, D) {short} to {long}")
     grown = longest.shape[2] - first.shape[2]
     if frame_rate is None and grown:
         frame_rate = grown * sample_rate / (noise.shape[1] - shortest)

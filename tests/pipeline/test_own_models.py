@@ -37,6 +37,14 @@ def load(width):
     return torch.nn.Sequential(torch.nn.Unflatten(1, (1, -1)), torch.nn.Conv1d(1, width, 400, 200), torch.nn.ReLU(),
                                torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
 """
+EXPORT = """
+import torch, my_network
+
+torch.manual_seed(1)
+network = my_network.load(width=6).eval()
+torch.onnx.export(network, (torch.zeros(2, 8000),), "models/mine.onnx", input_names=["waveform"],
+                  dynamic_shapes=({0: "clips", 1: "samples"},), dynamo=True, verbose=False)
+"""
 CONFIG = """
 dataset: {kind: synthetic, root: audio, clips_per_class: 8, max_duration_s: 1.0, classes: [siren, crackle]}
 features:
@@ -50,16 +58,23 @@ features:
       arguments: {width: 6}
       sample_rate_hz: 8000
       weights: random
+    - {name: onnx, label: exported, weights: models/mine.onnx, sample_rate_hz: 8000}
 heads: [{name: linear}]
 output: {cache: cache, runs: runs}
 """
 
 
+def python(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a folder."""
+    paths = [str(Path(__file__).parents[2]), str(folder / "models")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths[: 2 if "my_network" in code else 1])}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
 def audioheads(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, started in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return python(folder, "from pipeline.cli import main; main()", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +85,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "models" / "my_hear_model.py").write_text(HEAR_MODULE)
     (root / "models" / "my_network.py").write_text(NETWORK)
     (root / "models" / "own.yaml").write_text(CONFIG)
+    exported = python(root, EXPORT)
+    assert exported.returncode == 0, exported.stderr
     done = audioheads(root, "run", "models/own.yaml", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     return root
@@ -81,6 +98,7 @@ def test_each_is_a_row_of_the_table(folder: Path) -> None:
     assert rows == {
         "levels": {"weights": "pretrained:my_hear_model", "feature_dim": 8, "family": "frozen"},
         "levels-sequence": {"weights": "pretrained:my_hear_model", "feature_dim": 4, "family": "frozen"},
+        "exported": {"weights": "pretrained:mine.onnx", "feature_dim": 6, "family": "frozen"},
         "mine": {"weights": "untrained", "feature_dim": 6, "family": "frozen"},
     }
     assert table["accuracy"]["levels"] > 0.7
@@ -89,12 +107,12 @@ def test_each_is_a_row_of_the_table(folder: Path) -> None:
 def test_again_computes_nothing_until_the_code_changes(folder: Path) -> None:
     again = audioheads(folder, "features", "models/own.yaml", "--device", "cpu", "--dry-run")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("would compute 0 clips") == 3
+    assert again.stdout.count("would compute 0 clips") == 4
     network = folder / "models" / "my_network.py"
     network.write_text(NETWORK.replace("ReLU", "GELU"))
     changed = audioheads(folder, "features", "models/own.yaml", "--device", "cpu", "--dry-run")
     network.write_text(NETWORK)
-    assert changed.stdout.count("would compute 0 clips") == 2
+    assert changed.stdout.count("would compute 0 clips") == 3
     assert changed.stdout.count("would compute 16 clips") == 1
 
 

@@ -20,6 +20,7 @@ CASES = {
     "wav2vec2": TINY_SIZE,
     "vggish": {"weights": "random"},
     "litert": None,
+    "onnx": None,
     "hear": {"module": "tiny_models", **HERE},
     "python": {"callable": "tiny_models:load", "sample_rate_hz": 16_000, "weights": "random", **HERE},
     "wavlm-base": TINY_SIZE,
@@ -38,7 +39,13 @@ def test_every_backbone_of_the_table_has_a_case_here():
 def options(request):
     """An entry of a config."""
     name, chosen = request.param, CASES[request.param]
-    if chosen is None:
+    if name == "onnx":
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+        from tests.features.backbones.onnx_files import convolution
+
+        file = convolution(request.getfixturevalue("tmp_path_factory").mktemp("onnx") / "tiny.onnx")
+        chosen = {"weights": str(file), "sample_rate_hz": 16_000}
+    elif chosen is None:
         file = str(request.getfixturevalue("yamnet"))
         chosen = {**{key: value for key, value in PRESETS["yamnet"].items() if key != "family"}, "weights": file}
     return {"name": name, "max_duration_s": 10, **chosen}

@@ -10,7 +10,7 @@ import torch
 
 from features.backbones import describe, load
 from features.backbones.base import pad
-from features.backbones.litert import window_starts
+from features.backbones.fixed_windows import window_starts
 from features.errors import ConfigError, WeightsError
 from features.pooling import pool
 
