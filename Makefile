@@ -7,13 +7,14 @@ SET ?=
 ARGS ?=
 RUNS ?= runs
 CONFIGS ?=
+BROWSER ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
 OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test demo run features train-heads finetune report dashboard bench clean
+.PHONY: help setup lint format test test-browser demo run features train-heads finetune report dashboard bench clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -39,6 +40,11 @@ format: $(READY) ## let ruff fix and format
 
 test: $(READY) ## run the tests; ARGS="-m slow" for the long ones
 	$(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(READY) ## the report in a headless Chromium, which it installs on Debian; or BROWSER=/path/to/one
+	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') $(BIN)/python -m tests.browser.browsers
+	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') AUDIOHEADS_SCREENSHOTS=build/screenshots \
+		$(BIN)/python -m pytest tests/browser $(ARGS)
 
 demo: $(READY) ## the whole path on sounds made by code, no download; prints the results table
 	$(BIN)/audioheads run configs/demo.yaml $(OPTIONS)

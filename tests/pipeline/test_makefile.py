@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {"setup", "lint", "test", "demo", "run", "features", "train-heads", "report", "bench", "clean"}
+TARGETS = {
+    "setup",
+    "lint",
+    "test",
+    "test-browser",
+    "demo",
+    "run",
+    "features",
+    "train-heads",
+    "report",
+    "bench",
+    "clean",
+}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 

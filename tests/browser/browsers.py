@@ -1,0 +1,55 @@
+"""Finding a Chromium for the tests, and installing what they need: `python -m tests.browser.browsers`."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+VARIABLE = "AUDIOHEADS_BROWSER"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+ROOT = Path(__file__).parents[2]
+
+
+def find_browser() -> str | None:
+    """The program to run: the one that AUDIOHEADS_BROWSER names, else the first Chromium on the PATH."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return shutil.which(named)
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def why_not() -> str | None:
+    """What the tests lack, with what would help; None: nothing."""
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed (make test-browser installs it)"
+    if find_browser() is None:
+        named = os.environ.get(VARIABLE)
+        return (
+            f"{VARIABLE}={named} is no program" if named else f"no Chromium found (make test-browser, or {VARIABLE}=)"
+        )
+    return None
+
+
+def prepare() -> None:
+    """Install playwright's Python package, and on Debian the system's Chromium, where they are missing."""
+    if importlib.util.find_spec("playwright") is None:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[browser]"], cwd=ROOT, check=True)
+        importlib.invalidate_caches()
+    apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
+    may_install = apt and (os.geteuid() == 0 or sudo)
+    if find_browser() is None and VARIABLE not in os.environ and may_install:
+        before = [] if os.geteuid() == 0 else [str(sudo), "-n"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for what in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run([*before, str(apt), *what], env=environment, check=False, stdout=subprocess.DEVNULL)
+    if reason := why_not():
+        sys.exit(
+            f"test-browser: {reason.partition(' (')[0]}; install Chromium, or name one: {VARIABLE}=/path/to/chromium"
+        )
+
+
+if __name__ == "__main__":
+    prepare()

@@ -1,0 +1,88 @@
+"""A headless Chromium, and a page that no request leaves and no error stays unseen in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.console import Console
+from pipeline.reporting import run_report
+from tests.browser.browsers import find_browser, why_not
+from tests.pipeline.report.experiments import hostile_experiment
+
+# The last two: some machines have no sandbox and no graphics to offer.
+FLAGS = (
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--no-sandbox", "--disable-gpu",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of this folder, and skip them where there is no browser."""
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    reason = why_not() if here else None
+    for item in here:
+        item.add_marker(pytest.mark.browser)
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory):
+    """A real experiment with hostile names, reported."""
+    config = hostile_experiment(tmp_path_factory.mktemp("experiment"))
+    run_report(config, console=Console())
+    return config
+
+
+@pytest.fixture(scope="session")
+def report(experiment):
+    """Where its page lies."""
+    return experiment.run_dir / "report" / "index.html"
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens a file; at the end of the test, the page may not have asked for anything else, nor met an error.
+
+    What it has asked for or met is in `open_page.seen`.
+    """
+    seen, contexts = [], []
+
+    def open_page(path, **options):
+        context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: seen.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+        page.on("request", lambda request: seen.append(request.url) if is_elsewhere(request.url) else None)
+        page.goto(path.as_uri())
+        return page
+
+    open_page.seen = seen
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert seen == []
+
+
+def is_elsewhere(url: str) -> bool:
+    return not url.startswith(("file:", "data:", "blob:"))
+
+
+@pytest.fixture
+def screenshot(tmp_path):
+    """Where a screenshot goes: to the folder AUDIOHEADS_SCREENSHOTS, if that is set."""
+    folder = Path(os.environ.get("AUDIOHEADS_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda name: folder / f"{name}.png"
