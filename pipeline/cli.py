@@ -15,6 +15,7 @@ import typer
 
 from pipeline.cli_cache import cache_app
 from pipeline.cli_datasets import datasets_app
+from pipeline.cli_init import init
 from pipeline.cli_leaderboard import leaderboard
 from pipeline.cli_models import models_app, predict
 from pipeline.cli_options import (
@@ -46,6 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(init)
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(backbones_app, name="backbones")

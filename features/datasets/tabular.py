@@ -104,6 +104,15 @@ def read_clips(path: Path) -> pd.DataFrame:
     )
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a manifest file.
+
+    Raises:
+        ManifestError: As `index`.
+    """
+    return [str(name) for name in _read(path, path.suffix.lstrip(".").lower(), None).columns]
+
+
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
     """A CSV file with every cell as the text it is; empty cells are None, the index is `line N`.
 

@@ -30,6 +30,7 @@ COMMANDS = (
     ["leaderboard"],
     ["backbones", "ls"],
     ["doctor"],
+    ["init"],
 )
 CONFIG = "dataset: {kind: esc50, root: nowhere}\n"
 

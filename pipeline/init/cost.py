@@ -1,0 +1,77 @@
+"""How long embedding will take on this machine: an estimate from a second's measurement, not a promise."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.init.suggest import Candidate
+
+MEASURED_S = 0.3  # of matrix products
+SIZE = 768  # of the matrices, as in a base-sized transformer
+REACHED = 0.4  # of that rate, by a whole network with its reading and pooling
+READING = 0.004  # seconds to decode and resample one of audio, on one core
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What this machine does.
+
+    Attributes:
+        device: The torch device.
+        gflop_per_s: Of matrix products in fp32.
+        mfcc_s: Seconds of `mfcc` for one second of audio.
+    """
+
+    device: str
+    gflop_per_s: float
+    mfcc_s: float
+
+    def minutes(self, candidate: Candidate, audio_s: float) -> float:
+        """Minutes to embed this much audio, about."""
+        if candidate.gflop_per_s is None:
+            return audio_s * self.mfcc_s / 60
+        return audio_s * (candidate.gflop_per_s / (REACHED * self.gflop_per_s) + READING) / 60
+
+
+def measure(device: str) -> Speed:
+    """Time matrix products on a device, and `mfcc` on this machine's processor."""
+    return Speed(device, _products(device), _mfcc())
+
+
+def _products(device: str) -> float:
+    import torch
+
+    matrix = torch.ones((SIZE, SIZE), device=device)
+
+    def product() -> None:
+        (matrix @ matrix)[0, 0].item()  # waits for the device
+
+    product()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < MEASURED_S:
+        product()
+        count += 1
+    return 2 * SIZE**3 * count / (time.perf_counter() - began) / 1e9
+
+
+def _mfcc() -> float:
+    from features.backbones import load
+
+    backbone = load({"name": "mfcc"})
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 4 * backbone.spec.sample_rate).astype(np.float32)
+    backbone.embed([noise])  # what is imported and compiled at first use
+    began = time.perf_counter()
+    backbone.embed([noise])
+    return (time.perf_counter() - began) / 4
+
+
+def minutes_text(minutes: float) -> str:
+    """`under a minute`, `about 12 minutes`, `about 3 hours`."""
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 100:
+        return f"about {minutes:.0f} minute{'' if round(minutes) == 1 else 's'}"
+    return f"about {minutes / 60:.0f} hours"

@@ -1,0 +1,190 @@
+"""`audioheads init`: a commented config for a folder or a manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.datasets.listing import base_name
+from features.errors import RunError, UserError
+from features.manifest import Manifest
+from pipeline.config import load_config
+from pipeline.console import Console
+from pipeline.extraction import resolve_device
+from pipeline.init.cost import Speed, measure, minutes_text
+from pipeline.init.look import Audio, look
+from pipeline.init.recognise import Found, recognise
+from pipeline.init.suggest import Choice, Suggestion, suggest_backbones, suggest_protocol
+from pipeline.results import counted
+from pipeline.yaml_text import dump_yaml
+
+CLASSES_SHOWN = 12
+WIDTH = 110
+
+
+def run_init(path: Path, output: Path | None, *, device: str, force: bool, console: Console) -> Path:
+    """Look at labelled audio and write a config for it.
+
+    Args:
+        path: A folder or a manifest file.
+        output: The config; None: `<name>.yaml` here.
+        device: For which the cost is estimated: `auto`, or a torch device.
+        force: Write over what is there.
+        console: Where it is said what was found.
+
+    Returns:
+        The config.
+
+    Raises:
+        UserError: Nothing there that could be trained on, or a file is in the way.
+        RunError: The config cannot be written.
+    """
+    name = (
+        re.sub(r"[^\w-]+", "-", base_name(path if path.is_dir() else path.with_suffix(""))).strip("-") or "experiment"
+    )
+    output = output or Path(f"{name}.yaml")
+    table = output.with_suffix(".csv")
+    _refuse_overwriting(output, force)
+    found = recognise(path, table)
+    if found.table is not None:
+        _refuse_overwriting(table, force)
+    audio = look(found.manifest)
+    choice = suggest_protocol(found.manifest)
+    suggestions = suggest_backbones(audio, found.options["kind"])
+    speed = measure(resolve_device(device))
+    text = config_text(path, output, found, audio, choice, suggestions, speed)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if found.table is not None:
+            found.table.write_csv(table)
+            console.line(f"wrote {table}, a manifest of {counted(len(found.manifest), 'clip')}")
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {output} ({error.strerror})") from error
+    load_config(output)
+    used = ", ".join(one.candidate.name for one in suggestions if one.use)
+    console.line(f"{path}: {found.what}; {summary(found.manifest, audio)}")
+    console.line(f"wrote {output}: protocol {choice.protocol}, backbones {used}")
+    console.line(f"next: audioheads datasets audit {output}, then audioheads run {output}")
+    return output
+
+
+def _name(path: Path) -> str:
+    """A config's name after a folder or a file."""
+    name = base_name(path if path.is_dir() else path.with_suffix(""))
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "experiment"
+
+
+def summary(manifest: Manifest, audio: Audio) -> str:
+    """The clips in a line."""
+    classes = (
+        "numbers to predict"
+        if manifest.task == "regression"
+        else counted(len(manifest.labels), "class").replace("classs", "classes")
+    )
+    kind = " (several for a clip)" if manifest.task == "multi-label" else ""
+    return f"{counted(len(manifest), 'clip')}, {classes}{kind}, {audio.total_s / 60:.3g} minutes of audio"
+
+
+def config_text(
+    path: Path,
+    output: Path,
+    found: Found,
+    audio: Audio,
+    choice: Choice,
+    suggestions: list[Suggestion],
+    speed: Speed,
+) -> str:
+    """The whole config, comments included."""
+    manifest = found.manifest
+    lines = [
+        *_comment(f"{path}: {summary(manifest, audio)}. Written by `audioheads init`; yours to change."),
+        *_comment(f"Look first: audioheads datasets audit {output}. Then: audioheads run {output}"),
+        "",
+        *_comment(f"Recognised as {found.what}."),
+        *_classes(manifest),
+        *_comment(_audio_line(manifest, audio)),
+        *(line for note in found.notes for line in _comment(f"Note: {note}.")),
+        dump_yaml({"dataset": found.options}).rstrip(),
+        "",
+        "features:",
+        *_comment("A clip's vector: mean and deviation of its frames.", 2),
+        "  pooling: [mean, std]",
+        *_comment(
+            f"Times are estimates for embedding all clips once, on {speed.device} as busy as it is now, from a short "
+            f"measurement ({speed.gflop_per_s:.0f} GFLOP/s); they can be off by a factor of two or three. Heads come "
+            "on top.",
+            2,
+        ),
+        "  backbones:",
+        *(line for one in suggestions for line in _backbone(one, speed, audio)),
+        "",
+        "heads:",
+        "  - {name: linear}",
+        "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation clips choose",
+        "",
+        *_comment(f"{choice.protocol}: {choice.why}."),
+        *_group_hint(manifest),
+        f"protocol: {choice.protocol}",
+        "seeds: [0, 1, 2]",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _classes(manifest: Manifest) -> list[str]:
+    """How many clips each class has."""
+    if manifest.task == "regression":
+        labels = manifest.clips["label"]
+        return _comment(f"Labels are numbers from {labels.min():g} to {labels.max():g}.")
+    counts = manifest.clips["label"].explode().value_counts()
+    shown = ", ".join(f"{label} {count}" for label, count in counts.head(CLASSES_SHOWN).items())
+    more = (
+        f" and {len(counts) - CLASSES_SHOWN} more, the rarest with {counts.min()}"
+        if len(counts) > CLASSES_SHOWN
+        else ""
+    )
+    return _comment(f"Clips per class: {shown}{more}.")
+
+
+def _audio_line(manifest: Manifest, audio: Audio) -> str:
+    looked = "" if audio.looked_at == len(manifest) else f" (from {audio.looked_at} of them)"
+    text = f"Clips last {audio.shortest_s:.2g} to {audio.longest_s:.3g} s, median {audio.median_s:.2g} s{looked}; "
+    text += f"{audio.rate} Hz{'' if audio.rates == 1 else f' and {audio.rates - 1} other rate(s)'}."
+    if audio.unreadable:
+        text += f" {audio.unreadable} cannot be read and will be left out."
+    if audio.longest_s > 30:
+        text += " Clips beyond 30 s go through in windows."
+    return text
+
+
+def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
+    cost = minutes_text(speed.minutes(one.candidate, audio.total_s))
+    yield from _comment(f"{one.why}; {cost}.", 4)
+    yield f"    {'' if one.use else '# '}- {{name: {one.candidate.name}}}"
+
+
+def _group_hint(manifest: Manifest) -> list[str]:
+    if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
+        return []
+    return _comment(
+        "If several clips come from one speaker or one recording, say so in a manifest's `group` column, or scores "
+        "will flatter (`audioheads datasets index` writes a manifest to start from)."
+    )
+
+
+def _refuse_overwriting(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UserError(f"{path}: there already; give another with -o FILE, or write over it with --force")
+
+
+def _comment(text: str, indent: int = 0) -> list[str]:
+    """A comment, folded at spaces."""
+    lines, line = [], ""
+    for word in text.replace("\n", " ").split(" "):
+        if line and len(line) + len(word) + indent + 3 > WIDTH:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}".strip()
+    return [f"{' ' * indent}# {line}" for line in [*lines, line]]
