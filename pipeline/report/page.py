@@ -14,6 +14,7 @@ from markupsafe import Markup
 from pipeline.report.clips import clips_json
 from pipeline.report.drawing import plotly_json
 from pipeline.report.embedded import json_script, plotly_script, policy, scripts, styles
+from pipeline.report.overview import answers, lines
 from pipeline.report.section import Rendered, Section
 from pipeline.report.study import Study
 
@@ -64,6 +65,7 @@ def page_of(parts: Sequence[Part]) -> str:
         .get_template("page.html")
         .render(
             parts=parts,
+            overview=_overview(parts) if len(parts) > 1 else "",
             title=", ".join(part.title for part in parts),
             policy=policy(),
             styles=[Markup(style) for style in styles()],
@@ -88,6 +90,24 @@ def render(section: Section, study: Study, anchor: str = "") -> Rendered:
     }
     html = environment().get_template(section.template).render(context)
     return Rendered(section, Markup(html))
+
+
+def _overview(parts: Sequence[Part]) -> Markup:
+    """What stands above several experiments."""
+    studies = [part.study for part in parts]
+    rows = lines(studies)
+    html = (
+        environment()
+        .get_template("overview.html")
+        .render(
+            answers=answers(studies, [part.anchor for part in parts]),
+            lines=rows,
+            runs=list(dict.fromkeys(row.run for row in rows)),
+            families=sorted({row.family for row in rows}),
+            heads=sorted({row.head for row in rows}),
+        )
+    )
+    return Markup(html)
 
 
 @cache

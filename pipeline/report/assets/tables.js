@@ -63,7 +63,7 @@
 
   document.querySelectorAll("table.sortable").forEach(sortable);
   for (const tools of document.querySelectorAll(".table-tools")) {
-    filterable(tools, tools.parentElement.querySelector("table"));
+    filterable(tools, tools.nextElementSibling.querySelector("table"));
   }
   Object.assign(report, { sortable });
 })();

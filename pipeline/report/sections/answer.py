@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.report.section import Section
 from pipeline.report.study import Model, Study
-from pipeline.report.verdict import Name, verdict
+from pipeline.report.verdict import verdict
 from pipeline.results import LEGEND, NUMBERS, counted, headings, shown_rows
 
 STEP = 0.05  # the scale of the intervals' bars begins and ends on its multiples
@@ -72,7 +72,7 @@ def section(study: Study) -> Section:
         title="The answer",
         template="answer.html",
         context={
-            "sentence": [(isinstance(piece, Name), getattr(piece, "text", piece)) for piece in verdict(study)],
+            "sentence": verdict(study),
             "headings": {key: (heading, heading in NUMBERS) for key, heading in ordered.items()},
             "interval": "value_interval" if "metric" in study.table else "interval",
             "scale": [f"{end:.2f}" for end in scale],

@@ -242,6 +242,8 @@ def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
         assert stored == json.loads((alone / "results.json").read_text())["rows"]
         own = (alone / "results.md").read_text()
         assert own in (folder / "results.md").read_text()
+    text = (folder / "index.html").read_text()
+    assert "Models were compared within their experiment only" in text and text.count('<tr data-run="other"') == 4
     assert (folder / "results.tex").read_text().count("\\begin{tabular}") == 2
 
 
