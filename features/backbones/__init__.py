@@ -23,6 +23,7 @@ BACKBONES = {
     "litert": "features.backbones.litert",
     "logmel": "features.backbones.logmel",
     "waveform": "features.backbones.waveform",
+    "transformers": "features.backbones.transformers",
     "onnx": "features.backbones.onnx",
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
@@ -30,6 +31,8 @@ BACKBONES = {
 
 # families that compute in fp32 whatever precision is asked for
 FP32_ONLY = ("mfcc", "litert", "logmel", "waveform", "onnx", "hear", "python")
+
+_WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
 
 # preset -> the family and the options it stands for; a config's own options win.
 # `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.
@@ -39,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "wav2vec2-large": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large", "size": "large"},
     "wav2vec2-large-lv60": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large-lv60", "size": "large-stable"},
     "wav2vec2-xls-r-300m": {"family": "wav2vec2", "weights": "facebook/wav2vec2-xls-r-300m", "size": "large-stable"},
+    "mms-300m": {"family": "wav2vec2", "weights": "facebook/mms-300m", "size": "large-stable"},
     "hubert-base": {
         "family": "wav2vec2",
         "model_type": "hubert",
@@ -84,6 +88,27 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weights": "microsoft/unispeech-sat-base",
         "size": "base",
     },
+    "ast": {
+        "family": "transformers",
+        "weights": "MIT/ast-finetuned-audioset-10-10-0.4593",
+        "model_type": "audio-spectrogram-transformer",
+    },
+    "clap": {
+        "family": "transformers",
+        "weights": "laion/clap-htsat-unfused",
+        "model_type": "clap",
+        "extractor": {"sampling_rate": 48000, "frequency_min": 50, "truncation": "rand_trunc"},
+    },
+    "whisper-base": {
+        "family": "transformers",
+        "weights": "openai/whisper-base",
+        "model_type": "whisper",
+        "architecture": {
+            "d_model": 512,
+            **{f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in _WHISPER_BASE.items()},
+        },
+    },
+    "w2v-bert-2.0": {"family": "transformers", "weights": "facebook/w2v-bert-2.0", "model_type": "wav2vec2-bert"},
     "yamnet": {
         "family": "litert",
         "weights": "weights/yamnet.tflite",

@@ -52,6 +52,9 @@ class Options(BackboneOptions):
 
     weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
     normalize: bool | None = Field(None, description="zero mean, unit variance per clip; None: as the folder says")
+    read_as: str | None = Field(
+        None, description="read a folder as this architecture, whatever its config.json says, such as MERT as `hubert`"
+    )
     model_type: str = Field("wav2vec2", description="for `random`: which architecture")
     size: str = Field("base", description=f"for `random`: one of {', '.join(SIZES)}")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from `size`'s")
@@ -81,7 +84,7 @@ def describe(options: Options) -> BackboneSpec:
         normalize, sample_rate, stated = options.random_normalize, folders.DEFAULT_SAMPLE_RATE, True
     else:
         folder = found.find_model_folder(options.name, options.weights)
-        config = _folder_config(options.name, folder)
+        config = _folder_config(options.name, folder, options.read_as)
         digest = folders.folder_sha256(folder)
         normalize, sample_rate, stated = folders.read_preprocessing(folder)
     receptive_field, hop = 1, 1
@@ -117,11 +120,12 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     from features.backbones.wav2vec2_network import Wav2Vec2Backbone
 
-    with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         if options.weights == found.RANDOM:
             module = _random_module(options)
         else:
-            module = _load_folder(options.name, found.find_model_folder(options.name, options.weights))
+            folder = found.find_model_folder(options.name, options.weights)
+            module = _load_folder(options.name, folder, options.read_as)
     return Wav2Vec2Backbone(module.eval(), spec, torch.device(device), check_precision(precision))
 
 
@@ -135,7 +139,9 @@ def _config_class(model_type: str) -> Any:
 
     if model_type not in MODEL_CLASSES:
         known = ", ".join(MODEL_CLASSES)
-        raise ValueError(f"model type {model_type!r} is not a Wav2Vec2-like encoder: known are {known}")
+        raise ValueError(
+            f"model type {model_type!r} is not a Wav2Vec2-like encoder: known are {known}; others: name: transformers"
+        )
     return CONFIG_MAPPING[model_type]
 
 
@@ -165,15 +171,26 @@ def _random_module(options: Options) -> nn.Module:
         raise ConfigError(f"{options.name}: {first_line(error)}") from None
 
 
-def _folder_config(name: str, folder: Path) -> Any:
-    """The architecture that a folder's `config.json` states."""
+def _folder_config(name: str, folder: Path, read_as: str | None = None) -> Any:
+    """The architecture that a folder's `config.json` states, or that it is to be read as."""
     plain = folders.read_config(folder)
     try:
+        if read_as is not None:
+            _check_variant(plain)
+            plain = {**plain, "model_type": read_as}
         config = _config_class(str(plain.get("model_type"))).from_dict(plain)
         _check_encoder(config)
     except Exception as error:  # transformers checks configurations in many ways
         raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {' '.join(str(error).split())}") from None
     return config
+
+
+def _check_variant(plain: dict[str, Any]) -> None:
+    """Raise `ValueError` for what MERT's configurations can have and none of the architectures here computes."""
+    for key in ("feature_extractor_cqt", "deepnorm", "attention_relax"):
+        value = plain.get(key)
+        if value is True or (isinstance(value, int | float) and value > 0):
+            raise ValueError(f"{key} is {value!r}, which only the model's own code computes, and that is not run")
 
 
 def _check_encoder(config: Any) -> None:
@@ -201,9 +218,9 @@ def _attention(model_type: str) -> dict[str, str]:
     return {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
 
 
-def _load_folder(name: str, folder: Path) -> nn.Module:
+def _load_folder(name: str, folder: Path, read_as: str | None = None) -> nn.Module:
     """The encoder in a `save_pretrained` folder; every one of its own tensors must be there and fit."""
-    config = _folder_config(name, folder)
+    config = _folder_config(name, folder, read_as)
     try:
         module, report = _model_class(config.model_type).from_pretrained(
             folder,
@@ -229,7 +246,7 @@ def _load_folder(name: str, folder: Path) -> nn.Module:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers from printing while it loads."""
     from transformers.utils import logging
 

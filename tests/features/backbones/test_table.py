@@ -74,6 +74,7 @@ PUBLISHED = {
     "wav2vec2-large": (True, "group", False, False, 24, 1024),
     "wav2vec2-large-lv60": (True, "layer", True, True, 24, 1024),
     "wav2vec2-xls-r-300m": (True, "layer", True, True, 24, 1024),
+    "mms-300m": (True, "layer", True, True, 24, 1024),
     "hubert-base": (True, "group", False, False, 12, 768),
     "hubert-large": (True, "layer", True, True, 24, 1024),
     "wavlm-base": (False, "group", False, False, 12, 768),

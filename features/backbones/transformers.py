@@ -1,0 +1,244 @@
+"""Audio encoders of transformers beside the Wav2Vec2 family: AST, CLAP, Whisper, Wav2Vec2-BERT and others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from features.backbones import folders
+from features.backbones import weights as found
+from features.backbones.base import BackboneOptions, check_precision
+from features.backbones.digests import text_sha256
+from features.backbones.hub import first_line
+from features.backbones.wav2vec2 import MODEL_CLASSES, quiet_transformers
+from features.errors import ConfigError, WeightsError
+from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from features.backbones.transformers_network import TransformersBackbone
+
+# model type -> its feature extractor, where transformers' own table has none or another
+EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
+# model type -> the part of the whole model that encodes audio; others: the model, or the encoder of an encoder-decoder
+AUDIO_PARTS = {"clap": "audio_model"}
+DEFAULT_RATE = 16_000
+
+
+class Options(BackboneOptions):
+    """An entry of `features.backbones` for an audio encoder of transformers."""
+
+    weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
+    embedding: Literal["frames", "pooled"] = Field(
+        "frames", description="frames to pool, or (AST) each layer's class tokens; CLAP has but one vector a window"
+    )
+    model_type: str | None = Field(None, description="for `random`: which architecture, such as `whisper`")
+    architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from defaults")
+    extractor: dict[str, Any] = Field({}, description="for `random`: values of the feature extractor, likewise")
+    seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
+
+
+def summary(options: Any) -> dict[str, Any]:
+    """What `audioheads backbones ls` shows."""
+    model_type = getattr(options, "model_type", None)
+    return {
+        "weights": getattr(options, "weights", "hub id, folder or random"),
+        "sample_rate_hz": (getattr(options, "extractor", None) or {}).get("sampling_rate", DEFAULT_RATE)
+        if model_type
+        else None,
+        "summary": f"{model_type} encoder" if model_type else "AST, CLAP, Whisper, Wav2Vec2-BERT and other encoders",
+    }
+
+
+def describe(options: Options) -> BackboneSpec:
+    """The spec, with weights found and hashed but not loaded: shapes come from the architecture without values.
+
+    Raises:
+        ConfigError: Unknown architecture, or one that belongs to another family.
+        WeightsError: The weights cannot be had.
+    """
+    from features.backbones.transformers_network import shape_of
+
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        config, extractor, digest = _found(options)
+        shape = shape_of(options.name, lambda: _whole(config), _part(config), extractor, options.embedding)
+    rate = int(extractor.sampling_rate)
+    longest = options.max_duration_s if shape.max_samples is None else shape.max_samples / rate
+    return BackboneSpec(
+        name=options.name,
+        family="transformers",
+        weights=options.weights,
+        weights_sha256=digest,
+        sample_rate=rate,
+        layers=tuple(range(shape.n_layers)),
+        dim=shape.dim,
+        frame_rate=shape.frame_rate,
+        min_duration_s=shape.min_samples / rate,
+        max_duration_s=min(options.max_duration_s, longest),
+        settings={
+            "model_type": config.model_type,
+            "config_sha256": text_sha256(_plain(config)),
+            "extractor": type(extractor).__name__,
+            "extractor_sha256": text_sha256(_plain(extractor)),
+            "embedding": options.embedding,
+        },
+    )
+
+
+def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> TransformersBackbone:
+    """Build the network and load its weights.
+
+    Raises:
+        WeightsError: The weights do not fit the architecture.
+    """
+    from features.backbones.transformers_network import TransformersBackbone
+
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        config, extractor, _ = _found(options, hashed=False)
+        if options.weights == found.RANDOM:
+            torch.manual_seed(options.seed)
+            whole = _whole(config)
+        else:
+            whole = _load_folder(options.name, found.find_model_folder(options.name, options.weights), config)
+    module = whole.get_submodule(_part(config)).eval()
+    return TransformersBackbone(module, extractor, spec, torch.device(device), check_precision(precision))
+
+
+def _found(options: Options, *, hashed: bool = True) -> tuple[Any, Any, str]:
+    """The configuration, the feature extractor, and the digest of the weights."""
+    if options.weights == found.RANDOM:
+        config, extractor = _random_config(options), _random_extractor(options)
+        recipe = {"random": options.seed, "config": _plain(config), "extractor": _plain(extractor)}
+        return config, extractor, text_sha256(recipe)
+    folder = found.find_model_folder(options.name, options.weights)
+    config, extractor = _folder_config(options.name, folder), _folder_extractor(options.name, folder)
+    return config, extractor, folders.folder_sha256(folder) if hashed else ""
+
+
+def _random_config(options: Options) -> Any:
+    """The architecture of untrained weights."""
+    try:
+        config_class = _config_class(str(options.model_type))
+        unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
+        if unknown:
+            raise ValueError(f"architecture.{unknown[0]} is no key of a {options.model_type} configuration")
+        return config_class(**options.architecture)
+    except Exception as error:  # transformers checks configurations in many ways
+        raise ConfigError(f"{options.name}: {' '.join(str(error).split())}") from None
+
+
+def _random_extractor(options: Options) -> Any:
+    """The feature extractor of untrained weights."""
+    import transformers
+    from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
+
+    model_type = str(options.model_type)
+    name = EXTRACTORS.get(model_type) or FEATURE_EXTRACTOR_MAPPING_NAMES.get(model_type)
+    if name is None:
+        raise ConfigError(f"{options.name}: no feature extractor is known for {model_type}; give a folder that has one")
+    try:
+        return getattr(transformers, name)(**options.extractor)
+    except Exception as error:
+        raise ConfigError(f"{options.name}: extractor: {first_line(error)}") from None
+
+
+def _folder_config(name: str, folder: Path) -> Any:
+    """The architecture that a folder's `config.json` states."""
+    plain = folders.read_config(folder)
+    try:
+        return _config_class(str(plain.get("model_type")), remote="auto_map" in plain).from_dict(plain)
+    except Exception as error:
+        raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {' '.join(str(error).split())}") from None
+
+
+def _folder_extractor(name: str, folder: Path) -> Any:
+    """The feature extractor in a folder."""
+    from transformers import AutoFeatureExtractor
+
+    if not any((folder / file).is_file() for file in folders.PREPROCESSOR_FILES):
+        raise WeightsError(
+            f"{name}: {folder} has no {folders.PREPROCESSOR_FILES[0]}; save the model's feature extractor there, too"
+        )
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise WeightsError(f"{name}: {folder}: its feature extractor cannot be loaded ({first_line(error)})") from None
+    if not isinstance(getattr(extractor, "sampling_rate", None), int):
+        raise WeightsError(f"{name}: {folder}: its {type(extractor).__name__} is not one for audio")
+    return extractor
+
+
+def _config_class(model_type: str, *, remote: bool = False) -> Any:
+    """The transformers configuration of an architecture.
+
+    Raises:
+        ValueError: There is none here.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if model_type in MODEL_CLASSES:
+        raise ValueError(f"{model_type} belongs to the family wav2vec2, where padded batches are exact: name: wav2vec2")
+    if model_type not in CONFIG_MAPPING:
+        code = ", and the code that comes with it is not run (trust_remote_code)" if remote else ""
+        raise ValueError(
+            f"transformers has no model type {model_type!r}{code}; a variant of HuBERT or Wav2Vec2, such as MERT, may "
+            "load with name: wav2vec2 and read_as: hubert"
+        )
+    return CONFIG_MAPPING[model_type]
+
+
+def _part(config: Any) -> str:
+    """Where in the whole model the audio encoder is; empty: all of it."""
+    return AUDIO_PARTS.get(config.model_type, "encoder" if config.is_encoder_decoder else "")
+
+
+def _whole(config: Any) -> nn.Module:
+    """The whole model with the weights that it starts with."""
+    from transformers import AutoModel
+
+    try:
+        return AutoModel.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise ConfigError(f"{config.model_type}: {first_line(error)}") from None
+
+
+def _load_folder(name: str, folder: Path, config: Any) -> nn.Module:
+    """The model in a `save_pretrained` folder; every tensor of its audio encoder must be there and fit."""
+    from transformers import AutoModel
+
+    try:
+        model, report = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they can be named
+            dtype=torch.float32,
+        )
+    except Exception as error:
+        raise WeightsError(f"{name}: {folder} cannot be loaded ({first_line(error)})") from error
+    part = _part(config)
+    inside = f"{part}." if part else ""
+    own = {key for key, _ in model.named_parameters()} - {"masked_spec_embed"}
+    missing = sorted(key for key in report["missing_keys"] if key in own and key.startswith(inside))
+    mismatched = sorted((each for each in report["mismatched_keys"] if each[0].startswith(inside)), key=str)
+    if mismatched:
+        tensor, there, expected = mismatched[0]
+        raise WeightsError(
+            f"{name}: {folder} does not fit the architecture: {tensor!r} has shape {tuple(there)}, expected "
+            f"{tuple(expected)}"
+        )
+    if missing:
+        raise WeightsError(f"{name}: {folder} does not fit the architecture: {missing[0]!r} is missing")
+    return model
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration or feature extractor as JSON values, without what does not change a value."""
+    volatile = (*folders.VOLATILE_KEYS, "processor_class")
+    return {key: value for key, value in json.loads(config.to_json_string()).items() if key not in volatile}

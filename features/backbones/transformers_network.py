@@ -1,0 +1,207 @@
+"""Audio encoders of transformers at work: each clip through its own feature extractor, equal shapes together.
+
+A clip's input never depends on another clip, so batches need no masks of their own: what a feature extractor pads
+(Whisper to 30 s, AST to 1,024 frames) it pads the same way for each clip alone. Only frames of the clip are given on.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from features.backbones.base import Backbone
+from features.backbones.imports import described
+from features.backbones.unpadded import SHORTEST_S
+from features.errors import ConfigError, RunError
+from features.pooling import Frames
+from features.spec import BackboneSpec
+
+AST = "audio-spectrogram-transformer"
+WHISPER = "whisper"
+AST_SPECIAL = 2  # class and distillation tokens, before the patches
+AST_WINDOW_S, AST_HOP_S = 0.025, 0.01  # of Kaldi's filter banks
+CLAP = ("clap", "clap_audio_model")
+LONG_S = 10.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an encoder gives.
+
+    Attributes:
+        n_layers: L.
+        dim: D.
+        frame_rate: Frames per second.
+        min_samples: The shortest clip that it takes.
+        max_samples: The longest that it sees whole; None: any.
+    """
+
+    n_layers: int
+    dim: int
+    frame_rate: float
+    min_samples: int
+    max_samples: int | None
+
+
+class TransformersBackbone(Backbone):
+    """An encoder and its feature extractor; gradients reach the network, not the waveform."""
+
+    def __init__(
+        self, module: Any, extractor: Any, spec: BackboneSpec, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Take over an encoder; `dtype` is that of its matrix products."""
+        self.spec = spec
+        self.device = device
+        self.dtype = dtype
+        self.module = module.to(device)
+        self._extractor = extractor
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """See `Backbone.forward`; the last layer is the encoder's normed output."""
+        clips = [wave[:n].detach().cpu().numpy() for wave, n in zip(waveforms, lengths.tolist(), strict=True)]
+        inputs = [prepare(self._extractor, self.module, clip) for clip in clips]
+        groups: dict[Any, list[int]] = {}
+        for row, each in enumerate(inputs):
+            groups.setdefault(tuple((key, value.shape) for key, value in sorted(each.items())), []).append(row)
+        frames: dict[int, Tensor] = {}
+        embedding = self.spec.settings["embedding"]
+        for rows in groups.values():
+            together = {key: torch.cat([inputs[row][key] for row in rows]).to(self.device) for key in inputs[rows[0]]}
+            try:
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    values = encode(self.module, together, embedding)  # [b, L, F, D]
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                raise RunError(f"{self.spec.name}: the encoder fails with {described(error)}") from error
+            for row, value in zip(rows, values, strict=True):
+                count = valid_frames(self.module, self._extractor, len(clips[row]), value.shape[1])
+                frames[row] = value[:, :count].transpose(0, 1)  # [F, L, D]
+        ordered = [frames[row] for row in range(len(clips))]
+        values = nn.utils.rnn.pad_sequence(ordered, batch_first=True).transpose(1, 2)
+        weights = None
+        if embedding == "pooled" or _is_clap(self.module):  # vectors of windows count by the windows' length
+            weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device)
+        return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
+
+
+def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
+    """One clip (T,) through its feature extractor: what the encoder's `forward` takes, each with one row."""
+    inputs = extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+    taken = inspect.signature(module.forward).parameters
+    given = {key: value for key, value in inputs.items() if key in taken}
+    mask = given.get("attention_mask")
+    if mask is not None and bool(mask.all()):  # nothing is padded
+        del given["attention_mask"]
+    return given
+
+
+def encode(module: Any, inputs: Mapping[str, Tensor], embedding: str) -> Tensor:
+    """Inputs of one shape to (B, L, F, D): every hidden state that has the output's shape, and the output."""
+    if _is_clap(module):
+        return module(**inputs).pooler_output.float()[:, None, None]
+    output = module(**inputs, output_hidden_states=True)
+    last = output.last_hidden_state
+    states = [state for state in (output.hidden_states or ())[:-1] if state.shape == last.shape]
+    values = torch.stack([*states, last], dim=1).float()
+    if module.config.model_type == AST:
+        if embedding == "pooled":
+            return values[:, :, :AST_SPECIAL].mean(2, keepdim=True)
+        bands, steps = _ast_grid(module.config)
+        return values[:, :, AST_SPECIAL:].unflatten(2, (bands, steps)).mean(2)
+    return values
+
+
+def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> int:
+    """How many of an encoder's frames are about the clip, and not about what its feature extractor padded."""
+    if n_frames == 1 or _is_clap(module):
+        return n_frames
+    rate = extractor.sampling_rate
+    if module.config.model_type == AST:
+        analysed = max(0, math.floor((n_samples - AST_WINDOW_S * rate) / (AST_HOP_S * rate)) + 1)
+        patches = (analysed - module.config.patch_size) // module.config.time_stride + 1
+        return min(n_frames, max(1, patches))
+    padded_to = getattr(extractor, "n_samples", None) if module.config.model_type == WHISPER else None
+    return n_frames if padded_to is None else min(n_frames, math.ceil(n_frames * n_samples / padded_to))
+
+
+def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> Shape:
+    """What an encoder gives, found by running its architecture without values; with random ones where it needs some.
+
+    Args:
+        name: The backbone, for messages.
+        build: Makes the whole model.
+        part: Where in it the audio encoder is.
+        extractor: Its feature extractor.
+        embedding: `frames` or `pooled`.
+
+    Raises:
+        ConfigError: It takes no audio, or has no such embedding.
+    """
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            module: Any = build().get_submodule(part).eval()
+        kind, rate = module.config.model_type, int(extractor.sampling_rate)
+        if _is_clap(module):
+            longest = extractor.nb_max_samples
+            return Shape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
+        if embedding == "pooled" and kind != AST:
+            raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has frames alone")
+        try:
+            return _measured(module, extractor, embedding, device)
+        except Exception as error:
+            problem = error
+    raise ConfigError(f"{name}: {kind} cannot embed audio with {type(extractor).__name__}: {described(problem)}")
+
+
+def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Shape:
+    """The shape of what an encoder gives for noise."""
+    rate, kind = int(extractor.sampling_rate), module.config.model_type
+    noise = 0.1 * np.random.default_rng(0).standard_normal(round(LONG_S * rate)).astype(np.float32)
+
+    def run(n_samples: int) -> tuple[int, int, int]:
+        inputs = {key: value.to(device) for key, value in prepare(extractor, module, noise[:n_samples]).items()}
+        with torch.inference_mode():
+            values = encode(module, inputs, embedding)
+        return values.shape[1], valid_frames(module, extractor, n_samples, values.shape[2]), values.shape[3]
+
+    n_layers, most, dim = run(len(noise))
+    for seconds in SHORTEST_S:
+        shortest = round(seconds * rate)
+        try:
+            least = run(shortest)[1]
+            break
+        except Exception:
+            if seconds == SHORTEST_S[-1]:
+                raise
+    longest = None
+    if kind == AST:
+        longest = round((extractor.max_length - 1) * AST_HOP_S * rate + AST_WINDOW_S * rate)
+    elif kind == WHISPER:
+        longest = extractor.n_samples
+    if most == least:
+        frame_rate = most / LONG_S if longest is None else rate / longest
+    elif kind == AST:
+        frame_rate = 1 / (AST_HOP_S * module.config.time_stride)
+    else:
+        frame_rate = (most - least) * rate / (len(noise) - shortest)
+    return Shape(n_layers, dim, frame_rate, shortest, longest)
+
+
+def _is_clap(module: Any) -> bool:
+    return module.config.model_type in CLAP
+
+
+def _ast_grid(config: Any) -> tuple[int, int]:
+    """Patches of AST across frequency and across time."""
+    return (
+        (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1,
+        (config.max_length - config.patch_size) // config.time_stride + 1,
+    )
