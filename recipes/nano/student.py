@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from recipes.nano.teaching import TEACHER_DIM, student_windows
 
@@ -73,8 +73,8 @@ class Student(lightning.LightningModule):
         dim = ARCHITECTURE["hidden_size"]
         self.to_teacher = nn.Linear(dim, TEACHER_DIM)
         self.to_contrast = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, CONTRAST_DIM))
-        self.averaged = AveragedModel(self.encoder, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
-        self.averaged_head = AveragedModel(self.to_teacher, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
+        self.averaged = AveragedModel(self.encoder, avg_fn=averaged, use_buffers=True)
+        self.averaged_head = AveragedModel(self.to_teacher, avg_fn=averaged)
         self.register_buffer("target_scale", torch.ones(()))
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -117,6 +117,12 @@ class Student(lightning.LightningModule):
         targets = batch["targets"]
         error = functional.mse_loss(predicted / self.target_scale, targets / self.target_scale)
         return error + 1 - functional.cosine_similarity(predicted, targets, dim=-1).mean()
+
+
+def averaged(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:
+    """The moving average of weights after one more step; young averages forget their random start sooner."""
+    kept = min(EMA_DECAY, (1 + int(steps)) / (10 + int(steps)))
+    return mean + (1 - kept) * (new - mean)
 
 
 def standardized(waveforms: Tensor) -> Tensor:
