@@ -73,6 +73,12 @@ class Fitted:
     epochs: np.ndarray
     params_trained: int
 
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sort key of candidates by validation alone: the first is chosen."""
+        loss = float(self.valid_loss.mean())
+        return (loss if np.isfinite(loss) else np.inf, self.configuration, self.place.layer)
+
 
 def standardize(
     features: np.ndarray,

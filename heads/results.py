@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heads.layer_fits import LayerFit
 from heads.options import Configuration
 
 
@@ -63,11 +64,13 @@ class HeadResult:
         fits: By split, then by seed.
         candidates: Per fold and draw, every configuration on every layer, in the order of the grid.
         train_seconds: Of the whole job: all candidates, folds and seeds.
+        layers: Of every split, layer and seed, where these were asked for; before any refit.
     """
 
     fits: tuple[HeadFit, ...]
     candidates: dict[tuple[int | str, int], tuple[CandidateScore, ...]]
     train_seconds: float
+    layers: tuple[LayerFit, ...] = ()
 
     @property
     def params_trained(self) -> int:

@@ -17,6 +17,7 @@ from heads.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
 from heads.frame_blocks import ClipLayers, FrameSource
 from heads.job import Job, Kind
 from heads.kinds import KINDS
+from heads.layer_fits import LayerScores
 from heads.options import HeadOptions, SteppedOptions
 from heads.protocol import Split, Splits
 from heads.results import CandidateScore, HeadFit, HeadResult
@@ -36,6 +37,7 @@ def train_head(
     layer_names: Sequence[int] | None = None,
     refit: bool = False,
     together: bool | None = None,
+    keep_layers: bool = False,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> HeadResult:
     """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
@@ -63,6 +65,8 @@ def train_head(
         layer_names: The backbone's index of each of the L layers; None: 0…L-1.
         refit: Train the chosen configuration again, as long, on training and validation rows together.
         together: Train all splits in one stack; None: on a GPU only, or if the head's fits share nothing.
+        keep_layers: Keep what the best candidate of each layer says of the test rows, too, for heads that
+            read one layer's vector and can choose between several.
         on_candidate: Called with the number of (split, layer, configuration) trained, and of all.
 
     Returns:
@@ -110,13 +114,17 @@ def train_head(
     groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
     losses = np.full((len(folds), len(grid), len(positions)), np.nan)
     best: dict[int, Fitted] = {}
+    by_layer = LayerScores(job, folds, names, run.kind.predict, source.rows)
+    keep_layers &= options.reads == "layer" and len(positions) > 1
     done = 0
     for group in groups:
         for fitted in run.fit(group):
             fold, layer = fitted.place
             losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
-            if fold not in best or _rank(fitted) < _rank(best[fold]):
+            if fold not in best or fitted.rank < best[fold].rank:
                 best[fold] = fitted
+            if keep_layers:
+                by_layer.see(fitted)
             done += 1
             if on_candidate:
                 on_candidate(done, len(places) * len(grid))
@@ -130,13 +138,7 @@ def train_head(
         )
         for at, fold in enumerate(folds)
     }
-    return HeadResult(tuple(fits), candidates, time.perf_counter() - started)
-
-
-def _rank(fitted: Fitted) -> tuple[float, int, int]:
-    """Sort key of candidates: the first is chosen."""
-    loss = float(fitted.valid_loss.mean())
-    return (loss if np.isfinite(loss) else np.inf, fitted.configuration, fitted.place.layer)
+    return HeadResult(tuple(fits), candidates, time.perf_counter() - started, by_layer.in_order())
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from pipeline.console import Console
 from pipeline.extraction import load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.fit_notes import about_backbone, about_result, stage1_notes
 from pipeline.inputs import features_of, read_inputs
+from pipeline.layer_predictions import layers_frame, write_layers
 from pipeline.results import counted, layer_text
 from pipeline.run_folder import (
     Fit,
@@ -179,7 +180,7 @@ def _train(
 ) -> HeadResult:
     """Train one head on one backbone and write its results."""
     features = features_of(table, poolings, stage.manifest, stage.inputs)
-    result = fit_head(stage, label, table, head, features, stage.splits)
+    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True)
     options = next(item for item in stage.config.features.backbones if label_of(item) == label)
     notes = stage1_notes(table, options)
     if head.reads == "layers":
@@ -215,6 +216,9 @@ def _train(
         **about_backbone(table, result.params_trained),
         **about_result(stage, result),
     }
+    if result.layers:
+        ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+        write_layers(folder, layers_frame(result.layers, ids, stage.targets))
     predictions = predictions_of(stage, label, head, poolings, result)
     finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
     return result
@@ -227,6 +231,8 @@ def fit_head(
     head: HeadOptions,
     features: np.ndarray | ClipLayers,
     splits: Splits,
+    *,
+    keep_layers: bool = False,
 ) -> HeadResult:
     """Train one head on one backbone's features, with a bar."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
@@ -246,6 +252,7 @@ def fit_head(
             device=stage.device,
             layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
             refit=stage.config.refit,
+            keep_layers=keep_layers,
             on_candidate=on_candidate,
         )
 

@@ -64,9 +64,15 @@ def trained(name, task, features, targets, splits):
         [0, 1],
         n_classes=1 if task == "regression" else N_CLASSES,
         task=task,
+        keep_layers=True,
     )
     return {
         split.fold: {
+            "layers": [
+                (fit.layer, fit.seed, fit.configuration, fit.valid_loss, fit.probabilities.tobytes())
+                for fit in result.layers
+                if fit.fold == split.fold
+            ],
             "candidates": [str(score) for score in result.candidates[split.fold, 0]],
             "fits": [
                 {
