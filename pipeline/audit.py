@@ -22,19 +22,15 @@ from features.survey import known_failures
 from heads.audit import (
     SameAudio,
     SplitSize,
-    audio_findings,
-    group_findings,
     label_counts,
-    label_findings,
     label_texts,
-    overlap_findings,
     same_audio,
     sides_of,
     split_sizes,
 )
 from heads.findings import Finding, finding
 from heads.protocol import make_splits, resolve_protocol
-from pipeline.audit_findings import failure_findings, length_findings, near_findings, rate_findings
+from pipeline.audit_findings import near_findings, plain_findings, worst_first
 from pipeline.audit_text import print_audit
 from pipeline.config import Config, label_of
 from pipeline.console import Console
@@ -133,24 +129,13 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
     identical = same_audio(manifest, keys, sides)
     near = find_near_duplicates(manifest, tables, contents, sides, similarity)
     near.skipped |= without
-    if splits is not None:
-        found += overlap_findings(manifest, splits, keys, sides, strict=strict)
-        overlaps = {one.message for one in found}
-        found += [finding("splits", warning) for warning in splits.warnings if warning not in overlaps]
-    found += failure_findings(manifest, failures, strict=strict)
-    found += audio_findings(manifest, identical, strict=strict)
     found += near_findings(manifest, near, config.command("features"), strict=strict)
-    found += label_findings(manifest)
-    found += group_findings(manifest)
-    found += length_findings(manifest, contents, specs)
-    found += rate_findings(manifest, contents)
-    order = ("error", "warning", "note")
-    found.sort(key=lambda one: order.index(one.severity))
+    found += plain_findings(manifest, splits, contents, specs, failures, strict=strict)
     return Audit(
         manifest,
         protocol,
         strict,
-        tuple(found),
+        tuple(worst_first(found)),
         tuple(split_sizes(manifest, splits)),
         tuple(contents),
         failures,

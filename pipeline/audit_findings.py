@@ -10,8 +10,17 @@ import pandas as pd
 from features.content import ClipContent
 from features.manifest import Manifest
 from features.spec import BackboneSpec
-from heads.audit import label_texts
+from heads.audit import (
+    audio_findings,
+    group_findings,
+    label_findings,
+    label_texts,
+    overlap_findings,
+    same_audio,
+    sides_of,
+)
 from heads.findings import Finding, finding
+from heads.protocol import Splits
 from pipeline.near_duplicates import NearDuplicates
 
 
@@ -115,3 +124,43 @@ def rate_findings(manifest: Manifest, contents: Sequence[ClipContent]) -> list[F
     shown = ", ".join(f"{count} at {rate} Hz" for rate, count in rates.items())
     message = f"{manifest.name}: clips have {len(rates)} sample rates ({shown}); a model may hear the rate itself"
     return [finding("sample-rates", message, count=len(rates), items=[int(rate) for rate in rates.index])]
+
+
+def plain_findings(
+    manifest: Manifest,
+    splits: Splits | None,
+    contents: Sequence[ClipContent],
+    specs: Mapping[str, BackboneSpec],
+    failures: Mapping[str, str],
+    *,
+    strict: bool = False,
+) -> list[Finding]:
+    """What labels, splits and headers tell, without comparing embeddings or decoding audio.
+
+    Args:
+        manifest: The clips.
+        splits: None where the protocol cannot divide them.
+        contents: Of every manifest row.
+        specs: Of the backbones, by label.
+        failures: id -> reason of clips that cannot be used.
+        strict: Official splits that leak, clips that cannot be read and contradicting labels are errors.
+    """
+    keys, sides = [content.key for content in contents], sides_of(splits, len(manifest))
+    found: list[Finding] = []
+    if splits is not None:
+        found += overlap_findings(manifest, splits, keys, sides, strict=strict)
+        overlaps = {one.message for one in found}
+        found += [finding("splits", warning) for warning in splits.warnings if warning not in overlaps]
+    found += failure_findings(manifest, failures, strict=strict)
+    found += audio_findings(manifest, same_audio(manifest, keys, sides), strict=strict)
+    found += label_findings(manifest)
+    found += group_findings(manifest)
+    found += length_findings(manifest, contents, specs)
+    found += rate_findings(manifest, contents)
+    return found
+
+
+def worst_first(found: Sequence[Finding]) -> list[Finding]:
+    """Errors, then warnings, then notes; in each the order they were found in."""
+    order = ("error", "warning", "note")
+    return sorted(found, key=lambda one: order.index(one.severity))

@@ -21,6 +21,7 @@ from pipeline.sections import (
     Options,
     OutputSection,
     Protocol,
+    ReportSection,
     Section,
     Seed,
     no_repeats,
@@ -47,6 +48,7 @@ class Config(Section):
     label_efficiency: LabelEfficiencySection | None = Field(None, description="curves over few training clips")
     split_seed: Seed = Field(0, description="of the splits that the program draws")
     seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
+    report: ReportSection = ReportSection()
     output: OutputSection = OutputSection()
 
     _source: str = PrivateAttr("")

@@ -78,6 +78,12 @@ class OutputSection(Section):
     runs: Path = Field(Path("runs"), description="one folder per experiment")
 
 
+class ReportSection(Section):
+    """Stage 3: what the report shows beside the results."""
+
+    published: Path | None = Field(None, description="rows to compare with; null: those that come with the program")
+
+
 class FewShotSection(Section):
     """The protocol `few-shot`."""
 

@@ -83,6 +83,7 @@ class Figure:
         series: What is drawn, back to front; empty where there is a heat map.
         heatmap: Drawn instead of series.
         height: Of the drawing in the page, in CSS pixels.
+        interval: What y_low and y_high are.
     """
 
     alt: str
@@ -91,3 +92,4 @@ class Figure:
     series: Sequence[Series] = field(default_factory=tuple)
     heatmap: Heatmap | None = None
     height: int = 420
+    interval: str = "95 % interval"

@@ -11,15 +11,17 @@ import pandas as pd
 
 from features.manifest import Manifest
 from heads.groups import clip_groups
+from heads.metrics import METRICS
+from heads.options import HeadOptions
 from heads.predictions import Predictions, from_frame
-from pipeline.config import Config
+from pipeline.config import Config, label_of
 from pipeline.extraction import load_checked_manifest
 from pipeline.inputs import Inputs, read_inputs
 from pipeline.label_efficiency import curve_table, read_curves
 from pipeline.results import table_of
 from pipeline.run_folder import Fit
 from pipeline.scoring import score
-from pipeline.training import collect_predictions, read_fits
+from pipeline.training import collect_predictions, poolings_of, read_fits
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,24 @@ class Study:
     table: pd.DataFrame
     curve: pd.DataFrame
     warnings: tuple[str, ...]
+
+    @property
+    def metric(self) -> str:
+        """What models are ranked by: `accuracy`, `mAP` or `CCC`."""
+        return METRICS[self.manifest.task][0]
+
+    @property
+    def score(self) -> str:
+        """The column of a row that holds it; its interval is in `<score>_ci_low` and `_ci_high`."""
+        return "accuracy" if self.manifest.task == "single-label" else "value"
+
+    def head_of(self, model: Model) -> HeadOptions | None:
+        """The config's entry of a model's head; None for a model trained end to end."""
+        heads = [head for head in self.config.heads if isinstance(head, HeadOptions)]
+        for head in heads:
+            if label_of(head) == model.row["head"] and "+".join(poolings_of(self.config, head)) == model.row["pooling"]:
+                return head
+        return None
 
     @property
     def failures(self) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""Cost against accuracy: what a better score takes in seconds and in parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.report.costs import Cost, costs_of, pareto_front
+from pipeline.report.figure import Axis, Figure, Series
+from pipeline.report.section import Section
+from pipeline.report.study import Study
+
+FRONT = "Pareto front"
+
+
+def section(study: Study) -> Section | None:
+    """Every model's score over its seconds and its parameters; None where no cost was recorded."""
+    costs, metric = costs_of(study), study.metric
+    frozen = [cost for cost in costs if cost.frozen]
+    found = {
+        "seconds": _scatter(costs, lambda cost: cost.total_s, "time from audio to test predictions (s)", metric),
+        "clip": _scatter(frozen, lambda cost: cost.clip_s, "time to embed one clip (s)", metric)
+        if len({cost.model for cost in frozen}) > 1
+        else None,
+        "parameters": _scatter(costs, lambda cost: cost.parameters, "parameters", metric),
+    }
+    figures = {name: figure for name, figure in found.items() if figure is not None}
+    if not figures:
+        return None
+    return Section(
+        key="cost",
+        title=f"Cost against {metric}",
+        template="cost.html",
+        context={
+            "metric": metric,
+            "costs": costs,
+            "devices": sorted({cost.device for cost in costs if cost.device}),
+            "unknown": [cost.title for cost in costs if cost.parameters is None],
+        },
+        figures=figures,
+    )
+
+
+def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: str, metric: str) -> Figure | None:
+    """Scores over one cost, a series per backbone or network; None without a model that has it."""
+    shown = [(cost, value) for cost in costs if (value := of(cost)) is not None]
+    if not shown:
+        return None
+    by_device: dict[str, list[tuple[Cost, float]]] = {}
+    for cost, value in shown:
+        by_device.setdefault(cost.device, []).append((cost, value))
+    fronts = {
+        device: [own[at] for at in pareto_front([(value, cost.score) for cost, value in own])]
+        for device, own in by_device.items()
+    }
+    best = {cost.title for front in fronts.values() for cost, _ in front}
+    series = [
+        _steps(front, FRONT if len(fronts) == 1 else f"{FRONT}, {device or 'device unknown'}")
+        for device, front in fronts.items()
+    ]
+    for model in dict.fromkeys(cost.model for cost, _ in shown):
+        own = [(cost, value) for cost, value in shown if cost.model == model]
+        series.append(
+            Series(
+                name=model,
+                x=[value for _, value in own],
+                y=[cost.score for cost, _ in own],
+                y_low=[cost.low for cost, _ in own],
+                y_high=[cost.high for cost, _ in own],
+                labels=[cost.title if cost.title in best else "" for cost, _ in own],
+                notes=[
+                    f"{cost.title}\n{metric} {cost.score:.3f} ({cost.low:.3f}–{cost.high:.3f})\n{title}: {value:.3g}"
+                    for cost, value in own
+                ],
+            )
+        )
+    names = ", ".join(cost.title for front in fronts.values() for cost, _ in front)
+    return Figure(
+        alt=f"{metric} of {len(shown)} models over {title}, logarithmic. No model beats these in both: {names}.",
+        x=Axis(title, log=True),
+        y=Axis(f"{metric} (95 % interval)"),
+        series=series,
+    )
+
+
+def _steps(front: Sequence[tuple[Cost, float]], name: str) -> Series:
+    """The front as stairs: the best score that at most so much cost buys."""
+    x, y = [front[0][1]], [front[0][0].score]
+    for cost, value in front[1:]:
+        x += [value, value]
+        y += [y[-1], cost.score]
+    return Series(name=name, x=x, y=y, mark="line", dashed=True)

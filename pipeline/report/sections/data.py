@@ -1,0 +1,86 @@
+"""Data: the clips, how they are divided, what could not be read, and what an audit found."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heads.checks import resolve_protocol
+from heads.targets import targets_of
+from pipeline.report.corpus import Histogram, audit_notes, divided, durations_of, histogram
+from pipeline.report.figure import Axis, Figure, Series
+from pipeline.report.section import Section
+from pipeline.report.study import Study
+from pipeline.results import counted
+from pipeline.stage2 import splits_of
+
+MOST_FOLDS = 20  # columns of the table of classes
+
+
+def section(study: Study) -> Section:
+    """What the numbers are about."""
+    manifest, contents = study.manifest, study.inputs.contents
+    splits = splits_of(study.config, manifest, study.inputs, strict=False)
+    targets = targets_of(manifest)
+    lengths, division = durations_of(contents), divided(splits, targets)
+    figures = {}
+    if (bins := histogram(lengths)) is not None:
+        figures["durations"] = _bars(bins, "clip length (s)", "Lengths of the clips")
+    if manifest.task == "regression" and (bins := histogram(targets.values)) is not None:
+        figures["values"] = _bars(bins, "label", "Labels of the clips")
+    clips = manifest.clips
+    rates = sorted({content.sample_rate for content in contents if content.frames})
+    facts = {
+        "clips": f"{len(manifest):,}",
+        "task": manifest.task,
+        "classes": f"{len(targets.names):,}" if targets.names else None,
+        "groups": f"{clips['group'].nunique():,}" if "group" in clips else "none given",
+        "protocol": resolve_protocol(manifest, study.config.protocol),
+        "tested": _tested(division.are_folds, division.totals),
+        "audio": _audio(lengths),
+        "sample rate": ", ".join(f"{rate:,} Hz" for rate in rates),
+        "failed": counted(len(study.failures), "clip"),
+    }
+    return Section(
+        key="data",
+        title="Data",
+        template="data.html",
+        context={
+            "facts": {name: fact for name, fact in facts.items() if fact},
+            "division": division,
+            "shows_parts": len(division.parts) <= MOST_FOLDS,
+            "failures": study.failures,
+            "audit": audit_notes(study, splits),
+            "audit_command": study.config.command("datasets audit"),
+        },
+        figures=figures,
+    )
+
+
+def _tested(are_folds: bool, totals: list[int]) -> str:
+    if not are_folds:
+        return f"{totals[-1]:,} clips, one split"
+    low, high = min(totals), max(totals)
+    return f"{sum(totals):,} clips in {len(totals)} folds of {low:,}" + (f" to {high:,}" if high > low else "")
+
+
+def _audio(lengths: np.ndarray) -> str | None:
+    """Total and spread of the clips' lengths."""
+    if not len(lengths):
+        return None
+    total = float(lengths.sum())
+    shown = f"{total / 3600:.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
+    low, middle, high = float(lengths.min()), float(np.median(lengths)), float(lengths.max())
+    if histogram(lengths) is None:
+        return f"{shown}, every clip {middle:.2f} s"
+    return f"{shown}; clips of {low:.2f} to {high:.2f} s, median {middle:.2f} s"
+
+
+def _bars(bins: Histogram, title: str, what: str) -> Figure:
+    fullest = max(range(len(bins.counts)), key=bins.counts.__getitem__)
+    return Figure(
+        alt=f"{what}, {sum(bins.counts)} in all; most around {bins.middles[fullest]:.3g} ({bins.counts[fullest]}).",
+        x=Axis(title),
+        y=Axis("clips"),
+        series=[Series("clips", bins.middles, bins.counts, mark="bars")],
+        height=280,
+    )
