@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 from pipeline.report.section import Build
-from pipeline.report.sections import answer, classes
+from pipeline.report.sections import (
+    answer,
+    classes,
+    cost,
+    data,
+    layers,
+    learning,
+    provenance,
+    published,
+)
 
-SECTIONS: tuple[Build, ...] = (answer.section, classes.section)
+SECTIONS: tuple[Build, ...] = (
+    answer.section,
+    cost.section,
+    layers.section,
+    learning.section,
+    classes.section,
+    published.section,
+    data.section,
+    provenance.section,
+)
