@@ -13,6 +13,7 @@ from pipeline.report.audio import AudioMode, audio_sources, remove_unused
 from pipeline.report.clips import tested_rows
 from pipeline.report.files import write_tables
 from pipeline.report.page import Part, page_of
+from pipeline.report.saved_figures import save_figures
 from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
 from pipeline.report.study import Study, gather
@@ -47,6 +48,7 @@ def run_report(*configs: Config, console: Console, output: Path | None = None, a
         page = page_of(parts)
         (folder / "index.html").write_text(page, encoding="utf-8", errors="replace")
         remove_unused(folder, (source for part in parts for source in part.sources))
+        save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
     for study in studies:
@@ -55,7 +57,9 @@ def run_report(*configs: Config, console: Console, output: Path | None = None, a
         _print_audio(parts, folder, audio, len(page.encode("utf-8", "replace")), console)
     names = " + ".join(study.manifest.name for study in studies)
     rows = sum(len(study.table) for study in studies)
-    console.line(f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json")
+    console.line(
+        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, figures/"
+    )
 
 
 def report_folder(configs: Sequence[Config]) -> Path:

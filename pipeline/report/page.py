@@ -14,6 +14,7 @@ from markupsafe import Markup
 from pipeline.report.clips import clips_json
 from pipeline.report.drawing import plotly_json
 from pipeline.report.embedded import json_script, plotly_script, policy, scripts, styles
+from pipeline.report.figure import Figure
 from pipeline.report.overview import answers, lines
 from pipeline.report.section import Rendered, Section
 from pipeline.report.study import Study
@@ -39,6 +40,15 @@ class Part:
     def title(self) -> str:
         """What the experiment is called."""
         return self.study.config.name
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Its charts, by their ids in the page."""
+        return {
+            self.anchor_of(f"{section.key}-{name}"): figure
+            for section in self.sections
+            for name, figure in section.figures.items()
+        }
 
     @property
     def rendered(self) -> list[Rendered]:
