@@ -17,19 +17,23 @@ class Cost:
     Attributes:
         title: Of the model.
         model: The backbone's or network's name.
+        head: Its head, with the pooling where two would have the same; "" for a model trained end to end.
+        untrained: Whether it is a control with random weights.
         score: Accuracy, mAP or CCC.
         low: Lower end of its interval.
         high: Upper end.
         clip_s: Seconds to embed one clip; for a model trained end to end, to prepare its input.
         train_s: Seconds of training: all folds, seeds and candidates.
         total_s: Both, over all clips: from audio to test predictions.
-        parameters: Of backbone and head together; None where the backbone's are not known.
+        parameters: Of backbone and head together, 0 where there are none; None where the backbone's are not known.
         device: Where it was computed: `cpu`, or `NVIDIA … + cpu` where embedding and training differ.
         frozen: Whether `clip_s` is what the whole model takes for a clip, but for its small head.
     """
 
     title: str
     model: str
+    head: str
+    untrained: bool
     score: float
     low: float
     high: float
@@ -57,13 +61,15 @@ def cost_of(model: Model, score: str, n_clips: int) -> Cost:
     return Cost(
         title=model.title,
         model=str(row["model"]),
+        head=model.title.removeprefix(str(row["model"])).removeprefix(" · "),
+        untrained=model.is_control,
         score=float(row[score]),
         low=float(row[f"{score}_ci_low"]),
         high=float(row[f"{score}_ci_high"]),
         clip_s=clip_s,
         train_s=train_s,
         total_s=sum(known) if known else None,
-        parameters=_number(row["params_total"]),
+        parameters=None if row["params_total"] is None else float(row["params_total"]),
         device=" + ".join(devices),
         frozen=row["family"] in ("frozen", "handcrafted"),
     )

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.figure import Axis, Figure, Heatmap, Series
+from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band
+from pipeline.report.ticks import compact, log_range, log_ticks
 
 COLOURS = 8  # --series-1 … --series-8 in style.css; then they begin anew with other symbols
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
+WHOLE_TICKS = 12
 HEAT = [[at / 4, f"--heat-{at + 1}"] for at in range(5)]
 
 
@@ -28,8 +30,12 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
     if figure.heatmap is not None:
         layout["yaxis"]["autorange"] = "reversed"
         return {"data": [_heatmap(figure.heatmap, figure)], "layout": layout}
+    if any(len(one.y_low) for one in figure.series):
+        layout["meta"] = {"interval": plain(figure.interval)}
     names = list(dict.fromkeys(one.name for one in figure.series if not _is_neutral(one)))
-    return {"data": [_trace(one, names) for one in figure.series], "layout": layout}
+    traces = [_trace(one, names, figure) for one in figure.series]
+    bands = [_band(one, trace) for one, trace in zip(figure.series, traces, strict=True) if is_band(one)]
+    return {"data": [*bands, *traces], "layout": layout}
 
 
 def plain(text: str) -> str:
@@ -55,10 +61,15 @@ def _axis(axis: Axis, values: Sequence[float | str]) -> dict[str, Any]:
         if axis.categories:
             found |= {"categoryorder": "array", "categoryarray": [plain(name) for name in axis.categories]}
     elif axis.log:
-        found["type"] = "log"
+        low, high = axis.range or log_range(map(float, values))
+        ticks = log_ticks(low, high)
+        found |= {"type": "log", "range": [math.log10(low), math.log10(high)]}
+        return found | {"tickvals": ticks, "ticktext": [compact(tick) for tick in ticks]}
+    if axis.whole and values:
+        spread = max(map(float, values)) - min(map(float, values))
+        found |= {"tick0": 0, "dtick": max(1, round(spread / WHOLE_TICKS))}
     if axis.range is not None:
-        low, high = axis.range
-        found["range"] = [math.log10(low), math.log10(high)] if axis.log else [low, high]
+        found["range"] = list(axis.range)
     return found
 
 
@@ -81,7 +92,7 @@ def _heatmap(heatmap: Heatmap, figure: Figure) -> dict[str, Any]:
     return trace
 
 
-def _trace(series: Series, names: Sequence[str]) -> dict[str, Any]:
+def _trace(series: Series, names: Sequence[str], figure: Figure) -> dict[str, Any]:
     at = None if _is_neutral(series) else names.index(series.name)
     colour = "--muted" if at is None else f"--series-{at % COLOURS + 1}"
     symbol = "circle" if at is None else SYMBOLS[(at + at // COLOURS) % len(SYMBOLS)]
@@ -98,12 +109,14 @@ def _trace(series: Series, names: Sequence[str]) -> dict[str, Any]:
         trace["mode"] = mode + ("+text" if series.labels else "")
         trace["line"] = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
     if series.labels:
-        trace |= {"text": [plain(text) for text in series.labels], "textposition": "top center"}
+        # Beside the point, where neither its interval nor a front runs, towards the middle of the drawing.
+        sides = ["top left" if right else "bottom right" for right in in_right_half(series, figure)]
+        trace |= {"text": [plain(text) for text in series.labels], "textposition": sides}
     if series.notes:
         trace |= {"hovertext": [_lines(text) for text in series.notes], "hoverinfo": "text"}
     if series.clips:
         trace["customdata"] = [int(clip) for clip in series.clips]
-    if series.y_low and series.y_high:
+    if len(series.y_low):
         y = [float(value) for value in series.y]
         trace["error_y"] = {
             "type": "data",
@@ -113,8 +126,25 @@ def _trace(series: Series, names: Sequence[str]) -> dict[str, Any]:
             "color": colour,
             "thickness": 1.5,
             "width": 4,
+            "visible": not is_band(series),
         }
     return trace
+
+
+def _band(series: Series, trace: dict[str, Any]) -> dict[str, Any]:
+    """The intervals of a long line, as an area behind it."""
+    x, low, high = trace["x"], *([_number(value) for value in side] for side in (series.y_low, series.y_high))
+    return {
+        "type": "scatter",
+        "x": [*x, *reversed(x)],
+        "y": [*high, *reversed(low)],
+        "fill": "toself",
+        "fillcolor": trace["line"]["color"],
+        "opacity": 0.18,
+        "mode": "none",
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _value(value: float | str) -> float | str | None:

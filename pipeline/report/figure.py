@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+BAND_FROM = 12  # points of a line from which its intervals are drawn as a band: bars would hide each other
 Mark = Literal["points", "line", "bars"]
 
 
@@ -18,12 +20,14 @@ class Axis:
         log: Whether it is logarithmic.
         categories: In order, where values are names.
         range: Shown from, to; None: what the values need.
+        whole: Whether values are whole numbers, so that ticks between them say nothing.
     """
 
     title: str
     log: bool = False
     categories: Sequence[str] = ()
     range: tuple[float, float] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,3 +97,19 @@ class Figure:
     heatmap: Heatmap | None = None
     height: int = 420
     interval: str = "95 % interval"
+
+
+def is_band(series: Series) -> bool:
+    """Whether a series' intervals are drawn as one area."""
+    return series.mark == "line" and len(series.y_low) > 0 and len(series.x) >= BAND_FROM
+
+
+def in_right_half(series: Series, figure: Figure) -> list[bool]:
+    """Of each point, whether it lies right of the middle of all that is drawn: its label then goes to the left."""
+    if figure.x.categories:
+        places = {name: float(at) for at, name in enumerate(figure.x.categories)}
+        return [places[str(value)] > (len(places) - 1) / 2 for value in series.x]
+    scale = math.log if figure.x.log else float
+    values = [scale(float(value)) for one in figure.series for value in one.x]
+    middle = (min(values) + max(values)) / 2
+    return [scale(float(value)) > middle for value in series.x]

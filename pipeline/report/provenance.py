@@ -15,6 +15,7 @@ from features.write import library_versions
 from pipeline.config import Config
 from pipeline.label_efficiency import read_curves
 from pipeline.report.study import Study
+from pipeline.results import weights_text
 
 PROGRAM = Path(__file__).parents[2]
 GIT_WAITS_S = 5.0
@@ -97,7 +98,7 @@ def sources_of(study: Study) -> list[Source]:
 def _cached(label: str, table: EmbeddingTable) -> Source:
     return Source(
         name=label,
-        weights=table.spec.weights,
+        weights=weights_text(table.spec.weights),
         weights_sha256=table.spec.weights_sha256,
         fingerprint=table.fingerprint,
         file=str(table.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import RunError
-from pipeline.report.figure import Axis, Figure, Heatmap, Series
+from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band
+from pipeline.report.ticks import compact, log_range, log_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
+VERSION = 1  # raised when drawings change
+KINDS = ("png", "svg")
+HEAD_BYTES = 4096  # of an SVG, in which its metadata stands
 WIDTH_INCHES = 6.3  # a page's text width
 PIXELS_PER_INCH = 96.0  # of `Figure.height`
 DPI = 200
@@ -23,8 +28,9 @@ COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a8467e", "#946300", "#3b87bd", "#4
 NEUTRAL = "#59616b"  # of what stands for no model: a front, a diagonal
 MARKERS = "osD^X*pP"  # beyond the colours, series differ by these
 LEGEND_COLUMNS = 3
+LONGEST_NAME = 32  # letters of a class or model along a heat map
+LETTER_INCHES, ROW_INCHES = 0.09, 0.17
 CROWDED = 60  # letters of a horizontal axis' names, from which they stand upright
-BAND_FROM = 12  # points of a line from which its intervals are a band: bars would hide each other
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "audioheads",
@@ -45,9 +51,9 @@ SETTINGS: dict[Any, Any] = {
 
 
 def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Draw every figure as `<name>.svg` and `<name>.png`; the same figures give the same bytes.
+    """Draw every figure as `<name>.png` and `<name>.svg`; the same figures give the same bytes.
 
-    Files of figures that are no longer there go.
+    Those drawn before from the same numbers stay. Files of figures that are no longer there go.
 
     Args:
         folder: Made where it is missing.
@@ -59,15 +65,16 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
     Raises:
         RunError: The folder cannot be written.
     """
-    written = []
+    written: list[Path] = []
     try:
         if figures:
             folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            for kind, content in render(figure).items():
-                path = folder / f"{name}.{kind}"
-                path.write_bytes(content)
-                written.append(path)
+            paths = {kind: folder / f"{name}.{kind}" for kind in KINDS}
+            if not _is_drawn(paths, digest := digest_of(figure)):
+                for kind, content in render(figure, digest).items():
+                    paths[kind].write_bytes(content)
+            written += paths.values()
         for path in folder.glob("*"):
             if path.suffix in (".svg", ".png") and path not in written:
                 path.unlink()
@@ -76,17 +83,33 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
     return written
 
 
-def render(figure: Figure) -> dict[str, bytes]:
-    """One figure as `svg` and `png`."""
+def digest_of(figure: Figure) -> str:
+    """SHA-256 of all that a drawing shows, and of what draws it."""
+    import matplotlib
+
+    return hashlib.sha256(f"{VERSION} {matplotlib.__version__} {figure!r}".encode("utf-8", "replace")).hexdigest()
+
+
+def _is_drawn(paths: Mapping[str, Path], digest: str) -> bool:
+    """Whether both files of a figure are there; the SVG, written last, says of what."""
+    if not all(path.is_file() for path in paths.values()):
+        return False
+    with paths["svg"].open("rb") as file:
+        return digest.encode() in file.read(HEAD_BYTES)
+
+
+def render(figure: Figure, digest: str = "") -> dict[str, bytes]:
+    """One figure as `png` and `svg`, which holds `digest` in its metadata."""
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the SVG has the text all the same
         drawing = draw(figure)
         found = {}
-        for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        for kind in KINDS:
             buffer = io.BytesIO()
-            drawing.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            own = {"Software": None} if kind == "png" else {"Date": None, "Creator": None, "Identifier": digest}
+            drawing.savefig(buffer, format=kind, dpi=DPI, metadata=own)
             found[kind] = buffer.getvalue()
     return found
 
@@ -96,7 +119,11 @@ def draw(figure: Figure) -> Drawing:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
-    drawing = Drawing(figsize=(WIDTH_INCHES, figure.height / PIXELS_PER_INCH), layout="constrained")
+    height = figure.height / PIXELS_PER_INCH
+    if figure.heatmap is not None:
+        upright = min(LONGEST_NAME, max(map(len, figure.heatmap.columns), default=0))
+        height = max(height, upright * LETTER_INCHES + len(figure.heatmap.rows) * ROW_INCHES + 1)
+    drawing = Drawing(figsize=(WIDTH_INCHES, height), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = drawing.add_subplot()
     if figure.heatmap is not None:
@@ -104,27 +131,31 @@ def draw(figure: Figure) -> Drawing:
         axes.set_xlabel(_text(figure.x.title))
         axes.set_ylabel(_text(figure.y.title))
         return drawing
-    _axis(axes, "x", figure.x)
-    _axis(axes, "y", figure.y)
+    _axis(axes, "x", figure.x, [value for series in figure.series for value in series.x])
+    _axis(axes, "y", figure.y, [value for series in figure.series for value in series.y])
     names = list(dict.fromkeys(series.name for series in figure.series if series.name and not series.dashed))
     for series in figure.series:
         neutral = series.dashed or not series.name
         _series(axes, series, None if neutral else names.index(series.name), figure)
     for series in figure.series:
-        _labels(axes, series, figure)  # once all is drawn: their side depends on the range
+        _labels(axes, series, figure)
     if sum(bool(series.name) for series in figure.series) > 1:
         # Outside the axes, where it covers nothing.
         drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)
     return drawing
 
 
-def _axis(axes: Axes, which: str, axis: Axis) -> None:
-    """Title, scale, names and range of one axis."""
+def _axis(axes: Axes, which: str, axis: Axis, values: Sequence[float | str]) -> None:
+    """Title, scale, names and range of one axis, given all that is shown along it."""
+    from matplotlib.ticker import MaxNLocator
+
     horizontal = which == "x"
     (axes.set_xlabel if horizontal else axes.set_ylabel)(_text(axis.title))
     if axis.log:
-        (axes.set_xscale if horizontal else axes.set_yscale)("log")
-        _plain_ticks(axes.xaxis if horizontal else axes.yaxis)
+        _log(axes, horizontal, axis.range or log_range(map(float, values)))
+        return
+    if axis.whole:
+        (axes.xaxis if horizontal else axes.yaxis).set_major_locator(MaxNLocator("auto", integer=True))
     if axis.categories:
         places, names = range(len(axis.categories)), [_text(name) for name in axis.categories]
         if horizontal:
@@ -135,21 +166,16 @@ def _axis(axes: Axes, which: str, axis: Axis) -> None:
         (axes.set_xlim if horizontal else axes.set_ylim)(*axis.range)
 
 
-def _plain_ticks(axis: Any) -> None:
-    """Numbers such as 0.5 and 20,000 in place of powers of ten, which SVG text cannot raise."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _log(axes: Axes, horizontal: bool, shown: tuple[float, float]) -> None:
+    """A logarithmic axis whose ticks are plain numbers: SVG text cannot raise an exponent."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
+    (axes.set_xscale if horizontal else axes.set_yscale)("log")
+    (axes.set_xlim if horizontal else axes.set_ylim)(*shown)
+    axis = axes.xaxis if horizontal else axes.yaxis
+    axis.set_major_locator(FixedLocator(log_ticks(*shown)))
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def compact(value: float) -> str:
-    """A tick's number: `0.05`, `20`, `5k`, `1M`."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size * 0.9999:
-            return f"{value / size:g}{unit}"
-    return f"{value:.3g}"
 
 
 def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
@@ -163,7 +189,7 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
         return
     if series.mark == "line":
         style |= {"linestyle": "--" if series.dashed else "-", "linewidth": 1.4}
-        if len(series.y_low) and len(x) >= BAND_FROM:
+        if is_band(series):
             axes.fill_between(x, series.y_low, series.y_high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(x, y, **style)
             return
@@ -177,29 +203,32 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
 
 
 def _labels(axes: Axes, series: Series, figure: Figure) -> None:
-    """Texts beside points, towards the middle of the drawing, or they would stand outside."""
-    for x, y, text in zip(_places(series.x, figure.x), _places(series.y, figure.y), series.labels, strict=False):
+    """Texts beside points, where neither intervals nor a front run, towards the middle of the drawing."""
+    if not series.labels:
+        return
+    x, y = _places(series.x, figure.x), _places(series.y, figure.y)
+    for one, other, text, left in zip(x, y, series.labels, in_right_half(series, figure), strict=True):
         if text:
-            left = _is_right_half(axes, x)
             axes.annotate(
                 _text(text),
-                (x, y),
-                xytext=(-6 if left else 6, 4),
+                (one, other),
+                xytext=(-6, 4) if left else (6, -4),
+                va="bottom" if left else "top",
                 textcoords="offset points",
                 ha="right" if left else "left",
                 fontsize=8,
             )
 
 
+def _short(name: str) -> str:
+    """A name of bearable length."""
+    name = _text(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
 def _text(text: str) -> str:
     """Text on one line, without what XML cannot hold."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
-
-
-def _is_right_half(axes: Axes, value: float) -> bool:
-    """Whether a value lies in the right half of the axes as they are now."""
-    place = axes.transData.transform((value, 0 if axes.get_yscale() == "linear" else 1))[0]
-    return bool(axes.transAxes.inverted().transform((place, 0))[0] > 0.5)
 
 
 def _places(values: Sequence[float | str], axis: Axis) -> list[float]:
@@ -228,8 +257,8 @@ def _heatmap(drawing: Drawing, axes: Axes, heatmap: Heatmap) -> None:
     values = np.array([[np.nan if value is None else value for value in row] for row in heatmap.values], dtype=float)
     axes.grid(visible=False)
     image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(heatmap.columns)), [_text(name) for name in heatmap.columns], rotation=90)
-    axes.set_yticks(range(len(heatmap.rows)), [_text(name) for name in heatmap.rows])
+    axes.set_xticks(range(len(heatmap.columns)), [_short(name) for name in heatmap.columns], rotation=90)
+    axes.set_yticks(range(len(heatmap.rows)), [_short(name) for name in heatmap.rows])
     drawing.colorbar(image, ax=axes)
     for row, texts in enumerate(heatmap.texts):
         for column, text in enumerate(texts):

@@ -80,8 +80,8 @@
     const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
     const isHeat = figure.data.some((trace) => trace.type === "heatmap");
     const axes = [plain(figure.layout.xaxis.title.text), plain(figure.layout.yaxis.title.text)];
-    const rows = figure.data.flatMap(rowsOf);
-    const heads = isHeat ? [axes[1], axes[0], "value"] : ["", ...axes, "95 % interval", "note", "clip"];
+    const rows = figure.data.filter((trace) => !trace.fill).flatMap(rowsOf);
+    const heads = isHeat ? [axes[1], axes[0], "value"] : ["", ...axes, (figure.layout.meta || {}).interval || "95 % interval", "note", "clip"];
     const used = heads.map((_, at) => rows.some((row) => row[at] !== "" && row[at] !== null && row[at] !== undefined));
     const keep = (cells) => cells.filter((_, at) => used[at]);
     const line = (row) =>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from pipeline.report.costs import Cost, costs_of, pareto_front
@@ -10,6 +11,7 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study
 
 FRONT = "Pareto front"
+LABEL_WIDTH, LABEL_HEIGHT = 0.2, 0.08  # shares of the drawing that a label takes
 
 
 def section(study: Study) -> Section | None:
@@ -35,6 +37,7 @@ def section(study: Study) -> Section | None:
             "costs": costs,
             "devices": sorted({cost.device for cost in costs if cost.device}),
             "unknown": [cost.title for cost in costs if cost.parameters is None],
+            "without": [cost.title for cost in costs if cost.parameters == 0],
         },
         figures=figures,
     )
@@ -42,7 +45,7 @@ def section(study: Study) -> Section | None:
 
 def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: str, metric: str) -> Figure | None:
     """Scores over one cost, a series per backbone or network; None without a model that has it."""
-    shown = [(cost, value) for cost in costs if (value := of(cost)) is not None]
+    shown = [(cost, value) for cost in costs if (value := of(cost))]
     if not shown:
         return None
     by_device: dict[str, list[tuple[Cost, float]]] = {}
@@ -52,21 +55,22 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
         device: [own[at] for at in pareto_front([(value, cost.score) for cost, value in own])]
         for device, own in by_device.items()
     }
-    best = {cost.title for front in fronts.values() for cost, _ in front}
+    labelled = _apart([pair for front in fronts.values() for pair in front])
+    most = max(value for _, value in shown)
     series = [
-        _steps(front, FRONT if len(fronts) == 1 else f"{FRONT}, {device or 'device unknown'}")
+        _steps(front, most, FRONT if len(fronts) == 1 else f"{FRONT}, {device or 'device unknown'}")
         for device, front in fronts.items()
     ]
-    for model in dict.fromkeys(cost.model for cost, _ in shown):
+    for model, untrained in dict.fromkeys((cost.model, cost.untrained) for cost, _ in shown):
         own = [(cost, value) for cost, value in shown if cost.model == model]
         series.append(
             Series(
-                name=model,
+                name=f"{model} (untrained)" if untrained else model,
                 x=[value for _, value in own],
                 y=[cost.score for cost, _ in own],
                 y_low=[cost.low for cost, _ in own],
                 y_high=[cost.high for cost, _ in own],
-                labels=[cost.title if cost.title in best else "" for cost, _ in own],
+                labels=[cost.head if cost.title in labelled else "" for cost, _ in own],
                 notes=[
                     f"{cost.title}\n{metric} {cost.score:.3f} ({cost.low:.3f}–{cost.high:.3f})\n{title}: {value:.3g}"
                     for cost, value in own
@@ -82,10 +86,26 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
     )
 
 
-def _steps(front: Sequence[tuple[Cost, float]], name: str) -> Series:
-    """The front as stairs: the best score that at most so much cost buys."""
+def _apart(pairs: Sequence[tuple[Cost, float]]) -> set[str]:
+    """Titles of the pairs to label, the best first: labels of neighbours would cover each other."""
+    logs, scores = [math.log(value) for _, value in pairs], [cost.score for cost, _ in pairs]
+    width, height = max(logs) - min(logs) or 1.0, max(scores) - min(scores) or 1.0
+    kept: list[tuple[Cost, float]] = []
+    for pair in sorted(pairs, key=lambda one: -one[0].score):
+        near = any(
+            abs(math.log(pair[1] / other[1])) < LABEL_WIDTH * width
+            and abs(pair[0].score - other[0].score) < LABEL_HEIGHT * height
+            for other in kept
+        )
+        if not near:
+            kept.append(pair)
+    return {cost.title for cost, _ in kept}
+
+
+def _steps(front: Sequence[tuple[Cost, float]], most: float, name: str) -> Series:
+    """The front as stairs up to a cost of `most`: the best score that at most so much buys."""
     x, y = [front[0][1]], [front[0][0].score]
     for cost, value in front[1:]:
         x += [value, value]
         y += [y[-1], cost.score]
-    return Series(name=name, x=x, y=y, mark="line", dashed=True)
+    return Series(name=name, x=[*x, most], y=[*y, y[-1]], mark="line", dashed=True)

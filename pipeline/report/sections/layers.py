@@ -67,7 +67,7 @@ def _weights(curves: Sequence[LayerCurve]) -> Figure:
     return Figure(
         alt=f"Learned weight of each layer in a weighted sum: {'; '.join(map(_said, curves))}.",
         x=_axis(curves),
-        y=Axis("weight in the sum (mean, lowest, highest fit)", range=(0, 1.05 * max(max(c.high) for c in curves))),
+        y=Axis("weight (mean, range of fits)", range=(0, 1.05 * max(max(c.high) for c in curves))),
         series=series,
         interval="lowest – highest fit",
     )
@@ -76,7 +76,7 @@ def _weights(curves: Sequence[LayerCurve]) -> Figure:
 def _axis(curves: Sequence[LayerCurve]) -> Axis:
     lowest, highest = min(curve.layers[0] for curve in curves), max(curve.layers[-1] for curve in curves)
     margin = 0.04 * max(highest - lowest, 1)
-    return Axis("layer", range=(lowest - margin, highest + margin))
+    return Axis("layer", whole=True, range=(lowest - margin, highest + margin))
 
 
 def _line(curve: LayerCurve, what: str) -> Series:

@@ -99,8 +99,8 @@ def _losses(one: Learning) -> Figure:
     ends = "; ".join(f"{own.name} {own.y[0]:.3f} at first, {own.y[-1]:.3f} at last" for own in series)
     return Figure(
         alt=f"Loss of {one.title} by epoch, mean of {one.n_fits} fits: {ends}.",
-        x=Axis("epoch"),
-        y=Axis("log loss (mean and range of fits)"),
+        x=Axis("epoch", whole=True),
+        y=Axis("log loss (range of fits)"),
         series=series,
         height=320,
         interval="lowest – highest fit",
@@ -113,8 +113,8 @@ def _accuracies(learnt: list[Learning]) -> Figure:
     ends = "; ".join(f"{own.name} reaches {max(map(float, own.y)):.3f}" for own in series)
     return Figure(
         alt=f"Validation accuracy by epoch, mean of fits: {ends}.",
-        x=Axis("epoch"),
-        y=Axis("validation accuracy (mean and range of fits)"),
+        x=Axis("epoch", whole=True),
+        y=Axis("validation accuracy (range of fits)"),
         series=series,
         interval="lowest – highest fit",
     )
