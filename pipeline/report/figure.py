@@ -106,10 +106,20 @@ def is_band(series: Series) -> bool:
 
 def in_right_half(series: Series, figure: Figure) -> list[bool]:
     """Of each point, whether it lies right of the middle of all that is drawn: its label then goes to the left."""
-    if figure.x.categories:
-        places = {name: float(at) for at, name in enumerate(figure.x.categories)}
-        return [places[str(value)] > (len(places) - 1) / 2 for value in series.x]
+    own, every = (positions(values, figure, "x") for values in (series.x, [x for one in figure.series for x in one.x]))
     scale = math.log if figure.x.log else float
-    values = [scale(float(value)) for one in figure.series for value in one.x]
-    middle = (min(values) + max(values)) / 2
-    return [scale(float(value)) > middle for value in series.x]
+    low, high = scale(min(every)), scale(max(every))
+    return [scale(value) > (low + high) / 2 for value in own]
+
+
+def names_along(figure: Figure, which: Literal["x", "y"]) -> list[str]:
+    """The names along an axis, in order: its categories, or what series give in place of numbers; none of numbers."""
+    axis = figure.x if which == "x" else figure.y
+    values = [value for one in figure.series for value in (one.x if which == "x" else one.y)]
+    return list(axis.categories) or list(dict.fromkeys(value for value in values if isinstance(value, str)))
+
+
+def positions(values: Sequence[float | str], figure: Figure, which: Literal["x", "y"]) -> list[float]:
+    """Values as numbers: names by their place along the axis."""
+    names = {name: float(at) for at, name in enumerate(names_along(figure, which))}
+    return [names[value] if isinstance(value, str) else float(value) for value in values]

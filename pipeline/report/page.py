@@ -96,7 +96,7 @@ def render(section: Section, study: Study, anchor: str = "") -> Rendered:
         "study": study,
         "section": section,
         "anchor": lambda name: f"{anchor}-{name}" if anchor else name,
-        "figure": partial(_figure, section),
+        "figure": partial(_figure, section, anchor),
     }
     html = environment().get_template(section.template).render(context)
     return Rendered(section, Markup(html))
@@ -134,11 +134,11 @@ def environment() -> Environment:
     return made
 
 
-def _figure(section: Section, name: str) -> Markup:
+def _figure(section: Section, anchor: str, name: str) -> Markup:
     """A chart's place in the page, its data, and the values as a table for who cannot see or point."""
     figure = section.figures[name]
     context: dict[str, Any] = {
-        "name": f"{section.key}-{name}",
+        "name": f"{anchor}-{section.key}-{name}" if anchor else f"{section.key}-{name}",
         "figure": figure,
         "data": json_script(plotly_json(figure), class_="figure-data"),
         "has_clips": any(len(series.clips) for series in figure.series),

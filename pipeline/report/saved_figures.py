@@ -7,10 +7,10 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import RunError
-from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band
+from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions
 from pipeline.report.ticks import compact, log_range, log_ticks
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def draw(figure: Figure) -> Drawing:
         axes.set_xlabel(_text(figure.x.title))
         axes.set_ylabel(_text(figure.y.title))
         return drawing
-    _axis(axes, "x", figure.x, [value for series in figure.series for value in series.x])
-    _axis(axes, "y", figure.y, [value for series in figure.series for value in series.y])
+    for which in ("x", "y"):
+        _axis(axes, which, figure)
     names = list(dict.fromkeys(series.name for series in figure.series if series.name and not series.dashed))
     for series in figure.series:
         neutral = series.dashed or not series.name
@@ -145,23 +145,23 @@ def draw(figure: Figure) -> Drawing:
     return drawing
 
 
-def _axis(axes: Axes, which: str, axis: Axis, values: Sequence[float | str]) -> None:
-    """Title, scale, names and range of one axis, given all that is shown along it."""
+def _axis(axes: Axes, which: Literal["x", "y"], figure: Figure) -> None:
+    """Title, scale, names and range of one axis."""
     from matplotlib.ticker import MaxNLocator
 
-    horizontal = which == "x"
+    horizontal, axis = which == "x", figure.x if which == "x" else figure.y
     (axes.set_xlabel if horizontal else axes.set_ylabel)(_text(axis.title))
-    if axis.log:
-        _log(axes, horizontal, axis.range or log_range(map(float, values)))
+    names = [_short(name) for name in names_along(figure, which)]
+    if names and horizontal:
+        axes.set_xticks(range(len(names)), names, rotation=90 if sum(map(len, names)) > CROWDED else 0)
+    elif names:
+        axes.set_yticks(range(len(names)), names)
+    elif axis.log:
+        values = [float(value) for series in figure.series for value in (series.x if horizontal else series.y)]
+        _log(axes, horizontal, axis.range or log_range(values))
         return
-    if axis.whole:
+    elif axis.whole:
         (axes.xaxis if horizontal else axes.yaxis).set_major_locator(MaxNLocator("auto", integer=True))
-    if axis.categories:
-        places, names = range(len(axis.categories)), [_text(name) for name in axis.categories]
-        if horizontal:
-            axes.set_xticks(places, names, rotation=90 if sum(map(len, names)) > CROWDED else 0)
-        else:
-            axes.set_yticks(places, names)
     if axis.range is not None:
         (axes.set_xlim if horizontal else axes.set_ylim)(*axis.range)
 
@@ -182,7 +182,7 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
     """Draw one series in colour and marker number `at`; None: as what stands for no model."""
     colour = NEUTRAL if at is None else COLOURS[at % len(COLOURS)]
     marker = "" if at is None and series.mark == "line" else MARKERS[((at or 0) + (at or 0) // 8) % len(MARKERS)]
-    x, y = _places(series.x, figure.x), _places(series.y, figure.y)
+    x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
     style: dict[str, Any] = {"color": colour, "label": _text(series.name) or "_nolegend_"}
     if series.mark == "bars":
         axes.bar(x, y, width=_bar_width(x), **style)
@@ -206,7 +206,7 @@ def _labels(axes: Axes, series: Series, figure: Figure) -> None:
     """Texts beside points, where neither intervals nor a front run, towards the middle of the drawing."""
     if not series.labels:
         return
-    x, y = _places(series.x, figure.x), _places(series.y, figure.y)
+    x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
     for one, other, text, left in zip(x, y, series.labels, in_right_half(series, figure), strict=True):
         if text:
             axes.annotate(
@@ -229,14 +229,6 @@ def _short(name: str) -> str:
 def _text(text: str) -> str:
     """Text on one line, without what XML cannot hold."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
-
-
-def _places(values: Sequence[float | str], axis: Axis) -> list[float]:
-    """Values as numbers: names by their place among the axis' categories."""
-    if not axis.categories:
-        return [float(value) for value in values]
-    known = {name: at for at, name in enumerate(axis.categories)}
-    return [float(known[str(value)]) for value in values]
 
 
 def _spread(series: Series, y: Sequence[float]) -> list[list[float]]:

@@ -31,6 +31,7 @@ def figures():
         "line": Figure("loss", Axis("epoch", whole=True), Axis("loss"), [line]),
         "bars": Figure("lengths", Axis("s"), Axis("clips"), [Series("clips", [0.5, 1.5], [3, 4], "bars")], height=280),
         "heat": Figure("classes", Axis("model"), Axis("class"), heatmap=grid),
+        "loose": Figure("names", Axis(""), Axis("n"), [Series("n", ["a", "b"], [1, 2], labels=["one", "two"])]),
         "names": Figure("names", Axis("", categories=["b", "a"]), Axis("n"), [Series("n", ["a", "b"], [1, 2])]),
     }
 
