@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from features.content import ClipContent
+from features.errors import ManifestError
 from heads.checks import resolve_protocol
 from heads.protocol import Splits
 from heads.targets import Targets
 from pipeline.audit import AUDIT_FILE, FORMAT, FORMAT_VERSION
 from pipeline.audit_findings import plain_findings, worst_first
 from pipeline.report.study import Study
+from pipeline.stage2 import splits_of
 
 MOST_BINS = 30
 ALIKE_S = 0.01  # clips whose lengths differ by less all last alike
@@ -97,7 +99,15 @@ def divided(splits: Splits, targets: Targets) -> Division:
     return Division(list(sides), counts if targets.names else None, totals, len(first) > 1)
 
 
-def audit_notes(study: Study, splits: Splits) -> AuditNotes:
+def splits_or_none(study: Study) -> Splits | None:
+    """The experiment's splits; None where clips have changed so that they can no longer be divided."""
+    try:
+        return splits_of(study.config, study.manifest, study.inputs, strict=False)
+    except ManifestError:
+        return None
+
+
+def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:
     """What `datasets audit` left in the run's folder, if it was of these clips; else what costs next to nothing."""
     stored = _stored_audit(study)
     if stored is not None:

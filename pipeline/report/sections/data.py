@@ -6,12 +6,11 @@ import numpy as np
 
 from heads.checks import resolve_protocol
 from heads.targets import targets_of
-from pipeline.report.corpus import Histogram, audit_notes, divided, durations_of, histogram
+from pipeline.report.corpus import Histogram, audit_notes, divided, durations_of, histogram, splits_or_none
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 from pipeline.results import counted
-from pipeline.stage2 import splits_of
 
 MOST_FOLDS = 20  # columns of the table of classes
 
@@ -19,9 +18,9 @@ MOST_FOLDS = 20  # columns of the table of classes
 def section(study: Study) -> Section:
     """What the numbers are about."""
     manifest, contents = study.manifest, study.inputs.contents
-    splits = splits_of(study.config, manifest, study.inputs, strict=False)
+    splits = splits_or_none(study)
     targets = targets_of(manifest)
-    lengths, division = durations_of(contents), divided(splits, targets)
+    lengths, division = durations_of(contents), divided(splits, targets) if splits else None
     figures = {}
     if (bins := histogram(lengths)) is not None:
         figures["durations"] = _bars(bins, "clip length (s)", "Lengths of the clips")
@@ -35,7 +34,7 @@ def section(study: Study) -> Section:
         "classes": f"{len(targets.names):,}" if targets.names else None,
         "groups": f"{clips['group'].nunique():,}" if "group" in clips else "none given",
         "protocol": resolve_protocol(manifest, study.config.protocol),
-        "tested": _tested(division.are_folds, division.totals),
+        "tested": _tested(division.are_folds, division.totals) if division else None,
         "audio": _audio(lengths),
         "sample rate": ", ".join(f"{rate:,} Hz" for rate in rates),
         "failed": counted(len(study.failures), "clip"),
@@ -47,7 +46,7 @@ def section(study: Study) -> Section:
         context={
             "facts": {name: fact for name, fact in facts.items() if fact},
             "division": division,
-            "shows_parts": len(division.parts) <= MOST_FOLDS,
+            "shows_parts": division is not None and len(division.parts) <= MOST_FOLDS,
             "failures": study.failures,
             "audit": audit_notes(study, splits),
             "audit_command": study.config.command("datasets audit"),
