@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-VERSION = 1  # raised when drawings change
+VERSION = 2  # raised when drawings change
 KINDS = ("png", "svg")
 HEAD_BYTES = 4096  # of an SVG, in which its metadata stands
 WIDTH_INCHES = 6.3  # a page's text width
 PIXELS_PER_INCH = 96.0  # of `Figure.height`
 DPI = 200
-# After Okabe and Ito (2008), darkened where white paper asks for it: those of the page in light.
-COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#a8467e", "#946300", "#3b87bd", "#4a4a4a", "#7d7a00")
+# Those of the page in light.
+COLOURS = ("#0072b2", "#d55e00", "#332288", "#3a9c8c", "#882255", "#1b1f24", "#117733", "#cc6677")
+HEAT = ("#f3f7fb", "#b5d2e8", "#6aa5cf", "#1f6aa8", "#08306b")
 NEUTRAL = "#59616b"  # of what stands for no model: a front, a diagonal
 MARKERS = "osD^X*pP"  # beyond the colours, series differ by these
 LEGEND_COLUMNS = 3
@@ -245,15 +246,16 @@ def _bar_width(x: Sequence[float]) -> float:
 def _heatmap(drawing: Drawing, axes: Axes, heatmap: Heatmap) -> None:
     """A matrix with its numbers in the cells where there is room."""
     import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
 
     values = np.array([[np.nan if value is None else value for value in row] for row in heatmap.values], dtype=float)
     axes.grid(visible=False)
-    image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    image = axes.imshow(values, cmap=LinearSegmentedColormap.from_list("heat", HEAT), vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(heatmap.columns)), [_short(name) for name in heatmap.columns], rotation=90)
     axes.set_yticks(range(len(heatmap.rows)), [_short(name) for name in heatmap.rows])
     drawing.colorbar(image, ax=axes)
     for row, texts in enumerate(heatmap.texts):
         for column, text in enumerate(texts):
             if text and np.isfinite(values[row, column]):
-                colour = "white" if values[row, column] < 0.5 else "black"
+                colour = "white" if values[row, column] > 0.6 else "black"
                 axes.text(column, row, _text(text), color=colour, ha="center", va="center", fontsize=7)

@@ -67,7 +67,8 @@ def _audio(lengths: np.ndarray) -> str | None:
     if not len(lengths):
         return None
     total = float(lengths.sum())
-    shown = f"{total / 3600:.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
+    size, unit = (3600, "h") if total >= 3600 else (60, "min") if total >= 60 else (1, "s")
+    shown = f"{total / size:.1f} {unit}"
     low, middle, high = float(lengths.min()), float(np.median(lengths)), float(lengths.max())
     if histogram(lengths) is None:
         return f"{shown}, every clip {middle:.2f} s"

@@ -1,6 +1,8 @@
 """Figures for papers: the same bytes for the same numbers, text as text whatever it says, nothing left behind."""
 
+import re
 import xml.etree.ElementTree as ElementTree
+from importlib import resources
 
 import matplotlib
 import pytest
@@ -103,3 +105,11 @@ def test_labels_stand_towards_the_middle():
         for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
     }
     assert "text-anchor: end" in anchors["right"] and "text-anchor: end" not in anchors["left"]
+
+
+def test_colours_are_those_of_the_page():
+    css = (resources.files("pipeline.report") / "assets" / "style.css").read_text()
+    light = css.partition("@media")[0]
+    for name, colours in (("series", saved_figures.COLOURS), ("heat", saved_figures.HEAT)):
+        assert tuple(re.findall(rf"--{name}-\d: (#[0-9a-f]{{6}})", light)) == colours
+    assert f"--muted: {saved_figures.NEUTRAL}" in light
