@@ -14,7 +14,7 @@ READY := .venv/.ready
 OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-browser demo run features train-heads finetune report dashboard bench clean
+.PHONY: help setup lint format test test-browser demo run features train-heads finetune report dashboard bench docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -70,6 +70,10 @@ dashboard: $(READY) ## show the training curves under RUNS (default: runs) in th
 bench: $(READY) ## compare stage 1 with the usual loops: ratios and errors
 	$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(READY) ## build the documentation into site/, links checked, no network; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "wrote site/index.html"
+
 clean: ## remove what builds and tools left; keeps .venv, cache and runs
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -32,21 +32,8 @@ COMMANDS = (
     ["doctor"],
     ["init"],
 )
+pytestmark = pytest.mark.usefixtures("global_state")
 CONFIG = "dataset: {kind: esc50, root: nowhere}\n"
-
-
-@pytest.fixture(autouse=True)
-def global_state(monkeypatch):
-    """Put back what a run sets for its whole process."""
-    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "error")
-    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    logging.captureWarnings(False)
-    for name in ("features", "heads", "pipeline", "py.warnings"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""What the site needs beside its Markdown: guides found by themselves, and notebooks as pages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+FIRST = ("init", "own-folder", "tour", "reading-the-table", "report", "download", "predict", "export", "cache")
+
+
+def on_config(config: Any) -> Any:
+    """List every guide under Guides: those that people need first in this order, then the others by name."""
+    folder = Path(config.docs_dir) / "guides"
+    names = sorted({path.stem for path in (*folder.glob("*.md"), *folder.glob("*.ipynb"))})
+    names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    for section in config.nav:
+        if "Guides" in section:
+            section["Guides"] = [f"guides/{name}.md" for name in names]
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add a page for each notebook."""
+    from mkdocs.structure.files import File
+
+    for path in sorted((Path(config.docs_dir) / "guides").glob("*.ipynb")):
+        page = File.generated(config, f"guides/{path.stem}.md", content=notebook_page(path))
+        files.append(page)
+    return files
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook as Markdown: its text as it is, its code in fences."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        text = "".join(cell["source"]).strip()
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    name = f"docs/guides/{path.name}"
+    return "\n\n".join([*parts[:1], f"This page is the notebook `{name}`, which runs as it stands.", *parts[1:]]) + "\n"

@@ -1,0 +1,38 @@
+"""The tour in docs/guides runs from top to bottom, and its table is what it says."""
+
+import json
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+
+
+@pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery; the cells run in another process
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    for variable in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    book = nbformat.read(path, as_version=4)
+    book.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    table = pd.read_csv(tmp_path / "runs" / "tour" / "report" / "results.csv")
+    assert set(table["head"]) == {"linear", "knn"}
+    linear = float(table.set_index("head")["accuracy"]["linear"])
+    assert linear > 0.5
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert f"{linear:.3f}" in printed, "the predictions do not give the table's accuracy"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_stored_without_outputs(path: Path) -> None:
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
