@@ -17,7 +17,7 @@ from pipeline.cli_cache import cache_app
 from pipeline.cli_datasets import datasets_app
 from pipeline.cli_init import init
 from pipeline.cli_leaderboard import leaderboard
-from pipeline.cli_models import models_app, predict
+from pipeline.cli_models import export, models_app, predict
 from pipeline.cli_options import (
     ConfigFile,
     Device,
@@ -141,6 +141,7 @@ def finetune(
 app.command()(report)
 app.command()(leaderboard)
 app.command()(predict)
+app.command()(export)
 
 
 @backbones_app.command("ls")

@@ -1,4 +1,4 @@
-"""`audioheads models ls` and `predict` as typer reads them."""
+"""`audioheads models ls`, `predict` and `export` as typer reads them."""
 
 from __future__ import annotations
 
@@ -90,3 +90,54 @@ def predict(
     choice = Choice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
     asked = Asked(output, format, top_k, windows, window_s, hop_s)
     run_predict(model, audio, choice, asked, device=device, strict=strict, console=console)
+
+
+def _export_format(value: str) -> str:
+    if value not in ("audioheads", "onnx", "transformers"):
+        raise typer.BadParameter(f"{value!r} is not a format; use audioheads, onnx or transformers")
+    return value
+
+
+def export(
+    model: Model,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            callback=_export_format,
+            metavar="audioheads|onnx|transformers",
+            help="A folder for predict, ONNX graphs, or a folder that transformers loads.",
+        ),
+    ] = "audioheads",
+    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Leave the backbone's weights out.")] = False,
+    fold: Fold = None,
+    seed: Seed = None,
+    ensemble: EnsembleOption = None,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Compare with the original on these; by default on clips of the run."),
+    ] = None,
+    license: Annotated[str | None, typer.Option(metavar="NAME", help="Of the export, for its card.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    weights: Weights = None,
+    trust: Trust = None,
+    device: Device = "cpu",
+    verbose: Verbose = False,
+) -> None:
+    """A trained model as a folder for others."""
+    console = open_console(verbose)
+    from pipeline.exporting.command import run_export
+    from pipeline.predicting.command import Choice
+
+    run_export(
+        model,
+        target,
+        Choice(fold, seed, ensemble, tuple(trust or ()), weights),  # type: ignore[arg-type]
+        format=format,  # type: ignore[arg-type]
+        with_backbone=not no_backbone,
+        clips=clips or [],
+        licence=license,
+        overwrite=overwrite,
+        device=device,
+        console=console,
+    )

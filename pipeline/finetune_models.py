@@ -145,6 +145,10 @@ class Encoder(nn.Module):
         self.module = backbone.module
         self._backbone = backbone
 
+    def graph(self) -> nn.Module | None:
+        """One clip's frames as a module that becomes another format, see `Backbone.graph`."""
+        return self._backbone.graph()
+
     def embed(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """Waveforms (B, T) to `Frames`, with gradients; mixed precision as the caller's autocast has it."""
         backbone: Any = self._backbone

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from features.errors import ConfigError
 
 if TYPE_CHECKING:
-    from features.backbones.base import Backbone, BackboneOptions
+    from pathlib import Path
+
+    from features.backbones.base import Backbone, BackboneOptions, Bundle
     from features.spec import BackboneSpec
 
 # family -> module with `Options`, `describe(options) -> BackboneSpec` and `load(options, spec, device, precision)`
@@ -199,6 +201,55 @@ def load(
     check_device(device)
     check_precision(precision)
     return module.load(parsed, spec or module.describe(parsed), device=device, precision=precision)
+
+
+def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, folder: Path) -> Bundle:
+    """Copy what a backbone needs into a folder, so that it loads from there alone.
+
+    A family that can says so by a function `bundle(options, spec, folder) -> Bundle`.
+
+    Args:
+        options: The entry.
+        spec: What `describe` gave.
+        folder: Made where there is something to copy.
+
+    Raises:
+        UserError: The family has no way to do that.
+        WeightsError: The weights cannot be had.
+    """
+    from features.backbones.base import Bundle
+    from features.errors import UserError
+
+    parsed = parse_options(options)
+    module = import_module(BACKBONES[family_of(parsed.name)])
+    if spec.weights in ("none", ""):
+        return Bundle({})
+    if not hasattr(module, "bundle"):
+        raise UserError(f"{parsed.name}: backbones of family {spec.family} cannot be copied into a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return module.bundle(parsed, spec, folder)
+
+
+def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:
+    """Options of the same network with random weights, for whoever loads weights of their own into it.
+
+    A family that can says so by a function `blank(options) -> dict`.
+
+    Raises:
+        UserError: The family has no way to do that.
+    """
+    from features.errors import UserError
+
+    parsed = parse_options(options)
+    module = import_module(BACKBONES[family_of(parsed.name)])
+    if not hasattr(module, "blank"):
+        raise UserError(f"{parsed.name}: a network of its architecture cannot be made without its weights")
+    return {**parsed.model_dump(mode="json", exclude_unset=True), **module.blank(parsed)}
+
+
+def extra_of(family: str) -> str | None:
+    """The optional dependencies of this program that a family needs: `EXTRA` in its module; None: none."""
+    return getattr(import_module(BACKBONES[family]), "EXTRA", None)
 
 
 def list_backbones() -> list[dict[str, Any]]:

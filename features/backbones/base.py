@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,20 @@ from torch import Tensor, nn
 from features.errors import ConfigError, WeightsError
 from features.pooling import Frames
 from features.spec import BackboneSpec
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A backbone's own files, copied to a folder.
+
+    Attributes:
+        files: Option -> name in the folder that the option is to say from now on.
+        options: Options that have another value for these files.
+    """
+
+    files: dict[str, str]
+    options: dict[str, Any] = field(default_factory=dict)
+
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,6 +71,13 @@ class Backbone(ABC):
         Returns:
             `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
         """
+
+    def graph(self) -> nn.Module | None:
+        """One clip's waveform (1, T) to its frames (1, L, F, D) as a module that `torch.export` takes, in fp32.
+
+        None where there is none: then what lies behind the frames is all that can become another format.
+        """
+        return None
 
     def compile(self) -> bool:
         """Have the network compiled at its next use; False where there is nothing to compile."""

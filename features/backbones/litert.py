@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from features.backbones import weights as found
-from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.backbones.digests import file_sha256
 from features.backbones.fixed_windows import cut_windows
 from features.backbones.hub import first_line
@@ -26,6 +27,7 @@ from features.errors import ConfigError, WeightsError
 from features.pooling import Frames
 from features.spec import BackboneSpec
 
+EXTRA = "litert"  # of this program's optional dependencies
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
 
@@ -87,6 +89,13 @@ def describe(options: Options) -> BackboneSpec:
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LiteRtBackbone:
     """The model; it runs on the CPU as it was quantised, whatever `device` and `precision` say."""
     return LiteRtBackbone(_find(options), options, spec)
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """The file as it is."""
+    path = _find(options)
+    shutil.copyfile(path, folder / path.name)
+    return Bundle({"weights": path.name})
 
 
 class LiteRtBackbone(Backbone):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from features.backbones.base import Backbone, BackboneOptions
 from features.mel import MelOptions
@@ -114,3 +114,29 @@ class LogmelBackbone(Backbone):
         if self.spec.settings["scale"] == "log":
             power = 10 * power.clamp(min=POWER_FLOOR).log10()
         return Frames(power[:, None], torch.tensor(counts))
+
+    def graph(self) -> nn.Module:
+        """See `Backbone.graph`."""
+        return _Graph(self)
+
+
+class _Graph(nn.Module):
+    """One clip's spectrogram."""
+
+    bank: Tensor
+    window: Tensor
+
+    def __init__(self, backbone: LogmelBackbone) -> None:
+        super().__init__()
+        settings = backbone.spec.settings
+        self.n_fft, self.hop, self.log = settings["n_fft"], settings["hop_length"], settings["scale"] == "log"
+        self.register_buffer("bank", backbone.bank)
+        self.register_buffer("window", backbone.window)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(1, T) to (1, 1, F, D)."""
+        count = (waveforms.shape[1] + self.hop - 1) // self.hop
+        padded = F.pad(waveforms, ((self.n_fft - self.hop) // 2, self.n_fft))[:, : (count - 1) * self.hop + self.n_fft]
+        frames = padded.unfold(1, self.n_fft, self.hop) * self.window
+        power = torch.fft.rfft(frames).abs().square() @ self.bank
+        return (10 * power.clamp(min=POWER_FLOOR).log10() if self.log else power)[:, None]

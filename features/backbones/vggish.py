@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from features.backbones import weights as found
-from features.backbones.base import Backbone, BackboneOptions, check_precision, load_strictly
+from features.backbones.base import Backbone, BackboneOptions, Bundle, check_precision, load_strictly
 from features.backbones.digests import file_sha256, text_sha256
 from features.errors import WeightsError
 from features.pooling import Frames
@@ -26,6 +27,7 @@ LOG_OFFSET = 0.01
 PATCH_FRAMES = 96  # 0.96 s, no overlap
 PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_LENGTH + WINDOW_LENGTH
 DIM = 128
+WEIGHTS, PCA_WEIGHTS = "model.safetensors", "pca.safetensors"  # in a folder of their own
 QUANTIZE_RANGE = 2.0
 
 
@@ -93,6 +95,24 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     return VggishBackbone(module.eval(), spec, torch.device(device), check_precision(precision), pca)
 
 
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """The network's weights, and those of the PCA where it is used, as safetensors."""
+    from safetensors.torch import save_file
+
+    backbone = load(options, spec, device="cpu", precision="fp32")
+    save_file({name: tensor.contiguous() for name, tensor in backbone.module.state_dict().items()}, folder / WEIGHTS)
+    if backbone.pca is None:
+        return Bundle({"weights": WEIGHTS})
+    matrix, means = backbone.pca
+    save_file({"pca_eigen_vectors": matrix.contiguous(), "pca_means": means.contiguous()}, folder / PCA_WEIGHTS)
+    return Bundle({"weights": WEIGHTS, "pca_weights": PCA_WEIGHTS})
+
+
+def blank(options: Options) -> dict[str, Any]:
+    """The architecture is always the same."""
+    return {"weights": found.RANDOM}
+
+
 class VggishBackbone(Backbone):
     """Log-mel patches of all clips of a batch through the network at once."""
 
@@ -130,6 +150,29 @@ class VggishBackbone(Backbone):
             embedded = postprocess(embedded, *self.pca)
         values = nn.utils.rnn.pad_sequence(list(embedded.split(counts)), batch_first=True)
         return Frames(values[:, None], torch.tensor(counts))
+
+    def graph(self) -> nn.Module | None:
+        """See `Backbone.graph`."""
+        return None if self.pca is not None else _Graph(self)
+
+
+class _Graph(nn.Module):
+    """One clip through the frontend and the network."""
+
+    window: Tensor
+    mel: Tensor
+
+    def __init__(self, backbone: VggishBackbone) -> None:
+        super().__init__()
+        self.module = backbone.module
+        self.register_buffer("window", backbone.window)
+        self.register_buffer("mel", backbone.mel)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(1, T) to (1, 1, F, D)."""
+        patches = ((waveforms.shape[1] - WINDOW_LENGTH) // HOP_LENGTH + 1) // PATCH_FRAMES
+        inputs = log_mel_patches(waveforms, patches, self.window, self.mel)
+        return self.module(inputs[0, :, None])[None, None]
 
 
 def log_mel_patches(waveforms: Tensor, n_patches: int, window: Tensor, mel: Tensor) -> Tensor:

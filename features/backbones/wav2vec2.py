@@ -14,7 +14,7 @@ from torch import nn
 
 from features.backbones import folders
 from features.backbones import weights as found
-from features.backbones.base import BackboneOptions, check_precision
+from features.backbones.base import BackboneOptions, Bundle, check_precision
 from features.backbones.digests import text_sha256
 from features.backbones.hub import first_line
 from features.errors import ConfigError, WeightsError
@@ -127,6 +127,52 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
             folder = found.find_model_folder(options.name, options.weights)
             module = _load_folder(options.name, folder, options.read_as)
     return Wav2Vec2Backbone(module.eval(), spec, torch.device(device), check_precision(precision))
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """The encoder as `save_pretrained` writes it, and what its inputs need."""
+    backbone = load(options, spec, device="cpu", precision="fp32")
+    with quiet_transformers():
+        backbone.module.save_pretrained(folder)
+    write_preprocessing(folder, spec, backbone.module.config)
+    return Bundle({"weights": "."}, {"normalize": None})
+
+
+def write_preprocessing(folder: Path, spec: BackboneSpec, config: Any) -> None:
+    """`preprocessor_config.json` as transformers reads it."""
+    about = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": spec.settings["normalize"],
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": config.feat_extract_norm == "layer",
+        "sampling_rate": spec.sample_rate,
+    }
+    text = json.dumps(about, indent=2) + "\n"
+    (folder / folders.PREPROCESSOR_FILES[0]).write_text(text, encoding="utf-8")
+
+
+def blank(options: Options) -> dict[str, Any]:
+    """The folder's architecture, spelt out.
+
+    Raises:
+        WeightsError: The folder cannot be had.
+    """
+    if options.weights == found.RANDOM:
+        return {}
+    folder = found.find_model_folder(options.name, options.weights)
+    config = _folder_config(options.name, folder)
+    usual = _plain(_config_class(config.model_type)())
+    changed = {key: value for key, value in _plain(config).items() if usual.get(key) != value}
+    normalize = folders.read_preprocessing(folder)[0] if options.normalize is None else options.normalize
+    return {
+        "weights": found.RANDOM,
+        "model_type": config.model_type,
+        "size": "base",
+        "architecture": {key: value for key, value in changed.items() if key in usual and key != "model_type"},
+        "normalize": normalize,
+    }
 
 
 def _config_class(model_type: str) -> Any:

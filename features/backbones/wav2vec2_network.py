@@ -43,6 +43,10 @@ class Wav2Vec2Backbone(Backbone):
         self._compiled_layers = torch.compile(self._layers, dynamic=True, fullgraph=True, options={"freezing": True})
         return True
 
+    def graph(self) -> nn.Module | None:
+        """See `Backbone.graph`."""
+        return _Graph(self.module, self.spec.settings["normalize"]) if self.dtype == torch.float32 else None
+
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; layer 0 is the transformer's input, the last its normed output."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -110,6 +114,23 @@ class Wav2Vec2Backbone(Backbone):
             if mask is not None:
                 positions = positions.masked_fill(~mask[:, None], 0.0)
         return positions.transpose(1, 2)
+
+
+class _Graph(nn.Module):
+    """One clip through the encoder as transformers runs it: alone, there is no padding to mask."""
+
+    def __init__(self, module: nn.Module, normalized: bool) -> None:
+        super().__init__()
+        self.module = module
+        self.normalized = normalized
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(1, T) to (1, L, F, D)."""
+        if self.normalized:
+            variance, mean = torch.var_mean(waveforms, dim=1, correction=0, keepdim=True)
+            waveforms = (waveforms - mean) / torch.sqrt(variance + NORMALIZE_EPSILON)
+        said = self.module(waveforms, output_hidden_states=True)
+        return torch.stack([*said.hidden_states[:-1], said.last_hidden_state], dim=1)
 
 
 class _Layers(nn.Module):

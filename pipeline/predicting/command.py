@@ -83,7 +83,7 @@ def run_predict(
     found, which = choose(find_model(model), choice.fold, choice.seed, choice.ensemble)
     manifest = find_clips(audio, sys.stdin)
     predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
-    console.note(f"predict: {found.title}, {which}{', untrained weights' if predictor.spec.untrained else ''}")
+    console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     with ExitStack() as stack:
         parts = None
         if asked.output is not None:

@@ -82,6 +82,12 @@ class FoundModel:
     exported: Path | None = None
 
     @property
+    def untrained(self) -> bool:
+        """Whether the frozen backbone has random weights."""
+        first = self.fits[0]
+        return first.kind == "head" and first.about["backbone"].get("weights") == "random"
+
+    @property
     def title(self) -> str:
         """Model and head, for people."""
         first = self.fits[0].about

@@ -46,10 +46,17 @@ class Predictor:
         task: What the outputs are.
         spec: Of what embeds audio for it.
         settings: How stage 1 runs.
+        trusted: Types that its heads may hold.
     """
 
     def __init__(
-        self, model: FoundModel, *, device: str = "auto", trusted: Sequence[str] = (), weights: str | None = None
+        self,
+        model: FoundModel,
+        *,
+        device: str = "auto",
+        trusted: Sequence[str] = (),
+        weights: str | None = None,
+        precision: str | None = None,
     ) -> None:
         """Load a model's fits; the backbone is found and checked here and loaded when audio comes.
 
@@ -58,16 +65,20 @@ class Predictor:
             device: `auto`, or a torch device.
             trusted: Types that a head of `sklearn` may hold beside scikit-learn's own.
             weights: The backbone's, where they lie elsewhere than in training.
+            precision: Of the backbone; None: as in training.
 
         Raises:
             AudioheadsError: Weights are missing, or are not those that the model was trained on.
         """
         device = resolve_device(device)
         self.model = model
+        self.trusted = tuple(trusted)
         self.fitted = load_fitted(model, device=device, trusted=trusted, weights=weights)
         self.labels: tuple[str, ...] = self.fitted.labels
         self.task: Task = self.fitted.task
         self.settings = self.fitted.settings(device)
+        if precision is not None:
+            self.settings = dataclasses.replace(self.settings, precision=precision)
         self.spec = backbones.describe(self.fitted.entry)
         check_same(self.spec, self.fitted.expected, str(model.path))
 
@@ -154,6 +165,7 @@ class Predictor:
         progress: Progress,
         take: Take,
         scratch: Path | None = None,
+        through: Callable[[Rows, BackboneSpec], np.ndarray] | None = None,
     ) -> dict[str, str]:
         """Clips through stage 1 and the fits, block by block.
 
@@ -164,6 +176,7 @@ class Predictor:
             progress: Told after each batch.
             take: Told of each finished block; called in another thread.
             scratch: Where frames of long clips may lie meanwhile.
+            through: What turns rows into outputs; None: the fits.
 
         Returns:
             Id -> reason of clips that cannot be scored.
@@ -182,10 +195,11 @@ class Predictor:
             precision=settings.precision,
         )
         failures = {clip: reason for clip, _, reason in plan.failures}
+        outputs = through or self.fitted
 
         def write(number: int, embedded: Rows, cost: dict[str, Any]) -> None:
             failures.update({clip: reason for clip, _, reason in embedded.failures})
-            take(embedded.ids, self.fitted(embedded, self.spec))
+            take(embedded.ids, outputs(embedded, self.spec))
 
         progress.start(len(plan.clips), sum(clip.native_s for clip in plan.clips), 0)
         if plan.blocks:
