@@ -146,7 +146,7 @@ def write_preprocessing(folder: Path, spec: BackboneSpec, config: Any) -> None:
         "feature_size": 1,
         "padding_side": "right",
         "padding_value": 0.0,
-        "return_attention_mask": config.feat_extract_norm == "layer",
+        "return_attention_mask": getattr(config, "feat_extract_norm", "layer") == "layer",
         "sampling_rate": spec.sample_rate,
     }
     text = json.dumps(about, indent=2) + "\n"

@@ -7,7 +7,7 @@ import io
 import logging
 import runpy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def check_onnx() -> None:
 
 
 def export_graph(
-    module: nn.Module, example: Tensor, dynamic: dict[int, Any], path: Path, names: tuple[str, str]
+    module: nn.Module, example: Tensor, dynamic: Sequence[int], path: Path, names: tuple[str, str]
 ) -> None:
     """Write a module of one input and one output as an ONNX file.
 
@@ -140,11 +140,17 @@ def export_graph(
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
+            shapes = ({axis: torch.export.Dim.DYNAMIC for axis in dynamic},)
+            exported = torch.export.export(
                 module.eval(),
                 (example,),
+                dynamic_shapes=shapes,
+                prefer_deferred_runtime_asserts_over_guards=True,  # what cannot be proved of every length
+            )
+            program = torch.onnx.export(
+                exported,
+                (),
                 dynamo=True,
-                dynamic_shapes=(dynamic,),
                 opset_version=OPSET,
                 input_names=[names[0]],
                 output_names=[names[1]],
@@ -170,10 +176,8 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
     heads = Heads(fitted, spec.layers)
     frames = fitted.reads == "frames"
     width = spec.dim if frames else spec.dim * len(fitted.heads[0].pooling)
-    rows = torch.export.Dim("n", min=1)
     example = torch.zeros(1, len(heads.layers), 7, width) if frames else torch.zeros(2, len(heads.layers), width)
-    axes = {2: torch.export.Dim("frames", min=1)} if frames else {0: rows}
-    export_graph(heads, example, axes, target / HEAD_FILE, ("features", "outputs"))
+    export_graph(heads, example, [2] if frames else [0], target / HEAD_FILE, ("features", "outputs"))
     about: dict[str, Any] = {
         "features": {
             "layers": heads.layers,
@@ -188,11 +192,8 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
         note(f"export: {spec.name} ({spec.family}) has no torch graph, so only the head is exported: features in")
         return Graphs("features", FEATURES, about, limits)
     whole = Whole(graph, heads, fitted.heads[0].pooling, spec.layers)
-    samples = torch.export.Dim("samples", min=spec.min_samples, max=spec.max_samples)
-    noise = 0.1 * torch.randn(
-        1, max(spec.sample_rate, 2 * spec.min_samples), generator=torch.Generator().manual_seed(0)
-    )
-    export_graph(whole, noise.to(predictor.backbone.device), {1: samples}, target / MODEL_FILE, ("waveform", "outputs"))
+    sound = noise(max(spec.sample_rate, 2 * spec.min_samples)).to(predictor.backbone.device)
+    export_graph(whole, sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
     longest = f"Clips longer than {spec.max_duration_s:g} s are refused by the example; cut them."
     about |= {"min_samples": spec.min_samples, "max_samples": spec.max_samples, "window_samples": None}
     return Graphs("waveform", WAVEFORM, about, (*limits, longest))
@@ -204,9 +205,8 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
     if isinstance(fitted.options, EndToEndOptions):
         assert fitted.source.spec is not None
         shortest = fitted.source.spec.min_samples
-        samples = torch.export.Dim("samples", min=shortest, max=max(length, shortest + 1))
         sound = noise(max(length, shortest))
-        export_graph(EndToEndGraph(fitted), sound, {1: samples}, target / MODEL_FILE, ("waveform", "outputs"))
+        export_graph(EndToEndGraph(fitted), sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
         about: dict[str, Any] = {"min_samples": shortest, "max_samples": None, "window_samples": length}
         return Graphs("waveform", WAVEFORM, about, ("Longer clips go through in windows, whose outputs are averaged.",))
     network = fitted.networks[0]
@@ -216,15 +216,13 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
     width = max(length, windows.shortest)
     graph = Networks(fitted)
     try:
-        rows = {0: torch.export.Dim("n", min=1)}
-        export_graph(graph, torch.zeros(2, width, dim), rows, target / MODEL_FILE, ("windows", "outputs"))
+        export_graph(graph, torch.zeros(2, width, dim), [0], target / MODEL_FILE, ("windows", "outputs"))
     except UserError:  # some recurrent layers export for one window at a time
-        export_graph(graph, torch.zeros(1, width, dim), {}, target / MODEL_FILE, ("windows", "outputs"))
+        export_graph(graph, torch.zeros(1, width, dim), [], target / MODEL_FILE, ("windows", "outputs"))
     frontend = predictor.backbone.graph()
     if frontend is not None:
-        samples = torch.export.Dim("samples", min=spec.min_samples + 1, max=spec.max_samples)
         second = torch.zeros(1, spec.sample_rate, device=predictor.backbone.device)
-        export_graph(frontend, second, {1: samples}, target / FRONTEND_FILE, ("waveform", "frames"))
+        export_graph(frontend, second, [1], target / FRONTEND_FILE, ("waveform", "frames"))
     fill = torch.as_tensor(windows.fill).float().expand(dim).tolist()
     about = {
         "frontend": None if frontend is None else FRONTEND_FILE,
