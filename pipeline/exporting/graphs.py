@@ -128,13 +128,13 @@ class Whole(nn.Module):
     def __init__(self, graph: nn.Module, heads: Heads, poolings: Sequence[str], all_layers: Sequence[int]) -> None:
         """Put them together; `poolings` are the heads'."""
         super().__init__()
-        self.graph, self.heads = graph, heads
+        self.encoder, self.heads = graph, heads  # `graph` is a name that torch.fx keeps to itself
         self.poolings = [name for name in POOLINGS if name in poolings]
         self.places = [list(all_layers).index(layer) for layer in heads.layers]
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(1, T) to (1, C)."""
-        frames = self.graph(waveform)[:, self.places]  # [1, L, F, D]
+        frames = self.encoder(waveform)[:, self.places]  # [1, L, F, D]
         if self.heads.reads == "frames":
             return self.heads(frames)
         pooled = {

@@ -159,7 +159,10 @@ def export_graph(
             assert program is not None
             program.save(str(path), external_data=False)
     except Exception as error:  # an exporter can raise anything
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         raise UserError(f"--format onnx: torch cannot export this graph ({reason.strip()})") from error
     finally:
         logging.disable(level)
