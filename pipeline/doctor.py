@@ -24,8 +24,13 @@ _PACKAGES = {  # module -> distribution
     "sklearn": "scikit-learn",
     "torchvggish": "torchvggish",
     "ai_edge_litert": "ai-edge-litert",
+    "onnxruntime": "onnxruntime",
 }
-_OPTIONAL = {"torchvision": "used by models that are trained", "ai_edge_litert": "pip install 'audioheads[litert]'"}
+_OPTIONAL = {
+    "torchvision": "used by models that are trained",
+    "ai_edge_litert": "pip install 'audioheads[litert]'",
+    "onnxruntime": "pip install 'audioheads[onnx]'",
+}
 _TORCH_PAIRS = {"torchaudio": lambda minor: (2, minor), "torchvision": lambda minor: (0, minor + 15)}
 _HUB_TIMEOUT_S = 2.5
 

@@ -42,6 +42,11 @@ class BackboneOptions(BaseModel):
     label: str | None = Field(None, description="the name in tables and files, where it differs from `name`")
     max_duration_s: float = Field(30.0, ge=10.0, description="longer clips go through in windows of this length")
 
+    @property
+    def title(self) -> str:
+        """What messages call it, and `--set` finds it by: a config may have several of one name."""
+        return self.label or self.name
+
 
 class Backbone(ABC):
     """A frozen network (or a fixed transform) that turns waveforms into frame embeddings.

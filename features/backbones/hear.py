@@ -79,7 +79,7 @@ def describe(options: Options) -> BackboneSpec:
     model = _placed(model, torch.device("cpu"))
     frame_rate = _frame_rate(options, module, model, rate) if options.embeddings == "timestamps" else None
     shape = probe(
-        options.name,
+        options.title,
         lambda waveforms: _embed(options.embeddings, module, model, waveforms),
         rate,
         options.min_duration_s,
@@ -87,7 +87,7 @@ def describe(options: Options) -> BackboneSpec:
     )
     if shape.dim != size:
         raise ConfigError(
-            f"{options.name}: {options.module} says {SIZES[options.embeddings]} {size}, but its embeddings have "
+            f"{options.title}: {options.module} says {SIZES[options.embeddings]} {size}, but its embeddings have "
             f"{shape.dim} dimensions"
         )
     return BackboneSpec(
@@ -121,7 +121,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     module = _import(options)
     model = _load_model(options, module)
-    check_same_weights(options.name, spec.weights_sha256, weights_digest(model, _file(options)))
+    check_same_weights(options.title, spec.weights_sha256, weights_digest(model, _file(options)))
     return HearBackbone(module, model, spec, torch.device(device))
 
 
@@ -148,11 +148,11 @@ class HearBackbone(UnpaddedBackbone):
 
 
 def _import(options: Options) -> ModuleType:
-    module = import_code(options.name, options.module, options.folder)
+    module = import_code(options.title, options.module, options.folder)
     missing = [function for function in FUNCTIONS if not callable(getattr(module, function, None))]
     if missing:
         raise ConfigError(
-            f"{options.name}: {options.module} has no function {missing[0]}; a HEAR module has {', '.join(FUNCTIONS)}"
+            f"{options.title}: {options.module} has no function {missing[0]}; a HEAR module has {', '.join(FUNCTIONS)}"
         )
     return module
 
@@ -161,7 +161,7 @@ def _load_model(options: Options, module: ModuleType) -> Any:
     file = _file(options)
     given = () if file is None else (str(file),)
     call = f"{options.module}.load_model({', '.join(map(repr, given))})"
-    return seeded(options.name, call, lambda: module.load_model(*given, **options.arguments), options.seed)
+    return seeded(options.title, call, lambda: module.load_model(*given, **options.arguments), options.seed)
 
 
 def _placed(model: Any, device: torch.device) -> Any:
@@ -173,17 +173,17 @@ def _file(options: Options) -> Path | None:
     if not options.weights:
         return None
     if options.weights == found.RANDOM:
-        raise ConfigError(f"{options.name}: a HEAR module has no untrained control; leave weights empty or name a file")
+        raise ConfigError(f"{options.title}: a HEAR module has no untrained control; name a file, or none")
     path = Path(options.weights).expanduser()
-    ways = f"set features.backbones.{options.name}.weights to a local file or folder, or leave it empty"
-    return path if path.is_dir() else found.find_file(options.name, options.weights, ways)
+    ways = f"set features.backbones.{options.title}.weights to a local file or folder, or leave it empty"
+    return path if path.is_dir() else found.find_file(options.title, options.weights, ways)
 
 
 def _attribute(options: Options, model: Any, attribute: str) -> int:
     """A positive whole number that the API asks of a model."""
     value = getattr(model, attribute, None)
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise ConfigError(f"{options.name}: {options.module}'s model should have a whole number {attribute}: {value!r}")
+        raise ConfigError(f"{options.title}: {options.module}'s model needs a whole number {attribute}, got {value!r}")
     return value
 
 
@@ -218,7 +218,7 @@ def _frame_rate(options: Options, module: ModuleType, model: Any, rate: int) -> 
             return None
         step = float(times[-1] - times[0]) / (len(times) - 1)
     except Exception as error:
-        raise ConfigError(f"{options.name}: {options.module}'s timestamps fail with {described(error)}") from error
+        raise ConfigError(f"{options.title}: {options.module}'s timestamps fail with {described(error)}") from error
     if not step > 0:
-        raise ConfigError(f"{options.name}: {options.module}'s timestamps do not grow")
+        raise ConfigError(f"{options.title}: {options.module}'s timestamps do not grow")
     return 1000 / step

@@ -94,8 +94,8 @@ def describe(options: Options) -> BackboneSpec:
         ConfigError: The model has no such tensors, or others than the options say; names those it has.
     """
     path = _find(options)
-    digest = model_sha256(options.name, path)
-    source = _Source(options, OnnxModel(options.name, path, options.output))
+    digest = model_sha256(options.title, path)
+    source = _Source(options, OnnxModel(options.title, path, options.output))
     rate, size = options.sample_rate_hz, options.window_samples
     settings: dict[str, Any] = {
         "input": source.ports.input,
@@ -105,7 +105,7 @@ def describe(options: Options) -> BackboneSpec:
         "mel": None if options.mel is None else options.mel.model_dump(mode="json"),
     }
     if size is None:
-        shape = probe(options.name, source.embed, rate, options.min_duration_s)
+        shape = probe(options.title, source.embed, rate, options.min_duration_s)
         n_layers, dim, frame_rate, min_samples = shape.n_layers, shape.dim, shape.frame_rate, shape.min_samples
         settings |= shape.settings()
     else:
@@ -113,7 +113,7 @@ def describe(options: Options) -> BackboneSpec:
         n_layers, n_frames, dim = _one_window(options, source, size)
         if n_frames > 1 and hop != size:
             raise ConfigError(
-                f"{options.name}: a window gives {n_frames} frames, so hop_samples should be window_samples ({size})"
+                f"{options.title}: a window gives {n_frames} frames, so hop_samples should be window_samples ({size})"
             )
         frame_rate, min_samples = n_frames * rate / hop, 1
         settings |= {"window_samples": size, "hop_samples": hop}
@@ -134,7 +134,7 @@ def describe(options: Options) -> BackboneSpec:
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> Backbone:
     """The model; it runs in the precision it was written in, whatever `precision` says."""
-    source = _Source(options, OnnxModel(options.name, _find(options), options.output, device))
+    source = _Source(options, OnnxModel(options.title, _find(options), options.output, device))
     return OnnxBackbone(source, spec) if options.window_samples is None else OnnxWindows(source, spec)
 
 
@@ -149,7 +149,7 @@ class _Source:
         )
         if ("M" in self.ports.input_axes) != bool(n_mels):
             what = "log-mels, so say how they are made with `mel`" if not n_mels else "waveforms, so leave out `mel`"
-            raise ConfigError(f"{options.name}: input_axes {self.ports.input_axes} means {what}")
+            raise ConfigError(f"{options.title}: input_axes {self.ports.input_axes} means {what}")
         if options.mel is not None:
             plain = options.mel.model_dump(include=set(MelOptions.model_fields))
             entry = logmel.Options(name="logmel", **plain)
@@ -174,7 +174,7 @@ class _Source:
         hop = 1 if self.mel is None else self.mel.hop_length
         if size is None or math.ceil(size / hop) != fixed:
             raise ConfigError(
-                f"{options.name}: {Path(options.weights).name} takes {fixed} {unit}, so window_samples should be "
+                f"{options.title}: {Path(options.weights).name} takes {fixed} {unit}, so window_samples should be "
                 f"{fixed * hop}, got {'none' if size is None else size}; {self.model.ports_text()}"
             )
 
@@ -242,7 +242,7 @@ def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int,
         embedded = source.embed(torch.from_numpy(noise))
     except Exception as error:
         raise ConfigError(
-            f"{options.name}: the model fails on a window of {size} samples with {described(error)}; "
+            f"{options.title}: the model fails on a window of {size} samples with {described(error)}; "
             f"{source.model.ports_text()}"
         ) from None
     return embedded.shape[1], embedded.shape[2], embedded.shape[3]
@@ -251,6 +251,6 @@ def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int,
 def _find(options: Options) -> Path:
     """The model's file."""
     if options.weights == found.RANDOM:
-        raise ConfigError(f"{options.name}: an ONNX model has no untrained control; weights must be an `.onnx` file")
-    ways = f"set features.backbones.{options.name}.weights to a local .onnx file"
-    return found.find_file(options.name, options.weights, ways)
+        raise ConfigError(f"{options.title}: an ONNX model has no untrained control; weights must be an `.onnx` file")
+    ways = f"set features.backbones.{options.title}.weights to a local .onnx file"
+    return found.find_file(options.title, options.weights, ways)

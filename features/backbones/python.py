@@ -68,7 +68,7 @@ def describe(options: Options) -> BackboneSpec:
     digest = _digest(options, network)  # before it is used: some networks change then
     rate = options.sample_rate_hz
     frame_rate = rate / options.hop_samples if options.hop_samples else None
-    shape = probe(options.name, _embedding(network), rate, options.min_duration_s, frame_rate)
+    shape = probe(options.title, _embedding(network), rate, options.min_duration_s, frame_rate)
     return BackboneSpec(
         name=options.name,
         family="python",
@@ -92,7 +92,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         WeightsError: It fails, or gives other weights than before.
     """
     network, _ = _make(options)
-    check_same_weights(options.name, spec.weights_sha256, _digest(options, network))
+    check_same_weights(options.title, spec.weights_sha256, _digest(options, network))
     return PythonBackbone(network, spec, torch.device(device))
 
 
@@ -124,21 +124,21 @@ def _embedding(network: Any) -> Any:
 def _make(options: Options) -> tuple[Any, dict[str, Any]]:
     """The network in evaluation mode, and where it comes from."""
     path, _, attribute = options.callable.partition(":")
-    module = import_code(options.name, path, options.folder)
+    module = import_code(options.title, path, options.folder)
     function: Any = module
     for part in attribute.split("."):
         if not hasattr(function, part):
             own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == path]
-            raise ConfigError(f"{options.name}: {path} has no {attribute!r}; it has {', '.join(own) or 'nothing'}")
+            raise ConfigError(f"{options.title}: {path} has no {attribute!r}; it has {', '.join(own) or 'nothing'}")
         function = getattr(function, part)
     if not callable(function):
-        raise ConfigError(f"{options.name}: {options.callable} is a {type(function).__name__}, not a function")
+        raise ConfigError(f"{options.title}: {options.callable} is a {type(function).__name__}, not a function")
     file = _file(options)
     given = {**options.arguments, **({"weights": str(file)} if file is not None else {})}
-    network = seeded(options.name, f"{options.callable}({', '.join(given)})", lambda: function(**given), options.seed)
+    network = seeded(options.title, f"{options.callable}({', '.join(given)})", lambda: function(**given), options.seed)
     if not callable(network):
         raise ConfigError(
-            f"{options.name}: {options.callable} returned a {type(network).__name__}; it should return a torch module "
+            f"{options.title}: {options.callable} returned a {type(network).__name__}; it should return a torch module "
             "or a function that takes waveforms (clips, samples)"
         )
     settings = {
@@ -155,8 +155,8 @@ def _file(options: Options) -> Path | None:
     if options.weights in (None, found.RANDOM):
         return None
     path = Path(str(options.weights)).expanduser()
-    ways = f"set features.backbones.{options.name}.weights to a file or folder that {options.callable} reads"
-    return path if path.is_dir() else found.find_file(options.name, str(options.weights), ways)
+    ways = f"set features.backbones.{options.title}.weights to a file or folder that {options.callable} reads"
+    return path if path.is_dir() else found.find_file(options.title, str(options.weights), ways)
 
 
 def _digest(options: Options, network: Any) -> str:

@@ -65,7 +65,7 @@ def describe(options: Options) -> BackboneSpec:
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, digest = _found(options)
-        shape = shape_of(options.name, lambda: _whole(config), _part(config), extractor, options.embedding)
+        shape = shape_of(options.title, lambda: _whole(config), _part(config), extractor, options.embedding)
     rate = int(extractor.sampling_rate)
     longest = options.max_duration_s if shape.max_samples is None else shape.max_samples / rate
     return BackboneSpec(
@@ -103,7 +103,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
             torch.manual_seed(options.seed)
             whole = _whole(config)
         else:
-            whole = _load_folder(options.name, found.find_model_folder(options.name, options.weights), config)
+            whole = _load_folder(options.title, found.find_model_folder(options.title, options.weights), config)
     module = whole.get_submodule(_part(config)).eval()
     return TransformersBackbone(module, extractor, spec, torch.device(device), check_precision(precision))
 
@@ -114,8 +114,8 @@ def _found(options: Options, *, hashed: bool = True) -> tuple[Any, Any, str]:
         config, extractor = _random_config(options), _random_extractor(options)
         recipe = {"random": options.seed, "config": _plain(config), "extractor": _plain(extractor)}
         return config, extractor, text_sha256(recipe)
-    folder = found.find_model_folder(options.name, options.weights)
-    config, extractor = _folder_config(options.name, folder), _folder_extractor(options.name, folder)
+    folder = found.find_model_folder(options.title, options.weights)
+    config, extractor = _folder_config(options.title, folder), _folder_extractor(options.title, folder)
     return config, extractor, folders.folder_sha256(folder) if hashed else ""
 
 
@@ -128,7 +128,7 @@ def _random_config(options: Options) -> Any:
             raise ValueError(f"architecture.{unknown[0]} is no key of a {options.model_type} configuration")
         return config_class(**options.architecture)
     except Exception as error:  # transformers checks configurations in many ways
-        raise ConfigError(f"{options.name}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{options.title}: {' '.join(str(error).split())}") from None
 
 
 def _random_extractor(options: Options) -> Any:
@@ -139,11 +139,11 @@ def _random_extractor(options: Options) -> Any:
     model_type = str(options.model_type)
     name = EXTRACTORS.get(model_type) or FEATURE_EXTRACTOR_MAPPING_NAMES.get(model_type)
     if name is None:
-        raise ConfigError(f"{options.name}: no feature extractor is known for {model_type}; give a folder that has one")
+        raise ConfigError(f"{options.title}: no feature extractor is known for {model_type}; use a folder with one")
     try:
         return getattr(transformers, name)(**options.extractor)
     except Exception as error:
-        raise ConfigError(f"{options.name}: extractor: {first_line(error)}") from None
+        raise ConfigError(f"{options.title}: extractor: {first_line(error)}") from None
 
 
 def _folder_config(name: str, folder: Path) -> Any:

@@ -1,12 +1,18 @@
 """Models that the project knows nothing of become rows of the table by a line of the config."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+
+from pipeline.config import load_config
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
 
 HEAR_MODULE = """
 import torch
@@ -119,5 +125,26 @@ def test_again_computes_nothing_until_the_code_changes(folder: Path) -> None:
 def test_a_module_that_is_not_there_is_one_line(folder: Path) -> None:
     wrong = audioheads(folder, "run", "models/own.yaml", "--set", "features.backbones.levels.module=my_hear")
     assert wrong.returncode == 2
-    assert "hear: no module 'my_hear', neither installed nor in" in wrong.stderr
+    assert "levels: no module 'my_hear', neither installed nor in" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_the_guides_example_runs_as_it_stands(tmp_path: Path) -> None:
+    (code,) = re.findall(r"`(\w+\.py)`, beside the config:\n\n```python\n(.*?)```", GUIDE, flags=re.DOTALL)
+    (config,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL)
+    for name, text in (code, config):
+        (tmp_path / name).write_text(text)
+    smaller = ["--set", "dataset.clips_per_class=5", "--set", "dataset.max_duration_s=0.6", "--device", "cpu"]
+    done = audioheads(tmp_path, "run", config[0], *smaller)
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(tmp_path / "runs" / Path(config[0]).stem / "report" / "results.csv")["model"]) == {
+        "mfcc",
+        "mine",
+    }
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(backbones:.*?)```", GUIDE, flags=re.DOTALL))
+def test_every_line_in_the_guide_is_a_valid_entry(text: str, tmp_path: Path) -> None:
+    config = {"dataset": {"kind": "folder", "root": "clips"}, "features": yaml.safe_load(text)}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert len(load_config(tmp_path / "config.yaml").features.backbones) == len(config["features"]["backbones"])

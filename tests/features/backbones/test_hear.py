@@ -109,7 +109,7 @@ def test_weights_arguments_and_source_change_the_fingerprint(module, tmp_path):
     ("written", "message"),
     [
         ({"function": "get_scene"}, "has no function get_scene_embeddings; a HEAR module has load_model, "),
-        ({"rate": 16_000.5}, "model should have a whole number sample_rate: 16000.5"),
+        ({"rate": 16_000.5}, "model needs a whole number sample_rate, got 16000.5"),
         ({"scene": 4}, "says scene_embedding_size 4, but its embeddings have 3 dimensions"),
     ],
 )

@@ -174,7 +174,10 @@ def test_weights_are_handed_to_the_function_and_hashed(entry, tmp_path):
 
 
 def test_random_weights_are_the_untrained_control(entry):
-    first, again, other = (describe(entry("frames", weights="random", seed=seed)) for seed in (0, 0, 1))
+    first = describe(entry("frames", weights="random"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(17)  # nothing that was drawn before matters
+        again, other = (describe(entry("frames", weights="random", seed=seed)) for seed in (0, 1))
     assert first.untrained
     assert first == again
     assert first.weights_sha256 != other.weights_sha256
