@@ -216,7 +216,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(open_page, report, screensh
     wide = page.evaluate(
         """[...document.querySelectorAll("main *")].filter(one => {
             const box = one.getBoundingClientRect();
-            return box.width > 0 && box.right > 361 && !one.closest(".scroll, pre, svg, nav, .sr-only, .js-plotly-plot");
+            const scrolls = ".scroll, pre, svg, nav, .sr-only, .js-plotly-plot";
+            return box.width > 0 && box.right > 361 && !one.closest(scrolls);
         }).map(one => one.outerHTML.slice(0, 120))"""
     )
     assert wide == []
