@@ -12,6 +12,7 @@ from pipeline.report.ticks import compact, log_range, log_ticks
 COLOURS = 8  # --series-1 … --series-8 in style.css; then they begin anew with other symbols
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
 WHOLE_TICKS = 12
+MANY = 1000  # points, from which on they are drawn small
 HEAT = [[at / 4, f"--heat-{at + 1}"] for at in range(5)]
 
 
@@ -25,8 +26,11 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
         "height": figure.height,
         "xaxis": _axis(figure.x, [value for one in figure.series for value in one.x]),
         "yaxis": _axis(figure.y, [value for one in figure.series for value in one.y]),
-        "showlegend": sum(bool(one.name) for one in figure.series) > 1,
+        "showlegend": figure.legend and sum(bool(one.name) for one in figure.series) > 1,
     }
+    if figure.equal:
+        layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
+        layout["xaxis"]["constrain"] = "domain"
     if figure.heatmap is not None:
         layout["yaxis"]["autorange"] = "reversed"
         return {"data": [_heatmap(figure.heatmap, figure)], "layout": layout}
@@ -68,6 +72,8 @@ def _axis(axis: Axis, values: Sequence[float | str]) -> dict[str, Any]:
     if axis.whole and values:
         spread = max(map(float, values)) - min(map(float, values))
         found |= {"tick0": 0, "dtick": max(1, round(spread / WHOLE_TICKS))}
+    if not axis.ticks:
+        found |= {"showticklabels": False, "showgrid": False, "zeroline": False}
     if axis.range is not None:
         found["range"] = list(axis.range)
     return found
@@ -102,7 +108,9 @@ def _trace(series: Series, names: Sequence[str], figure: Figure) -> dict[str, An
         "showlegend": bool(series.name),
         "x": [_value(value) for value in series.x],
         "y": [_value(value) for value in series.y],
-        "marker": {"color": colour} if series.mark == "bars" else {"color": colour, "symbol": symbol, "size": 8},
+        "marker": {"color": colour}
+        if series.mark == "bars"
+        else {"color": colour, "symbol": symbol, "size": _size(figure)},
     }
     if series.mark != "bars":
         mode = "markers" if series.mark == "points" else "lines" if at is None else "lines+markers"
@@ -129,6 +137,11 @@ def _trace(series: Series, names: Sequence[str], figure: Figure) -> dict[str, An
             "visible": not is_band(series),
         }
     return trace
+
+
+def _size(figure: Figure) -> int:
+    """Of points, in CSS pixels."""
+    return 8 if sum(len(one.x) for one in figure.series) <= MANY else 6
 
 
 def _band(series: Series, trace: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Axis:
         categories: In order, where values are names.
         range: Shown from, to; None: what the values need.
         whole: Whether values are whole numbers, so that ticks between them say nothing.
+        ticks: Whether values stand along it; not where they mean nothing.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Axis:
     categories: Sequence[str] = ()
     range: tuple[float, float] | None = None
     whole: bool = False
+    ticks: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Series:
         y_low: Lower ends of the intervals of y, where there are any.
         y_high: Upper ends.
         labels: Written beside points.
-        notes: Shown when a point is pointed at.
+        notes: Shown when a point is pointed at; of points with `clips`, the clip's id and label where empty.
         clips: Of each point, the position in the page's clips that plays on click.
         dashed: Of lines.
     """
@@ -88,6 +90,8 @@ class Figure:
         heatmap: Drawn instead of series.
         height: Of the drawing in the page, in CSS pixels.
         interval: What y_low and y_high are.
+        legend: Whether the names of series are listed beside it, where there are several.
+        equal: Whether a unit is as long on both axes.
     """
 
     alt: str
@@ -97,6 +101,8 @@ class Figure:
     heatmap: Heatmap | None = None
     height: int = 420
     interval: str = "95 % interval"
+    legend: bool = True
+    equal: bool = False
 
 
 def is_band(series: Series) -> bool:

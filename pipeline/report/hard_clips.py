@@ -52,6 +52,14 @@ def _difficulty(model: Outcomes) -> np.ndarray:
     return 1 - np.take_along_axis(said, model.targets[None, :, None], axis=2)[..., 0]
 
 
+def votes(models: Sequence[Outcomes]) -> np.ndarray:
+    """How many of some classifiers say each class of each clip, shape (N, C); a model that wavers counts in parts."""
+    n_classes = models[0].probabilities.shape[2]
+    single = models[0].task == "single-label"
+    said = [np.eye(n_classes)[model.predicted] if single else model.predicted for model in models]
+    return np.sum([one.mean(axis=0) for one in said], axis=0)
+
+
 def hardest(models: Sequence[Outcomes], most: int) -> list[int]:
     """The clips of highest `difficulty`, hardest first; equals in the page's order."""
     return [int(clip) for clip in np.argsort(-difficulty(models).round(9), kind="stable")[:most]]
@@ -75,13 +83,8 @@ def most_confidently_wrong(model: Outcomes, most: int) -> list[Confident]:
     else:
         label = said.argmax(axis=1)
         answered, sureness, wrong = np.ones(len(said), bool), said[clips, label], label != model.targets
-    order = [clip for clip in np.argsort(-sureness.round(9), kind="stable") if wrong[clip]]
-    return [Confident(int(at), int(label[at]), bool(answered[at]), float(sureness[at])) for at in order[:most]]
-
-
-def largest_errors(model: Outcomes, most: int) -> list[int]:
-    """The clips whose number one regression model misses by most, mean absolute error over repetitions."""
-    return hardest([model], most)
+    surest = [clip for clip in np.argsort(-sureness.round(9), kind="stable") if wrong[clip]]
+    return [Confident(int(at), int(label[at]), bool(answered[at]), float(sureness[at])) for at in surest[:most]]
 
 
 def missed_by_all(models: Sequence[Outcomes]) -> list[int]:

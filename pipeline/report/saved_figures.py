@@ -31,6 +31,7 @@ MARKERS = "osD^X*pP"  # beyond the colours, series differ by these
 LEGEND_COLUMNS = 3
 LONGEST_NAME = 32  # letters of a class or model along a heat map
 LETTER_INCHES, ROW_INCHES = 0.09, 0.17
+MANY = 300  # points, from which on they are drawn small
 CROWDED = 60  # letters of a horizontal axis' names, from which they stand upright
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -140,7 +141,9 @@ def draw(figure: Figure) -> Drawing:
         _series(axes, series, None if neutral else names.index(series.name), figure)
     for series in figure.series:
         _labels(axes, series, figure)
-    if sum(bool(series.name) for series in figure.series) > 1:
+    if figure.equal:
+        axes.set_aspect("equal")
+    if figure.legend and sum(bool(series.name) for series in figure.series) > 1:
         # Outside the axes, where it covers nothing.
         drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)
     return drawing
@@ -163,6 +166,8 @@ def _axis(axes: Axes, which: Literal["x", "y"], figure: Figure) -> None:
         return
     elif axis.whole:
         (axes.xaxis if horizontal else axes.yaxis).set_major_locator(MaxNLocator("auto", integer=True))
+    if not axis.ticks:
+        (axes.set_xticks if horizontal else axes.set_yticks)([])
     if axis.range is not None:
         (axes.set_xlim if horizontal else axes.set_ylim)(*axis.range)
 
@@ -196,7 +201,7 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
             return
     else:
         style["linestyle"] = "none"
-    style |= {"marker": marker, "markersize": 4.5}
+    style |= {"marker": marker, "markersize": 4.5 if sum(len(one.x) for one in figure.series) <= MANY else 2.5}
     if len(series.y_low):
         axes.errorbar(x, y, _spread(series, y), elinewidth=1, **style)
     else:

@@ -229,7 +229,7 @@ def test_paper_gets_every_section_in_light_colours(open_page, report, screenshot
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     assert not page.locator("nav").is_visible()
-    charts, drawn = page.locator(".figure"), page.locator(".figure.js-plotly-plot")
+    charts, drawn = page.locator(".figure:visible"), page.locator(".figure.js-plotly-plot:visible")
     assert drawn.count() == charts.count()
     page.screenshot(path=screenshot("report-print"), full_page=True)
 

@@ -1,11 +1,17 @@
-/* Charts of which a select shows one at a time. */
+/* Parts of a section of which selects show one at a time: the one whose data-choice is their values. */
 "use strict";
 
 (() => {
-  for (const select of document.querySelectorAll("select.chart-choice")) {
-    const charts = [...select.closest("section").querySelectorAll(":scope > .choice")];
-    const show = () => charts.forEach((chart, at) => (chart.hidden = at !== Number(select.value)));
-    select.addEventListener("change", show);
-    show(); // browsers keep the choice when a page is loaded again
+  for (const choices of document.querySelectorAll(".choices")) {
+    const parts = [...choices.querySelectorAll(":scope > .choice")];
+    const selects = [...choices.querySelectorAll("select.choice-of")];
+    const show = () => {
+      const wanted = selects.map((select) => select.value).join(" ");
+      parts.forEach((part) => (part.hidden = part.dataset.choice !== wanted));
+      return parts.find((part) => !part.hidden);
+    };
+    const change = () => report.redraw(show()); // a chart may have been drawn in other colours, at another width
+    selects.forEach((select) => select.addEventListener("change", change));
+    if (selects.length) show(); // browsers keep the choice when a page is loaded again
   }
 })();

@@ -142,5 +142,20 @@
     scores(view);
   }
 
+  /** Below the answer: the best model's most frequent mistake, its clips one click away. */
+  function offer(place) {
+    const [data, study] = [report.data("classes", place), report.study(place)];
+    const best = data && data.models[0];
+    if (!best || !best.ranked.length) return;
+    const [row, column] = best.ranked[0];
+    const cell = best.cells.find((own) => own[0] === row && own[1] === column);
+    const text = `${study.models[0].title}: ${sentence({ data, study }, cell)}`;
+    const button = make("button", { type: "button" }, "▶ Hear its most frequent mistake");
+    button.addEventListener("click", () => report.clipList(place.nextElementSibling, study, cell[3], text));
+    place.append(button, " ", make("span", { class: "quiet" }, name(text)));
+    place.hidden = false;
+  }
+
+  document.querySelectorAll(".hear").forEach(offer);
   report.section("classes", start);
 })();

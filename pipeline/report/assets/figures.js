@@ -42,10 +42,35 @@
     return coloured({ ...base, ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
   }
 
-  function draw(place) {
+  /** Text that Plotly shows as it is. */
+  const escaped = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  /** A chart's JSON; points with a clip and no note of their own get its id and label. */
+  function held(place) {
     const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
+    for (const trace of figure.data.filter((own) => own.customdata && !own.hovertext)) {
+      const study = report.study(place);
+      const note = ({ id, target }) => `${escaped(id)}<br>${escaped(report.said(study, target))}`;
+      trace.hovertext = trace.customdata.map((index) => (index >= 0 ? note(study.clips[index]) : ""));
+      trace.hoverinfo = "text";
+    }
+    return figure;
+  }
+
+  /** Series of other names than the one that is to stand out, faint. */
+  function highlighted(traces, wanted) {
+    return wanted ? traces.map((own) => ({ ...own, opacity: own.name === escaped(wanted) ? 1 : 0.12 })) : traces;
+  }
+
+  function draw(place) {
+    const figure = held(place);
+    const data = highlighted(figure.data, place.dataset.highlight);
+    // Of equal axes, what is narrow is low, too.
+    const limit = figure.layout.yaxis.scaleanchor ? place.clientWidth + 140 : Infinity;
+    const height = Math.min(figure.layout.height, limit);
+    place.style.minHeight = `${height}px`;
     const config = { responsive: true, displaylogo: false, displayModeBar: false };
-    plotly().react(place, coloured(figure.data), layout(figure.layout, place.clientWidth), config);
+    plotly().react(place, coloured(data), layout({ ...figure.layout, height }, place.clientWidth), config);
     if (drawn.has(place)) return;
     drawn.add(place);
     place.on("plotly_click", (event) => play(place, event.points.map((point) => point.customdata)));
@@ -77,7 +102,7 @@
 
   /** The values of a chart as a table; with a button beside each point that has a clip. */
   function table(place) {
-    const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
+    const figure = held(place);
     const isHeat = figure.data.some((trace) => trace.type === "heatmap");
     const axes = [plain(figure.layout.xaxis.title.text), plain(figure.layout.yaxis.title.text)];
     const rows = figure.data.filter((trace) => !trace.fill).flatMap(rowsOf);
@@ -107,5 +132,7 @@
     });
   }
 
-  report.redraw = () => [...drawn].forEach(draw);
+  /** Draw charts again where they can be seen: in other colours, or at another width. */
+  report.redraw = (within = document) =>
+    [...drawn].filter((place) => within.contains(place) && place.checkVisibility()).forEach(draw);
 })();

@@ -79,7 +79,9 @@ const report = (() => {
     }
   }
 
-  window.addEventListener("beforeprint", () => [...waiting.keys()].forEach(begin));
+  window.addEventListener("beforeprint", () =>
+    [...waiting.keys()].filter((element) => element.checkVisibility()).forEach(begin),
+  );
 
   return { json, make, name, study, data, section, whenNear };
 })();

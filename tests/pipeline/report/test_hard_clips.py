@@ -7,9 +7,9 @@ from pipeline.report.hard_clips import (
     Confident,
     difficulty,
     hardest,
-    largest_errors,
     missed_by_all,
     most_confidently_wrong,
+    votes,
 )
 from pipeline.report.outcomes import Outcomes
 
@@ -41,6 +41,12 @@ def test_missed_by_all_needs_every_repetition_of_every_model():
     assert missed_by_all([SURE, VAGUE]) == [0]
 
 
+def test_votes_count_models_and_part_of_one_that_wavers():
+    assert votes([SURE, VAGUE]).tolist() == [[0, 2], [1, 1], [0.5, 1.5]]
+    several = Outcomes(np.array([[[0.9, 0.5]], [[0.6, 0.1]]]), np.array([[1, 0]]), "multi-label")
+    assert votes([several, several]).tolist() == [[2, 1]]
+
+
 def test_several_labels():
     targets = np.array([[1, 0], [1, 1], [0, 0]])
     model = Outcomes(np.array([[[0.9, 0.7], [0.2, 0.9], [0.5, 0.4]]]), targets, "multi-label")
@@ -59,4 +65,4 @@ def test_several_labels():
 def test_numbers():
     model = Outcomes(np.array([[[1.0], [4.0], [0.0]], [[2.0], [2.0], [0.5]]]), np.array([2.0, 1.0, 0.0]), "regression")
     assert difficulty([model]) == pytest.approx([0.5, 2.0, 0.25])
-    assert largest_errors(model, 2) == [1, 0]
+    assert hardest([model], 2) == [1, 0]

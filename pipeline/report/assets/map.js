@@ -1,0 +1,16 @@
+/* The map: one class among many, made to stand out. */
+"use strict";
+
+(() => {
+  for (const select of document.querySelectorAll("select.highlight")) {
+    const choices = select.closest(".choices");
+    const show = () => {
+      for (const place of choices.querySelectorAll(".figure")) place.dataset.highlight = select.value;
+    };
+    select.addEventListener("change", () => {
+      show();
+      report.redraw(choices);
+    });
+    show();
+  }
+})();

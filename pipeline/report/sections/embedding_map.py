@@ -1,0 +1,108 @@
+"""Map: test clips as a backbone's embeddings lay them out, in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from features.tasks import Task
+from pipeline.report.clips import tested_rows
+from pipeline.report.figure import Axis, Figure, Series
+from pipeline.report.maps import MOST_CLIPS, View, projection_of, shown_clips, views
+from pipeline.report.projection import METHODS, PCA, Projection
+from pipeline.report.section import Section
+from pipeline.report.study import Study
+from pipeline.run_folder import file_name
+
+LISTED_CLASSES = 16  # up to which a legend stands beside the map; the select names all of any number
+BINS = 5
+EDGE = 1.05
+
+
+def section(study: Study) -> Section | None:
+    """A chart per backbone and projection; None where no backbone has pooled embeddings."""
+    seen = views(study)
+    if not seen:
+        return None
+    clips = shown_clips(study)
+    rows = tested_rows(study)[clips]
+    colours = colour_names(study.manifest.clips["label"].iloc[rows].tolist(), study.manifest.task)
+    order = study.manifest.labels if study.manifest.task == "single-label" else sorted(set(colours), key=_last_words)
+    classes = [name for name in order if name in set(colours)]
+    figures, charts = {}, []
+    for at, (label, view) in enumerate(seen.items()):
+        for number, method in enumerate(METHODS):
+            name = f"{file_name(label)}-{method.lower()}"
+            projection = projection_of(study, label, view, method, clips)
+            figures[name] = _figure(projection, label, method, clips, colours, classes)
+            charts.append({"name": name, "choice": f"{at} {number}", "what": _what(view, method)})
+    context: dict[str, Any] = {
+        "backbones": list(seen),
+        "methods": METHODS,
+        "charts": charts,
+        "classes": classes,
+        "n_shown": len(clips),
+        "n_clips": len(tested_rows(study)),
+        "most": MOST_CLIPS,
+        "task": study.manifest.task,
+    }
+    return Section(key="map", title="Map", template="map.html", context=context, figures=figures)
+
+
+def colour_names(labels: Sequence[Any], task: Task) -> list[str]:
+    """What each clip's colour stands for: its class; `several labels` and `no label`; a fifth of the values."""
+    if task == "multi-label":
+        return [own[0] if len(own) == 1 else "several labels" if own else "no label" for own in labels]
+    if task == "single-label":
+        return [str(label) for label in labels]
+    values = np.asarray(labels, dtype=np.float64)
+    edges = np.quantile(values, np.linspace(0, 1, BINS + 1))
+    at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
+    return [f"{number + 1}: {edges[number]:.3g} to {edges[number + 1]:.3g}" for number in at]
+
+
+def _last_words(name: str) -> tuple[bool, str]:
+    """Sorts what names no class behind those that do."""
+    return name in ("several labels", "no label"), name
+
+
+def _figure(
+    projection: Projection,
+    label: str,
+    method: str,
+    clips: np.ndarray,
+    colours: Sequence[str],
+    classes: Sequence[str],
+) -> Figure:
+    points, own = projection.coordinates, np.asarray(colours, dtype=object)
+    series = []
+    for name in classes:
+        at = np.flatnonzero(own == name)
+        series.append(Series(name, points[at, 0].tolist(), points[at, 1].tolist(), clips=clips[at].tolist()))
+    shares = [f" ({share:.0%} of the variance)".replace("%", " %") for share in projection.explained]
+    titles = [f"component {number}{share}" for number, share in enumerate(shares, 1)] or [
+        f"{method} {n}" for n in (1, 2)
+    ]
+    titles += [f"component {len(titles) + 1}"] * (2 - len(titles))
+    return Figure(
+        alt=f"{method} of the {label} embeddings of {len(points)} clips in {len(classes)} colours. "
+        "The values stand in the table below, each with its clip.",
+        x=Axis(titles[0], range=(-EDGE, EDGE), ticks=False),
+        y=Axis(titles[1], range=(-EDGE, EDGE), ticks=False),
+        series=tuple(series),
+        height=620,
+        legend=len(classes) <= LISTED_CLASSES,
+        equal=True,
+    )
+
+
+def _what(view: View, method: str) -> str:
+    """Which embeddings a chart shows, and how."""
+    seen = (
+        f"Layer {view.layer}, {' and '.join(view.poolings)} pooled: what {view.model.title} read in most of its fits."
+    )
+    if method == PCA:
+        return f"{seen} The two directions of largest variance after standardising each dimension."
+    return f"{seen} t-SNE keeps neighbours together; distances between groups, their sizes and the axes mean nothing."

@@ -1,0 +1,134 @@
+"""Hard clips: the hardest for all models, the most confidently wrong of each, those that every model misses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.tasks import Task
+from pipeline.report.clips import tested_rows
+from pipeline.report.hard_clips import difficulty, hardest, missed_by_all, most_confidently_wrong, votes
+from pipeline.report.outcomes import Outcomes, outcomes
+from pipeline.report.section import Section
+from pipeline.report.study import Study
+
+LISTED = 15
+DIFFICULTY: dict[Task, tuple[str, str]] = {
+    "single-label": ("probability of the true class", "the lowest mean probability of the true class"),
+    "multi-label": ("log loss", "the highest mean log loss (in nats) over classes"),
+    "regression": ("absolute error", "the largest mean absolute error"),
+}
+"""The heading of the column, and what hardest means."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of clips.
+
+    Attributes:
+        headings: Of the columns after the clip's id and its true label.
+        rows: Of each clip its position in the page, and its id, true label and other cells as text.
+        numbers: Which of `headings` are numbers.
+    """
+
+    headings: tuple[str, ...]
+    rows: list[tuple[int, tuple[str, ...]]]
+    numbers: tuple[str, ...] = ()
+
+    @property
+    def clips(self) -> list[int]:
+        """Positions in the page."""
+        return [clip for clip, _ in self.rows]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Names of what the listings show."""
+
+    ids: Sequence[str]
+    truth: Sequence[str]
+    labels: Sequence[str]
+    task: Task
+
+    def row(self, clip: int, *cells: str) -> tuple[int, tuple[str, ...]]:
+        """A row of a `Listing`."""
+        return clip, (self.ids[clip], self.truth[clip], *cells)
+
+
+def section(study: Study) -> Section:
+    """Three lists; of numbers, the largest errors of all models and of each."""
+    rows = tested_rows(study)
+    shown = study.manifest.clips.iloc[rows]
+    task = study.manifest.task
+    clips = Clips(shown["id"].tolist(), [_label(value) for value in shown["label"]], study.manifest.labels, task)
+    found = [outcomes(model.predictions, clips.ids) for model in study.models]
+    counting = [one for model, one in zip(study.models, found, strict=True) if not model.is_control] or found
+    missed = missed_by_all(counting) if task != "regression" else []
+    context: dict[str, Any] = {
+        "task": task,
+        "n_models": len(counting),
+        "without_controls": len(counting) < len(found),
+        "n_clips": len(clips.ids),
+        "listed": LISTED,
+        "hardest": hardest_listing(counting, clips, hardest(counting, LISTED)),
+        "hardest_means": DIFFICULTY[task][1],
+        "models": [model.title for model in study.models],
+        "of_models": [model_listing(one, clips) for one in found],
+        "missed": hardest_listing(counting, clips, missed[:LISTED]),
+        "all_missed": missed,
+    }
+    return Section(key="hard-clips", title="Hard clips", template="hard_clips.html", context=context)
+
+
+def hardest_listing(models: Sequence[Outcomes], clips: Clips, order: Sequence[int]) -> Listing:
+    """Some clips with their difficulty for some models together and what these say most often."""
+    measured = difficulty(models)
+    if clips.task == "single-label":
+        measured = 1 - measured
+    said = _said(models, clips)
+    heading, number = "said most often", DIFFICULTY[clips.task][0]
+    return Listing(
+        (number, heading),
+        [clips.row(clip, f"{measured[clip]:.3f}", said[clip]) for clip in order],
+        (number,),
+    )
+
+
+def model_listing(model: Outcomes, clips: Clips) -> Listing:
+    """One model's most confident mistakes, of numbers its largest errors."""
+    if clips.task == "regression":
+        said, errors = model.predicted.mean(axis=0), difficulty([model])
+        return Listing(
+            ("predicted", "absolute error"),
+            [clips.row(clip, f"{said[clip]:.4g}", f"{errors[clip]:.3f}") for clip in hardest([model], LISTED)],
+            ("predicted", "absolute error"),
+        )
+    mistakes = most_confidently_wrong(model, LISTED)
+    return Listing(
+        ("says", "probability"),
+        [
+            clips.row(one.clip, f"{'' if one.said else 'not '}{clips.labels[one.label]}", f"{one.sureness:.3f}")
+            for one in mistakes
+        ],
+        ("probability",),
+    )
+
+
+def _said(models: Sequence[Outcomes], clips: Clips) -> list[str]:
+    """What models say of each clip most often, with how many they are."""
+    if clips.task == "regression":
+        return [f"{value:.4g} (mean)" for value in np.mean([one.predicted.mean(axis=0) for one in models], axis=0)]
+    voices = votes(models)
+    if clips.task == "multi-label":
+        held = [np.flatnonzero(row >= len(models) / 2).tolist() for row in voices]
+        return [", ".join(clips.labels[at] for at in own) or "none" for own in held]
+    return [f"{clips.labels[int(row.argmax())]} ({row.max():.2g} of {len(models)})" for row in voices]
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
