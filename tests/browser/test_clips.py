@@ -36,6 +36,7 @@ def test_arrow_keys_walk_through_the_matrix_which_is_one_stop_of_tab(open_page, 
     page = open_page(report)
     section = page.locator('[data-section="classes"]')
     section.scroll_into_view_if_needed()
+    page.wait_for_selector(".matrix.square td button")
     table = section.locator(".matrix.square")
     assert table.locator("button[tabindex='0']").count() == 1
     table.locator("button[tabindex='0']").focus()
