@@ -10,10 +10,17 @@ def chosen(section, label, value):
     section.get_by_label(label).select_option(value)
 
 
-def test_a_cell_lists_as_many_clips_as_it_counts_and_all_are_of_its_classes(open_page, report):
-    page = open_page(report)
+def classes_of(page):
+    """The section of classes, once it stands."""
     section = page.locator('[data-section="classes"]')
     section.scroll_into_view_if_needed()
+    section.locator(".matrix.square td button").first.wait_for()
+    return section
+
+
+def test_a_cell_lists_as_many_clips_as_it_counts_and_all_are_of_its_classes(open_page, report):
+    page = open_page(report)
+    section = classes_of(page)
     data = page.evaluate("report.data('classes', document.querySelector('[data-section=classes]'))")
     study = page.evaluate("report.study(document.querySelector('section'))")
     for number in range(len(study["models"])):
@@ -34,9 +41,7 @@ def test_a_cell_lists_as_many_clips_as_it_counts_and_all_are_of_its_classes(open
 
 def test_arrow_keys_walk_through_the_matrix_which_is_one_stop_of_tab(open_page, report):
     page = open_page(report)
-    section = page.locator('[data-section="classes"]')
-    section.scroll_into_view_if_needed()
-    page.wait_for_selector(".matrix.square td button")
+    section = classes_of(page)
     table = section.locator(".matrix.square")
     assert table.locator("button[tabindex='0']").count() == 1
     table.locator("button[tabindex='0']").focus()
@@ -53,8 +58,7 @@ def test_arrow_keys_walk_through_the_matrix_which_is_one_stop_of_tab(open_page, 
 
 def test_orders_of_classes_change_the_order_and_nothing_else(open_page, report):
     page = open_page(report)
-    section = page.locator('[data-section="classes"]')
-    section.scroll_into_view_if_needed()
+    section = classes_of(page)
     rows = section.locator(".matrix.square tbody th")
     orders = {}
     for value in ("alike", "hardest", "name"):
@@ -73,8 +77,7 @@ def test_orders_of_classes_change_the_order_and_nothing_else(open_page, report):
 
 def test_a_number_of_the_table_of_classes_lists_the_clips_of_its_class(open_page, report):
     page = open_page(report)
-    section = page.locator('[data-section="classes"]')
-    section.scroll_into_view_if_needed()
+    section = classes_of(page)
     row = section.locator(".scores tbody tr").nth(1)
     row.locator("button").first.click()
     study = page.evaluate("report.study(document.querySelector('section'))")
