@@ -27,6 +27,8 @@
     return value;
   }
 
+  const PAPER = 680; // CSS pixels: what A4 and Letter hold between their margins
+
   function layout(own, width) {
     const axis = { gridcolor: "--line", linecolor: "--line", zerolinecolor: "--line", automargin: true };
     const base = {
@@ -38,6 +40,7 @@
       hoverlabel: { align: "left", bgcolor: "--raised", bordercolor: "--line", font: { color: "--ink" } },
       hovermode: "closest",
       dragmode: false,
+      width: "printing" in document.documentElement.dataset ? PAPER : undefined,
     };
     return coloured({ ...base, ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
   }
