@@ -47,7 +47,7 @@ class Comparison:
         parts = [f"no: {'; '.join(self.differences)}" if self.differences else "nothing that the source says differs"]
         if self.unsaid:
             parts.append(f"not said there: {', '.join(self.unsaid)}")
-        return ". ".join(parts)
+        return "; ".join(parts)
 
 
 def compare_published(study: Study, rows: Sequence[PublishedRow]) -> list[Comparison]:

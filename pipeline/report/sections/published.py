@@ -20,8 +20,8 @@ def section(study: Study) -> Section | None:
         title="Against published numbers",
         template="published.html",
         context={
-            "comparisons": [(one, described(one.row.protocol)) for one in found],
-            "n_ours": sum(one.ours is not None for one in found),
+            "comparisons": [(one, described(one.row.protocol)) for one in found if one.ours is not None],
+            "others": [(one.row, described(one.row.protocol)) for one in found if one.ours is None],
             "holds_out": any(one.ours is not None and int(one.ours.row["n_folds"]) > 2 for one in found),
         },
     )

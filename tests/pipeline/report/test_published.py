@@ -179,7 +179,10 @@ def test_the_section_shows_both_numbers_and_escapes_the_source(tmp_path):
     toy = study(tmp_path, **{"report.published": file})
     html = str(render(published.section(toy), toy).html)
     assert "0.457" in html and "0.800 (" in html and HOSTILE not in html and "&lt;img" in html
-    assert "<strong>" not in html
+    assert "<strong>" not in html and "were not run" not in html
+    file.write_text(f"- {{dataset: toy, model: '{HOSTILE}', accuracy: 0.9, source: s}}")
+    html = str(render(published.section(toy), toy).html)
+    assert "not run here (1)" in html and HOSTILE not in html
 
 
 def test_a_corpus_that_nobody_published_makes_no_section(tmp_path):
