@@ -130,16 +130,13 @@ class _Graph(nn.Module):
         super().__init__()
         settings = backbone.spec.settings
         self.n_fft, self.hop, self.log = settings["n_fft"], settings["hop_length"], settings["scale"] == "log"
-        # In double precision: other runtimes' transforms are less exact, and the logarithm shows it where it is quiet.
-        self.register_buffer("bank", backbone.bank.double())
-        self.register_buffer("window", backbone.window.double())
+        self.register_buffer("bank", backbone.bank)
+        self.register_buffer("window", backbone.window)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(1, T) to (1, 1, F, D)."""
         count = (waveforms.shape[1] + self.hop - 1) // self.hop
-        padded = F.pad(waveforms.double(), ((self.n_fft - self.hop) // 2, self.n_fft))[
-            :, : (count - 1) * self.hop + self.n_fft
-        ]
+        padded = F.pad(waveforms, ((self.n_fft - self.hop) // 2, self.n_fft))[:, : (count - 1) * self.hop + self.n_fft]
         frames = padded.unfold(1, self.n_fft, self.hop) * self.window
         power = torch.fft.rfft(frames).abs().square() @ self.bank
-        return (10 * power.clamp(min=POWER_FLOOR).log10() if self.log else power)[:, None].float()
+        return (10 * power.clamp(min=POWER_FLOOR).log10() if self.log else power)[:, None]

@@ -33,7 +33,8 @@ from pipeline.predicting.predictor import Predictor, Silent
 from pipeline.run_folder import write_json
 
 FORMAT = "audioheads-onnx"
-TOLERANCE = 1e-4
+# Where a band holds no sound, a log-mel shows the rounding of the Fourier transform, which is each runtime's own.
+TOLERANCE = {"features": 1e-4, "waveform": 1e-4, "windows": 1e-3}
 OPSET = 18
 MODEL_FILE, HEAD_FILE, FRONTEND_FILE = "model.onnx", "head.onnx", "frontend.onnx"
 
@@ -99,7 +100,7 @@ def write_onnx(
     asked: Callable[[Path], np.ndarray] = said
     if graphs.input == "features":
         asked = lambda path: said(_features(predictor, path))  # noqa: E731
-    difference = compare(expected, asked, clips, TOLERANCE, what)
+    difference = compare(expected, asked, clips, TOLERANCE[graphs.input], what)
     check = f"Compared with the original on {clips.what}: the largest difference of an output is {difference:.1e}."
     _card(predictor, evaluation, licence, graphs, check).write(target)
     return f"{graphs.input} in, outputs out. {check}"

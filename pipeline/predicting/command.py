@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -134,9 +135,10 @@ def _score(predictor: Predictor, clips: Clips, parts: Parts | None, folder: Path
     rows = []
     for at, clip in enumerate(ids):
         error = failures.get(clip, "")
-        start = None if clips.starts_s is None else clips.starts_s[at]
-        end = None if clips.ends_s is None else clips.ends_s[at]
-        rows.append(Scored(clips.ids[at], None if error else outputs[key_of[clip]], start, end, error))
+        place: tuple[float | None, float | None] = (None, None)
+        if clips.starts_s is not None and clips.ends_s is not None:
+            place = (math.nan, math.nan) if error else (clips.starts_s[at], clips.ends_s[at])
+        rows.append(Scored(clips.ids[at], None if error else outputs[key_of[clip]], *place, error))
     return rows
 
 
@@ -153,7 +155,8 @@ def _conclude(rows: Sequence[Scored], asked: Asked, strict: bool, console: Conso
     if len(failed) > FAILURES_SHOWN and not strict:
         console.note(f"  … and {len(failed) - FAILURES_SHOWN} more, see the column error")
     where = asked.output or "stdout"
-    windows = f", {counted(len(rows), 'window')}" if asked.windows else ""
+    scored = sum(not row.error for row in rows)
+    windows = f", {counted(scored, 'window')}" if asked.windows else ""
     console.note(f"predict: {counted(clips - len(failed), 'clip')}{windows} scored, {len(failed)} failed → {where}")
     if failed and (strict or len(failed) * 2 > clips):
         why = "and --strict makes that an error" if strict else f"first {next(iter(failed))!r}"

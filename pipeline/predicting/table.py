@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Scored:
     Attributes:
         id: The clip's.
         outputs: (C,) float32; None where it failed.
-        start_s: Of a window in its clip, in seconds; None where clips are whole.
+        start_s: Of a window in its clip, in seconds; None where clips are whole, NaN where it is not known.
         end_s: Its end.
         error: Why there are no outputs.
     """
@@ -60,7 +61,8 @@ class Answers:
         """One row: id (start and end), what the model settles on, the classes listed, the error."""
         row: dict[str, Any] = {"id": scored.id}
         if scored.start_s is not None and scored.end_s is not None:
-            row |= {"start_s": round(scored.start_s, 6), "end_s": round(scored.end_s, 6)}
+            times = {"start_s": scored.start_s, "end_s": scored.end_s}
+            row |= {name: None if math.isnan(time) else round(time, 6) for name, time in times.items()}
         if scored.outputs is None:
             empty: dict[str, Any] = {"value": None} if self.task == "regression" else {"label": None, "top": []}
             return row | empty | {"error": scored.error}

@@ -221,7 +221,8 @@ def test_onnx_graphs_say_what_the_model_says(everything, tmp_path, name, takes, 
     predict = runpy.run_path(str(made / "example.py"))["predict"]
     paths = list(clip_paths(everything).iloc[6:10])
     said = np.stack([predict(path) for path in paths])
-    assert np.abs(said - Predictor.load(model, device="cpu").predict(paths)).max() < 1e-4
+    bound = 1e-3 if takes == "windows" else 1e-4
+    assert np.abs(said - Predictor.load(model, device="cpu").predict(paths)).max() < bound
 
 
 def test_onnx_is_refused_with_the_reason(everything, tmp_path, capsys):
