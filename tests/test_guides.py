@@ -127,7 +127,10 @@ def test_commands_and_options_exist(path: Path) -> None:
             command = command.commands[rest.pop(0)]
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for word in rest:
-            assert not word.startswith("-") or word.partition("=")[0] in {*known, "--help"}, (word, words)
+            assert word == "-" or not word.startswith("-") or word.partition("=")[0] in {*known, "--help"}, (
+                word,
+                words,
+            )
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.stem)
