@@ -65,8 +65,14 @@
     return wanted ? traces.map((own) => ({ ...own, opacity: own.name === escaped(wanted) ? 1 : 0.12 })) : traces;
   }
 
+  /** No names beside points: on a phone they would cover each other. */
+  function unlabel(trace) {
+    if (trace.mode) trace.mode = trace.mode.replace("+text", "");
+  }
+
   function draw(place) {
     const figure = held(place);
+    if (place.clientWidth < 500) figure.data.forEach(unlabel);
     const data = highlighted(figure.data, place.dataset.highlight);
     // Of equal axes, what is narrow is low, too.
     const limit = figure.layout.yaxis.scaleanchor ? place.clientWidth + 140 : Infinity;
