@@ -117,6 +117,12 @@ def stages_of(study: Study) -> list[Stage]:
             name.removesuffix("_s"): cost[name] for name in ("read_s", "forward_s", "pool_s", "write_s") if name in cost
         }
         found.append(Stage("features", label, float(cost["compute_s"]), parts, str(cost.get("device") or "")))
+    usable = len(study.manifest) - len(study.failures)
+    inputs = {m.details["fingerprint"]: m for m in reversed(study.models) if "recipe" in m.details}
+    for model in inputs.values():  # models may share their cached inputs
+        if rate := model.row["extract_clips_per_s"]:
+            device = str(model.details.get("extract_device") or "")
+            found.append(Stage("features", f"inputs of {model.title}", usable / float(rate), {}, device))
     for model in study.models:
         name = "finetune" if "recipe" in model.details else "train-heads"
         device = str(model.details.get("train_device") or "")

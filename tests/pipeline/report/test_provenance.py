@@ -57,6 +57,15 @@ def test_stages_have_their_seconds(tmp_path):
     assert (stage.name, stage.what, stage.seconds, stage.device) == ("train-heads", "a · linear", 7.5, "cpu")
 
 
+def test_inputs_of_trained_models_are_a_stage_of_their_own(tmp_path):
+    about = {"recipe": {}, "fingerprint": "f", "family": "scratch", "extract_clips_per_s": 40.0, "train_seconds": 9.0}
+    stages = stages_of(study(tmp_path, **about))
+    assert [(stage.name, stage.what, stage.seconds) for stage in stages] == [
+        ("features", "inputs of a · linear", 0.5),
+        ("finetune", "a · linear", 9.0),
+    ]
+
+
 def test_the_section_escapes_what_the_config_says(tmp_path):
     toy = study(tmp_path)
     config = load_config(tmp_path / "toy.yaml", ["dataset.root='<script>x</script>'"])
