@@ -25,7 +25,8 @@ Fold = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the fits; by default the first there is.")]
 Trust = Annotated[
-    list[str] | None, typer.Option(metavar="TYPE", help="A type that a head of sklearn may hold, such as xgboost.X.")
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A type that a head of sklearn may hold, or code that the backbone may run."),
 ]
 Weights = Annotated[
     str | None, typer.Option(metavar="PATH", help="The backbone's weights, where they lie elsewhere than in training.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from features.errors import ConfigError
+from features.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,9 @@ BACKBONES = {
 
 # families that compute in fp32 whatever precision is asked for
 FP32_ONLY = ("mfcc", "litert", "logmel", "waveform", "onnx", "hear", "python")
+
+# families that run other people's code -> the option that names it
+RUNS_CODE = {"hear": "module", "python": "callable"}
 
 _WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
 
@@ -164,6 +167,26 @@ def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptio
         elif first["type"] == "missing":
             message = "is needed"
         raise ConfigError(f"backbone {name!r}: {key}: {message}") from None
+
+
+def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: str) -> None:
+    """Refuse an entry that came with a file and runs code that nobody here has named.
+
+    Args:
+        options: An entry of `features.backbones`.
+        trusted: Import paths of code that may run.
+        source: The file, for the message.
+
+    Raises:
+        UserError: It would run other code; the message names it.
+    """
+    name = str(options.get("name"))
+    key = RUNS_CODE.get(family_of(name))
+    code = None if key is None else str(options.get(key))
+    if code is not None and code not in trusted:
+        arguments = options.get("arguments") or {}
+        call = f"{code} with {arguments!r}" if arguments else code
+        raise UserError(f"{source}: its backbone runs the code of {call}; if you trust that, name it: --trust {code}")
 
 
 def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:

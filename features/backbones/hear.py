@@ -27,6 +27,7 @@ from features.backbones.imports import (
     source_sha256,
     version_of,
     weights_digest,
+    weights_name,
 )
 from features.backbones.unpadded import UnpaddedBackbone, as_layers, probe
 from features.errors import ConfigError
@@ -93,7 +94,7 @@ def describe(options: Options) -> BackboneSpec:
     return BackboneSpec(
         name=options.name,
         family="hear",
-        weights=options.weights or options.module,
+        weights=options.weights or weights_name(model, options.module),
         weights_sha256=digest,
         sample_rate=rate,
         layers=(0,),

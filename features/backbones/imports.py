@@ -147,6 +147,12 @@ def weights_digest(made: Any, file: Path | None, seed: int | None = None) -> str
     return text_sha256(parts) if parts else ""
 
 
+def weights_name(made: Any, path: str) -> str:
+    """Where a model's weights come from if no file is named: its code; `none` for a torch module that has none."""
+    learns_nothing = isinstance(made, nn.Module) and next(made.parameters(), None) is None
+    return "none" if learns_nothing else path
+
+
 def check_same_weights(name: str, expected: str, loaded: str) -> None:
     """Refuse a model that comes out of its code otherwise than when it was described.
 

@@ -19,6 +19,7 @@ from features.backbones.imports import (
     source_sha256,
     version_of,
     weights_digest,
+    weights_name,
 )
 from features.backbones.unpadded import UnpaddedBackbone, as_layers, probe
 from features.errors import ConfigError
@@ -72,7 +73,7 @@ def describe(options: Options) -> BackboneSpec:
     return BackboneSpec(
         name=options.name,
         family="python",
-        weights=options.weights or options.callable,
+        weights=options.weights or weights_name(network, options.callable),
         weights_sha256=digest,
         sample_rate=rate,
         layers=tuple(range(shape.n_layers)),

@@ -46,7 +46,7 @@ class Predictor:
         task: What the outputs are.
         spec: Of what embeds audio for it.
         settings: How stage 1 runs.
-        trusted: Types that its heads may hold.
+        trusted: Types that its heads may hold, and code that its backbone may run.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class Predictor:
         Args:
             model: From `pipeline.predicting.found`.
             device: `auto`, or a torch device.
-            trusted: Types that a head of `sklearn` may hold beside scikit-learn's own.
+            trusted: Types that a head of `sklearn` may hold beside scikit-learn's own, and import paths of code that a
+                backbone `python` or `hear` may run.
             weights: The backbone's, where they lie elsewhere than in training.
             precision: Of the backbone; None: as in training.
 
@@ -79,6 +80,7 @@ class Predictor:
         self.settings = self.fitted.settings(device)
         if precision is not None:
             self.settings = dataclasses.replace(self.settings, precision=precision)
+        backbones.check_trusted(self.fitted.entry, self.trusted, str(model.path))
         self.spec = backbones.describe(self.fitted.entry)
         check_same(self.spec, self.fitted.expected, str(model.path))
 

@@ -129,6 +129,20 @@ def test_a_module_that_is_not_there_is_one_line(folder: Path) -> None:
     assert "Traceback" not in wrong.stderr
 
 
+def test_a_models_code_runs_only_where_it_is_named(folder: Path) -> None:
+    clip = next(iter(sorted((folder / "audio").rglob("*.wav"))))
+    model = "runs/own/models/mine/linear"
+    refused = audioheads(folder, "predict", model, str(clip), "--device", "cpu")
+    assert refused.returncode == 2
+    call = "my_network:load with {'width': 6}"
+    assert f"{model}: its backbone runs the code of {call}; if you trust that, name it: --trust my_network:load" in (
+        " ".join(refused.stderr.split())
+    )
+    done = audioheads(folder, "predict", model, str(clip), "--device", "cpu", "--trust", "my_network:load")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split(",")[1] in ("siren", "crackle")
+
+
 def test_the_guides_example_runs_as_it_stands(tmp_path: Path) -> None:
     (code,) = re.findall(r"`(\w+\.py)`, beside the config:\n\n```python\n(.*?)```", GUIDE, flags=re.DOTALL)
     (config,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL)

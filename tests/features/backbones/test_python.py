@@ -64,6 +64,9 @@ def leaky():
 def energies():
     return lambda waveforms: np.stack([waveforms.mean(1), waveforms.std(1)], 1)
 
+def fixed():
+    return nn.Sequential(nn.Unflatten(1, (1, -1)), nn.AdaptiveAvgPool1d(4), nn.Flatten())
+
 def unseeded():
     network = Convolution()
     network.convolution.bias.data[0] = np.random.default_rng().uniform()
@@ -171,6 +174,10 @@ def test_weights_are_handed_to_the_function_and_hashed(entry, tmp_path):
     assert loaded.spec.weights_sha256 != describe(entry("frames")).weights_sha256
     assert loaded.spec.weights == options["weights"]
     assert describe(entry("frames")).weights == entry("frames")["callable"]
+
+
+def test_a_module_without_parameters_has_no_weights(entry):
+    assert describe(entry("fixed")).weights == "none"
 
 
 def test_random_weights_are_the_untrained_control(entry):
