@@ -234,23 +234,23 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
     Args:
         options: The entry.
         spec: What `describe` gave.
-        folder: Made where there is something to copy.
+        folder: Made where there is something to copy; else it is not there.
 
     Raises:
         UserError: The family has no way to do that.
         WeightsError: The weights cannot be had.
     """
-    from features.backbones.base import Bundle
     from features.errors import UserError
 
     parsed = parse_options(options)
     module = import_module(BACKBONES[family_of(parsed.name)])
-    if spec.weights in ("none", ""):
-        return Bundle({})
     if not hasattr(module, "bundle"):
         raise UserError(f"{parsed.name}: backbones of family {spec.family} cannot be copied into a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    return module.bundle(parsed, spec, folder)
+    copied: Bundle = module.bundle(parsed, spec, folder)
+    if not copied.files:
+        folder.rmdir()
+    return copied
 
 
 def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.mel import MelOptions
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -63,6 +64,11 @@ def describe(options: Options) -> BackboneSpec:
             "framing": "centred on hops, zeros outside",
         },
     )
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """Nothing to copy."""
+    return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LogmelBackbone:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.pooling import Frames
 from features.spec import BackboneSpec
 
@@ -60,6 +61,11 @@ def describe(options: Options) -> BackboneSpec:
         max_duration_s=options.max_duration_s,
         settings={"n_fft": N_FFT, "hop_length": HOP_LENGTH, "n_mels": N_MELS, "n_mfcc": N_MFCC},
     )
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """Nothing to copy."""
+    return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> MfccBackbone:

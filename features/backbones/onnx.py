@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ from torch import Tensor
 
 from features.backbones import logmel
 from features.backbones import weights as found
-from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.backbones.fixed_windows import cut_windows
 from features.backbones.imports import described
-from features.backbones.onnx_model import OnnxModel, Ports, count_parameters, model_sha256
+from features.backbones.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
 from features.backbones.unpadded import UnpaddedBackbone, probe
 from features.errors import ConfigError
 from features.mel import MelOptions
 from features.pooling import Frames
 from features.spec import BackboneSpec
 
+EXTRA = "onnx"  # of this program's optional dependencies
 LN_10 = math.log(10)
 LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # what decibels are multiplied with
 
@@ -130,6 +132,16 @@ def describe(options: Options) -> BackboneSpec:
         max_duration_s=options.max_duration_s,
         settings=settings,
     )
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """The model's files as they are."""
+    path = _find(options)
+    for file in model_files(options.title, path):
+        place = folder / file.relative_to(path.parent)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return Bundle({"weights": path.name})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> Backbone:

@@ -150,6 +150,16 @@ def model_sha256(name: str, path: Path) -> str:
     """Digest of a model's file and of the files beside it that hold its tensors.
 
     Raises:
+        WeightsError: As `model_files`.
+    """
+    digests = [file_sha256(file) for file in model_files(name, path)]
+    return digests[0] if len(digests) == 1 else text_sha256(digests)
+
+
+def model_files(name: str, path: Path) -> list[Path]:
+    """A model's file, and the files beside it that hold its tensors.
+
+    Raises:
         WeightsError: One is missing, or it is not an ONNX model.
     """
     onnx, _ = _libraries(name)
@@ -161,8 +171,7 @@ def model_sha256(name: str, path: Path) -> str:
     missing = [file for file in beside if not (path.parent / file).is_file()]
     if missing:
         raise WeightsError(f"{name}: {path.name} keeps its weights in {missing[0]}, which is not beside it")
-    digests = [file_sha256(file) for file in (path, *(path.parent / file for file in beside))]
-    return digests[0] if len(digests) == 1 else text_sha256(digests)
+    return [path, *(path.parent / file for file in beside)]
 
 
 def count_parameters(path: Path) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 
 from features.backbones import folders
 from features.backbones import weights as found
-from features.backbones.base import BackboneOptions, check_precision
+from features.backbones.base import BackboneOptions, Bundle, check_precision
 from features.backbones.digests import text_sha256
 from features.backbones.hub import first_line
 from features.backbones.wav2vec2 import MODEL_CLASSES, quiet_transformers
@@ -99,13 +99,27 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, _ = _found(options, hashed=False)
-        if options.weights == found.RANDOM:
-            torch.manual_seed(options.seed)
-            whole = _whole(config)
-        else:
-            whole = _load_folder(options.title, found.find_model_folder(options.title, options.weights), config)
+        whole = _load_whole(options, config)
     module = whole.get_submodule(_part(config)).eval()
     return TransformersBackbone(module, extractor, spec, torch.device(device), check_precision(precision))
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """The whole model and its feature extractor, as `save_pretrained` writes them."""
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        config, extractor, _ = _found(options, hashed=False)
+        whole: Any = _load_whole(options, config)
+        whole.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+    return Bundle({"weights": "."})
+
+
+def _load_whole(options: Options, config: Any) -> nn.Module:
+    """The whole model with its weights; draws from torch's generator where they are random."""
+    if options.weights == found.RANDOM:
+        torch.manual_seed(options.seed)
+        return _whole(config)
+    return _load_folder(options.title, found.find_model_folder(options.title, options.weights), config)
 
 
 def _found(options: Options, *, hashed: bool = True) -> tuple[Any, Any, str]:

@@ -135,7 +135,7 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
     with quiet_transformers():
         backbone.module.save_pretrained(folder)
     write_preprocessing(folder, spec, backbone.module.config)
-    return Bundle({"weights": "."}, {"normalize": None})
+    return Bundle({"weights": "."}, {"normalize": None, "read_as": None})
 
 
 def write_preprocessing(folder: Path, spec: BackboneSpec, config: Any) -> None:
@@ -162,12 +162,13 @@ def blank(options: Options) -> dict[str, Any]:
     if options.weights == found.RANDOM:
         return {}
     folder = found.find_model_folder(options.name, options.weights)
-    config = _folder_config(options.name, folder)
+    config = _folder_config(options.name, folder, options.read_as)
     usual = _plain(_config_class(config.model_type)())
     changed = {key: value for key, value in _plain(config).items() if usual.get(key) != value}
     normalize = folders.read_preprocessing(folder)[0] if options.normalize is None else options.normalize
     return {
         "weights": found.RANDOM,
+        "read_as": None,
         "model_type": config.model_type,
         "size": "base",
         "architecture": {key: value for key, value in changed.items() if key in usual and key != "model_type"},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from features.backbones.base import Backbone, BackboneOptions
+from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.pooling import Frames
 from features.spec import BackboneSpec
 
@@ -45,6 +46,11 @@ def describe(options: Options) -> BackboneSpec:
         min_duration_s=1 / options.sample_rate_hz,
         max_duration_s=options.max_duration_s,
     )
+
+
+def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
+    """Nothing to copy."""
+    return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> WaveformBackbone:

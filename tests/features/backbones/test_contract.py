@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from features.backbones import BACKBONES, PRESETS, describe, load
+from features.backbones import BACKBONES, PRESETS, blank, bundle, describe, load
 from features.backbones.base import pad
+from features.errors import UserError
 from features.pooling import pool
 
 # Options under which each line is cheap enough to test; None: only with a file from `../shared`.
@@ -224,3 +225,33 @@ def test_forward_is_differentiable_where_there_is_a_module(backbone, clips):
     assert waveforms.grad[0, : lengths[0]].abs().sum() > 0
     assert waveforms.grad[0, lengths[0] :].abs().sum() == 0  # padding
     assert waveforms.grad[1:].abs().sum() == 0  # neighbours
+
+
+OWN_CODE = {"hear", "python"}  # what they run lies elsewhere
+
+
+def test_a_copy_in_a_folder_embeds_the_same(backbone, options, clips, tmp_path):
+    spec = backbone.spec
+    if spec.family in OWN_CODE:
+        with pytest.raises(UserError, match=f"family {spec.family} cannot be copied"):
+            bundle(options, spec, tmp_path / "copy")
+        return
+    copied = bundle(options, spec, tmp_path / "copy")
+    assert bool(copied.files) == (tmp_path / "copy").exists()
+    there = {key: str(tmp_path / "copy" / file) for key, file in copied.files.items()}
+    copy = load({**options, **copied.options, **there})
+    assert copy.spec.layers == spec.layers and not copy.spec.untrained
+    for mine, original in zip(copy.embed(clips[1:4]), backbone.embed(clips[1:4]), strict=True):
+        assert error(mine, original) < 1e-6
+
+
+def test_graphs_and_blank_networks_are_of_the_same_architecture(backbone, options, clips):
+    graph = backbone.graph()
+    if graph is not None:
+        clip = torch.from_numpy(clips[-1])[None]
+        with torch.no_grad():
+            assert error(graph(clip)[0].numpy(), backbone.embed([clips[-1]])[0]) < 1e-4
+    if backbone.spec.family in ("wav2vec2", "vggish"):
+        network = load({"name": options["name"], **blank(options)})
+        own = {name: tensor.shape for name, tensor in backbone.module.state_dict().items()}
+        assert {name: tensor.shape for name, tensor in network.module.state_dict().items()} == own
