@@ -51,7 +51,7 @@ def test_nothing_is_missed_by_a_perfect_model(tmp_path):
     text = html_of(study)
     assert (
         "None: each of the 10 test clips is classified right" in text
-        and "This model gets every test clip right" in text
+        and "its mean probabilities over repetitions are right on every test clip" in text
     )
 
 
