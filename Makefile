@@ -70,9 +70,9 @@ dashboard: $(READY) ## show the training curves under RUNS (default: runs) in th
 bench: $(READY) ## compare stage 1 with the usual loops: ratios and errors
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## build the documentation into site/, links checked, no network; open site/index.html
+docs: $(READY) ## build the documentation into site/, links checked, no network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo "wrote site/index.html"
+	@echo "wrote site/index.html; with search: $(BIN)/python -m http.server -d site"
 
 clean: ## remove what builds and tools left; keeps .venv, cache and runs
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -73,7 +73,7 @@ def run_export(
         files = WRITERS[file_format](stem, data)
         left_out = sorted(set(manifest.clips["id"]) - set(data.clips["id"]))
         about = {"format": file_format, "backbone": label, "files": [file.name for file in files], **about}
-        write_json(stem.with_name(f"{stem.name}.json"), {**about, "left_out": left_out})
+        write_json(stem.with_name(f"{stem.name}.{file_format}.json"), {**about, "left_out": left_out})
         written += files
         missing = f", {counted(len(left_out), 'failed clip')} left out" if left_out else ""
         size = sum(file.stat().st_size for file in files)

@@ -62,8 +62,8 @@ def cached(config, label):
     return open_table(read_features_index(config.run_dir)[label]["file"])
 
 
-def about(path):
-    return json.loads(path.with_name("wav2vec2.json").read_text())
+def about(path, file_format="parquet"):
+    return json.loads(path.with_name(f"wav2vec2.{file_format}.json").read_text())
 
 
 def test_parquet_has_a_row_per_clip_and_a_column_per_pooling_and_layer(experiment, tmp_path):
@@ -122,7 +122,7 @@ def test_webdataset_splits_tars_and_leaves_no_older_ones(experiment, tmp_path, m
             for member in archive:
                 key, _, name = member.name.partition(".")
                 samples.setdefault(key, {})[name] = archive.extractfile(member).read()
-    said = about(files[0])
+    said = about(files[0], "webdataset")
     assert said["files"] == [file.name for file in files]
     found = {}
     for sample in samples.values():
