@@ -133,8 +133,26 @@
     return made;
   }
 
+  const queue = [];
+  const whenIdle = (run) => (window.requestIdleCallback ? requestIdleCallback(run, { timeout: 500 }) : setTimeout(run, 1));
+
+  /** Draw what waits, one chart at a time, and Plotly's start by itself: in between, the page answers. */
+  function next() {
+    if (!queue.length) return;
+    whenIdle(next);
+    if (window.Plotly) draw(queue.shift());
+    else plotly();
+  }
+
+  function drawSoon(place) {
+    queue.push(place);
+    if (queue.length === 1) whenIdle(next);
+  }
+
+  window.addEventListener("beforeprint", () => queue.splice(0).forEach(draw));
+
   for (const place of document.querySelectorAll(".figure[data-figure]")) {
-    report.whenNear(place, () => draw(place));
+    report.whenNear(place, () => drawSoon(place));
     const values = place.parentElement.querySelector(":scope > .values");
     values.addEventListener("toggle", () => {
       if (values.open) values.querySelector("div").replaceChildren(table(place));
