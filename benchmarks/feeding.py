@@ -54,7 +54,7 @@ def _rate(paths: Sequence[Path], folder: Path) -> float:
     contents = clip_contents(manifest, folder, save=False)
     plan = make_plan(
         manifest,
-        range(len(manifest)),
+        np.arange(len(manifest)),
         contents,
         spec,
         "",

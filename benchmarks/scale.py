@@ -70,7 +70,7 @@ def main() -> None:
     from features.survey import Settings
 
     folder, count, backbone = Path(sys.argv[1]), int(sys.argv[2]), BACKBONES[sys.argv[3]]
-    names = [f"{number // 1000:03d}/{number % 1000:03d}.wav" for number in range(count)]
+    names = pd.Series([f"{number // 1000:03d}/{number % 1000:03d}.wav" for number in range(count)])
     manifest = Manifest("many", folder, pd.DataFrame({"id": names, "path": names, "label": "any"}))
     spec = backbones.describe(backbone)
     started = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +40,29 @@ class AudioBatch:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One batch of the plan: its clips' samples, or why a clip has none."""
+    """One batch of the plan.
 
-    rows: tuple[int, ...]
-    samples: tuple[Waveform | AudioError | None, ...]
+    Attributes:
+        rows: Positions in the plan's clips.
+        clips: The clips.
+        samples: Their samples, or why a clip has none; None where it is left to be streamed.
+    """
 
-    def failures(self) -> list[tuple[int, str]]:
-        """(position, reason) of clips that could not be decoded."""
-        return [(row, str(s)) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, AudioError)]
+    rows: range
+    clips: Sequence[PlannedClip]
+    samples: Sequence[Waveform | AudioError | None]
 
-    def streamed(self) -> list[int]:
-        """Positions of clips left to be streamed."""
-        return [row for row, samples in zip(self.rows, self.samples, strict=True) if samples is None]
+    def clip(self, row: int) -> PlannedClip:
+        """The clip at a position in the plan."""
+        return self.clips[row - self.rows.start]
+
+    def failures(self) -> list[tuple[PlannedClip, str]]:
+        """(clip, reason) of clips that could not be decoded."""
+        return [(clip, str(s)) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
+
+    def streamed(self) -> list[PlannedClip]:
+        """Clips left to be streamed."""
+        return [clip for clip, samples in zip(self.clips, self.samples, strict=True) if samples is None]
 
     def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
         """The clips that could, padded, in pinned memory where asked; None where none could."""
@@ -64,7 +75,7 @@ class Decoded:
 
 def decode_ahead(
     clips: Sequence[PlannedClip],
-    batches: Sequence[tuple[int, ...]],
+    batches: Iterable[range],
     sample_rate: int | None,
     max_samples: int,
     pool: ThreadPoolExecutor,
@@ -80,8 +91,7 @@ def decode_ahead(
     """
     patience = Patience(note)
 
-    def read(position: int) -> Waveform | AudioError | None:
-        clip = clips[position]
+    def read(clip: PlannedClip) -> Waveform | AudioError | None:
         if clip.n_samples > max_samples:
             return None
         started = time.perf_counter()
@@ -96,18 +106,19 @@ def decode_ahead(
         finally:
             on_read(time.perf_counter() - started)
 
-    waiting: deque[tuple[tuple[int, ...], list[Future[Waveform | AudioError | None]]]] = deque()
+    waiting: deque[tuple[range, Sequence[PlannedClip], list[Future[Waveform | AudioError | None]]]] = deque()
     upcoming = iter(batches)
     try:
         while True:
             while len(waiting) < READ_AHEAD and (rows := next(upcoming, None)) is not None:
-                waiting.append((rows, [pool.submit(read, row) for row in rows]))
+                planned = clips[rows.start : rows.stop]
+                waiting.append((rows, planned, [pool.submit(read, clip) for clip in planned]))
             if not waiting:
                 return
-            rows, futures = waiting.popleft()
-            yield Decoded(rows, tuple(future.result() for future in futures))
+            rows, planned, futures = waiting.popleft()
+            yield Decoded(rows, planned, tuple(future.result() for future in futures))
     finally:
-        for _, futures in waiting:
+        for *_, futures in waiting:
             for future in futures:
                 future.cancel()
 

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-PIECE_BYTES = 1 << 24
+PIECE_BYTES = 1 << 22
 CHECKSUM_BYTES = 4  # that HDF5 puts behind each chunk
 
 

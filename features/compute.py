@@ -74,7 +74,7 @@ def embed_blocks(
     """
     compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
     started, clock = time.perf_counter(), Clock()
-    batches = [batch for number in numbers for batch in plan.blocks[number]]
+    batches = (batch for number in numbers for batch in plan.blocks[number])
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
     about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.drift}
     with (
@@ -98,9 +98,8 @@ def embed_blocks(
         for number in numbers:
             block = plan.blocks[number]
             for at, positions in enumerate(block):
-                seconds = sum(plan.clips[position].native_s for position in positions)
-                batch = Batch(number, at == len(block) - 1, len(positions), seconds)
-                model.embed(plan, next(decoded), batch)
+                batch = Batch(number, at == len(block) - 1, len(positions), plan.audio_s(positions))
+                model.embed(next(decoded), batch)
                 writer.put(batch)
                 _advance(progress, writer)
     _advance(progress, writer)
@@ -143,10 +142,10 @@ class _Model:
             backbone.budget = find_budget(backbone, self._pooled)
         self.splitter = Splitter(progress.note, backbone.budget)
 
-    def embed(self, plan: Plan, decoded: Decoded, batch: Batch) -> None:
+    def embed(self, decoded: Decoded, batch: Batch) -> None:
         """A decoded batch through the model, into `batch`."""
-        for row, reason in decoded.failures():
-            batch.fail(plan.clips[row], reason)
+        for clip, reason in decoded.failures():
+            batch.fail(clip, reason)
         spec = self.backbone.spec
         if self.settings.resample == "device":
             audio = batch_on_device(decoded, spec.min_samples, spec.sample_rate, self.feed)
@@ -154,19 +153,19 @@ class _Model:
             audio = decoded.batch(spec.min_samples, spec.sample_rate, pinned=self.feed.pinned)
         if audio is not None:
             for piece in self.splitter.run(audio.waveforms, audio.lengths, self._embedded):
-                clips = [plan.clips[audio.rows[at]] for at in piece.rows]
+                clips = [decoded.clip(audio.rows[at]) for at in piece.rows]
                 if piece.result is None:
                     batch.fail(clips[0], self._too_large(clips[0].native_s), content=False)
                 else:
                     batch.parts.append(Embedded(clips, *piece.result))
             self.backbone.budget = self.splitter.budget
-        for row in decoded.streamed():
+        for clip in decoded.streamed():
             try:
-                batch.parts.append(self._embed_long_patiently(plan.clips[row]))
+                batch.parts.append(self._embed_long_patiently(clip))
             except AudioError as error:
-                batch.fail(plan.clips[row], str(error))
+                batch.fail(clip, str(error))
             except _TooLargeError as error:
-                batch.fail(plan.clips[row], str(error), content=False)
+                batch.fail(clip, str(error), content=False)
 
     def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], Arriving]:
         """Frame counts, and the poolings and frames to keep on their way to the host."""

@@ -31,7 +31,7 @@ class Source(Protocol):
     """An open audio file.
 
     Attributes:
-        info: `features.audio.AudioInfo`.
+        info: `features.audio_file.AudioInfo`.
     """
 
     info: Any

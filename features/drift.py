@@ -18,6 +18,7 @@ from features import fingerprint as fp
 from features.audio import read_waveform
 from features.backbones import FP32_ONLY
 from features.backbones.base import Backbone
+from features.content import readable
 from features.errors import AudioError, RunError
 from features.manifest import Manifest
 from features.plan import Plan
@@ -136,7 +137,7 @@ def settle(
     if load is None:
         return settings
     work = survey(manifest, backbone, replace(settings, rehash=False), cache, verify=False)
-    if not work.todo or (work.path.with_suffix(".parts") / PLAN_FILE).exists():
+    if not len(work.todo) or (work.path.with_suffix(".parts") / PLAN_FILE).exists():
         return settings
     waveforms = _some_clips(manifest, work, backbone)
     if not waveforms:
@@ -174,10 +175,10 @@ def _file(manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache:
 
 def _some_clips(manifest: Manifest, work: Work, backbone: BackboneSpec) -> list[np.ndarray]:
     """Beginnings of up to `CLIPS` clips that are to be computed, spread over them."""
-    readable = [row for row in work.todo if not work.contents[row].failure]
-    count = min(CLIPS, len(readable))
+    good = work.todo[readable(work.contents.take(work.todo))].tolist()
+    count = min(CLIPS, len(good))
     waveforms = []
-    for row in (readable[at * len(readable) // count] for at in range(count)):
+    for row in (good[at * len(good) // count] for at in range(count)):
         start_s, duration_s = manifest.segment_of(row)
         shortened = CLIP_S if duration_s is None else min(CLIP_S, duration_s)
         shortened = min(shortened, work.contents[row].duration_s)

@@ -8,16 +8,20 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from features import fingerprint as fp
 from features import shard_set, store
 from features.backbones.base import Backbone
 from features.compute import Progress
+from features.content import readable
 from features.errors import CacheError, RunError, UserError
 from features.locks import CacheLock
 from features.manifest import Manifest
 from features.patience import Patience, cache_away
-from features.plan import Plan
-from features.resume import is_current, is_whole, joined_plan, plan_for, remove_temporaries
+from features.plan import Plan, stated_digest
+from features.records import release_memory
+from features.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for, remove_temporaries
 from features.seal import seal
 from features.share import Share
 from features.spec import BackboneSpec
@@ -91,13 +95,16 @@ def extract(
         _say_what_is_lost(work.table, progress)
         summary = Summary(path)
         considered = len(manifest) if settings.limit is None else min(settings.limit, len(manifest))
-        unreadable = {str(manifest.clips["id"].iat[row]): work.contents[row].failure for row in range(considered)}
-        check_mostly_good({clip: why for clip, why in unreadable.items() if why}, considered, manifest)
-        if lock.is_alone and (work.todo or parts.exists()):
+        bad = np.flatnonzero(~readable(work.contents)[:considered])
+        unreadable = (content.failure for content in work.contents.take(bad))
+        check_mostly_good(dict(zip(manifest.clips["id"].iloc[bad], unreadable, strict=True)), considered, manifest)
+        if lock.is_alone and (len(work.todo) or parts.exists()):
             if plan is None:
                 plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
             remove_temporaries(path, parts)
         if plan is not None:
+            stated = stated_digest(parts / PLAN_FILE)
+            release_memory()  # what planning took, before the model comes
             run = _Run(Job(plan, parts, work.spec, settings, load), work, engine, progress)
             lock.shared()
             try:
@@ -106,12 +113,13 @@ def extract(
                 if lock.alone() and not any(parts.glob("shard-*.h5")):
                     shutil.rmtree(parts)
                 raise
-            if share is not None and is_current(plan, manifest, work, parts):
+            release_memory()  # what the model took
+            if share is not None and is_current(plan, stated, manifest, work, parts):
                 summary.waiting = share.owners(run.missing())
             if not summary.waiting:
                 lock.exclusive()
                 # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
-                if is_current(plan, manifest, work, parts):
+                if is_current(plan, stated, manifest, work, parts):
                     run.seal()
             summary.computed = sum(run.computed.clips.values())
             summary.audio_s = run.job.audio_s(list(run.computed.clips))
@@ -141,7 +149,7 @@ def _survey(
             shard_set.recover(parts.with_suffix(".h5"), parts)
         work = survey(manifest, backbone, settings, cache)
         plan = None if share is None else joined_plan(manifest, work, parts, alone=lock.is_alone)
-        if plan is not None or lock.is_alone or not work.todo:
+        if plan is not None or lock.is_alone or not len(work.todo):
             return work, plan
         time.sleep(RETRY_S)
         lock.join()
@@ -229,7 +237,7 @@ class _Run:
     def _compute_blocks(self, numbers: list[int], resumed: list[int]) -> None:
         """Have some blocks computed."""
         job = self.job
-        reused = len(self.work.reused) + len(job.positions(resumed))
-        self.progress.start(len(job.positions(numbers)), job.audio_s(numbers), reused)
+        reused = len(self.work.reused) + job.n_clips(resumed)
+        self.progress.start(job.n_clips(numbers), job.audio_s(numbers), reused)
         if numbers:
             self.computed.add(self.engine(job, numbers, self.progress))

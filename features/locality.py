@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from features.decoded import MOST_BYTES, MOST_FILES, SAMPLE_BYTES
+from features.records import Records
 
 # Two groups fit among the decoded files: the one at work and the one read ahead.
 GROUP_BYTES = MOST_BYTES // 2
@@ -14,7 +18,7 @@ GROUP_FILES = MOST_FILES // 2
 ENTERED_AT_START = (".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".opus")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Extent:
     """A clip, as far as its order matters.
 
@@ -33,7 +37,7 @@ class Extent:
     segment: bool
 
 
-def computing_order(clips: Sequence[Extent]) -> list[int]:
+def computing_order(clips: Records[Extent]) -> np.ndarray:
     """Positions of clips, longest first, so that little is padded and memory shows its peak early.
 
     Segments of files that can only be decoded from their start come after all others, in groups of files that fit
@@ -51,9 +55,6 @@ def computing_order(clips: Sequence[Extent]) -> list[int]:
             group, held, count = group + 1, 0, 0
         group_of[path] = group
         held, count = held + files[path], count + 1
-
-    def place(position: int) -> tuple[int, int, str]:
-        clip = clips[position]
-        return group_of.get(clip.path, 0) if clip.segment else 0, -clip.n_samples, clip.id
-
-    return sorted(range(len(clips)), key=place)
+    groups = pa.array((group_of.get(clip.path, 0) if clip.segment else 0 for clip in clips), pa.int64())
+    order = [("group", "ascending"), ("n_samples", "descending"), ("id", "ascending")]
+    return pc.sort_indices(clips.table.append_column("group", groups), sort_keys=order).to_numpy()

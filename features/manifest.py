@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -72,6 +73,10 @@ class Manifest:
         """Where the audio of one row lies."""
         return self.root / str(self.clips["path"].iat[row])
 
+    def paths(self) -> Iterator[str]:
+        """Where the audio of each row lies."""
+        return (str(self.root / path) for path in self.clips["path"])
+
     def segment_of(self, row: int) -> tuple[float, float | None]:
         """Start and duration (None: to the end) of one row's segment in its file, in seconds."""
         start, duration = (
@@ -79,6 +84,12 @@ class Manifest:
             for column in ("start_s", "duration_s")
         )
         return 0.0 if math.isnan(start) else float(start), None if math.isnan(duration) else float(duration)
+
+    def segments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and durations (NaN: to the end) of all rows' segments in their files, in seconds."""
+        given = (self.clips.get(column, pd.Series(np.nan, self.clips.index)) for column in ("start_s", "duration_s"))
+        starts, durations = (column.to_numpy(np.float64) for column in given)
+        return np.nan_to_num(starts), durations
 
     def write_csv(self, path: Path) -> None:
         """Write the table; `features.datasets` reads it back as kind `csv`.

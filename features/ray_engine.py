@@ -24,7 +24,10 @@ PATIENCE_S = 30.0  # after which a person is told that the cluster has no room y
 
 
 class RayEngine:
-    """Computes blocks in Ray actors, an `Engine`."""
+    """Computes blocks in Ray actors, an `Engine`.
+
+    In a `with` block it stays on one cluster from its first use until the block ends; else each use has its own.
+    """
 
     def __init__(self, options: ActorOptions) -> None:
         """Use actors as `options` say.
@@ -35,6 +38,18 @@ class RayEngine:
         import_ray()
         ray_address()
         self.options = options
+        self._held: contextlib.ExitStack | None = None
+
+    def __enter__(self) -> RayEngine:
+        """Keep the cluster between uses."""
+        self._held = contextlib.ExitStack()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it; one that was started here ends."""
+        if self._held is not None:
+            self._held.close()
+        self._held = None
 
     def __call__(self, job: Job, numbers: Sequence[int], progress: Progress) -> Computed:
         """Compute blocks; see `features.worker.Engine`.
@@ -42,6 +57,8 @@ class RayEngine:
         Raises:
             AudioheadsError: What went wrong in an actor, or why there are none.
         """
+        if self._held is not None:
+            self._held.enter_context(ray_cluster())
         with ray_cluster() as ray:
             crew = _Crew(ray, job, numbers, self.options, progress)
             try:
@@ -164,7 +181,7 @@ class _Crew:
             case Written():
                 self.computed.clips[event.block] = event.clips
                 actor.blocks.remove(event.block)
-                actor.clips -= len(self.job.positions([event.block]))
+                actor.clips -= self.job.n_clips([event.block])
                 actor.audio_s -= self.job.audio_s([event.block])
             case Computed():
                 self.computed.add(event)

@@ -18,7 +18,7 @@ from features.compiling import is_repaid
 from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.manifest import Manifest
-from features.plan import BATCH_AUDIO_S, Plan, make_plan
+from features.plan import BATCH_AUDIO_S, Plan, make_plan, stated_digest
 from features.seal import seal
 from features.spec import BackboneSpec
 from features.survey import Settings, Work, survey
@@ -71,7 +71,7 @@ def plan_for(
 def _should_compile(settings: Settings, work: Work) -> bool:
     """What `compile` comes to with what is left to do."""
     if settings.compile == "auto":
-        return is_repaid(settings.device, [work.contents[row].duration_s for row in work.todo])
+        return is_repaid(settings.device, [content.duration_s for content in work.contents.take(work.todo)])
     return settings.compile
 
 
@@ -88,7 +88,7 @@ def joined_plan(manifest: Manifest, work: Work, parts: Path, *, alone: bool) -> 
         UserError: The plan there is for other clips.
     """
     left = Plan.load(parts / PLAN_FILE)
-    if left is None or not work.todo:
+    if left is None or not len(work.todo):
         return None
     if _is_for(left, manifest, work):
         return left.located(manifest, work.contents)
@@ -100,17 +100,25 @@ def joined_plan(manifest: Manifest, work: Work, parts: Path, *, alone: bool) -> 
     )
 
 
-def is_current(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> bool:
-    """Whether a plan made or found for this work is still the one to obey; another run may have sealed it."""
+def is_current(plan: Plan, stated: bytes, manifest: Manifest, work: Work, parts: Path) -> bool:
+    """Whether a plan is still the one to obey; another run may have sealed it.
+
+    Args:
+        plan: Made or found for this work.
+        stated: What `stated_digest` gave when it was.
+        manifest: The clips.
+        work: What the cache file lacked of them.
+        parts: The plan's folder.
+    """
+    if stated and stated_digest(parts / PLAN_FILE) == stated:
+        return True
     left = Plan.load(parts / PLAN_FILE)
     return left is not None and _is_for(left, manifest, work) and left.located(manifest, work.contents) == plan
 
 
 def _is_for(plan: Plan, manifest: Manifest, work: Work) -> bool:
     """Whether a plan covers just the clips that are to do, as they are now."""
-    ids = manifest.clips["id"]
-    wanted = {(ids.iat[row], work.contents[row].key) for row in work.todo}
-    return plan.fingerprint == fp.fingerprint(work.spec) and plan.wanted() == wanted
+    return plan.fingerprint == fp.fingerprint(work.spec) and plan.is_for(manifest, work.todo, work.contents)
 
 
 def _publish(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> Plan:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
 
 from features import shard_set, store
 from features.bulk import in_parallel
@@ -72,19 +74,25 @@ class Merged:
 
 def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str, str, str]]) -> Merged:
     """Each clip's newest row, and the failures no later row has made good."""
-    newest = {clip: number for number, table in enumerate(sources) for clip in table.ids}
     failed: dict[str, tuple[str, str]] = {}
     cost: dict[str, Any] = {}
     for table in sources:
-        embedded = set(table.ids)
+        embedded = set(table.ids) if failed else set()
         failed = {clip: failure for clip, failure in failed.items() if clip not in embedded} | table.failures
         cost = table.cost | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
     failed |= {clip: (key, reason) for clip, key, reason in failures}
-    chosen = [
-        np.array([row for row, clip in enumerate(table.ids) if newest[clip] == number], dtype=np.int64)
-        for number, table in enumerate(sources)
-    ]
-    return Merged(chosen, [(clip, *failure) for clip, failure in sorted(failed.items())], cost)
+    return Merged(_newest(sources), [(clip, *failure) for clip, failure in sorted(failed.items())], cost)
+
+
+def _newest(sources: Sequence[store.EmbeddingTable]) -> list[np.ndarray]:
+    """The rows of each source that no later one has, too."""
+    ids = pa.chunked_array([table.clips.texts("id") for table in sources], pa.large_string())
+    clip = ids.combine_chunks().dictionary_encode().indices.to_numpy()
+    last = np.empty(len(clip), np.int64)
+    last[clip] = np.arange(len(clip))  # of a clip's rows, the last one stays
+    is_newest = last[clip] == np.arange(len(clip))
+    ends = np.cumsum([0, *map(len, sources)])
+    return [np.flatnonzero(is_newest[first:end]) for first, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -114,11 +122,12 @@ def copies(
                 if not len(piece):
                     continue
                 start, stop = int(piece[0]), int(piece[-1]) + 1
+                clips = table.clips.take(piece)
                 yield Rows(
-                    ids=list(table.ids[piece]),
-                    keys=list(table.keys[piece]),
-                    durations_s=list(table.durations_s[piece]),
-                    n_frames=list(table.n_frames[piece]),
+                    ids=clips.texts("id").to_pylist(),
+                    keys=clips.texts("key").to_pylist(),
+                    durations_s=clips.numbers("duration_s").tolist(),
+                    n_frames=clips.numbers("n_frames").tolist(),
                     pooled={name: values[start:stop][piece - start] for name, values in file["embeddings"].items()},
                     frames=_ragged(file["frames/values"], table, piece) if "frames" in file else None,
                 )

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from features import header, store
+from features import checked_file, header, store
+from features.checked_file import StoredClip
 from features.members import set_folder
-from features.write import Rows, sync_folder, write_attributes, write_clips, write_column, write_hdf5
+from features.records import Records
+from features.write import sync_folder, write_attributes, write_clips, write_column, write_hdf5
 
 if TYPE_CHECKING:
     from features.seal import Merged
@@ -71,7 +73,7 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
     new = [table.path for table in sources if not table.places.is_set]
     batch = _batch_name(folder, new)
     names: list[tuple[str, int, str]] = []
-    clips = Rows()
+    clips: list[Records[StoredClip]] = []
     columns: dict[str, list[np.ndarray]] = {"member": [], "place": [], "first_frame": []}
     for table, rows in zip(sources, merged.chosen, strict=True):
         for number in np.unique(table.places.member[rows]).tolist():
@@ -79,20 +81,17 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
             columns["member"].append(np.full(len(live), len(names)))
             columns["place"].append(table.places.place[live])
             columns["first_frame"].append(table.places.first_frame[live])
-            clips.ids.extend(table.ids[live])
-            clips.keys.extend(table.keys[live])
-            clips.durations_s.extend(table.durations_s[live])
-            clips.n_frames.extend(table.n_frames[live])
+            clips.append(table.clips.take(live))
             names.append(_listed(table, number, folder, batch))
 
     def contents(file: h5py.File, check: Callable[[], None]) -> header.Ranges:
-        write_clips(file, clips, merged.failures)
+        write_clips(file, Records.concat(StoredClip, clips), merged.failures)
         for name, values in columns.items():
             write_column(file, f"clips/{name}", np.concatenate([np.empty(0, np.int64), *values]), "i8")
         write_column(file, "members/name", [name for name, _, _ in names], h5py.string_dtype())
         write_column(file, "members/bytes", [size for _, size, _ in names], "i8")
         write_column(file, "members/sha256", [sha256 for _, _, sha256 in names], "S64")
-        write_attributes(file, spec, merged.cost, store.SET_VERSION)
+        write_attributes(file, spec, merged.cost, checked_file.SET_VERSION)
         check()
         return []
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,19 @@ import numpy as np
 
 from features import fingerprint as fp
 from features import header
-from features.bulk import in_parallel, read_array
+from features.bulk import in_parallel
+from features.checked_file import (
+    SET_VERSION,
+    attribute_digest,
+    damaged,
+    opened_file,
+    read_checked,
+    read_clips,
+    read_texts,
+)
 from features.errors import CacheError
 from features.members import Member, Places, read_places
 from features.spec import BackboneSpec
-
-FORMAT = "audioheads-embeddings"
-FORMAT_VERSION = 1
-SET_VERSION = 2  # an index of shard files, see `features.shard_set`
-DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 
 
 class EmbeddingTable:
@@ -33,10 +37,7 @@ class EmbeddingTable:
 
     Attributes:
         path: The file.
-        ids: (N,) clip ids; their order means nothing, join by id.
-        keys: (N,) content keys, see `features.content`.
-        durations_s: (N,) float32, seconds.
-        n_frames: (N,) int32.
+        clips: N of them, in the file's order.
         failures: id -> (content key, reason) of clips that could not be embedded.
         spec: The backbone's.
         cache_spec: Everything the fingerprint covers.
@@ -50,33 +51,53 @@ class EmbeddingTable:
     def __init__(self, path: Path) -> None:
         """Open and check ids and spec; see `open_table`."""
         self.path = path
-        with _opened(path) as file:
+        with opened_file(path) as file:
             self.cache_spec: dict[str, Any] = json.loads(file.attrs["spec"])
             self.fingerprint = str(file.attrs["fingerprint"])
             self.versions: dict[str, str] = json.loads(file.attrs["versions"])
             self.cost: dict[str, Any] = json.loads(file.attrs["cost"])
             self.created_utc = str(file.attrs["created_utc"])
             if file.attrs["digest"] != attribute_digest(file):
-                raise _damaged(path, "its spec or its checksums do not match its digest")
+                raise damaged(path, "its spec or its checksums do not match its digest")
             if fp.fingerprint(self.cache_spec) != self.fingerprint:
-                raise _damaged(path, "its spec does not match its fingerprint")
-            self.ids = _texts(file, "clips/id")
-            self.keys = _texts(file, "clips/key")
-            self.durations_s = _read_checked(file, "clips/duration_s")
-            self.n_frames = _read_checked(file, "clips/n_frames")
-            failed = (_texts(file, f"failures/{name}") for name in ("id", "key", "reason"))
+                raise damaged(path, "its spec does not match its fingerprint")
+            self.clips = read_clips(file)
+            failed = (read_texts(file, f"failures/{name}").to_pylist() for name in ("id", "key", "reason"))
             self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
             if file.attrs["format_version"] == SET_VERSION:
-                columns = {name: _read_checked(file, name) for name in Places.COLUMNS}
+                columns = {name: read_checked(file, name) for name in Places.COLUMNS}
                 self.places = read_places(path, columns)
             else:
                 self.places = Places.of_file(path, self.n_frames)
         self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
-        self._row_of = {clip: row for row, clip in enumerate(self.ids)}
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(N,) clip ids; their order means nothing, join by id."""
+        return self.clips.texts("id").to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """(N,) content keys, see `features.content`."""
+        return self.clips.texts("key").to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {clip: row for row, clip in enumerate(self.ids)}
+
+    @property
+    def durations_s(self) -> np.ndarray:
+        """(N,) float32, seconds."""
+        return self.clips.numbers("duration_s").astype(np.float32)
+
+    @property
+    def n_frames(self) -> np.ndarray:
+        """(N,) int32."""
+        return self.clips.numbers("n_frames").astype(np.int32)
 
     def __len__(self) -> int:
         """Number of embedded clips."""
-        return len(self.ids)
+        return len(self.clips)
 
     @property
     def size_bytes(self) -> int:
@@ -130,9 +151,9 @@ class EmbeddingTable:
                 stored = file[f"embeddings/{pooling}"]
                 all_in_order = len(stored) == len(rows) == rows[-1] - first + 1 and (np.diff(place) == 1).all()
                 if all_in_order and stored.dtype == part.dtype:
-                    _read_checked(file, f"embeddings/{pooling}", part)
+                    read_checked(file, f"embeddings/{pooling}", part)
                 else:
-                    values[rows] = _read_checked(file, f"embeddings/{pooling}")[place]
+                    values[rows] = read_checked(file, f"embeddings/{pooling}")[place]
         return values
 
     def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -178,14 +199,14 @@ class EmbeddingTable:
                 f"run `audioheads features` with its config again to compute them anew",
                 place.path,
             )
-        with _opened(place.path) as file:
+        with opened_file(place.path) as file:
             if place.sha256 and header.stated_digest(place.path) != place.sha256:
-                raise _damaged(place.path, "it is not the file that the index lists")
+                raise damaged(place.path, "it is not the file that the index lists")
             yield file
 
     def _array(self, member: int, name: str) -> np.ndarray:
         with self.opened(member) as file:
-            return _read_checked(file, name)
+            return read_checked(file, name)
 
 
 def open_table(path: str | Path) -> EmbeddingTable:
@@ -223,7 +244,7 @@ def check_table(path: str | Path) -> EmbeddingTable:
     """
     table = open_table(path)
     if not header.is_whole(table.path):
-        raise _damaged(table.path, "its bytes do not match its digest")
+        raise damaged(table.path, "its bytes do not match its digest")
     return table
 
 
@@ -233,89 +254,4 @@ def _verify_member(table: EmbeddingTable, number: int) -> None:
         pass
     member: Member = table.places.members[number]
     if not header.is_whole(member.path):
-        raise _damaged(member.path, "its bytes do not match its digest")
-
-
-def attribute_digest(file: h5py.File) -> str:
-    """SHA-256 over the file's attributes and the stated checksum of each dataset, ids included."""
-    stated: dict[str, Any] = {name: _plain(file.attrs[name]) for name in DIGEST_ATTRIBUTES}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            stated[name] = [item.attrs["sha256"], list(item.shape), str(item.dtype)]
-
-    file.visititems(visit)
-    return hashlib.sha256(fp.canonical_json(stated).encode()).hexdigest()
-
-
-def array_digest(values: np.ndarray, digest: Any = None) -> Any:
-    """SHA-256 of an array's values (texts each ended by a zero byte), added to `digest` where given."""
-    digest = digest or hashlib.sha256()
-    if values.dtype.kind == "O":
-        digest.update(b"".join((v if isinstance(v, bytes) else str(v).encode()) + b"\0" for v in values))
-    else:
-        digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
-    return digest
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> np.ndarray:
-    """A whole dataset, checked against its checksum; texts come as an object array of bytes."""
-    dataset = file[name]
-    stated = dataset.attrs["sha256"]
-    if dataset.chunks:
-        for past_hdf5 in (True, False):  # where the two differ, HDF5 knows better
-            values, digest = read_array(dataset, into=into, past_hdf5=past_hdf5)
-            if digest == stated:
-                return values
-    values = dataset[()]
-    if into is not None:
-        into[...] = values
-    if values.dtype.kind == "S":
-        values = values.astype(object)
-    if array_digest(values).hexdigest() != stated:
-        raise _damaged(Path(file.filename), f"{name} does not match its checksum")
-    return values
-
-
-def _texts(file: h5py.File, name: str) -> np.ndarray:
-    """A dataset of texts as an object array of str."""
-    values = [text.decode() for text in _read_checked(file, name)]
-    return np.array(values, dtype=object)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading, of the right format and version; HDF5's own errors become one line."""
-    try:
-        whole = header.structure_is_whole(path)
-        with h5py.File(path, "r") as file:
-            version = file.attrs.get("format_version")
-            if version is None:
-                raise CacheError(f"{path}: not an audioheads cache file", path)
-            if version not in (FORMAT_VERSION, SET_VERSION):
-                raise CacheError(
-                    f"{path}: cache format {version}, this program reads {FORMAT_VERSION} and {SET_VERSION}; "
-                    "move the file away to compute it anew, or use the version that wrote it",
-                    path,
-                )
-            if not whole:
-                raise _damaged(path, "its structure does not match its digest")
-            yield file
-    except CacheError:
-        raise
-    except PermissionError as error:
-        raise CacheError(f"{path}: cannot be read ({error.strerror})", path) from error
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, UnicodeError) as error:
-        raise _damaged(path, f"HDF5 cannot read it: {str(error).splitlines()[0] if str(error) else error!r}") from error
-
-
-def _damaged(path: Path, why: str) -> CacheError:
-    return CacheError(
-        f"{path}: damaged ({why}); move the file away and run `audioheads features` with its config again to compute "
-        "it anew, nothing was deleted",
-        path,
-    )
+        raise damaged(member.path, "its bytes do not match its digest")

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from features import fingerprint as fp
 from features import store
 from features.content import ClipContent, clip_contents
 from features.manifest import Manifest
+from features.records import Records
 from features.spec import BackboneSpec
 from features.windows import Windows
 
@@ -74,21 +77,21 @@ class Work:
         spec: The cache spec.
         contents: Of every manifest row.
         todo: Rows to compute, or whose failure has to be recorded.
-        new: Ids of `todo` that the file has never seen.
-        changed: Ids of `todo` whose audio is another than it was.
-        reused: Ids that are there as they should be.
-        failed: Ids recorded as unusable, which they still are.
+        new: Rows of `todo` that the file has never seen.
+        changed: Rows of `todo` whose audio is another than it was.
+        reused: Rows that are there as they should be.
+        failed: Rows recorded as unusable, which they still are.
         table: The file, if there is one.
     """
 
     path: Path
     spec: dict[str, Any]
-    contents: list[ClipContent]
-    todo: list[int]
-    new: list[str]
-    changed: list[str]
-    reused: list[str]
-    failed: list[str]
+    contents: Records[ClipContent]
+    todo: np.ndarray
+    new: np.ndarray
+    changed: np.ndarray
+    reused: np.ndarray
+    failed: np.ndarray
     table: store.EmbeddingTable | None
 
 
@@ -123,25 +126,27 @@ def survey(
     failed = known_failures(table, manifest, contents)
     seen = {*table.ids, *table.failures} if table else set()
     todo: list[int] = []
-    new: list[str] = []
-    changed: list[str] = []
-    reused: list[str] = []
-    for row, clip in enumerate(manifest.clips["id"]):
+    new: list[int] = []
+    changed: list[int] = []
+    reused: list[int] = []
+    unusable: list[int] = []
+    for row, (clip, content) in enumerate(zip(manifest.clips["id"], contents, strict=True)):
         if clip in failed:
-            continue
-        if contents[row].key and known.get(clip) == contents[row].key:
-            reused.append(clip)
+            unusable.append(row)
+        elif content.key and known.get(clip) == content.key:
+            reused.append(row)
         elif settings.limit is None or row < settings.limit:
-            (changed if clip in seen else new).append(clip)
+            (changed if clip in seen else new).append(row)
             todo.append(row)
-    return Work(path, spec, contents, todo, new, changed, reused, list(failed), table)
+    rows = {"todo": todo, "new": new, "changed": changed, "reused": reused, "failed": unusable}
+    return Work(path, spec, contents, table=table, **{name: np.array(some, np.int64) for name, some in rows.items()})
 
 
 def known_failures(
-    table: store.EmbeddingTable | None, manifest: Manifest, contents: list[ClipContent]
+    table: store.EmbeddingTable | None, manifest: Manifest, contents: Records[ClipContent]
 ) -> dict[str, str]:
     """Clips whose audio, as it is now, is recorded as unusable: id -> reason."""
-    if table is None:
+    if table is None or not table.failures:
         return {}
     failed = {}
     for clip, content in zip(manifest.clips["id"], contents, strict=True):

@@ -43,13 +43,13 @@ class Job:
         """Where a block's rows go."""
         return self.parts / f"shard-{number:06d}.h5"
 
-    def positions(self, numbers: Sequence[int]) -> list[int]:
-        """Positions in the plan's clips that some blocks hold."""
-        return [row for number in numbers for batch in self.plan.blocks[number] for row in batch]
+    def n_clips(self, numbers: Sequence[int]) -> int:
+        """Clips in some blocks."""
+        return sum(len(batch) for number in numbers for batch in self.plan.blocks[number])
 
     def audio_s(self, numbers: Sequence[int]) -> float:
         """Seconds of audio in some blocks."""
-        return sum(self.plan.clips[row].native_s for row in self.positions(numbers))
+        return sum(self.plan.audio_s(batch) for number in numbers for batch in self.plan.blocks[number])
 
 
 @dataclass

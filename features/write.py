@@ -15,15 +15,19 @@ from typing import Any, Protocol
 
 import h5py
 import numpy as np
+import pyarrow.compute as pc
 
+from features import checked_file, header, store
 from features import fingerprint as fp
-from features import header, store
+from features.checked_file import StoredClip
 from features.errors import RunError
 from features.interrupts import interrupts_held
+from features.records import Records
 from features.sink import Sink
 
 CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 1 << 25  # of frames written at a time
+PIECE_ROWS = 4096  # of a column written at a time
 LIBRARY_FORMAT = ("v110", "v110")  # of HDF5; with checksums in its own structures
 LIBRARIES = ("audioheads", "torch", "transformers", "librosa", "soundfile", "soxr", "h5py", "numpy", "ai-edge-litert")
 
@@ -160,7 +164,8 @@ def _write_contents(
         columns["frames/values"] = _matrix(file, "frames/values", shape, np.dtype(spec["frames"]["dtype"]))
     file.require_group("embeddings")
     digests: dict[str, Any] = dict.fromkeys(columns)
-    clips, failures = Rows(), []
+    clips: list[Records[StoredClip]] = []
+    failures: list[tuple[str, str, str]] = []
     clip_at = frame_at = 0
     for part in parts:
         count = len(part.ids)
@@ -168,45 +173,47 @@ def _write_contents(
             for method in spec["pooling"]:
                 name = f"embeddings/{method}"
                 columns[name][clip_at : clip_at + count] = part.pooled[method]
-                digests[name] = store.array_digest(np.asarray(part.pooled[method], "f4"), digests[name])
+                digests[name] = checked_file.array_digest(np.asarray(part.pooled[method], "f4"), digests[name])
             for values in (piece for frames in part.frames or () for piece in _pieces(frames)):
                 values = np.asarray(values, columns["frames/values"].dtype)
                 columns["frames/values"][frame_at : frame_at + len(values)] = values
-                digests["frames/values"] = store.array_digest(values, digests["frames/values"])
+                digests["frames/values"] = checked_file.array_digest(values, digests["frames/values"])
                 frame_at += len(values)
-        for name in ("ids", "keys", "durations_s", "n_frames"):
-            getattr(clips, name).extend(getattr(part, name))
+        clips.append(Records.of(StoredClip, map(StoredClip, part.ids, part.keys, part.durations_s, part.n_frames)))
         failures.extend(part.failures)
         clip_at += count
     for name, dataset in columns.items():
-        dataset.attrs["sha256"] = (digests[name] or store.array_digest(np.empty(0))).hexdigest()
-    write_clips(file, clips, failures)
+        dataset.attrs["sha256"] = (digests[name] or checked_file.array_digest(np.empty(0))).hexdigest()
+    written = Records.concat(StoredClip, clips)
+    clips.clear()
+    write_clips(file, written, failures)
     if spec["frames"] is not None:
-        write_column(file, "frames/offsets", np.concatenate([[0], np.cumsum(clips.n_frames, dtype=np.int64)]), "i8")
-    write_attributes(file, spec, cost, store.FORMAT_VERSION)
+        write_column(file, "frames/offsets", np.concatenate([[0], np.cumsum(written.numbers("n_frames"))]), "i8")
+    write_attributes(file, spec, cost, checked_file.FORMAT_VERSION)
     return header.bulk_ranges(list(columns.values()))
 
 
-def write_clips(file: h5py.File, clips: Rows, failures: Sequence[tuple[str, str, str]]) -> None:
+def write_clips(file: h5py.File, clips: Records[StoredClip], failures: Sequence[tuple[str, str, str]]) -> None:
     """What every cache file says of its clips, and of those that could not be embedded."""
-    write_column(file, "clips/id", clips.ids, h5py.string_dtype())
-    write_column(file, "clips/key", clips.keys, f"S{max((len(key.encode()) for key in clips.keys), default=1)}")
-    write_column(file, "clips/duration_s", clips.durations_s, "f4")
-    write_column(file, "clips/n_frames", clips.n_frames, "i4")
+    keys = clips.texts("key")
+    write_column(file, "clips/id", clips.texts("id"), h5py.string_dtype())
+    write_column(file, "clips/key", keys, f"S{pc.max(pc.binary_length(keys)).as_py() or 1}")
+    write_column(file, "clips/duration_s", clips.numbers("duration_s"), "f4")
+    write_column(file, "clips/n_frames", clips.numbers("n_frames"), "i4")
     for position, name in enumerate(("id", "key", "reason")):
         write_column(file, f"failures/{name}", [failure[position] for failure in failures], h5py.string_dtype())
 
 
 def write_attributes(file: h5py.File, spec: dict[str, Any], cost: dict[str, Any], version: int) -> None:
     """What the file is; to be written last, as it states the digests of all else."""
-    file.attrs["format"] = store.FORMAT
+    file.attrs["format"] = checked_file.FORMAT
     file.attrs["format_version"] = version
     file.attrs["fingerprint"] = fp.fingerprint(spec)
     file.attrs["spec"] = fp.canonical_json(spec)
     file.attrs["versions"] = fp.canonical_json(library_versions())
     file.attrs["created_utc"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.attrs["cost"] = json.dumps(cost, sort_keys=True)
-    file.attrs["digest"] = store.attribute_digest(file)
+    file.attrs["digest"] = checked_file.attribute_digest(file)
     file.flush()
 
 
@@ -246,9 +253,14 @@ def write_column(file: h5py.File, name: str, values: Any, dtype: Any) -> None:
     """A small dataset with its checksum."""
     fixed_width = isinstance(dtype, str) and dtype.startswith("S")
     text = fixed_width or h5py.check_string_dtype(np.dtype(dtype)) is not None
-    array = np.array([str(value).encode() for value in values], dtype=object) if text else np.asarray(values, dtype)
-    dataset = file.create_dataset(name, data=array.astype(dtype) if fixed_width else array, dtype=dtype)
-    dataset.attrs["sha256"] = store.array_digest(array).hexdigest()
+    dataset = file.create_dataset(name, (len(values),), dtype)
+    digest = checked_file.array_digest(np.empty(0))
+    for first in range(0, len(values), PIECE_ROWS):
+        piece = values[first : first + PIECE_ROWS]
+        array = np.array([str(value).encode() for value in piece], object) if text else np.asarray(piece, dtype)
+        dataset[first : first + len(array)] = array.astype(dtype) if fixed_width else array
+        digest = checked_file.array_digest(array, digest)
+    dataset.attrs["sha256"] = digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

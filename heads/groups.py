@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from features.manifest import Manifest
 
@@ -47,6 +45,9 @@ def clip_groups(manifest: Manifest, keys: Sequence[str] | None = None) -> np.nda
     if not rows:
         components = np.arange(n_rows)
     else:
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
         edges = (np.concatenate(rows), np.concatenate(nodes))
         graph = coo_matrix((np.ones(len(edges[0])), edges), shape=(n_nodes, n_nodes))
         components = connected_components(graph, directed=False)[1][:n_rows]

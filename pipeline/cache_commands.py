@@ -71,12 +71,12 @@ def explain(config: Config, console: Console) -> None:
             for line in _why_new(work.path, work.spec):
                 console.line(f"  {line}")
         counts = f"{len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed"
-        console.line(f"  {counts}{f', {len(work.failed)} failed before' if work.failed else ''}")
-        for state, ids in (("new", work.new), ("changed", work.changed)):
-            for clip in ids[:IDS_SHOWN]:
-                console.line(f"    {state}: {clip}")
-            if len(ids) > IDS_SHOWN:
-                console.line(f"    {state}: … and {len(ids) - IDS_SHOWN} more")
+        console.line(f"  {counts}{f', {len(work.failed)} failed before' if len(work.failed) else ''}")
+        for state, rows in (("new", work.new), ("changed", work.changed)):
+            for row in rows[:IDS_SHOWN]:
+                console.line(f"    {state}: {manifest.clips['id'].iat[row]}")
+            if len(rows) > IDS_SHOWN:
+                console.line(f"    {state}: … and {len(rows) - IDS_SHOWN} more")
 
 
 def cache_files(paths: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -13,8 +15,9 @@ from features.survey import Settings
 from features.worker import Engine, work_here
 
 
-def choose_engine(name: str, options: ActorOptions, settings: Settings) -> tuple[Engine, Settings]:
-    """The engine, and the settings it needs.
+@contextmanager
+def chosen_engine(name: str, options: ActorOptions, settings: Settings) -> Iterator[tuple[Engine, Settings]]:
+    """The engine, for all backbones of a run, and the settings it needs.
 
     Args:
         name: `local` or `ray`.
@@ -25,7 +28,8 @@ def choose_engine(name: str, options: ActorOptions, settings: Settings) -> tuple
         UserError: Ray is not installed, or the precision cannot be judged here.
     """
     if name == "local":
-        return work_here, settings
+        yield work_here, settings
+        return
     gpus = float(settings.device.startswith("cuda")) if options.gpus_per_actor is None else options.gpus_per_actor
     if gpus and settings.precision != "fp32" and not torch.cuda.is_available():
         raise UserError(
@@ -36,4 +40,5 @@ def choose_engine(name: str, options: ActorOptions, settings: Settings) -> tuple
     threads = settings.threads
     if threads is None and options.cpus_per_actor is not None and not gpus:
         threads = max(1, int(options.cpus_per_actor))
-    return RayEngine(options), replace(settings, device=device, threads=threads)
+    with RayEngine(options) as engine:
+        yield engine, replace(settings, device=device, threads=threads)

@@ -25,7 +25,7 @@ from features.survey import Settings, survey
 from heads.checks import check_protocol, official_overlaps, resolve_protocol
 from pipeline.config import Config, dump_config, label_of
 from pipeline.console import Console, Work
-from pipeline.engines import choose_engine
+from pipeline.engines import chosen_engine
 from pipeline.run_folder import write_features_index, write_json
 
 FAILURES_SHOWN = 5
@@ -62,43 +62,43 @@ def run_features(
     """
     manifest = load_checked_manifest(config, strict=strict)
     settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
-    workers, settings = choose_engine(engine, config.features.ray, settings)
-    specs = describe_all(config.features.backbones, console)
-    check_frame_layers(config, specs)
-    if not dry_run and share is None:
-        write_run_inputs(config, manifest)
-        write_json(failures_file(config), {})
     failures: dict[str, str] = {}
     made: dict[str, tuple[dict[str, Any], Summary]] = {}
-    for options, spec in zip(config.features.backbones, specs, strict=True):
-        label = label_of(options)
-        with ExitStack() as stack:
-            progress = StageBar(label, console, stack)
-            load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
-            load_as = None if dry_run else lambda precision, load=load: load(precision=precision)
-            own = settle(manifest, spec, load_as, settings, config.output.cache, progress.note)
-            if dry_run:
-                announce(label, manifest, spec, own, config.output.cache, console)
-                continue
-            summary = extract(
-                manifest,
-                spec,
-                partial(load, precision=own.precision),
-                own,
-                config.output.cache,
-                progress,
-                engine=workers,
-                share=share,
-            )
-        made[label] = (features_entry(config, options, summary.path), summary)
-        if share is None:
-            write_features_index(config.run_dir, label, made[label][0])
-        console.line(summary_line(label, summary, dataset=manifest.name))
-        if summary.computed:
-            console.line(f"  {summary.timings}")
-        failures |= summary.failures
-        if share is None:
-            write_json(failures_file(config), failures)
+    with chosen_engine(engine, config.features.ray, settings) as (workers, settings):
+        specs = describe_all(config.features.backbones, console)
+        check_frame_layers(config, specs)
+        if not dry_run and share is None:
+            write_run_inputs(config, manifest)
+            write_json(failures_file(config), {})
+        for options, spec in zip(config.features.backbones, specs, strict=True):
+            label = label_of(options)
+            with ExitStack() as stack:
+                progress = StageBar(label, console, stack)
+                load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
+                load_as = None if dry_run else lambda precision, load=load: load(precision=precision)
+                own = settle(manifest, spec, load_as, settings, config.output.cache, progress.note)
+                if dry_run:
+                    announce(label, manifest, spec, own, config.output.cache, console)
+                    continue
+                summary = extract(
+                    manifest,
+                    spec,
+                    partial(load, precision=own.precision),
+                    own,
+                    config.output.cache,
+                    progress,
+                    engine=workers,
+                    share=share,
+                )
+            made[label] = (features_entry(config, options, summary.path), summary)
+            if share is None:
+                write_features_index(config.run_dir, label, made[label][0])
+            console.line(summary_line(label, summary, dataset=manifest.name))
+            if summary.computed:
+                console.line(f"  {summary.timings}")
+            failures |= summary.failures
+            if share is None:
+                write_json(failures_file(config), failures)
     if share is not None:
         finish_shares(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
@@ -250,11 +250,11 @@ def announce(
 ) -> None:
     """Say what a run would compute."""
     work = survey(manifest, spec, settings, cache, save_keys=False)
-    readable = [row for row in work.todo if not work.contents[row].failure]
-    failed = len(work.failed) + len(work.todo) - len(readable)
-    seconds = sum(work.contents[row].duration_s for row in readable)
+    clips = [content for content in work.contents.take(work.todo) if not content.failure]
+    failed = len(work.failed) + len(work.todo) - len(clips)
+    seconds = sum(content.duration_s for content in clips)
     console.line(
-        f"features {manifest.name} {label}: would compute {len(readable)} clips ({seconds:.0f} s of audio), "
+        f"features {manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
         f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
     )
 

@@ -13,6 +13,7 @@ from features.errors import CacheError, UserError
 from features.frames import ClipFrames
 from features.manifest import Manifest
 from features.pooling import POOLINGS
+from features.records import Records
 from features.store import EmbeddingTable, open_table
 from features.survey import known_failures
 from heads.frame_blocks import ClipLayers
@@ -33,7 +34,7 @@ class Inputs:
     """
 
     tables: dict[str, EmbeddingTable]
-    contents: list[ClipContent]
+    contents: Records[ClipContent]
     failures: dict[str, str]
 
 
@@ -72,7 +73,7 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
 
 
 def table_rows(
-    table: EmbeddingTable, manifest: Manifest, contents: Sequence[ClipContent], rows: Sequence[int]
+    table: EmbeddingTable, manifest: Manifest, contents: Records[ClipContent], rows: Sequence[int]
 ) -> np.ndarray:
     """Where some manifest rows lie in a table, their content keys checked.
 
@@ -80,7 +81,7 @@ def table_rows(
         CacheError: A clip is missing, or its audio has changed.
     """
     ids = manifest.clips["id"]
-    return table.rows([str(ids.iat[row]) for row in rows], [contents[row].key for row in rows])
+    return table.rows(ids.iloc[list(rows)].tolist(), contents.take(rows).texts("key").to_pylist())
 
 
 def features_of(
@@ -92,8 +93,8 @@ def features_of(
     """
     usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in inputs.failures]
     if list(poolings) == ["frames"]:
-        ids, keys = manifest.clips["id"], [inputs.contents[row].key for row in usable]
-        stored = ClipFrames(table, [str(ids.iat[row]) for row in usable], keys)
+        keys = inputs.contents.take(usable).texts("key").to_pylist()
+        stored = ClipFrames(table, manifest.clips["id"].iloc[usable].tolist(), keys)
         clips = np.full(len(manifest), -1, dtype=np.int64)
         clips[usable] = np.arange(len(usable))
         return ClipLayers(stored, clips, table.cache_spec["frames"]["layers"])

@@ -13,6 +13,7 @@ from features import fingerprint as fp
 from features.content import ClipContent
 from features.extract import extract
 from features.manifest import Manifest
+from features.records import Records
 from features.store import EmbeddingTable, open_table, verify_table
 from features.survey import Settings, known_failures
 from heads.recipe import Recipe
@@ -54,7 +55,7 @@ def input_settings(config: Config, device: str) -> Settings:
     return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
 
 
-def input_failures(config: Config, manifest: Manifest, contents: list[ClipContent]) -> dict[str, str]:
+def input_failures(config: Config, manifest: Manifest, contents: Records[ClipContent]) -> dict[str, str]:
     """Clips that some model's inputs, where cached already, are known to lack: id -> reason."""
     failures: dict[str, str] = {}
     settings = input_settings(config, "cpu")

@@ -16,6 +16,7 @@ from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
+from features.records import Records
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # a manifest has labels; here nobody knows them
@@ -67,7 +68,7 @@ class Clips:
     """
 
     manifest: Manifest
-    contents: list[ClipContent]
+    contents: Records[ClipContent]
     ids: list[str]
     starts_s: list[float] | None = None
     ends_s: list[float] | None = None

@@ -24,6 +24,7 @@ from features.content import ClipContent, clip_contents
 from features.errors import AudioError, WeightsError
 from features.manifest import Manifest
 from features.plan import BATCH_AUDIO_S, make_plan
+from features.records import Records
 from features.seal import Rows
 from features.spec import BackboneSpec
 from features.tasks import Task
@@ -162,7 +163,7 @@ class Predictor:
     def run(
         self,
         manifest: Manifest,
-        contents: Sequence[ClipContent],
+        contents: Records[ClipContent],
         rows: Sequence[int],
         progress: Progress,
         take: Take,

@@ -9,7 +9,7 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features import audio
+from features import audio, audio_file
 from features.audio import probe, read_waveform, stream_windows
 from features.errors import AudioError
 from tests.features.toys import noise
@@ -91,7 +91,7 @@ def test_192_khz_as_librosa_does_it(tmp_path):
     st.integers(200, 6000),
 )
 def test_windows_together_are_the_clip(tmp_path, monkeypatch, n, rate, wanted, window, piece):
-    monkeypatch.setattr(audio, "STREAM_FRAMES", piece)
+    monkeypatch.setattr(audio_file, "STREAM_FRAMES", piece)
     path = write(tmp_path / "a.wav", noise(n), rate)
     whole = read_waveform(path, wanted).samples
     windows = list(stream_windows(path, wanted, window))

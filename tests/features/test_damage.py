@@ -7,9 +7,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import h5py
 import pytest
 
-from features import store
+from features import checked_file
 from features.errors import CacheError, RunError
 from features.seal import write_file
 from features.store import verify_table
@@ -97,7 +98,7 @@ def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, monkey
             if loss == "damaged":
                 shards[2].write_bytes(b"\x89HDF garbage")
             elif loss == "replaced":
-                with store.h5py.File(shards[2], "w") as file:
+                with h5py.File(shards[2], "w") as file:
                     file["x"] = 1
         right(path, spec, shards, failures)
 
@@ -131,7 +132,7 @@ def test_a_damaged_cache_file_is_an_error_and_stays_as_it_is(seven, damage, grow
 
 
 def test_a_cache_file_of_another_version_is_an_error_and_stays_as_it_is(seven, monkeypatch):
-    monkeypatch.setattr(store, "FORMAT_VERSION", 9)
+    monkeypatch.setattr(checked_file, "FORMAT_VERSION", 9)
     path = seven.run(seven.manifest(*NAMES)).path
     monkeypatch.undo()
     before = path.read_bytes()

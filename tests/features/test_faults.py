@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import audio, patience, shard_set
+from features import audio_file, patience, shard_set
 from features.errors import RunError
 from features.store import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, temporaries
@@ -121,12 +121,12 @@ def test_a_file_that_changes_while_it_is_streamed_fails_and_is_tried_again(seven
 
 
 def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkeypatch):
-    def read(file, start, stop, right=audio._read):
+    def read(file, start, stop, right=audio_file._read):
         if file.name.endswith(NAMES[2]):
             raise AssertionError("decoder state is wrong")
         return right(file, start, stop)
 
-    monkeypatch.setattr(audio, "_read", read)
+    monkeypatch.setattr(audio_file, "_read", read)
     summary = seven.run(seven.manifest(*NAMES), block_rows=2)
     assert summary.failures == {NAMES[2]: "cannot be decoded (AssertionError: decoder state is wrong)"}
     assert set(rows_of(summary.path)) == {*NAMES} - {NAMES[2]}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from features.content import ClipContent
 from features.manifest import Manifest
 from features.plan import BLOCK_AUDIO_S, Plan, make_plan
+from features.records import Records
 from tests.features.toys import RATE, toy_spec
 
 SPEC = toy_spec(min_duration_s=0.5, max_duration_s=10.0)
@@ -25,8 +26,9 @@ def content(seconds, key="k", failure=""):
 def planned(seconds, block_rows=10, batch_s=20.0, keep_frames=False, rows=None, failures=()):
     ids = [f"c{i}" for i in range(len(seconds))]
     manifest = Manifest("m", Path("root"), pd.DataFrame({"id": ids, "path": ids, "label": "a"}))
-    contents = [content(s, f"k{i}", "bad" if i in failures else "") for i, s in enumerate(seconds)]
-    rows = range(len(seconds)) if rows is None else rows
+    known = (content(s, f"k{i}", "bad" if i in failures else "") for i, s in enumerate(seconds))
+    contents = Records.of(ClipContent, known)
+    rows = np.arange(len(seconds)) if rows is None else np.array(rows, int)
     plan = make_plan(
         manifest, rows, contents, SPEC, "f", block_rows=block_rows, batch_s=batch_s, threads=1, keep_frames=keep_frames
     )
@@ -61,7 +63,7 @@ def test_only_the_rows_asked_for_are_planned_and_bad_ones_are_set_aside():
     _, _, plan = planned([1.0] * 5, rows=[0, 2, 4], failures=[2])
     assert [clip.id for clip in plan.clips] == ["c0", "c4"]
     assert plan.failures == (("c2", "", "bad"),)
-    assert plan.wanted() == {("c0", "k0"), ("c4", "k4"), ("c2", "")}
+    assert plan.wanted().to_pydict() == {"id": ["c0", "c2", "c4"], "key": ["k0", "", "k4"]}
 
 
 def test_no_clips_make_no_blocks():
@@ -109,7 +111,9 @@ def test_a_plan_of_another_version_is_no_plan(tmp_path, monkeypatch):
 def test_audio_that_moved_is_found_where_it_lies_now():
     manifest, contents, plan = planned([1.0, 2.0, 1.5], failures=[1])
     moved = Manifest("m", manifest.root / "elsewhere", manifest.clips)
-    touched = [dataclasses.replace(c, mtime_ns=77, failure=c.failure and "worse") for c in contents]
+    touched = Records.of(
+        ClipContent, (dataclasses.replace(c, mtime_ns=77, failure=c.failure and "worse") for c in contents)
+    )
     located = plan.located(moved, touched)
     assert [clip.path for clip in located.clips] == ["root/elsewhere/c2", "root/elsewhere/c0"]
     assert {clip.mtime_ns for clip in located.clips} == {77}

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from features import audio, decoded, locality
+from features import audio_file, decoded, locality
 from features.audio import read_waveform, stream_windows
 from features.decoded import DecodedFiles
 from features.errors import AudioError
 from features.locality import Extent, computing_order
 from features.manifest import Manifest
+from features.records import Records
 from tests.features.toys import noise, rows_of, toy_spec
 
 RATE = 44_100
@@ -49,12 +50,12 @@ def decodings(monkeypatch):
     """Frames that libsndfile decoded, by file."""
     counted = {}
 
-    def read(file, start, stop, right=audio._read):
+    def read(file, start, stop, right=audio_file._read):
         name = Path(file.name).name
         counted[name] = counted.get(name, 0) + stop - start
         return right(file, start, stop)
 
-    monkeypatch.setattr(audio, "_read", read)
+    monkeypatch.setattr(audio_file, "_read", read)
     return counted
 
 
@@ -75,7 +76,7 @@ def test_a_segment_is_exactly_what_cutting_the_decoded_file_gives(files, suffix)
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg"])
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_long_segment_streams_the_same_samples(files, suffix, kept, monkeypatch):
-    monkeypatch.setattr(audio, "STREAM_FRAMES", 10_000)
+    monkeypatch.setattr(audio_file, "STREAM_FRAMES", 10_000)
     path = files / f"x.{suffix}"
     with DecodedFiles() as files_kept:
         at_once = read_waveform(path, RATE, 2.5, 7.25).samples
@@ -152,23 +153,22 @@ def test_a_file_cut_short_fails_in_each_segment_beyond_and_only_there(files, tmp
 
 
 def extents(names, seconds, segment=True):
-    return [
-        Extent(f"{n}-{name}", name, round(s * RATE), RATE * 60, segment)
-        for n, (name, s) in enumerate(zip(names, seconds, strict=True))
-    ]
+    numbered = enumerate(zip(names, seconds, strict=True))
+    clips = (Extent(f"{n}-{name}", name, round(s * RATE), RATE * 60, segment) for n, (name, s) in numbered)
+    return Records.of(Extent, clips)
 
 
 def test_clips_are_ordered_by_length_whatever_file_they_lie_in():
     clips = extents(["b.wav", "a.wav", "b.wav", "a.mp3"], [1, 2, 3, 4], segment=False)
-    assert computing_order(clips) == [3, 2, 1, 0]
-    assert computing_order(extents(["b.wav", "a.wav", "b.wav"], [1, 2, 3])) == [2, 1, 0]
+    assert computing_order(clips).tolist() == [3, 2, 1, 0]
+    assert computing_order(extents(["b.wav", "a.wav", "b.wav"], [1, 2, 3])).tolist() == [2, 1, 0]
 
 
 def test_segments_of_files_decoded_from_their_start_stay_together_in_groups_that_fit(monkeypatch):
     monkeypatch.setattr(locality, "GROUP_BYTES", 2 * 60 * RATE * 4)
     names = [f"{n % 6}.mp3" for n in range(24)] + ["long.wav"]
     clips = extents(names, [*range(1, 25), 30])
-    order = computing_order(clips)
+    order = computing_order(clips).tolist()
     assert order[0] == 24
     groups = [order[1 + 8 * n : 9 + 8 * n] for n in range(3)]
     assert [{names[at] for at in group} for group in groups] == [

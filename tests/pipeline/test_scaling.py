@@ -114,3 +114,25 @@ def test_ray_on_this_machine_leaves_the_cache_and_nothing_else(folder: Path) -> 
     alone = audioheads("features", "sounds.yaml", *BLOCKS, "--set", "output.cache=alone")
     assert alone.returncode == 0, alone.stderr
     assert sealed_rows("alone") == sealed_rows("cache")
+
+
+@pytest.mark.slow
+def test_all_backbones_of_a_run_share_one_cluster(folder: Path, capsys, monkeypatch) -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    started = []
+
+    def init(right=ray.init, **options):
+        started.append(options["address"])
+        return right(**options)
+
+    monkeypatch.setattr(ray, "init", init)
+    two = "features.backbones=[{name: mfcc}, {name: wav2vec2, weights: random, size: tiny}]"
+    actors = "features.ray={actors: 1, cpus_per_actor: 0.5}"
+    command = ["features", "sounds.yaml", *BLOCKS, "--set", two, "--set", actors, "--engine", "ray"]
+    code, out, _ = command_line(command, capsys)
+    assert (code, out.count("12 computed, 0 reused, 0 failed")) == (0, 2)
+    assert started == ["local"]
+    assert not ray.is_initialized()
+    started.clear()
+    assert command_line(command, capsys)[0] == 0
+    assert started == [], "a run that finds everything there starts none"
