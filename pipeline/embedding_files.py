@@ -74,7 +74,7 @@ def write_parquet(stem: Path, data: Embeddings) -> list[Path]:
 
     def write(path: Path) -> None:
         at = 0
-        with pq.ParquetWriter(path, schema) as file:
+        with pq.ParquetWriter(path, schema, use_dictionary=["label", "split", "group"]) as file:  # not the vectors
             for piece in data.pieces():
                 count = len(piece.rows)
                 arrays: list[Any] = [column.combine_chunks() for column in texts.slice(at, count).columns]
