@@ -245,7 +245,10 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
     parsed = parse_options(options)
     module = import_module(BACKBONES[family_of(parsed.name)])
     if not hasattr(module, "bundle"):
-        raise UserError(f"{parsed.name}: backbones of family {spec.family} cannot be copied into a folder")
+        raise UserError(
+            f"{parsed.title}: backbones of family {spec.family} cannot be copied into a folder, since they are code; "
+            "--no-backbone leaves it out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     copied: Bundle = module.bundle(parsed, spec, folder)
     if not copied.files:

@@ -160,7 +160,7 @@ def model_files(name: str, path: Path) -> list[Path]:
     """A model's file, and the files beside it that hold its tensors.
 
     Raises:
-        WeightsError: One is missing, or it is not an ONNX model.
+        WeightsError: One is missing or lies elsewhere, or it is not an ONNX model.
     """
     onnx, _ = _libraries(name)
     try:
@@ -168,9 +168,9 @@ def model_files(name: str, path: Path) -> list[Path]:
     except Exception as error:
         raise WeightsError(f"{name}: {path} is not an ONNX model that can be run ({first_line(error)})") from None
     beside = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
-    missing = [file for file in beside if not (path.parent / file).is_file()]
-    if missing:
-        raise WeightsError(f"{name}: {path.name} keeps its weights in {missing[0]}, which is not beside it")
+    for file in map(Path, beside):
+        if file.is_absolute() or ".." in file.parts or not (path.parent / file).is_file():
+            raise WeightsError(f"{name}: {path.name} keeps its weights in {file}, which is not beside it")
     return [path, *(path.parent / file for file in beside)]
 
 

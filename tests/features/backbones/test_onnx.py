@@ -135,6 +135,16 @@ def test_weights_in_a_file_beside_are_part_of_the_digest(tmp_path, entry, make_c
     data[3] ^= 1
     (tmp_path / "weights.data").write_bytes(data)
     assert describe(split).weights_sha256 != before
+    (tmp_path / "deep").mkdir()
+    with pytest.raises(WeightsError, match=r"keeps its weights in \.\./weights.data, which is not beside it"):
+        import onnx
+
+        model = onnx.load(str(path), load_external_data=False)
+        for tensor in model.graph.initializer:
+            for field in tensor.external_data:
+                field.value = "../weights.data" if field.key == "location" else field.value
+        onnx.save(model, str(tmp_path / "deep" / "split.onnx"))
+        describe({**split, "weights": str(tmp_path / "deep" / "split.onnx")})
     (tmp_path / "weights.data").unlink()
     with pytest.raises(WeightsError, match=r"keeps its weights in weights.data, which is not beside it"):
         describe(split)
