@@ -21,6 +21,7 @@ from features.records import Records
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # a manifest has labels; here nobody knows them
 STDIN = "-"
+SLACK = 0.02  # of a hop: files are often a little longer than they are said to be, which is worth no window
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,12 @@ class Cut:
             )
 
     def starts(self, duration_s: float) -> list[float]:
-        """Starts of the windows over a clip, in seconds: on the grid of hops, the last one moved back to the end."""
+        """Starts of the windows over a clip, in seconds: on the grid of hops, the last one moved to the clip's end."""
         spare = duration_s - self.window_s
-        if spare <= 0:
+        steps = math.ceil(spare / self.hop_s - SLACK)
+        if steps <= 0:
             return [0.0]
-        steps = math.ceil(spare / self.hop_s - 1e-9)
-        return [min(step * self.hop_s, spare) for step in range(steps + 1)]
+        return [*(step * self.hop_s for step in range(steps)), spare]
 
 
 @dataclass(frozen=True)

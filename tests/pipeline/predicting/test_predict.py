@@ -13,6 +13,7 @@ import soundfile as sf
 
 from features.audio import read_waveform
 from features.errors import AudioError, UserError, WeightsError
+from pipeline.predicting.audio import Cut
 from pipeline.predicting.fitted import HeadEnsemble
 from pipeline.predicting.found import models_of
 from pipeline.predicting.parts import Parts
@@ -195,6 +196,15 @@ def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
     assert np.allclose(alone.max(axis=1), mine["probability"], atol=1e-5)
     assert len(table) == len(mine) + 1
     assert run("predict", model, tmp_path / "long.wav", "--hop-s", "1") == 2
+
+
+def test_a_clip_a_little_too_long_gets_no_window_more():
+    cut = Cut(window_s=2.0, hop_s=1.0)
+    assert cut.starts(5.001) == [0.0, 1.0, 2.0, pytest.approx(3.001)]
+    assert cut.starts(2.001) == cut.starts(0.3) == [0.0]
+    assert cut.starts(5.5) == [0.0, 1.0, 2.0, 3.0, 3.5]
+    with pytest.raises(UserError, match="--hop-s 3"):
+        Cut(window_s=2.0, hop_s=3.0)
 
 
 def test_other_weights_than_those_of_training_are_refused(everything):
