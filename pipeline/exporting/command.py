@@ -62,8 +62,8 @@ def run_export(
     console.note(f"export: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            work = Path(scratch) / target.name
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as scratch:
+            work = Path(scratch) / "export"
             work.mkdir()
             longest_s = predictor.spec.max_duration_s
             known = find_test_clips(found, clips, Path(scratch), predictor.spec.sample_rate, longest_s)

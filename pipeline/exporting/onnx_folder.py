@@ -28,11 +28,11 @@ from pipeline.exporting.graphs import EndToEndGraph, Heads, Networks, Whole
 from pipeline.exporting.onnx_examples import FEATURES, WAVEFORM, WINDOWS
 from pipeline.finetune_windows import fit_windows
 from pipeline.predicting.fitted import Clips, HeadEnsemble, NetworkEnsemble
+from pipeline.predicting.found import ONNX_FORMAT
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.predictor import Predictor, Silent
 from pipeline.run_folder import write_json
 
-FORMAT = "audioheads-onnx"
 # Where a band holds no sound, a log-mel shows the rounding of the Fourier transform, which is each runtime's own.
 TOLERANCE = {"features": 1e-4, "waveform": 1e-4, "windows": 1e-3}
 OPSET = 18
@@ -92,7 +92,7 @@ def write_onnx(
         graphs = _heads(fitted, predictor, target, note)
     about = about_export(predictor, evaluation, {}, [])
     del about["members"], about["files"]
-    write_json(target / "config.json", {**about, "format": FORMAT, "input": graphs.input, **graphs.about})
+    write_json(target / "config.json", {**about, "format": ONNX_FORMAT, "input": graphs.input, **graphs.about})
     (target / "example.py").write_text(graphs.example, encoding="utf-8")
     said = runpy.run_path(str(target / "example.py"))["predict"]
     what = f"the ONNX graph of {predictor.model.title}"

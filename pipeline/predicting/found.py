@@ -21,6 +21,7 @@ MODELS_FOLDER = "models"
 EXPORT_FORMAT = "audioheads-model"
 EXPORT_VERSION = 1
 EXPORT_FILE = "config.json"
+ONNX_FORMAT = "audioheads-onnx"
 Ensemble = Literal["folds", "all"]
 
 
@@ -119,6 +120,8 @@ def find_model(path: Path) -> FoundModel:
     about = _json(path / EXPORT_FILE)
     if about.get("format") == EXPORT_FORMAT:
         return _exported(path, about)
+    if about.get("format") == ONNX_FORMAT:
+        raise UserError(f"{path}: holds ONNX graphs; run its example.py, or export with --format audioheads")
     if about.get("architectures"):
         raise UserError(f"{path}: a folder of transformers; use its own pipeline('audio-classification', model={path})")
     inside = models_of(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ class Parts:
         Raises:
             RunError: The folder cannot be written.
         """
+        if not _writable(self.folder.parent):
+            raise RunError(f"cannot write in {self.folder.parent}; name another output file")
         self._lock.__enter__()
         try:
             about = self.folder / ABOUT
@@ -87,6 +90,15 @@ class Parts:
         self._lock.__exit__(kind, error, trace)
         if not self.folder.exists():
             self._lock.path.unlink(missing_ok=True)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

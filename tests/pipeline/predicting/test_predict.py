@@ -146,6 +146,9 @@ def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsy
     assert f"failed {bad}" in capsys.readouterr().err
     assert run("predict", model, good[0], bad, good[1], "-o", out, "--strict") == 1
     assert run("predict", model, bad, tmp_path / "gone.wav", good[1], "-o", out) == 1  # more than half
+    capsys.readouterr()
+    assert run("predict", model, good[0], "-o", bad / "said.csv") == 1
+    assert f"cannot write in {bad}; name another output file" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 3
 
 
