@@ -207,7 +207,13 @@ def test_an_export_that_says_something_else_is_not_made(encoders, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("name", "takes"), [("wav2vec2/mlp", "waveform"), ("mfcc/weighted-sum", "features"), ("cnn/none", "windows")]
+    ("name", "takes"),
+    [
+        pytest.param("wav2vec2/mlp", "waveform", marks=pytest.mark.slow),  # the guide's export is one, too
+        pytest.param("vggish-finetuned/mlp", "waveform", marks=pytest.mark.slow),
+        ("mfcc/weighted-sum", "features"),
+        ("cnn/none", "windows"),
+    ],
 )
 def test_onnx_graphs_say_what_the_model_says(everything, tmp_path, name, takes, capsys):
     pytest.importorskip("onnxscript")
