@@ -245,8 +245,9 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
     parsed = parse_options(options)
     module = import_module(BACKBONES[family_of(parsed.name)])
     if not hasattr(module, "bundle"):
+        why = ", since they are code" if spec.family in RUNS_CODE else ""
         raise UserError(
-            f"{parsed.title}: backbones of family {spec.family} cannot be copied into a folder, since they are code; "
+            f"{parsed.title}: backbones of family {spec.family} cannot be copied into a folder{why}; "
             "--no-backbone leaves it out"
         )
     folder.mkdir(parents=True, exist_ok=True)
