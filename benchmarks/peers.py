@@ -6,7 +6,6 @@ All return the mean over time of the last layer by clip, so that values can be c
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from benchmarks.apart import peers_environment
 
 PADDED_BATCH = 16
 Run = Callable[[], dict[str, np.ndarray]]
@@ -118,9 +119,8 @@ class Xares:
     def __init__(self, python: Path, paths: Sequence[Path], folder: Path) -> None:
         """Start it and let it load."""
         worker = Path(__file__).with_name("xares_worker.py")
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
         self._process = subprocess.Popen(
-            [python, worker, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [python, worker, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=peers_environment()
         )
         self._paths = [str(path.resolve()) for path in paths]
         self._ask({"paths": self._paths[:1]})

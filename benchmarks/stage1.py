@@ -1,7 +1,7 @@
 """Stage 1 against the usual ways to embed a folder of clips, on the same clips, weights and machine, in one run.
 
 Ours is the whole of stage 1: decoding, every layer, mean pooling, the sealed cache file. Rounds alternate; a figure
-is the median over rounds of the ratio within a round.
+is the median over rounds of the ratio within a round. Peers run in processes of their own, see `benchmarks.apart`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import peers
+from benchmarks.apart import Apart
 from benchmarks.clips import Silent, manifest_of
 from benchmarks.figures import Figure, ratio, timed_rounds
 from features import backbones
@@ -70,15 +71,19 @@ def wav2vec2_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Fi
     with tempfile.TemporaryDirectory() as name:
         folder = wav2vec2_folder(Path(name))
         options = {"name": "wav2vec2", "weights": str(folder)}
-        measured = timed_rounds(
-            {
-                "loop": peers.tutorial_loop(paths, folder, device),
-                "padded": peers.padded_batches(paths, folder, device),
-                "fp32": lambda: ours(manifest, options, "fp32", device),
-                "bf16": lambda: ours(manifest, options, "bf16", device),
-            },
-            rounds,
-        )
+        with (
+            Apart(peers.tutorial_loop, paths, folder, device) as loop,
+            Apart(peers.padded_batches, paths, folder, device) as padded_batches,
+        ):
+            measured = timed_rounds(
+                {
+                    "loop": loop,
+                    "padded": padded_batches,
+                    "fp32": lambda: ours(manifest, options, "fp32", device),
+                    "bf16": lambda: ours(manifest, options, "bf16", device),
+                },
+                rounds,
+            )
     reference = measured["loop"][1]
     padded = _rate(measured, "padded", paths)
     figures = _against("Wav2Vec2-base, spoken digits", "× one file at a time", measured, "loop", paths, (4.0, 8.0))
@@ -105,14 +110,15 @@ def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figu
         torch.manual_seed(0)
         torch.save(VGG(make_layers(), postprocess=False).state_dict(), weights)
         options = {"name": "vggish", "weights": str(weights)}
-        measured = timed_rounds(
-            {
-                "loop": peers.torchvggish_loop(paths, weights, device),
-                "fp32": lambda: ours(manifest, options, "fp32", device),
-                "bf16": lambda: ours(manifest, options, "bf16", device),
-            },
-            rounds,
-        )
+        with Apart(peers.torchvggish_loop, paths, weights, device) as loop:
+            measured = timed_rounds(
+                {
+                    "loop": loop,
+                    "fp32": lambda: ours(manifest, options, "fp32", device),
+                    "bf16": lambda: ours(manifest, options, "bf16", device),
+                },
+                rounds,
+            )
     # the loop resamples with resampy, stage 1 with soxr: equality on equal input is a test, not a benchmark
     return _against("VGGish, 5 s clips", "× torchvggish loop", measured, "loop", paths, (3.5, 8.0))
 
@@ -120,9 +126,9 @@ def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figu
 def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
     """The handcrafted control against a plain librosa loop."""
     manifest = manifest_of(paths)
-    measured = timed_rounds(
-        {"loop": peers.librosa_loop(paths), "fp32": lambda: ours(manifest, {"name": "mfcc"}, "fp32", "cpu")}, rounds
-    )
+    with Apart(peers.librosa_loop, paths) as loop:
+        ways = {"loop": loop, "fp32": lambda: ours(manifest, {"name": "mfcc"}, "fp32", "cpu")}
+        measured = timed_rounds(ways, rounds)
     error = largest_error(measured["fp32"][1][1], measured["loop"][1])
     (figure,) = _against("MFCC, 5 s clips", "× librosa loop", measured, "loop", paths, (1.8,))
     return [Figure(**{**vars(figure), "details": {**figure.details, "error": error}})]

@@ -18,7 +18,7 @@ from features.compiling import is_repaid
 from features.compute import Progress
 from features.errors import CacheError, RunError, UserError
 from features.manifest import Manifest
-from features.plan import BATCH_AUDIO_S, Plan, make_plan, stated_digest
+from features.plan import Plan, default_batch_s, make_plan, stated_digest
 from features.seal import seal
 from features.spec import BackboneSpec
 from features.survey import Settings, Work, survey
@@ -59,7 +59,7 @@ def plan_for(
         backbone,
         fp.fingerprint(work.spec),
         block_rows=settings.block_rows,
-        batch_s=settings.batch_s or BATCH_AUDIO_S.get(torch.device(settings.device).type, BATCH_AUDIO_S["cpu"]),
+        batch_s=settings.batch_s or default_batch_s(backbone, settings.device),
         threads=settings.threads or torch.get_num_threads(),
         keep_frames="frames" in settings.pooling,
         precision=settings.precision,

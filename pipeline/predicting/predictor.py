@@ -23,7 +23,7 @@ from features.compute import Progress, embed_blocks
 from features.content import ClipContent, clip_contents
 from features.errors import AudioError, WeightsError
 from features.manifest import Manifest
-from features.plan import BATCH_AUDIO_S, make_plan
+from features.plan import default_batch_s, make_plan
 from features.records import Records
 from features.seal import Rows
 from features.spec import BackboneSpec
@@ -192,7 +192,7 @@ class Predictor:
             self.spec,
             fp.fingerprint(settings.cache_spec(self.spec)),
             block_rows=settings.block_rows,
-            batch_s=settings.batch_s or BATCH_AUDIO_S.get(torch.device(settings.device).type, BATCH_AUDIO_S["cpu"]),
+            batch_s=settings.batch_s or default_batch_s(self.spec, settings.device),
             threads=torch.get_num_threads(),
             keep_frames="frames" in settings.pooling,
             precision=settings.precision,

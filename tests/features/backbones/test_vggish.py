@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from features.backbones import load
+from features.backbones.vggish import CPU_PATCHES
 from features.errors import WeightsError
 
 PATCH = 15_600  # samples that one patch sees
@@ -64,6 +65,12 @@ def test_a_batch_equals_the_numpy_frontend_and_the_network(backbone, network, ma
         expected = reference(network, clip)
         assert error(frames[0], expected) <= 1e-4
         assert np.abs(expected).max() > 1e-3
+
+
+def test_more_patches_than_go_through_the_convolutions_together(backbone, network, make_clips):
+    clips = make_clips((CPU_PATCHES + 3) * HOP + PATCH, PATCH + HOP)
+    for clip, frames in zip(clips, backbone.embed(clips), strict=True):
+        assert error(frames[0], reference(network, clip)) <= 1e-4
 
 
 def test_patches_of_one_clip_differ(backbone, make_clips):
