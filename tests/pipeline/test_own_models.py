@@ -143,20 +143,6 @@ def test_a_models_code_runs_only_where_it_is_named(folder: Path) -> None:
     assert done.stdout.splitlines()[1].split(",")[1] in ("siren", "crackle")
 
 
-def test_the_guides_example_runs_as_it_stands(tmp_path: Path) -> None:
-    (code,) = re.findall(r"`(\w+\.py)`, beside the config:\n\n```python\n(.*?)```", GUIDE, flags=re.DOTALL)
-    (config,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", GUIDE, flags=re.DOTALL)
-    for name, text in (code, config):
-        (tmp_path / name).write_text(text)
-    smaller = ["--set", "dataset.clips_per_class=5", "--set", "dataset.max_duration_s=0.6", "--device", "cpu"]
-    done = audioheads(tmp_path, "run", config[0], *smaller)
-    assert done.returncode == 0, done.stderr
-    assert set(pd.read_csv(tmp_path / "runs" / Path(config[0]).stem / "report" / "results.csv")["model"]) == {
-        "mfcc",
-        "mine",
-    }
-
-
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(backbones:.*?)```", GUIDE, flags=re.DOTALL))
 def test_every_line_in_the_guide_is_a_valid_entry(text: str, tmp_path: Path) -> None:
     config = {"dataset": {"kind": "folder", "root": "clips"}, "features": yaml.safe_load(text)}
