@@ -52,6 +52,7 @@ class Card:
         limits: Sentences on what it cannot do, beside those that hold for all.
         check: One sentence on how it was compared with the original.
         library: For hubs: `audioheads`, `onnx` or `transformers`.
+        takes: What the example is called with.
     """
 
     model: FoundModel
@@ -66,6 +67,7 @@ class Card:
     limits: Sequence[str]
     check: str
     library: str
+    takes: str = "some.wav"
 
     def write(self, folder: Path) -> None:
         """Write `README.md` and `example.py`."""
@@ -83,7 +85,7 @@ class Card:
             f"# {title} on {about.get('dataset', 'unknown data')}",
             f"Audio classification, {TASKS[self.task]}: {answers}.",
             "## Use",
-            f"```sh\n{self.install}\npython example.py some.wav\n```",
+            f"```sh\n{self.install}\npython example.py {self.takes}\n```",
             f"```python\n{self.example.rstrip()}\n```",
             "\n".join(self.files),
             self.check,

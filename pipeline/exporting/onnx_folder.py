@@ -277,4 +277,5 @@ def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, gra
         limits=graphs.limits,
         check=check,
         library="onnx",
+        takes="features.npy" if graphs.input == "features" else "some.wav",
     )

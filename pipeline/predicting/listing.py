@@ -101,7 +101,8 @@ def _groups(path: Path) -> list[list[FoundModel]]:
     """The models of each run below a path; those that cannot be read are left to `predict` to explain."""
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; name runs, or a folder of runs")
-    runs = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
+    children = sorted(child for child in path.iterdir() if child.is_dir())
+    runs = [path, *children, *sorted(run for run in path.glob("*/*") if run.is_dir() and models_of(run))]
     groups = [_readable(models_of(run)) for run in runs]
     exported = _readable([folder for folder in runs if (folder / "config.json").is_file()])
     return [group for group in [*groups, exported] if group]

@@ -82,7 +82,10 @@ class Predictor:
         if precision is not None:
             self.settings = dataclasses.replace(self.settings, precision=precision)
         backbones.check_trusted(self.fitted.entry, self.trusted, str(model.path))
-        self.spec = backbones.describe(self.fitted.entry)
+        try:
+            self.spec = backbones.describe(self.fitted.entry)
+        except WeightsError as error:
+            raise WeightsError(f"{error} (for this command: --weights PATH)") from error
         check_same(self.spec, self.fitted.expected, str(model.path))
 
     @classmethod
