@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band
+from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band, slots
 from pipeline.report.ticks import compact, log_range, log_ticks
 
 COLOURS = 8  # --series-1 … --series-8 in style.css; then they begin anew with other symbols
@@ -36,8 +36,7 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
         return {"data": [_heatmap(figure.heatmap, figure)], "layout": layout}
     if any(len(one.y_low) for one in figure.series):
         layout["meta"] = {"interval": plain(figure.interval)}
-    names = list(dict.fromkeys(one.name for one in figure.series if not _is_neutral(one)))
-    traces = [_trace(one, names, figure) for one in figure.series]
+    traces = [_trace(one, at, figure) for one, at in zip(figure.series, slots(figure), strict=True)]
     bands = [_band(one, trace) for one, trace in zip(figure.series, traces, strict=True) if is_band(one)]
     return {"data": [*bands, *traces], "layout": layout}
 
@@ -51,11 +50,6 @@ def plain(text: str) -> str:
 def _lines(text: str) -> str:
     """As `plain`, with its line breaks."""
     return "<br>".join(map(plain, str(text).split("\n")))
-
-
-def _is_neutral(series: Series) -> bool:
-    """Whether a series stands for no model: a front, a diagonal."""
-    return not series.name or series.dashed
 
 
 def _axis(axis: Axis, values: Sequence[float | str]) -> dict[str, Any]:
@@ -98,8 +92,7 @@ def _heatmap(heatmap: Heatmap, figure: Figure) -> dict[str, Any]:
     return trace
 
 
-def _trace(series: Series, names: Sequence[str], figure: Figure) -> dict[str, Any]:
-    at = None if _is_neutral(series) else names.index(series.name)
+def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
     colour = "--muted" if at is None else f"--series-{at % COLOURS + 1}"
     symbol = "circle" if at is None else SYMBOLS[(at + at // COLOURS) % len(SYMBOLS)]
     trace: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Series:
         notes: Shown when a point is pointed at; of points with `clips`, the clip's id and label where empty.
         clips: Of each point, the position in the page's clips that plays on click.
         dashed: Of lines.
+        of: The backbone or network it is about, which has the same colour and symbol in every chart of a page.
     """
 
     name: str
@@ -59,6 +61,12 @@ class Series:
     notes: Sequence[str] = ()
     clips: Sequence[int] = ()
     dashed: bool = False
+    of: str = ""
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether it stands for nothing that has a colour: a front, a diagonal."""
+        return not self.name or self.dashed
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class Figure:
         interval: What y_low and y_high are.
         legend: Whether the names of series are listed beside it, where there are several.
         equal: Whether a unit is as long on both axes.
+        order: What series can be `of`, in the order of colours; all charts of a page have the same.
     """
 
     alt: str
@@ -103,11 +112,31 @@ class Figure:
     interval: str = "95 % interval"
     legend: bool = True
     equal: bool = False
+    order: Sequence[str] = ()
 
 
 def is_band(series: Series) -> bool:
     """Whether a series' intervals are drawn as one area."""
     return series.mark == "line" and len(series.y_low) > 0 and len(series.x) >= BAND_FROM
+
+
+def slots(figure: Figure) -> list[int | None]:
+    """Which colour and symbol each series takes, 0 for the first; None for neutral ones.
+
+    Series of one name share a slot. The first name of a backbone or network takes its own; further ones, and names
+    that are of none, take what is left over.
+    """
+    own = {name: at for at, name in enumerate(figure.order)}
+    reserved = {own[one.of] for one in figure.series if one.of in own}
+    taken: dict[str, int] = {}
+    for one in figure.series:
+        if one.is_neutral or one.name in taken:
+            continue
+        at = own.get(one.of)
+        if at is None or at in taken.values():
+            at = next(free for free in itertools.count() if free not in reserved and free not in taken.values())
+        taken[one.name] = at
+    return [None if one.is_neutral else taken[one.name] for one in figure.series]
 
 
 def in_right_half(series: Series, figure: Figure) -> list[bool]:

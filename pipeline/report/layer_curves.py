@@ -26,6 +26,7 @@ class LayerCurve:
 
     Attributes:
         title: Of the model.
+        model: Its backbone.
         layers: The backbone's indices, ascending, (L,).
         values: Score, log loss or weight of each layer, (L,).
         low: Ends of the intervals, (L,); empty where there are none.
@@ -35,6 +36,7 @@ class LayerCurve:
     """
 
     title: str
+    model: str
     layers: list[int]
     values: list[float]
     low: list[float]
@@ -62,7 +64,9 @@ def score_curves(study: Study) -> list[LayerCurve]:
         if scored:
             layers = sorted(scored)
             values, low, high = (list(column) for column in zip(*(scored[layer] for layer in layers), strict=True))
-            found.append(LayerCurve(model.title, layers, values, low, high, *_chosen(model, layers)))
+            found.append(
+                LayerCurve(model.title, str(model.row["model"]), layers, values, low, high, *_chosen(model, layers))
+            )
     return found
 
 
@@ -107,7 +111,9 @@ def validation_curves(study: Study, without: Sequence[str] = ()) -> list[LayerCu
         if len(losses) > 1:
             layers = sorted(losses)
             values = [losses[layer] for layer in layers]
-            found.append(LayerCurve(model.title, layers, values, [], [], *_chosen(model, layers)))
+            found.append(
+                LayerCurve(model.title, str(model.row["model"]), layers, values, [], [], *_chosen(model, layers))
+            )
     return found
 
 
@@ -138,7 +144,7 @@ def weight_curves(study: Study) -> list[LayerCurve]:
         if len(names) > 1 and learned and all(len(weights) == len(names) for weights in learned):
             table = np.stack(learned).astype(np.float64)
             mean, low, high = (column.tolist() for column in (table.mean(0), table.min(0), table.max(0)))
-            found.append(LayerCurve(model.title, names, mean, low, high, [], len(table)))
+            found.append(LayerCurve(model.title, str(model.row["model"]), names, mean, low, high, [], len(table)))
     return found
 
 

@@ -38,12 +38,14 @@ class Learning:
 
     Attributes:
         title: Of the model.
+        model: The network's name.
         n_fits: Folds × seeds × draws.
         best_epochs: The kept epoch of each fit, from 1.
         curves: By the name its trainer gave the number: `train/loss`, `valid/loss`, `valid/accuracy`.
     """
 
     title: str
+    model: str
     n_fits: int
     best_epochs: list[int]
     curves: dict[str, LearningCurve]
@@ -61,7 +63,7 @@ def learning_of(study: Study) -> list[Learning]:
         kept = {name: curve for name, curve in curves.items() if curve.epochs}
         if kept:
             best = sorted(int(course["best_epoch"]) + 1 for course in courses)
-            found.append(Learning(model.title, len(courses), best, kept))
+            found.append(Learning(model.title, str(model.row["model"]), len(courses), best, kept))
     return found
 
 

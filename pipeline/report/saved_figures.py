@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import RunError
-from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions
+from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions, slots
 from pipeline.report.ticks import compact, log_range, log_ticks
 
 if TYPE_CHECKING:
@@ -135,10 +135,8 @@ def draw(figure: Figure) -> Drawing:
         return drawing
     for which in ("x", "y"):
         _axis(axes, which, figure)
-    names = list(dict.fromkeys(series.name for series in figure.series if series.name and not series.dashed))
-    for series in figure.series:
-        neutral = series.dashed or not series.name
-        _series(axes, series, None if neutral else names.index(series.name), figure)
+    for series, at in zip(figure.series, slots(figure), strict=True):
+        _series(axes, series, at, figure)
     for series in figure.series:
         _labels(axes, series, figure)
     if figure.equal:

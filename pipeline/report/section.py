@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -49,4 +49,10 @@ class Rendered:
 def build(study: Study, builders: Sequence[Build]) -> list[Section]:
     """The sections of an experiment that have something to show, in order."""
     found = [builder(study) for builder in builders]
-    return [section for section in found if section is not None]
+    return [_coloured(section, study) for section in found if section is not None]
+
+
+def _coloured(section: Section, study: Study) -> Section:
+    """A section whose charts give a backbone or network the colour it has in all others."""
+    order = list(dict.fromkeys(str(model.row["model"]) for model in study.models))
+    return replace(section, figures={name: replace(own, order=order) for name, own in section.figures.items()})

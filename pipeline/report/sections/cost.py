@@ -70,6 +70,7 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
                 y=[cost.score for cost, _ in own],
                 y_low=[cost.low for cost, _ in own],
                 y_high=[cost.high for cost, _ in own],
+                of=model,
                 labels=[cost.head if cost.title in labelled else "" for cost, _ in own],
                 notes=[
                     f"{cost.title}\n{metric} {cost.score:.3f} ({cost.low:.3f}–{cost.high:.3f})\n{title}: {value:.3g}"

@@ -88,6 +88,7 @@ def _line(curve: LayerCurve, what: str) -> Series:
         y_low=curve.low,
         y_high=curve.high,
         mark="line",
+        of=curve.model,
         notes=[
             f"{curve.title}, layer {layer}\n{what} {value:.3f}{more}"
             for layer, value, more in zip(curve.layers, curve.values, chosen, strict=True)

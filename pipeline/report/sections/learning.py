@@ -69,6 +69,7 @@ def label_efficiency(curve: pd.DataFrame, score: str, metric: str, labels: list[
                 y_low=[float(row[f"{score}_ci_low"]) for _, _, row in points],
                 y_high=[float(row[f"{score}_ci_high"]) for _, _, row in points],
                 mark="line",
+                of=str(model),
                 notes=[
                     f"{title}\n{'all' if shots == 'all' else shots} clips per class"
                     f"{f' (about {x:.3g})' if shots == 'all' else ''}, {row['draws']} draw(s)\n"
@@ -129,6 +130,7 @@ def _line(one: Learning, name: str, shown: str) -> Series:
         y_low=curve.low,
         y_high=curve.high,
         mark="line",
+        of=one.model if shown == one.title else "",
         notes=[
             f"{one.title}, epoch {epoch}\n{shown} {value:.3f} ({low:.3f}–{high:.3f})"
             for epoch, value, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
