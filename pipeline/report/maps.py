@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from pipeline.report.projection import SEED, SETTINGS, Projection, project
 from pipeline.report.study import Model, Study
 from pipeline.run_folder import file_name, job_digest, read_json, write_json
 
+_log = logging.getLogger(__name__)
+
 MOST_CLIPS = 5000  # t-SNE of these takes a minute; more could not be told apart in the page
+SLOW_FROM = 1000  # clips, from which on the wait is explained
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def projection_of(study: Study, label: str, view: View, method: str, clips: Sequ
     kept = _read(path, key, len(rows))
     if kept is not None:
         return kept
+    if len(rows) >= SLOW_FROM:
+        _log.info("report: %s of %d clips of %s, kept for the next time", method, len(rows), label)
     made = project(_vectors(study, table, view, rows), method)
     coordinates = made.coordinates.round(3)
     write_json(

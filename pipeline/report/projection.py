@@ -8,7 +8,7 @@ import numpy as np
 
 PCA = "PCA"
 TSNE = "t-SNE"
-METHODS = (PCA, TSNE)
+METHODS = (TSNE, PCA)  # the first is shown first
 KEPT_DIMENSIONS = 50  # what t-SNE sees: the principal components that carry most, without the noise of the others
 PERPLEXITY = 30.0
 SEED = 0

@@ -140,7 +140,7 @@ def test_the_map_changes_with_backbone_projection_and_class(open_page, report):
     section.scroll_into_view_if_needed()
     shown = set()
     for backbone in ("0", "1"):
-        for projection in ("PCA", "t-SNE"):
+        for projection in ("t-SNE", "PCA"):
             chosen(section, "Backbone", backbone)
             chosen(section, "Projection", projection)
             page.wait_for_selector('[data-section="map"] .choice:not([hidden]) .js-plotly-plot .point')
@@ -162,9 +162,9 @@ def test_charts_chosen_later_follow_the_theme(open_page, report):
     page.get_by_role("button", name="Dark theme").click()
     section = page.locator('[data-section="map"]')
     section.scroll_into_view_if_needed()
-    chosen(section, "Projection", "t-SNE")
+    chosen(section, "Projection", "PCA")
     page.wait_for_selector('[data-section="map"] .choice:not([hidden]) .js-plotly-plot .point')
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    chosen(section, "Projection", "PCA")  # drawn before, in light colours
+    chosen(section, "Projection", "t-SNE")  # drawn before, in light colours
     style = section.locator(".js-plotly-plot:visible .main-svg").first.evaluate("one => one.style.background")
     assert style.replace(" ", "") == ground.replace(" ", "")

@@ -92,9 +92,9 @@ def test_a_map_is_computed_once_and_again_where_anything_differs(study):
 
 def test_the_section_colours_clips_by_class_and_each_point_plays_its_own(study):
     section = embedding_map.section(study)
-    assert list(section.figures) == ["mfcc-pca", "mfcc-t-sne", "wav2vec2-pca", "wav2vec2-t-sne"] or list(
+    assert list(section.figures) == ["mfcc-t-sne", "mfcc-pca", "wav2vec2-t-sne", "wav2vec2-pca"] or list(
         section.figures
-    ) == ["wav2vec2-pca", "wav2vec2-t-sne", "mfcc-pca", "mfcc-t-sne"]
+    ) == ["wav2vec2-t-sne", "wav2vec2-pca", "mfcc-t-sne", "mfcc-pca"]
     labels = study.manifest.clips["label"].iloc[page.tested_rows(study)].tolist()
     for figure in section.figures.values():
         assert sorted(clip for series in figure.series for clip in series.clips) == list(range(len(labels)))

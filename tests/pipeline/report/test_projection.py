@@ -57,6 +57,6 @@ def test_vectors_all_alike(method):
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="unknown projection 'UMAP', one of PCA, t-SNE"):
+    with pytest.raises(ValueError, match="unknown projection 'UMAP', one of t-SNE, PCA"):
         project(np.ones((3, 2)), "UMAP")
     assert TSNE in METHODS
