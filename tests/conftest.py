@@ -1,12 +1,16 @@
-"""Set before torch is imported: threads that spin while they wait slow small products down on busy machines."""
+"""What every test process needs before torch is imported, and fixtures of all packages."""
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+# Threads that spin while they wait slow small products down on busy machines.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A shell starts what runs in the background with Ctrl-C ignored, and child processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from features import drift
 from features.drift import LOWEST_COSINE, auto_precision, measure, read_drift, settle
 from features.extract import extract
 from features.fingerprint import cache_path
-from features.plan import Plan
+from features.plan import Plan, PlannedClip
+from features.records import Records
 from features.pooling import Frames
 from features.store import verify_table
 from features.survey import Settings
@@ -131,7 +132,7 @@ def test_auto_is_what_the_device_has_and_a_plan_that_was_begun_wins(seven, monke
     own, _, _ = run(seven, Loader(1e-3), precision="auto")
     assert own.precision == "bf16"
     begun = cache_path(seven.cache, "birds", Settings(precision="fp32").cache_spec(toy_spec())).with_suffix(".parts")
-    Plan("f", (), (), 1, 20.0, ()).save(begun / "plan.json")
+    Plan("f", Records.of(PlannedClip, ()), (), 1, 20.0, ()).save(begun / "plan.json")
     manifest = seven.manifest(*NAMES)
     settings = settle(manifest, toy_spec(), Loader(1e-3), Settings(precision="auto"), seven.cache, seven.log.note)
     assert settings.precision == "fp32"
