@@ -11,8 +11,8 @@ from features.drift import LOWEST_COSINE, auto_precision, measure, read_drift, s
 from features.extract import extract
 from features.fingerprint import cache_path
 from features.plan import Plan, PlannedClip
-from features.records import Records
 from features.pooling import Frames
+from features.records import Records
 from features.store import verify_table
 from features.survey import Settings
 from tests.features.toys import NAMES, RATE, Log, Toy, noise, toy_spec
