@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from features.permissions import as_umask_says
+
 LAST_FILE = "last.ckpt"
 OVER_FILE = "course.json"  # in place of it once there is nothing left to train
 STATE_KEY = "audioheads"
@@ -121,6 +123,7 @@ class Keeper:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         save_file(state, temporary, self.metadata)
+        as_umask_says(temporary)
         temporary.replace(path)
 
     def state(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
+from features.permissions import as_umask_says
 from features.tasks import Task
 from heads.estimator_bytes import checked_state
 from heads.kinds import KINDS, predict
@@ -90,6 +91,7 @@ def save_head(
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: np.ascontiguousarray(values) for name, values in state.items()}
         save_file(tensors, temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
+        as_umask_says(temporary)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot write {path}: {error}") from error

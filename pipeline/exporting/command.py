@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from features.errors import RunError, UserError
+from features.permissions import as_umask_says
 from pipeline.console import Console
 from pipeline.exporting.checking import find_test_clips
 from pipeline.predicting.command import Choice
@@ -80,6 +81,9 @@ def run_export(
                 from pipeline.exporting.transformers_folder import write_transformers
 
                 check = write_transformers(predictor, work, known, evaluation, licence=licence)
+            for path in work.rglob("*"):
+                if path.is_file():
+                    as_umask_says(path)
             if target.exists():
                 shutil.rmtree(target)
             work.rename(target)

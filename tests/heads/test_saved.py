@@ -34,6 +34,8 @@ def test_a_saved_head_predicts_what_was_scored(tmp_path, options):
     fit, features = trained(options)
     path = tmp_path / "models" / "head.safetensors"
     save_head(path, fit.state, head=options.name, configuration=fit.configuration, extra={"fold": 1}, **ABOUT)
+    (tmp_path / "any").touch()
+    assert path.stat().st_mode == (tmp_path / "any").stat().st_mode  # safetensors lets only the owner read
     saved = load_head(path)
     assert np.array_equal(saved.predict(features[fit.test_rows, 0]), fit.probabilities)
     assert saved.labels == ("dog", "Säge") and saved.backbone == ABOUT["backbone"]
