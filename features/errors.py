@@ -44,3 +44,9 @@ class AudioError(AudioheadsError):
 
 class RunError(AudioheadsError):
     """A run cannot go on: most clips fail, the disk is full, a folder is not writable."""
+
+
+def first_line(error: object) -> str:
+    """An exception's first line, for a one-line message."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from features.errors import AudioheadsError
+from features.errors import AudioheadsError, first_line
 
 INTERRUPTED = 130
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -30,7 +30,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "out of memory; a lower features.batch_s needs less (--set features.batch_s=20)", 1
     if isinstance(error, OSError):
         return _file_trouble(error), 1
-    return f"unexpected {type(error).__name__}: {_first_line(error)} (use --verbose for the traceback)", 1
+    return f"unexpected {type(error).__name__}: {first_line(error)} (use --verbose for the traceback)", 1
 
 
 def is_usage_error(error: BaseException) -> bool:
@@ -47,7 +47,7 @@ def _out_of_memory(error: BaseException) -> bool:
 def _file_trouble(error: OSError) -> str:
     name = error.filename if error.filename is not None else ""
     where = f"{os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else name}: " if name else ""
-    reason = error.strerror or _first_line(error)
+    reason = error.strerror or first_line(error)
     if error.errno in _SPACE:
         return f"{where}{reason}; nothing finished is lost, free some space and run the same command again"
     if error.errno in _PERMISSION:
@@ -55,7 +55,3 @@ def _file_trouble(error: OSError) -> str:
     if error.errno in _NO_FOLDER:
         return f"{where}{reason}; a file is where a folder should be, move it or choose another folder (--set output.…)"
     return f"{where}{reason} (use --verbose for the traceback)"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]

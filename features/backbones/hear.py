@@ -18,8 +18,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from features.backbones import weights as found
-from features.backbones.base import BackboneOptions
 from features.backbones.imports import (
+    CodeOptions,
     check_same_weights,
     described,
     import_code,
@@ -37,16 +37,12 @@ FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
 SIZES = {"scene": "scene_embedding_size", "timestamps": "timestamp_embedding_size"}
 
 
-class Options(BackboneOptions):
+class Options(CodeOptions):
     """An entry of `features.backbones` for a HEAR module."""
 
     module: str = Field(description="import path of the module, such as `my_package.my_module`")
-    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
     weights: str = Field("", description="file or folder for `load_model`; empty: the module's own")
     embeddings: Literal["scene", "timestamps"] = Field("scene", description="one vector a clip, or a sequence to pool")
-    arguments: dict[str, Any] = Field({}, description="further keyword arguments of `load_model`")
-    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the model is loaded")
-    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
 
     @field_validator("module")
     @classmethod

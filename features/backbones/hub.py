@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from features.backbones.folders import CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES, weight_files
-from features.errors import WeightsError
+from features.errors import WeightsError, first_line
 
 CONNECT_TIMEOUT_S = 8
 
@@ -156,9 +156,3 @@ def _no_progress_bars() -> Iterator[None]:
     finally:
         if not before:
             enable_progress_bars()
-
-
-def first_line(error: object) -> str:
-    """An exception's first line, for a one-line message."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

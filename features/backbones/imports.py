@@ -13,13 +13,23 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
+from features.backbones.base import BackboneOptions
 from features.backbones.digests import file_sha256, state_sha256, text_sha256
-from features.backbones.hub import first_line
-from features.errors import ConfigError, WeightsError
+from features.errors import ConfigError, WeightsError, first_line
 
 T = TypeVar("T")
+
+
+class CodeOptions(BackboneOptions):
+    """What entries for other people's code have in common."""
+
+    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
+    arguments: dict[str, Any] = Field({}, description="further keyword arguments of what loads the model")
+    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the model is loaded")
+    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
 
 
 def import_code(name: str, path: str, folder: str | None) -> ModuleType:

@@ -22,8 +22,7 @@ from features.backbones import weights as found
 from features.backbones.base import Backbone, BackboneOptions, Bundle
 from features.backbones.digests import file_sha256
 from features.backbones.fixed_windows import cut_windows
-from features.backbones.hub import first_line
-from features.errors import ConfigError, WeightsError
+from features.errors import ConfigError, WeightsError, first_line
 from features.pooling import Frames
 from features.spec import BackboneSpec
 

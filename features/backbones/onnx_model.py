@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from features.backbones.digests import file_sha256, text_sha256
-from features.backbones.hub import first_line
-from features.errors import ConfigError, WeightsError
+from features.errors import ConfigError, WeightsError, first_line
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from features.backbones import weights as found
-from features.backbones.base import BackboneOptions
 from features.backbones.imports import (
+    CodeOptions,
     check_same_weights,
     import_code,
     seeded,
@@ -26,18 +26,14 @@ from features.errors import ConfigError
 from features.spec import BackboneSpec
 
 
-class Options(BackboneOptions):
+class Options(CodeOptions):
     """An entry of `features.backbones` for a network made by a Python function."""
 
     callable: str = Field(description="`module:function`; what the function returns embeds clips")
-    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
     sample_rate_hz: int = Field(ge=1000, description="rate the network takes")
-    arguments: dict[str, Any] = Field({}, description="keyword arguments of the function")
     weights: str | None = Field(
         None, description="file or folder, given to the function as `weights`; `random`: the network is untrained"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the function runs")
-    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
     hop_samples: int | None = Field(None, ge=1, description="samples from frame to frame; null: find out")
 
     @field_validator("callable")

@@ -14,9 +14,9 @@ from features.backbones import folders
 from features.backbones import weights as found
 from features.backbones.base import BackboneOptions, Bundle, check_precision
 from features.backbones.digests import text_sha256
-from features.backbones.hub import first_line
-from features.backbones.wav2vec2 import MODEL_CLASSES, quiet_transformers
-from features.errors import ConfigError, WeightsError
+from features.backbones.pretrained import load_pretrained, quiet_transformers
+from features.backbones.wav2vec2 import MODEL_CLASSES
+from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -224,32 +224,7 @@ def _load_folder(name: str, folder: Path, config: Any) -> nn.Module:
     """The model in a `save_pretrained` folder; every tensor of its audio encoder must be there and fit."""
     from transformers import AutoModel
 
-    try:
-        model, report = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they can be named
-            dtype=torch.float32,
-        )
-    except Exception as error:
-        raise WeightsError(f"{name}: {folder} cannot be loaded ({first_line(error)})") from error
-    part = _part(config)
-    inside = f"{part}." if part else ""
-    own = {key for key, _ in model.named_parameters()} - {"masked_spec_embed"}
-    missing = sorted(key for key in report["missing_keys"] if key in own and key.startswith(inside))
-    mismatched = sorted((each for each in report["mismatched_keys"] if each[0].startswith(inside)), key=str)
-    if mismatched:
-        tensor, there, expected = mismatched[0]
-        raise WeightsError(
-            f"{name}: {folder} does not fit the architecture: {tensor!r} has shape {tuple(there)}, expected "
-            f"{tuple(expected)}"
-        )
-    if missing:
-        raise WeightsError(f"{name}: {folder} does not fit the architecture: {missing[0]!r} is missing")
-    return model
+    return load_pretrained(name, folder, AutoModel, config, _part(config), trust_remote_code=False)
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,8 @@ from features.backbones import folders
 from features.backbones import weights as found
 from features.backbones.base import BackboneOptions, Bundle, check_precision
 from features.backbones.digests import text_sha256
-from features.backbones.hub import first_line
-from features.errors import ConfigError, WeightsError
+from features.backbones.pretrained import load_pretrained, quiet_transformers
+from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -268,41 +266,4 @@ def _attention(model_type: str) -> dict[str, str]:
 def _load_folder(name: str, folder: Path, read_as: str | None = None) -> nn.Module:
     """The encoder in a `save_pretrained` folder; every one of its own tensors must be there and fit."""
     config = _folder_config(name, folder, read_as)
-    try:
-        module, report = _model_class(config.model_type).from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they can be named
-            dtype=torch.float32,
-            **_attention(config.model_type),
-        )
-    except Exception as error:
-        raise WeightsError(f"{name}: {folder} cannot be loaded ({first_line(error)})") from error
-    missing = sorted(set(report["missing_keys"]) - {"masked_spec_embed"})
-    mismatched = sorted(report["mismatched_keys"], key=str)
-    if mismatched:
-        tensor, there, expected = mismatched[0]
-        what = f"{tensor!r} has shape {tuple(there)}, expected {tuple(expected)}"
-    else:
-        what = f"{missing[0]!r} is missing" if missing else ""
-    if what:
-        raise WeightsError(f"{name}: {folder} does not fit the architecture: {what}")
-    return module
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from printing while it loads."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    return load_pretrained(name, folder, _model_class(config.model_type), config, **_attention(config.model_type))

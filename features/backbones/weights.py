@@ -18,8 +18,8 @@ import numpy as np
 
 from features.backbones.digests import file_sha256
 from features.backbones.folders import check_folder
-from features.backbones.hub import CONNECT_TIMEOUT_S, find_snapshot, first_line
-from features.errors import WeightsError
+from features.backbones.hub import CONNECT_TIMEOUT_S, find_snapshot
+from features.errors import WeightsError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,6 +13,7 @@ import yaml
 from features.spec import BackboneSpec
 from pipeline.predicting.found import FoundModel
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
+from pipeline.predicting.predictor import Predictor
 
 HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
 # What their publishers say; of others nothing is known here.
@@ -40,10 +41,7 @@ class Card:
     """What a card says.
 
     Attributes:
-        model: The exported one, as it was found.
-        spec: Of what embeds or prepares its audio.
-        labels: Class names.
-        task: What its outputs are.
+        predictor: The exported model.
         evaluation: How good it was.
         licence: Of the export, where the user says so; None: as far as it is known of the weights.
         install: The command that installs what the example needs.
@@ -55,10 +53,7 @@ class Card:
         takes: What the example is called with.
     """
 
-    model: FoundModel
-    spec: BackboneSpec
-    labels: Sequence[str]
-    task: str
+    predictor: Predictor
     evaluation: Evaluation
     licence: str | None
     install: str
@@ -74,16 +69,26 @@ class Card:
         (folder / "README.md").write_text(self.text(), encoding="utf-8")
         (folder / "example.py").write_text(self.example, encoding="utf-8")
 
+    @property
+    def model(self) -> FoundModel:
+        """The exported model, as it was found."""
+        return self.predictor.model
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Of what embeds or prepares its audio."""
+        return self.predictor.spec
+
     def text(self) -> str:
         """The card: YAML front matter, then Markdown."""
         front = yaml.safe_dump(self.front_matter(), sort_keys=False, allow_unicode=True)
         title = self.model.title
         about = self.model.about
-        answers = ", ".join(self.labels) if self.labels else "a number"
+        answers = ", ".join(self.predictor.labels) if self.predictor.labels else "a number"
         blocks = [
             f"---\n{front}---",
             f"# {title} on {about.get('dataset', 'unknown data')}",
-            f"Audio classification, {TASKS[self.task]}: {answers}.",
+            f"Audio classification, {TASKS[self.predictor.task]}: {answers}.",
             "## Use",
             f"```sh\n{self.install}\npython example.py {self.takes}\n```",
             f"```python\n{self.example.rstrip()}\n```",
@@ -180,7 +185,7 @@ class Card:
 
     def _limits(self) -> list[str]:
         limits = []
-        if self.task == "single-label":
+        if self.predictor.task == "single-label":
             limits.append("It knows the classes above and nothing else: silence and other sounds get one of them, too.")
         limits.append("It was tested on clips of the data set it was trained on; other recordings may fare worse.")
         if self.model.untrained:

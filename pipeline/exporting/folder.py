@@ -205,10 +205,7 @@ def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, che
     spec = predictor.spec
     limits = [f"Clips longer than {spec.max_duration_s:g} s go through in windows of that length."]
     return Card(
-        model=predictor.model,
-        spec=spec,
-        labels=predictor.labels,
-        task=predictor.task,
+        predictor=predictor,
         evaluation=evaluation,
         licence=licence,
         install=f'pip install "audioheads{f"[{wanted}]" if wanted else ""}=={version}"',

@@ -265,10 +265,7 @@ def _features(predictor: Predictor, path: Path) -> np.ndarray:
 
 def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, graphs: Graphs, check: str) -> Card:
     return Card(
-        model=predictor.model,
-        spec=predictor.spec,
-        labels=predictor.labels,
-        task=predictor.task,
+        predictor=predictor,
         evaluation=evaluation,
         licence=licence,
         install="pip install onnxruntime numpy soundfile soxr",

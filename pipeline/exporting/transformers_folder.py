@@ -175,7 +175,7 @@ def _pipeline(folder: Path) -> Any:
 
 def with_quiet_loading(work: Any) -> Any:
     """Run something while transformers keeps its notices and bars to itself."""
-    from features.backbones.wav2vec2 import quiet_transformers
+    from features.backbones.pretrained import quiet_transformers
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         return work()
@@ -184,10 +184,7 @@ def with_quiet_loading(work: Any) -> Any:
 def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, check: str) -> Card:
     spec = predictor.spec
     return Card(
-        model=predictor.model,
-        spec=spec,
-        labels=predictor.labels,
-        task=predictor.task,
+        predictor=predictor,
         evaluation=evaluation,
         licence=licence,
         install="pip install transformers torch torchaudio soundfile soxr",

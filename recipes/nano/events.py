@@ -139,8 +139,11 @@ def pluck(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
 
 
 def voice(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Syllables: glottal pulses through formants that move from vowel to vowel, with hisses and stops between."""
-    tract, pitch = what.uniform(0.85, 1.35), pitch_hz(what, 70, 400)
+    """Syllables: glottal pulses through formants that move from vowel to vowel, with hisses and stops between.
+
+    What is said is the event; who says it, how high and a little faster or slower, differs between renderings.
+    """
+    tract, pitch = how.uniform(0.85, 1.35), pitch_hz(how, 70, 400)
     rate, hiss = what.uniform(1.5, 7), what.uniform(0, 1)
     count = max(1, round(rate * n / sample_rate))
     targets = VOWELS_HZ[what.integers(0, len(VOWELS_HZ), count + 1)] * tract

@@ -1,4 +1,4 @@
-"""The network, what it is trained for, and one step of it."""
+"""The network that learns, and one step of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from recipes.nano.objectives import FRAME, FRAME_HOP, SPECTRAL_DIM, contrast, span_mask, spectra, teacher_distance
 from recipes.nano.teaching import TEACHER_DIM, student_windows
 
 ARCHITECTURE: dict[str, Any] = {
@@ -19,15 +20,16 @@ ARCHITECTURE: dict[str, Any] = {
     "num_hidden_layers": 6,
     "num_attention_heads": 4,
     "intermediate_size": 768,
-    "conv_dim": (96, *(128,) * 6),
+    # narrow where frames are many, as in SEW (Wu et al. 2022): half the cost of 128 throughout
+    "conv_dim": (32, 64, 96, 128, 128, 128, 128),
     "num_conv_pos_embeddings": 64,
     "num_conv_pos_embedding_groups": 8,
-    "apply_spec_augment": False,
     **{f"{part}_dropout": 0.0 for part in ("hidden", "activation", "attention", "feat_proj", "final")},
     "layerdrop": 0.0,
 }
+OBJECTIVES = {"distill": 1.0, "contrast": 0.1, "spectra": 0.5}  # and how much each weighs
+SPECTRA_LAYER = 3  # the hidden state that spectra are read from: low enough to leave the upper layers to the rest
 CONTRAST_DIM = 128
-TEMPERATURE = 0.1
 EMA_DECAY = 0.998
 
 
@@ -36,21 +38,19 @@ class Training:
     """What a run is.
 
     Attributes:
+        objectives: Names out of `OBJECTIVES`.
         steps: Batches over the whole run; the learning rate decays to zero by then.
         warmup: Steps over which it rises.
         learning_rate: At its highest.
         weight_decay: Of AdamW.
-        distill: Weight of the distance to the teacher.
-        contrast: Weight of telling clips apart across two recordings of each.
-        seed: Of the first weights.
+        seed: Of the first weights and of the masks.
     """
 
+    objectives: tuple[str, ...]
     steps: int
-    warmup: int = 300
+    warmup: int = 100
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    distill: float = 1.0
-    contrast: float = 0.0
     seed: int = 0
 
 
@@ -64,59 +64,89 @@ def new_student() -> nn.Module:
 class Student(lightning.LightningModule):
     """The encoder with what it needs while it is trained."""
 
-    def __init__(self, training_options: Training) -> None:
+    def __init__(self, options: Training) -> None:
         """Draw the first weights."""
         super().__init__()
-        self.options = training_options
-        torch.manual_seed(training_options.seed)
+        self.options = options
+        torch.manual_seed(options.seed)
         self.encoder = new_student()
         dim = ARCHITECTURE["hidden_size"]
-        self.to_teacher = nn.Linear(dim, TEACHER_DIM)
-        self.to_contrast = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, CONTRAST_DIM))
-        self.averaged = AveragedModel(self.encoder, avg_fn=averaged, use_buffers=True)
-        self.averaged_head = AveragedModel(self.to_teacher, avg_fn=averaged)
+        readers = {
+            "distill": nn.Linear(dim, TEACHER_DIM),
+            "contrast": nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, CONTRAST_DIM)),
+            "spectra": nn.Linear(dim, SPECTRAL_DIM),
+        }
+        self.readers = nn.ModuleDict({name: readers[name] for name in options.objectives})
+        self.averaged = nn.ModuleDict(
+            {
+                "encoder": AveragedModel(self.encoder, avg_fn=averaged, use_buffers=True),
+                "readers": AveragedModel(self.readers, avg_fn=averaged),
+            }
+        ).requires_grad_(False)
         self.register_buffer("target_scale", torch.ones(()))
+        self.register_buffer("spectra_mean", torch.zeros(SPECTRAL_DIM))
+        self.register_buffer("spectra_std", torch.ones(SPECTRAL_DIM))
+
+    def fit_scales(self, batch: dict[str, Tensor]) -> None:
+        """Learn from one batch on which scale its targets are."""
+        if "targets" in batch:
+            self.target_scale.fill_(batch["targets"].std())
+        std, mean = torch.std_mean(spectra(standardized(batch["waveforms"])), dim=(0, 1))
+        self.spectra_mean.copy_(mean)
+        self.spectra_std.copy_(std)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, warm-up, then a cosine to zero, by the step."""
-        trained = [*self.encoder.parameters(), *self.to_teacher.parameters(), *self.to_contrast.parameters()]
         options = self.options
+        trained = [one for one in self.parameters() if one.requires_grad]
         optimizer = torch.optim.AdamW(trained, options.learning_rate, weight_decay=options.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, options))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """The weighted objectives of one batch."""
-        hidden = self.encoder(standardized(batch["waveforms"])).last_hidden_state  # [B, F, D]
-        loss = hidden.new_zeros(())
-        if self.options.distill:
-            loss = loss + self.options.distill * self._distance(self.to_teacher(student_windows(hidden)), batch)
-        if self.options.contrast:
-            loss = loss + self.options.contrast * contrast(self.to_contrast(hidden.mean(dim=1)))
-        self.log("train_loss", loss)
-        return loss
+        rows, samples = batch["waveforms"].shape
+        frames = (samples - FRAME) // FRAME_HOP + 1
+        mask = torch.zeros(rows, frames, dtype=torch.bool)
+        if "spectra" in self.options.objectives:
+            seed = (self.options.seed << 32) + self.global_step * self.trainer.world_size + self.global_rank
+            mask = span_mask(rows, frames, seed)
+        losses = self._losses(self.encoder, self.readers, batch, mask.to(self.device))
+        total = _weighted(losses)
+        self.log("train_loss", total, sync_dist=True)
+        return total
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Follow the weights with their moving average."""
-        self.averaged.update_parameters(self.encoder)
-        self.averaged_head.update_parameters(self.to_teacher)
+        self.averaged["encoder"].update_parameters(self.encoder)
+        self.averaged["readers"].update_parameters(self.readers)
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Score the averaged weights on held-out clips."""
-        hidden = self.averaged(standardized(batch["waveforms"])).last_hidden_state
-        if "targets" in batch:
-            predicted = self.averaged_head(student_windows(hidden))
-            self.log("valid_loss", self._distance(predicted, batch), batch_size=len(hidden))
-            cosine = functional.cosine_similarity(predicted, batch["targets"], dim=-1).mean()
-            self.log("valid_cosine", cosine, batch_size=len(hidden))
-        if self.options.contrast:
-            self.log("valid_contrast", contrast(self.to_contrast(hidden.mean(dim=1))), batch_size=len(hidden))
+        losses = self._losses(self.averaged["encoder"], self.averaged["readers"].module, batch, None)
+        scores = {f"valid_{name}": loss for name, loss in losses.items()} | {"valid_loss": _weighted(losses)}
+        self.log_dict(scores, batch_size=len(batch["waveforms"]), sync_dist=True)
 
-    def _distance(self, predicted: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Squared error on the targets' own scale, and one minus the cosine."""
-        targets = batch["targets"]
-        error = functional.mse_loss(predicted / self.target_scale, targets / self.target_scale)
-        return error + 1 - functional.cosine_similarity(predicted, targets, dim=-1).mean()
+    def _losses(
+        self, encoder: nn.Module, readers: nn.ModuleDict, batch: dict[str, Tensor], mask: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Each objective by its name."""
+        waveforms = standardized(batch["waveforms"])
+        states = encoder(waveforms, mask_time_indices=mask, output_hidden_states=True).hidden_states
+        losses = {}
+        if "distill" in readers:
+            predicted = readers["distill"](student_windows(states[-1]))
+            losses["distill"] = teacher_distance(predicted, batch["targets"], self.target_scale)
+        if "contrast" in readers:
+            losses["contrast"] = contrast(readers["contrast"](states[-1].mean(dim=1)))
+        if "spectra" in readers:
+            wanted = (spectra(waveforms) - self.spectra_mean) / self.spectra_std
+            losses["spectra"] = functional.l1_loss(readers["spectra"](states[SPECTRA_LAYER]), wanted)
+        return losses
+
+
+def _weighted(losses: dict[str, Tensor]) -> Tensor:
+    return torch.stack([OBJECTIVES[name] * loss for name, loss in losses.items()]).sum()
 
 
 def averaged(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:
@@ -129,16 +159,6 @@ def standardized(waveforms: Tensor) -> Tensor:
     """Each clip with zero mean and unit variance, as Wav2Vec2's feature extractor does it."""
     centred = waveforms - waveforms.mean(dim=1, keepdim=True)
     return centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + 1e-7)
-
-
-def contrast(embedded: Tensor) -> Tensor:
-    """SimCLR's loss (Chen et al. 2020) for two recordings of each clip, B rows apart: (2B, D)."""
-    unit = functional.normalize(embedded, dim=1)
-    half = len(unit) // 2
-    similarity = (unit @ unit.T / TEMPERATURE).masked_fill(
-        torch.eye(len(unit), dtype=torch.bool, device=unit.device), -math.inf
-    )
-    return functional.cross_entropy(similarity, torch.arange(len(unit), device=unit.device).roll(half))
 
 
 def rate_at(step: int, options: Training) -> float:

@@ -1,7 +1,9 @@
-"""Batches to train on: clips made on the spot, and what the teacher says of each of their windows."""
+"""Batches to train on: clips made by code, and what the teacher says of each of their windows."""
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,58 +11,100 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from features.backbones import load
-from recipes.nano.clips import clip
+from features.backbones.digests import file_sha256
+from recipes.nano.clips import HELD_OUT, VERSION, clip
 
 WINDOW, HOP = 15_600, 7_680  # YAMNet's, in samples at 16 kHz
 N_WINDOWS = 3
 CLIP_SAMPLES = WINDOW + (N_WINDOWS - 1) * HOP  # 1.935 s: whole windows, no padding
 TEACHER_DIM = 1024
+RENDERINGS = 2
+FULL_SCALE = 32_767  # clips are kept as 16-bit samples
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Which clips a batch is made of.
+    """Which clips a batch is made of, and where finished batches are kept.
 
     Attributes:
+        folder: Batches once made are read from here.
         teacher: YAMNet as a `.tflite` file; None: no targets.
         seed: Of the corpus.
-        part: `clips.TRAIN` or `clips.HELD_OUT`.
-        batch: Clips a batch, B.
-        renderings: Of each clip; two for the contrast.
+        batch: Waveforms a batch, B: two renderings of each of B/2 clips.
     """
 
+    folder: Path
     teacher: Path | None
     seed: int
-    part: int
     batch: int
-    renderings: int = 1
+
+    def claim(self) -> None:
+        """Note in the folder what its batches are.
+
+        Raises:
+            ValueError: It holds batches of another kind.
+        """
+        about = {
+            "clips": VERSION,
+            "teacher": None if self.teacher is None else file_sha256(self.teacher),
+            "seed": self.seed,
+            "batch": self.batch,
+        }
+        note = self.folder / "corpus.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if note.exists() and json.loads(note.read_text()) != about:
+            raise ValueError(f"{self.folder} holds other batches ({note.read_text()}), wanted {json.dumps(about)}")
+        note.write_text(json.dumps(about))
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Batch k, a function of the corpus and k alone: `waveforms` (R·B, T), `targets` (R·B, windows, 1024)."""
+    """Batch k, a function of the corpus, the part and k alone.
 
-    def __init__(self, corpus: Corpus) -> None:
+    `waveforms` (B, T) and, with a teacher, `targets` (B, windows, 1024); the renderings of a clip lie B/2 rows apart.
+    """
+
+    def __init__(self, corpus: Corpus, part: int) -> None:
         """Nothing is made before it is asked for."""
-        self.corpus = corpus
+        self.corpus, self.part = corpus, part
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """One batch; the renderings of a clip lie B rows apart."""
-        own = self.corpus
-        numbers = range(number * own.batch, (number + 1) * own.batch)
+        """One batch, made where it is not there yet."""
+        path = self.path(number)
+        if not path.exists():
+            self._make(number, path)
+        with np.load(path) as file:
+            found = {"waveforms": torch.from_numpy(file["waveforms"].astype(np.float32) / FULL_SCALE)}
+            if "targets" in file:
+                found["targets"] = torch.from_numpy(file["targets"].astype(np.float32))
+        return found
+
+    def path(self, number: int) -> Path:
+        """Where batch `number` is kept."""
+        return self.corpus.folder / ("held-out" if self.part == HELD_OUT else "train") / f"{number:06d}.npz"
+
+    def _make(self, number: int, path: Path) -> None:
+        half = self.corpus.batch // 2
+        numbers = range(number * half, (number + 1) * half)
         waves = [
-            clip(own.seed, own.part, one, CLIP_SAMPLES, rendering)
-            for rendering in range(own.renderings)
+            clip(self.corpus.seed, self.part, one, CLIP_SAMPLES, rendering)
+            for rendering in range(RENDERINGS)
             for one in numbers
         ]
-        found = {"waveforms": torch.from_numpy(np.stack(waves))}
-        if own.teacher is not None:
-            frames = self._teacher.embed(waves)
-            found["targets"] = torch.from_numpy(np.stack([one[0, :N_WINDOWS] for one in frames]))
-        return found
+        samples = np.round(np.stack(waves) * FULL_SCALE).astype(np.int16)
+        arrays: dict[str, NDArray[Any]] = {"waveforms": samples}
+        if self.corpus.teacher is not None:
+            frames = self._teacher.embed(list(samples.astype(np.float32) / FULL_SCALE))
+            arrays["targets"] = np.stack([one[0, :N_WINDOWS] for one in frames]).astype(np.float16)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
 
     @cached_property
     def _teacher(self) -> Any:

@@ -1,4 +1,4 @@
-"""Pretrains the small encoder: `python -m recipes.nano.train --teacher yamnet.tflite --out DIR`."""
+"""Pretrains the small encoder: `python -m recipes.nano.train --clips DIR --teacher yamnet.tflite --out DIR`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import random
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,36 +16,55 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from features.backbones.digests import file_sha256
 from recipes.nano.clips import HELD_OUT, TRAIN
-from recipes.nano.student import Student, Training
+from recipes.nano.student import OBJECTIVES, Student, Training
 from recipes.nano.teaching import Batches, Corpus
 
-HELD_OUT_BATCHES = 16
+HELD_OUT_BATCHES = 8
 
 
 class Clips(lightning.LightningDataModule):
     """The batches of each epoch, by their numbers, so that a resumed run sees what an undisturbed one would."""
 
-    def __init__(self, corpus: Corpus, epoch_steps: int, workers: int) -> None:
-        """Take what to make, how many batches an epoch has and by how many processes they are made."""
+    def __init__(self, corpus: Corpus, epoch_steps: int, reuse: int, workers: int) -> None:
+        """Take the corpus, an epoch's steps, how often each batch is used and how many processes make them."""
         super().__init__()
-        self.corpus, self.epoch_steps, self.workers = corpus, epoch_steps, workers
+        self.corpus, self.epoch_steps, self.reuse, self.workers = corpus, epoch_steps, reuse, workers
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The batches of the current epoch."""
         assert self.trainer is not None
         first = self.trainer.current_epoch * self.epoch_steps
-        return self._loader(self.corpus, range(first, first + self.epoch_steps))
+        numbers = [batch_at(step, self.reuse, self.corpus.seed) for step in range(first, first + self.epoch_steps)]
+        return self._loader(TRAIN, numbers)
 
     def val_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The held-out clips, the same each time."""
-        return self._loader(dataclasses.replace(self.corpus, part=HELD_OUT), range(HELD_OUT_BATCHES))
+        return self._loader(HELD_OUT, list(range(HELD_OUT_BATCHES)))
 
-    def _loader(self, corpus: Corpus, numbers: range) -> DataLoader[dict[str, torch.Tensor]]:
-        return DataLoader(Batches(corpus), batch_size=None, sampler=numbers, num_workers=self.workers)
+    def _loader(self, part: int, numbers: list[int]) -> DataLoader[dict[str, torch.Tensor]]:
+        assert self.trainer is not None
+        own = Share(Batches(self.corpus, part), self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(own, batch_size=None, sampler=numbers, num_workers=self.workers)
+
+
+class Share(Dataset[dict[str, torch.Tensor]]):
+    """One process's rows of each batch; the two renderings of a clip stay together."""
+
+    def __init__(self, batches: Batches, rank: int, world_size: int) -> None:
+        """Take the batches, which process this is and how many there are."""
+        self.batches, self.rank, self.world_size = batches, rank, world_size
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """Batch `number`, this process's part."""
+        return {name: values[self.rank :: self.world_size] for name, values in self.batches[number].items()}
+
+
+def batch_at(step: int, reuse: int, seed: int) -> int:
+    """The batch of a step: every `reuse`-th step a new one, between them earlier ones at random."""
+    return step // reuse if step % reuse == 0 else random.Random(f"{seed} {step}").randrange(step // reuse + 1)
 
 
 class Curve(Callback):
@@ -56,6 +76,8 @@ class Curve(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Add what was measured."""
+        if not trainer.is_global_zero:
+            return
         scores = {name: f"{float(value):.5f}" for name, value in sorted(trainer.callback_metrics.items())}
         seconds = round(time.monotonic() - self.began, 1)
         line = {"step": trainer.global_step, "clips": trainer.global_step * self.batch, "seconds": seconds, **scores}
@@ -71,33 +93,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, and keep the best state by the held-out clips."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    with_teacher = given.objective != "contrast"
-    if with_teacher and (given.teacher is None or not given.teacher.is_file()):
-        parser.error(f"--teacher {given.teacher}: no such file; --objective {given.objective} needs a yamnet.tflite")
+    taught = "distill" in given.objectives
+    if taught and (given.teacher is None or not given.teacher.is_file()):
+        parser.error(f"--teacher {given.teacher}: no such file; the objective distill needs a yamnet.tflite")
+    if given.batch % (2 * given.processes):
+        parser.error(f"--batch {given.batch}: should be a multiple of {2 * given.processes}, two for each process")
     training = Training(
+        objectives=tuple(sorted(set(given.objectives))),
         steps=given.steps,
+        warmup=given.warmup,
         learning_rate=given.learning_rate,
-        distill=float(with_teacher),
-        contrast=0.0 if given.objective == "distill" else given.contrast_weight,
         seed=given.seed,
     )
-    teacher = given.teacher if with_teacher else None
-    corpus = Corpus(teacher, given.seed, TRAIN, given.batch, 1 + bool(training.contrast))
+    corpus = Corpus(given.clips, given.teacher, given.seed, given.batch)
+    try:
+        corpus.claim()
+    except ValueError as error:
+        parser.error(str(error))
     given.out.mkdir(parents=True, exist_ok=True)
-    settings = {**dataclasses.asdict(training), **dataclasses.asdict(corpus)}
-    settings["teacher"] = None if teacher is None else file_sha256(teacher)
-    (given.out / "settings.json").write_text(json.dumps(settings, indent=1) + "\n")
+    (given.out / "settings.json").write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
+    if given.processes > 1:
+        torch.set_num_threads(1)
     student = Student(training)
     checkpoints = given.out / "checkpoints"
     last = checkpoints / "last.ckpt"
-    if with_teacher and not last.exists():
-        student.target_scale.fill_(Batches(corpus)[0]["targets"].std())
-    monitor = "valid_loss" if with_teacher else "valid_contrast"
+    if not last.exists():
+        student.fit_scales(Batches(corpus, TRAIN)[0])
     # after an epoch's end, so that a run goes on with the next one
     of_an_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     trainer = lightning.Trainer(
         accelerator=given.device,
-        devices=1,
+        devices=given.processes,
+        strategy="ddp" if given.processes > 1 else "auto",
+        use_distributed_sampler=False,
         max_steps=given.steps,
         gradient_clip_val=1.0,
         reload_dataloaders_every_n_epochs=1,
@@ -106,12 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_progress_bar=given.progress,
         enable_model_summary=False,
         callbacks=[
-            ModelCheckpoint(checkpoints, "best", monitor=monitor, **of_an_epoch),
+            ModelCheckpoint(checkpoints, "best", monitor="valid_loss", **of_an_epoch),
             ModelCheckpoint(checkpoints, "last", **of_an_epoch),
             Curve(given.out / "curve.csv", given.batch),
         ],
     )
-    clips = Clips(corpus, given.epoch_steps, given.workers)
+    clips = Clips(corpus, given.epoch_steps, given.reuse, given.workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\b")  # advice about workers and folders
         trainer.fit(student, datamodule=clips, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -119,16 +147,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, help="folder where batches are kept once they are made")
     parser.add_argument("--teacher", type=Path, help="a yamnet.tflite")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
-    parser.add_argument("--objective", choices=["distill", "contrast", "both"], default="distill")
-    parser.add_argument("--contrast-weight", type=float, default=0.1)
+    parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=["distill", "spectra"])
     parser.add_argument("--steps", type=int, default=5000, help="batches")
-    parser.add_argument("--epoch-steps", type=int, default=250, help="batches between validations")
-    parser.add_argument("--batch", type=int, default=32, help="clips a batch")
+    parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
+    parser.add_argument("--reuse", type=int, default=3, help="steps for each batch made")
+    parser.add_argument("--batch", type=int, default=32, help="waveforms a batch, two renderings of each clip")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=100, help="steps over which the learning rate rises")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes that make clips")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make clips, for each that trains")
+    parser.add_argument("--processes", type=int, default=1, help="processes that train, each on its share of a batch")
     parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="auto")
     parser.add_argument("--progress", action="store_true", help="show a bar")
     return parser

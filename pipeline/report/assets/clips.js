@@ -33,8 +33,13 @@
       audio.addEventListener("play", () => {
         if (audio.currentTime < start - 0.05 || audio.currentTime >= end - 0.05) audio.currentTime = start;
       });
+      const stop = () => {
+        if (audio.currentTime >= end - 0.01) audio.pause();
+      };
       audio.addEventListener("timeupdate", () => {
-        if (audio.currentTime >= end) audio.pause();
+        stop();
+        const left = end - audio.currentTime;
+        if (left < 0.3) setTimeout(stop, (1000 * left) / audio.playbackRate); // the next event may be 0.25 s away
       });
     }
     audio.addEventListener("error", () => {

@@ -52,6 +52,7 @@ def hostile_experiment(root: Path, name: str = "hostile") -> Config:
                 row["path"] = f"{stem} {number}.{take}.{'aiff' if take == 7 else 'wav'}"
                 sf.write(root / row["path"], samples.astype(np.float32), 16_000, subtype="PCM_16")
             rows.append(row)
+    long_pieces.append(0.01 * rng.standard_normal(4 * 16_000))  # so that a part is far from the end of its file
     sf.write(root / "long.wav", np.concatenate(long_pieces).astype(np.float32), 16_000, subtype="PCM_16")
     pd.DataFrame(rows).to_csv(root / "clips.csv", index=False)
     path = root / f"{name}.yaml"

@@ -1,0 +1,55 @@
+"""What the encoder is trained for: the teacher's embeddings, clips told apart, and spectra of every frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torchaudio
+from torch import Tensor
+from torch.nn import functional
+
+from recipes.nano.clips import SAMPLE_RATE
+
+TEMPERATURE = 0.1
+FRAME, FRAME_HOP = 400, 320  # samples that one frame of the encoder covers, and from one to the next
+N_MELS, LOW_HZ, HIGH_HZ = 40, 60.0, 7800.0
+SPECTRAL_DIM = 2 * N_MELS
+FLOOR = 1e-5  # added to mel energies, some 60 dB below a typical clip's
+MASK_FRAMES, MASK_STARTS = 10, 0.02  # spans of 0.2 s over about 18 % of the frames
+
+
+def teacher_distance(predicted: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+    """Squared error on the targets' own scale, plus one minus the cosine: (B, windows, 1024) both."""
+    error = functional.mse_loss(predicted / scale, targets / scale)
+    return error + 1 - functional.cosine_similarity(predicted, targets, dim=-1).mean()
+
+
+def contrast(embedded: Tensor) -> Tensor:
+    """SimCLR's loss (Chen et al. 2020) for two recordings of each clip, B rows apart: (2B, D)."""
+    unit = functional.normalize(embedded, dim=1)
+    half = len(unit) // 2
+    similarity = (unit @ unit.T / TEMPERATURE).masked_fill(
+        torch.eye(len(unit), dtype=torch.bool, device=unit.device), -math.inf
+    )
+    return functional.cross_entropy(similarity, torch.arange(len(unit), device=unit.device).roll(half))
+
+
+def spectra(waveforms: Tensor) -> Tensor:
+    """Log-mels and their deltas for each frame of the encoder: standardised (B, T) to (B, F, 80)."""
+    frames = waveforms.unfold(1, FRAME, FRAME_HOP) * torch.hann_window(FRAME, device=waveforms.device)
+    power = torch.fft.rfft(frames, n=512).abs().square()  # [B, F, 257]
+    bank = torchaudio.functional.melscale_fbanks(power.shape[-1], LOW_HZ, HIGH_HZ, N_MELS, SAMPLE_RATE)
+    mels = torch.log(power @ bank.to(power) + FLOOR)
+    deltas = torchaudio.functional.compute_deltas(mels.transpose(1, 2), win_length=5).transpose(1, 2)
+    return torch.cat([mels, deltas], dim=-1)
+
+
+def span_mask(rows: int, frames: int, seed: int) -> Tensor:
+    """Frames hidden from the encoder, as in TERA (Liu et al. 2021): (rows, frames) bool, by seed alone."""
+    starts = torch.rand(rows, frames, generator=torch.Generator().manual_seed(seed)) < MASK_STARTS
+    return (
+        functional.max_pool1d(functional.pad(starts.float(), (MASK_FRAMES - 1, 0))[:, None], MASK_FRAMES, 1)
+        .squeeze(1)
+        .bool()
+    )
