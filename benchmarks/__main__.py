@@ -20,7 +20,7 @@ from benchmarks.figures import Figure
 from benchmarks.matmul import matmul_figures
 from benchmarks.results import RESULTS, save
 from benchmarks.scale import BACKBONES, rss_figures
-from benchmarks.stage1 import mfcc_figures, vggish_figures, wav2vec2_figures, xares_figures
+from benchmarks.stage1 import mfcc_figures, nano_figures, vggish_figures, wav2vec2_figures, xares_figures
 from pipeline.console import Console
 
 
@@ -38,6 +38,7 @@ class Bench:
 ROWS: dict[str, Callable[[Bench], list[Figure]]] = {
     "wav2vec2": lambda bench: wav2vec2_figures(bench.speech, bench.options.rounds, bench.options.device),
     "xares": lambda bench: xares_figures(bench.speech, bench.options.rounds, bench.options.xares),
+    "nano": lambda bench: nano_figures(bench.sounds, bench.options.rounds, bench.options.device),
     "vggish": lambda bench: vggish_figures(bench.sounds, bench.options.rounds, bench.options.device),
     "mfcc": lambda bench: mfcc_figures(bench.sounds, bench.options.rounds),
     "matmul": lambda bench: matmul_figures(bench.options.rounds, bench.options.device),

@@ -134,6 +134,20 @@ def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
     return [Figure(**{**vars(figure), "details": {**figure.details, "error": error}})]
 
 
+def nano_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
+    """The small encoder that comes with the program against one of base size, whose weights change no speed."""
+    manifest = manifest_of(paths)
+    base = {"name": "wav2vec2-base", "weights": "random"}
+    measured = timed_rounds(
+        {
+            "base": lambda: ours(manifest, base, "fp32", device),
+            "fp32": lambda: ours(manifest, {"name": "wav2vec2-nano"}, "fp32", device),
+        },
+        rounds,
+    )
+    return _against("Wav2Vec2-nano, 5 s clips", "× Wav2Vec2-base", measured, "base", paths, (20.0,))
+
+
 def xares_figures(paths: Sequence[Path], rounds: int, python: Path) -> list[Figure]:
     """Wav2Vec2-base on short clips against X-ARES encoding them."""
     manifest = manifest_of(paths)

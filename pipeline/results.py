@@ -75,6 +75,7 @@ def weights_text(source: str) -> str:
         return "none"
     if source == "random":
         return "untrained"
+    source = source.removeprefix("bundled:")
     is_local = Path(source).exists() or source.startswith(("http://", "https://"))
     return f"pretrained:{Path(source).name if is_local else source}"
 

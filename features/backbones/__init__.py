@@ -42,6 +42,7 @@ _WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
 # preset -> the family and the options it stands for; a config's own options win.
 # `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.
 PRESETS: dict[str, dict[str, Any]] = {
+    "wav2vec2-nano": {"family": "wav2vec2", "weights": "bundled:wav2vec2-nano", "size": "nano"},  # recipes/nano
     "wav2vec2-base": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base", "size": "base"},
     "wav2vec2-base-960h": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base-960h", "size": "base"},
     "wav2vec2-large": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large", "size": "large"},

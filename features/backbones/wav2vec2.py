@@ -39,6 +39,16 @@ SIZES: dict[str, dict[str, Any]] = {
         "conv_dim": (64,) * 7,
         "num_conv_pos_embedding_groups": 4,
     },
+    "nano": {
+        "hidden_size": 192,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 768,
+        # narrow where frames are many, as in SEW (Wu et al. 2022): half the cost of 128 throughout
+        "conv_dim": (32, 64, 96, 128, 128, 128, 128),
+        "num_conv_pos_embeddings": 64,
+        "num_conv_pos_embedding_groups": 8,
+    },
     "base": {},
     "large": _LARGE,
     "large-stable": {**_LARGE, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RANDOM = "random"
+BUNDLED = "bundled:"  # before the name of a model that is part of this program
+BUNDLED_FOLDER = Path(__file__).with_name("bundled")
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
@@ -37,11 +39,16 @@ def ways_out(name: str, kind: str) -> str:
 
 
 def find_model_folder(name: str, source: str) -> Path:
-    """The folder, as `save_pretrained` writes it, behind a local path or a hub id `org/name[@revision]`.
+    """The folder, as `save_pretrained` writes it, behind a path, `bundled:name` or a hub id `org/name[@revision]`.
 
     Raises:
         WeightsError: Not there, or the hub cannot be reached; names the backbone and the ways out.
     """
+    if source.startswith(BUNDLED):
+        bundled = [path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()]
+        if source.removeprefix(BUNDLED) not in bundled:
+            raise WeightsError(f"{name}: no model {source!r} comes with this program, only {', '.join(bundled)}")
+        return check_folder(name, BUNDLED_FOLDER / source.removeprefix(BUNDLED))
     folder = Path(source).expanduser()
     if source and folder.is_dir():
         return check_folder(name, folder)

@@ -26,6 +26,7 @@ LICENCES = {
     "facebook/hubert-base-ls960": "apache-2.0",
     "facebook/hubert-large-ll60k": "apache-2.0",
     "facebook/data2vec-audio-base": "apache-2.0",
+    "wav2vec2-nano": "apache-2.0",
     "yamnet": "apache-2.0",
     "vggish": "apache-2.0",
 }

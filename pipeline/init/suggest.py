@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.backbones import PRESETS, family_of
+from features.backbones.weights import BUNDLED
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from heads.checks import check_protocol
@@ -54,6 +55,7 @@ class Suggestion:
 
 CANDIDATES = (
     Candidate("mfcc", "handcrafted features, the control that needs no weights", None, 0.0, None),
+    Candidate("wav2vec2-nano", "small, pretrained on sounds made by code, comes with this program", None, 0.025, 0.38),
     Candidate("yamnet", "pretrained on 521 kinds of sound", False, 0.975, 0.29),
     Candidate("vggish", "pretrained on videos' sound", False, 0.96, 1.9),
     Candidate("wav2vec2-base", "pretrained on read English speech", True, 0.025, 14.0),
@@ -134,6 +136,8 @@ def _what_is_missing(name: str) -> str:
     if family == "wav2vec2":
         from huggingface_hub import try_to_load_from_cache
 
+        if str(PRESETS[name]["weights"]).startswith(BUNDLED):
+            return ""
         known = try_to_load_from_cache(str(PRESETS[name]["weights"]), "config.json")
         return "" if isinstance(known, str) else "fetches its weights from the model hub"
     return "fetches its weights from the web"

@@ -11,7 +11,7 @@ import torch
 from recipes.nano.clips import SAMPLE_RATE
 from recipes.nano.student import new_student
 
-AVERAGED = "averaged.module."
+AVERAGED = "averaged.encoder.module."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {name.removeprefix(AVERAGED): one for name, one in state.items() if name.startswith(AVERAGED)}
     )
     encoder.half().save_pretrained(given.folder)
-    Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True).save_pretrained(
+    Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=False).save_pretrained(
         given.folder
     )
 

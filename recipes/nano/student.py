@@ -12,18 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from features.backbones.wav2vec2 import SIZES
 from recipes.nano.objectives import FRAME, FRAME_HOP, SPECTRAL_DIM, contrast, span_mask, spectra, teacher_distance
 from recipes.nano.teaching import TEACHER_DIM, student_windows
 
 ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 192,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 768,
-    # narrow where frames are many, as in SEW (Wu et al. 2022): half the cost of 128 throughout
-    "conv_dim": (32, 64, 96, 128, 128, 128, 128),
-    "num_conv_pos_embeddings": 64,
-    "num_conv_pos_embedding_groups": 8,
+    **SIZES["nano"],
     **{f"{part}_dropout": 0.0 for part in ("hidden", "activation", "attention", "feat_proj", "final")},
     "layerdrop": 0.0,
 }

@@ -1,4 +1,4 @@
-"""Batches to train on: clips made by code, and what the teacher says of each of their windows."""
+"""Shards to train on: clips made by code, and what the teacher says of each of their windows."""
 
 from __future__ import annotations
 
@@ -24,48 +24,46 @@ N_WINDOWS = 3
 CLIP_SAMPLES = WINDOW + (N_WINDOWS - 1) * HOP  # 1.935 s: whole windows, no padding
 TEACHER_DIM = 1024
 RENDERINGS = 2
+SHARD = 32  # waveforms kept together: two renderings of each of 16 clips
 FULL_SCALE = 32_767  # clips are kept as 16-bit samples
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Which clips a batch is made of, and where finished batches are kept.
+    """Which clips there are, and where finished shards of them are kept.
 
     Attributes:
-        folder: Batches once made are read from here.
+        folder: Shards once made are read from here.
         teacher: YAMNet as a `.tflite` file; None: no targets.
         seed: Of the corpus.
-        batch: Waveforms a batch, B: two renderings of each of B/2 clips.
     """
 
     folder: Path
     teacher: Path | None
     seed: int
-    batch: int
 
     def claim(self) -> None:
-        """Note in the folder what its batches are.
+        """Note in the folder what its shards are.
 
         Raises:
-            ValueError: It holds batches of another kind.
+            ValueError: It holds shards of another kind.
         """
         about = {
             "clips": VERSION,
             "teacher": None if self.teacher is None else file_sha256(self.teacher),
             "seed": self.seed,
-            "batch": self.batch,
         }
         note = self.folder / "corpus.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if note.exists() and json.loads(note.read_text()) != about:
-            raise ValueError(f"{self.folder} holds other batches ({note.read_text()}), wanted {json.dumps(about)}")
+            raise ValueError(f"{self.folder} holds other clips ({note.read_text()}), wanted {json.dumps(about)}")
         note.write_text(json.dumps(about))
 
 
-class Batches(Dataset[dict[str, Tensor]]):
-    """Batch k, a function of the corpus, the part and k alone.
+class Shards(Dataset[dict[str, Tensor]]):
+    """Shard k, a function of the corpus, the part and k alone.
 
-    `waveforms` (B, T) and, with a teacher, `targets` (B, windows, 1024); the renderings of a clip lie B/2 rows apart.
+    `waveforms` (32, T) and, with a teacher, `targets` (32, windows, 1024); the renderings of a clip lie 16 rows apart.
     """
 
     def __init__(self, corpus: Corpus, part: int) -> None:
@@ -73,7 +71,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.corpus, self.part = corpus, part
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """One batch, made where it is not there yet."""
+        """One shard, made where it is not there yet."""
         path = self.path(number)
         if not path.exists():
             self._make(number, path)
@@ -84,11 +82,11 @@ class Batches(Dataset[dict[str, Tensor]]):
         return found
 
     def path(self, number: int) -> Path:
-        """Where batch `number` is kept."""
+        """Where shard `number` is kept."""
         return self.corpus.folder / ("held-out" if self.part == HELD_OUT else "train") / f"{number:06d}.npz"
 
     def _make(self, number: int, path: Path) -> None:
-        half = self.corpus.batch // 2
+        half = SHARD // RENDERINGS
         numbers = range(number * half, (number + 1) * half)
         waves = [
             clip(self.corpus.seed, self.part, one, CLIP_SAMPLES, rendering)

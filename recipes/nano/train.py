@@ -20,51 +20,52 @@ from torch.utils.data import DataLoader, Dataset
 
 from recipes.nano.clips import HELD_OUT, TRAIN
 from recipes.nano.student import OBJECTIVES, Student, Training
-from recipes.nano.teaching import Batches, Corpus
-
-HELD_OUT_BATCHES = 8
+from recipes.nano.teaching import RENDERINGS, SHARD, Corpus, Shards
 
 
 class Clips(lightning.LightningDataModule):
     """The batches of each epoch, by their numbers, so that a resumed run sees what an undisturbed one would."""
 
-    def __init__(self, corpus: Corpus, epoch_steps: int, reuse: int, workers: int) -> None:
-        """Take the corpus, an epoch's steps, how often each batch is used and how many processes make them."""
+    def __init__(self, corpus: Corpus, options: argparse.Namespace) -> None:
+        """Take the corpus and what the command line says of batches."""
         super().__init__()
-        self.corpus, self.epoch_steps, self.reuse, self.workers = corpus, epoch_steps, reuse, workers
+        self.corpus, self.options = corpus, options
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The batches of the current epoch."""
         assert self.trainer is not None
-        first = self.trainer.current_epoch * self.epoch_steps
-        numbers = [batch_at(step, self.reuse, self.corpus.seed) for step in range(first, first + self.epoch_steps)]
-        return self._loader(TRAIN, numbers)
+        first, parts = self.trainer.current_epoch * self.options.epoch_steps, SHARD // self.options.batch
+        steps = range(first, first + self.options.epoch_steps)
+        shards = [shard_at(step // parts, self.options.reuse, self.corpus.seed) for step in steps]
+        return self._loader(TRAIN, [(shard, step % parts) for shard, step in zip(shards, steps, strict=True)], parts)
 
     def val_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """The held-out clips, the same each time."""
-        return self._loader(HELD_OUT, list(range(HELD_OUT_BATCHES)))
+        return self._loader(HELD_OUT, [(shard, 0) for shard in range(self.options.held_out)], 1)
 
-    def _loader(self, part: int, numbers: list[int]) -> DataLoader[dict[str, torch.Tensor]]:
+    def _loader(self, part: int, batches: list[tuple[int, int]], parts: int) -> DataLoader[dict[str, torch.Tensor]]:
         assert self.trainer is not None
-        own = Share(Batches(self.corpus, part), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(own, batch_size=None, sampler=numbers, num_workers=self.workers)
+        own = Share(Shards(self.corpus, part), parts, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(own, batch_size=None, sampler=batches, num_workers=self.options.workers)
 
 
 class Share(Dataset[dict[str, torch.Tensor]]):
-    """One process's rows of each batch; the two renderings of a clip stay together."""
+    """One process's rows of a part of a shard; the two renderings of a clip stay together."""
 
-    def __init__(self, batches: Batches, rank: int, world_size: int) -> None:
-        """Take the batches, which process this is and how many there are."""
-        self.batches, self.rank, self.world_size = batches, rank, world_size
+    def __init__(self, shards: Shards, parts: int, rank: int, world_size: int) -> None:
+        """Take the shards, how many batches each makes, which process this is and how many there are."""
+        self.shards, self.parts, self.rank, self.world_size = shards, parts, rank, world_size
 
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        """Batch `number`, this process's part."""
-        return {name: values[self.rank :: self.world_size] for name, values in self.batches[number].items()}
+    def __getitem__(self, batch: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Of a batch, (shard, part), what this process trains on."""
+        shard, part = batch
+        first, every = part * self.world_size + self.rank, self.parts * self.world_size
+        return {name: values[first::every] for name, values in self.shards[shard].items()}
 
 
-def batch_at(step: int, reuse: int, seed: int) -> int:
-    """The batch of a step: every `reuse`-th step a new one, between them earlier ones at random."""
-    return step // reuse if step % reuse == 0 else random.Random(f"{seed} {step}").randrange(step // reuse + 1)
+def shard_at(turn: int, reuse: int, seed: int) -> int:
+    """The shard whose turn it is: every `reuse`-th turn a new one, between them earlier ones at random."""
+    return turn // reuse if turn % reuse == 0 else random.Random(f"{seed} {turn}").randrange(turn // reuse + 1)
 
 
 class Curve(Callback):
@@ -96,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     taught = "distill" in given.objectives
     if taught and (given.teacher is None or not given.teacher.is_file()):
         parser.error(f"--teacher {given.teacher}: no such file; the objective distill needs a yamnet.tflite")
-    if given.batch % (2 * given.processes):
-        parser.error(f"--batch {given.batch}: should be a multiple of {2 * given.processes}, two for each process")
+    if SHARD % given.batch or given.batch % (RENDERINGS * given.processes):
+        parser.error(f"--batch {given.batch}: should divide {SHARD}, and {RENDERINGS * given.processes} divide it")
     training = Training(
         objectives=tuple(sorted(set(given.objectives))),
         steps=given.steps,
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         learning_rate=given.learning_rate,
         seed=given.seed,
     )
-    corpus = Corpus(given.clips, given.teacher, given.seed, given.batch)
+    corpus = Corpus(given.clips, given.teacher, given.seed)
     try:
         corpus.claim()
     except ValueError as error:
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints = given.out / "checkpoints"
     last = checkpoints / "last.ckpt"
     if not last.exists():
-        student.fit_scales(Batches(corpus, TRAIN)[0])
+        student.fit_scales(Shards(corpus, TRAIN)[0])
     # after an epoch's end, so that a run goes on with the next one
     of_an_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     trainer = lightning.Trainer(
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Curve(given.out / "curve.csv", given.batch),
         ],
     )
-    clips = Clips(corpus, given.epoch_steps, given.reuse, given.workers)
+    clips = Clips(corpus, given)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\b")  # advice about workers and folders
         trainer.fit(student, datamodule=clips, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -147,14 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--clips", type=Path, required=True, help="folder where batches are kept once they are made")
+    parser.add_argument("--clips", type=Path, required=True, help="folder where clips are kept once they are made")
     parser.add_argument("--teacher", type=Path, help="a yamnet.tflite")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
     parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=["distill", "spectra"])
     parser.add_argument("--steps", type=int, default=5000, help="batches")
     parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
-    parser.add_argument("--reuse", type=int, default=3, help="steps for each batch made")
-    parser.add_argument("--batch", type=int, default=32, help="waveforms a batch, two renderings of each clip")
+    parser.add_argument("--reuse", type=int, default=3, help="how often each clip made is used")
+    parser.add_argument("--batch", type=int, default=16, help="waveforms a step, two renderings of each clip")
+    parser.add_argument("--held-out", type=int, default=8, help=f"times {SHARD} clips to validate on")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=100, help="steps over which the learning rate rises")
     parser.add_argument("--seed", type=int, default=0)

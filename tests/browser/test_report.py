@@ -124,16 +124,23 @@ def test_a_part_of_a_file_plays_that_part_alone(open_page, report):
             const card = report.clipCard(study, at);
             document.body.append(card);
             const audio = card.querySelector("audio");
-            const times = [];
             audio.muted = true;
-            audio.addEventListener("timeupdate", () => times.push(audio.currentTime));
-            const stopped = new Promise(done => audio.addEventListener("pause", done));
-            await audio.play();
-            await stopped;
-            return times;
+            const heard = [];
+            for (const round of [1, 2]) {  // a browser may know the end of #t= by itself, but for the first time only
+                const times = [];
+                const note = () => times.push(audio.currentTime);
+                audio.addEventListener("timeupdate", note);
+                const stopped = new Promise(done => audio.addEventListener("pause", done, {once: true}));
+                await audio.play();
+                await stopped;
+                audio.removeEventListener("timeupdate", note);
+                heard.push(times);
+            }
+            return heard;
         }"""
     )
-    assert min(played) > 0.55 and 0.85 < max(played) < 5  # how soon it stops after 0.9 s is the machine's affair
+    for times in played:  # how soon after 0.9 s it stops is the machine's affair
+        assert min(times) > 0.55 and 0.85 < max(times) < 5
 
 
 def test_embedded_audio_plays_without_any_file(open_page, experiment, tmp_path):

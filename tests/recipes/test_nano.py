@@ -10,10 +10,12 @@ from features.backbones import load
 from features.datasets.sounds import SOUNDS
 from recipes.nano import clips, export, train
 from recipes.nano.events import EVENTS
-from recipes.nano.student import Student, contrast, standardized
-from recipes.nano.teaching import CLIP_SAMPLES, student_windows
+from recipes.nano.objectives import FRAME, FRAME_HOP, contrast, span_mask, spectra
+from recipes.nano.student import Student, standardized
+from recipes.nano.teaching import CLIP_SAMPLES, SHARD, Corpus, Shards, student_windows
 
-SHORT = ["--objective", "contrast", "--batch", "2", "--epoch-steps", "2", "--workers", "0", "--device", "cpu"]
+SHORT = ["--objectives", "contrast", "spectra", "--batch", "2", "--epoch-steps", "2", "--held-out", "1"]
+SHORT += ["--workers", "0", "--device", "cpu", "--steps", "4"]
 
 
 @pytest.mark.parametrize("family", EVENTS)
@@ -58,13 +60,61 @@ def test_standardized_is_what_wav2vec2_expects() -> None:
     assert np.allclose(standardized(torch.from_numpy(waves)), theirs["input_values"], atol=1e-5)
 
 
+def test_spectra_have_a_frame_for_each_of_the_encoders() -> None:
+    seconds = np.arange(CLIP_SAMPLES) / clips.SAMPLE_RATE
+    tone = torch.from_numpy(np.sin(2 * np.pi * 1000 * seconds)).float()[None]
+    found = spectra(standardized(tone))
+    assert found.shape == (1, 96, 80) == (1, (CLIP_SAMPLES - FRAME) // FRAME_HOP + 1, 80)
+    loudest = found[0, :, :40].argmax(dim=1).unique()
+    assert len(loudest) == 1 and 10 < loudest.item() < 16  # mel(1000 Hz) lies a third of the way up
+    assert found[0, :, 40:].abs().max() < 0.1  # a steady tone does not change
+
+
+def test_masks_are_spans_drawn_by_seed_alone() -> None:
+    mask = span_mask(64, 96, seed=3)
+    assert torch.equal(mask, span_mask(64, 96, seed=3)) and not torch.equal(mask, span_mask(64, 96, seed=4))
+    assert 0.1 < mask.float().mean() < 0.25
+    starts = mask & ~torch.nn.functional.pad(mask, (1, 0))[:, :-1]
+    for row, start in starts.nonzero().tolist():
+        assert mask[row, start : start + 10].all()
+
+
+def test_processes_share_a_batch_and_keep_two_recordings_of_a_clip_together() -> None:
+    shard = {"waveforms": torch.arange(SHARD)}
+    seen = []
+    for part in range(2):
+        for rank in range(2):
+            rows = train.Share([shard], 2, rank, 2)[0, part]["waveforms"]  # type: ignore[arg-type]
+            assert torch.equal(rows[: len(rows) // 2] + SHARD // 2, rows[len(rows) // 2 :])
+            seen += rows.tolist()
+    assert sorted(seen) == list(range(SHARD))
+
+
+def test_every_clip_made_comes_back_about_as_often_as_asked_for() -> None:
+    order = [train.shard_at(turn, 3, 0) for turn in range(300)]
+    assert order == [train.shard_at(turn, 3, 0) for turn in range(300)]
+    assert set(order) == set(range(100)) and all(shard <= turn // 3 for turn, shard in enumerate(order))
+
+
+def test_shards_are_read_back_as_they_were_made_and_never_mixed(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path, None, 0)
+    corpus.claim()
+    made, again = (Shards(corpus, clips.TRAIN)[0]["waveforms"] for _ in range(2))
+    assert torch.equal(made, again) and made.shape == (SHARD, CLIP_SAMPLES)
+    assert np.allclose(made[17], clips.clip(0, clips.TRAIN, 1, CLIP_SAMPLES, rendering=1), atol=1 / 32_767)
+    corpus.claim()
+    with pytest.raises(ValueError, match="holds other clips"):
+        Corpus(tmp_path, None, 1).claim()
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_and_its_model_loads(tmp_path: Path) -> None:
-    train.main([*SHORT, "--out", str(tmp_path / "whole"), "--steps", "4"])
+    short = [*SHORT, "--clips", str(tmp_path / "clips")]
+    train.main([*short, "--out", str(tmp_path / "whole")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Student, "on_train_batch_start", _stop_in_the_second_epoch)
         with pytest.raises(RuntimeError, match="stopped"):
-            train.main([*SHORT, "--out", str(tmp_path / "stopped"), "--steps", "4"])
-    train.main([*SHORT, "--out", str(tmp_path / "stopped"), "--steps", "4"])
+            train.main([*short, "--out", str(tmp_path / "stopped")])
+    train.main([*short, "--out", str(tmp_path / "stopped")])
     files = [tmp_path / run / "checkpoints" / "last.ckpt" for run in ("whole", "stopped")]
     states = [torch.load(file, weights_only=True)["state_dict"] for file in files]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -33,14 +33,17 @@
       audio.addEventListener("play", () => {
         if (audio.currentTime < start - 0.05 || audio.currentTime >= end - 0.05) audio.currentTime = start;
       });
+      let timer;
       const stop = () => {
         if (audio.currentTime >= end - 0.01) audio.pause();
       };
       audio.addEventListener("timeupdate", () => {
         stop();
         const left = end - audio.currentTime;
-        if (left < 0.3) setTimeout(stop, (1000 * left) / audio.playbackRate); // the next event may be 0.25 s away
+        clearTimeout(timer);
+        if (left < 0.3) timer = setTimeout(stop, (1000 * left) / audio.playbackRate); // the next event may be 0.25 s away
       });
+      audio.addEventListener("pause", () => clearTimeout(timer));
     }
     audio.addEventListener("error", () => {
       const where = clip.src.startsWith("data:") ? "this browser does not play its format" : `no audio at ${clip.src}`;

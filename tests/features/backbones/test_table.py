@@ -86,7 +86,8 @@ PUBLISHED = {
 
 
 def test_every_preset_of_an_encoder_is_compared_with_what_was_published():
-    assert set(PUBLISHED) == {name for name, preset in PRESETS.items() if preset["family"] == "wav2vec2"}
+    encoders = {name for name, preset in PRESETS.items() if preset["family"] == "wav2vec2"}
+    assert set(PUBLISHED) == encoders - {"wav2vec2-nano"}  # published here, see test_bundled.py
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
