@@ -48,6 +48,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "conv_dim": (32, 64, 96, 128, 128, 128, 128),
         "num_conv_pos_embeddings": 64,
         "num_conv_pos_embedding_groups": 8,
+        "do_stable_layer_norm": True,
     },
     "base": {},
     "large": _LARGE,

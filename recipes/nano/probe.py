@@ -39,7 +39,7 @@ def tasks(seed: int = 0) -> dict[str, tuple[list[NDArray[np.float32]], list[str]
 
 def accuracies(folder: str, made: dict[str, tuple[list[NDArray[np.float32]], list[str]]]) -> dict[str, list[float]]:
     """Five-fold accuracy of each task on each hidden state, the lowest first; `random` names an untrained encoder."""
-    backbone = load({"name": "wav2vec2", "weights": folder}, device="cpu")
+    backbone = load({"name": "wav2vec2-nano", "weights": folder}, device="cpu")
     found = {}
     for task, (clips, labels) in made.items():
         frames = [backbone.embed([clip])[0] for clip in clips]  # [L, F, D]
@@ -63,7 +63,7 @@ def accuracies(folder: str, made: dict[str, tuple[list[NDArray[np.float32]], lis
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each folder and task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", help="model folders, as recipes.nano.export writes them")
+    parser.add_argument("folders", nargs="+", help="model folders, as recipes.nano.export writes them, or `random`")
     given = parser.parse_args(arguments)
     made = tasks()
     for folder in given.folders:

@@ -42,8 +42,8 @@ class Training:
 
     objectives: tuple[str, ...]
     steps: int
-    warmup: int = 100
-    learning_rate: float = 1e-3
+    warmup: int = 200
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     seed: int = 0
 
@@ -126,7 +126,8 @@ class Student(lightning.LightningModule):
     ) -> dict[str, Tensor]:
         """Each objective by its name."""
         waveforms = standardized(batch["waveforms"])
-        states = encoder(waveforms, mask_time_indices=mask, output_hidden_states=True).hidden_states
+        seen = encoder(waveforms, mask_time_indices=mask, output_hidden_states=True)
+        states = (*seen.hidden_states[:-1], seen.last_hidden_state)  # of which the former lacks the final norm
         losses = {}
         if "distill" in readers:
             predicted = readers["distill"](student_windows(states[-1]))

@@ -61,6 +61,7 @@ def open_page(chromium):
 
     def open_page(path, **options):
         context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        context.set_default_timeout(120_000)  # milliseconds; machines may be busy
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: seen.append(f"{message.type}: {message.text}"))

@@ -29,7 +29,7 @@ RANDOM = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
         ({**RANDOM, "seed": -1}, "seed: "),
         ({**RANDOM, "seed": 2**63}, "seed: "),
         ({**RANDOM, "normalize": "often"}, "normalize: .*boolean"),
-        ({**RANDOM, "size": "huge"}, "wav2vec2: unknown size 'huge': use one of tiny, base, large, large-stable"),
+        ({**RANDOM, "size": "huge"}, "wav2vec2: unknown size 'huge': use one of tiny, nano, base, large, large-stable"),
         ({**RANDOM, "model_type": "bert"}, "model type 'bert' is not .*: known are wav2vec2"),
         ({**RANDOM, "architecture": {"layers": 3}}, "architecture.layers is no key of a wav2vec2 configuration"),
         ({**RANDOM, "architecture": {"num_attention_heads": 5}}, "embed_dim must be divisible by num_heads"),

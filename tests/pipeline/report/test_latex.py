@@ -1,6 +1,8 @@
 """`results.tex`: nothing in a name is a command, a comment or the end of a cell."""
 
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -56,3 +58,15 @@ def test_each_model_is_one_row_with_every_column(tmp_path):
     columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)[1])
     for line in lines:
         assert line.endswith(r" \\") and len(re.findall(r"(?<!\\)&", line)) == columns - 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex with booktabs")
+def test_latex_sets_every_hostile_name(tmp_path):
+    rows = "\n".join(rf"{escape(name)} & 1 \\" for name in NAMES)
+    (tmp_path / "names.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}\n"
+        f"\\begin{{tabular}}{{lr}}\\toprule\n{rows}\n\\bottomrule\\end{{tabular}}\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "names.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
