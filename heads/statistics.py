@@ -30,11 +30,13 @@ class Comparison:
         difference: How much better the best is (in accuracy: 0…1).
         p_value: Two-sided, Holm-corrected over all pairs of the data set's models.
         tied: The test set cannot tell the two apart (p > 0.05).
+        p_values: The same beside each other model, by name.
     """
 
     difference: float
     p_value: float
     tied: bool
+    p_values: Mapping[str, float]
 
 
 def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 1 - ALPHA) -> tuple[float, float]:
@@ -156,8 +158,13 @@ def compare(
         p_values[one, other] = p_values[other, one] = _holm(np.array(raw))
     best = int(found.argmax())
     return {
-        name: Comparison(float(found[best] - own), float(p), bool(p > ALPHA))
-        for name, own, p in zip(values, found, p_values[best], strict=True)
+        name: Comparison(
+            difference=float(found[best] - own),
+            p_value=float(own_p[best]),
+            tied=bool(own_p[best] > ALPHA),
+            p_values={other: float(p) for other, p in zip(values, own_p, strict=True) if other != name},
+        )
+        for name, own, own_p in zip(values, found, p_values, strict=True)
     }
 
 

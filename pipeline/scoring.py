@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,16 @@ from pipeline.results import COLUMNS, METRIC_COLUMNS
 from pipeline.run_folder import Fit
 
 Rows = list[dict[str, Any]]
+CONTROL = ("frozen", "untrained")  # family and weights of a head on a network that nobody trained
 
 
-def score(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray, n_failed: int) -> tuple[Rows, Rows]:
+def score(
+    fits: Sequence[Fit],
+    manifest: Manifest,
+    group_of: np.ndarray,
+    n_failed: int,
+    backbone_of: Mapping[str, str] | None = None,
+) -> tuple[Rows, Rows]:
     """Rows of the table, and beside each what `results.json` says more.
 
     Args:
@@ -30,6 +37,7 @@ def score(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray, n_faile
         manifest: The clips.
         group_of: Of each manifest row: what intervals are clustered by.
         n_failed: Clips in no score.
+        backbone_of: The backbone behind a label; a pretrained one is set beside its untrained control.
 
     Raises:
         RunError: Models were tested on different clips.
@@ -40,12 +48,15 @@ def score(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray, n_faile
         if not np.array_equal(ids, tested[0]):
             raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
     groups = pd.Series(group_of, index=manifest.clips["id"]).loc[tested[0]].to_numpy()
+    controls = [_control_of(fit, fits, backbone_of or {}) for fit in fits]
     if manifest.task == "single-label":
-        measured, details = _accuracies(parsed, groups, manifest.labels)
+        measured, details = _accuracies(parsed, groups, manifest.labels, controls)
     else:
-        measured, details = _metrics(parsed, groups, manifest)
+        measured, details = _metrics(parsed, groups, manifest, controls)
     rows, more = [], []
     for fit, own, detail in zip(fits, measured, details, strict=True):
+        if "control" in detail:
+            detail["control"]["model"] = fits[detail["control"].pop("place")].about["model"]
         own = {"n_test": len(groups), "n_failed": n_failed, **own}
         columns = COLUMNS if manifest.task == "single-label" else COLUMNS + METRIC_COLUMNS
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
@@ -54,7 +65,21 @@ def score(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray, n_faile
     return rows, more
 
 
-def _accuracies(parsed: Sequence[list[Predictions]], groups: np.ndarray, labels: Sequence[str]) -> tuple[Rows, Rows]:
+def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -> int | None:
+    """The place of a pretrained model's untrained control: same backbone, head and pooling, random weights."""
+
+    def kind(one: Fit) -> tuple[Any, ...]:
+        return backbone_of.get(one.about["model"]), one.about["head"], one.about["pooling"]
+
+    if fit.about["model"] not in backbone_of or (fit.about["family"], fit.about["weights"]) == CONTROL:
+        return None
+    controls = [at for at, one in enumerate(fits) if (one.about["family"], one.about["weights"]) == CONTROL]
+    return next((at for at in controls if kind(fits[at]) == kind(fit)), None)
+
+
+def _accuracies(
+    parsed: Sequence[list[Predictions]], groups: np.ndarray, labels: Sequence[str], controls: Sequence[int | None]
+) -> tuple[Rows, Rows]:
     """What is measured of single-label models."""
     clips = [metrics.clip_scores(predictions) for predictions in parsed]
     comparisons = tied_with_best({str(at): one["score"].to_numpy() for at, one in enumerate(clips)}, groups)
@@ -81,13 +106,15 @@ def _accuracies(parsed: Sequence[list[Predictions]], groups: np.ndarray, labels:
                 "class_accuracy_ci": {
                     labels[own]: list(accuracy_interval(scores[target == own], groups[target == own])) for own in tested
                 },
-                **_comparison(comparisons[str(at)], DRAWS),
+                **_comparison(comparisons, at, controls[at], DRAWS),
             }
         )
     return measured, details
 
 
-def _metrics(parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest) -> tuple[Rows, Rows]:
+def _metrics(
+    parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[int | None]
+) -> tuple[Rows, Rows]:
     """What is measured of multi-label models and of those that predict a number."""
     name, figure = metrics.METRICS[manifest.task]
     n_draws = draws_for(parsed)
@@ -117,7 +144,11 @@ def _metrics(parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: 
         # In the table these three stay empty: they are of single-label data.
         measured.append({"accuracy": None, "log_loss": None, "metric": name, "tied_with_best": tied, **more})
         details.append(
-            {**_repetitions(predictions, figure, "value"), **beside, **_comparison(comparisons[str(at)], n_draws)}
+            {
+                **_repetitions(predictions, figure, "value"),
+                **beside,
+                **_comparison(comparisons, at, controls[at], n_draws),
+            }
         )
     return measured, details
 
@@ -138,8 +169,14 @@ def _repetitions(predictions: list[Predictions], figure: metrics.Score, name: st
     return found
 
 
-def _comparison(comparison: Comparison, draws: int) -> dict[str, Any]:
-    return {"difference_to_best": comparison.difference, "p_value": comparison.p_value, "bootstrap_draws": draws}
+def _comparison(comparisons: Mapping[str, Comparison], at: int, control: int | None, draws: int) -> dict[str, Any]:
+    """A model beside the best, and beside its untrained control where there is one."""
+    own = comparisons[str(at)]
+    found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": draws}
+    if control is None:
+        return found
+    gain = comparisons[str(control)].difference - own.difference
+    return found | {"control": {"place": control, "gain": gain, "p_value": own.p_values[str(control)]}}
 
 
 def _finite(value: float) -> float | None:

@@ -110,7 +110,8 @@ def gather(config: Config) -> Study:
     collect_predictions(config, manifest)
     inputs = read_inputs(config, manifest)
     groups = clip_groups(manifest, [content.key for content in inputs.contents])
-    rows, details = score(fits, manifest, groups, len(inputs.failures))
+    backbone_of = {label: table.spec.name for label, table in inputs.tables.items()}
+    rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of)
     table = table_of(rows)
     curves = read_curves(config)
     curve = curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else [])

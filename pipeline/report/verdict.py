@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+from heads.statistics import ALPHA
 from pipeline.report.study import Model, Study
 
 TRAINED = ("finetuned", "scratch")
@@ -34,7 +35,7 @@ def verdict(study: Study) -> Sentence:
     costs = [cost for cost in (_cost(study, lead), _cost(study, rival) if rival else "") if cost]
     if costs:
         pieces.append("; it took " + (" against ".join(costs)))
-    return (*pieces, ".")
+    return (*pieces, ".", *_pretraining(study, lead))
 
 
 def text_of(sentence: Iterable[str | Name]) -> str:
@@ -99,6 +100,26 @@ def _standing(study: Study, lead: Model, best: Model, rival: Model | None) -> li
     for at, model in enumerate(ties):
         listed += [" and " if at and at == len(ties) - 1 else ", " if at else "", Name(model.title)]
     return listed
+
+
+def _pretraining(study: Study, lead: Model) -> list[str | Name]:
+    """What pretraining adds: the leading model beside its untrained control, where that was run."""
+    beside = lead.details.get("control")
+    if beside is None:
+        return []
+    same = ("head", "pooling")
+    control = next(
+        one
+        for one in study.models
+        if one.row["model"] == beside["model"] and all(one.row[key] == lead.row[key] for key in same)
+    )
+    gain, p_value = beside["gain"], beside["p_value"]
+    sure = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    if p_value > ALPHA:
+        how = "ties with it"
+    else:
+        how = f"is {abs(gain):.3f} {'below' if gain > 0 else 'above'} it"
+    return [" Its untrained control, ", Name(control.title), f", {how} ({sure})."]
 
 
 def _called(model: Model) -> list[str | Name]:

@@ -19,10 +19,15 @@ FLOOR = 1e-5  # added to mel energies, some 60 dB below a typical clip's
 MASK_FRAMES, MASK_STARTS = 10, 0.02  # spans of 0.2 s over about 18 % of the frames
 
 
-def teacher_distance(predicted: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-    """Squared error on the targets' own scale, plus one minus the cosine: (B, windows, 1024) both."""
-    error = functional.mse_loss(predicted / scale, targets / scale)
-    return error + 1 - functional.cosine_similarity(predicted, targets, dim=-1).mean()
+def evened(targets: Tensor) -> Tensor:
+    """The teacher's activations, of which most are zero and few large, with their tails drawn in."""
+    return targets.clamp_min(0).sqrt()
+
+
+def teacher_distance(predicted: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error over that of predicting zero, plus one minus the cosine: (B, windows, 1024) both, centred."""
+    error = functional.mse_loss(predicted, wanted) / wanted.square().mean()
+    return error + 1 - functional.cosine_similarity(predicted, wanted, dim=-1).mean()
 
 
 def contrast(embedded: Tensor) -> Tensor:

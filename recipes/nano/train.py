@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints = given.out / "checkpoints"
     last = checkpoints / "last.ckpt"
     if not last.exists():
-        student.fit_scales(Shards(corpus, TRAIN)[0])
+        shards = Shards(corpus, TRAIN)
+        student.fit_scales([shards[number] for number in range(given.scale_shards)])
     # after an epoch's end, so that a run goes on with the next one
     of_an_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     trainer = lightning.Trainer(
@@ -153,12 +154,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
     parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=["distill", "spectra"])
     parser.add_argument("--steps", type=int, default=5400, help="batches")
-    parser.add_argument("--epoch-steps", type=int, default=300, help="batches between validations")
+    parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
     parser.add_argument("--reuse", type=int, default=2, help="how often each clip made is used")
     parser.add_argument("--batch", type=int, default=16, help="waveforms a step, two renderings of each clip")
     parser.add_argument("--held-out", type=int, default=8, help=f"times {SHARD} clips to validate on")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--warmup", type=int, default=200, help="steps over which the learning rate rises")
+    parser.add_argument("--scale-shards", type=int, default=8, help=f"times {SHARD} clips to see the targets' scale on")
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--warmup", type=int, default=100, help="steps over which the learning rate rises")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that make clips, for each that trains")
     parser.add_argument("--processes", type=int, default=1, help="processes that train, each on its share of a batch")

@@ -15,7 +15,7 @@ SCRATCH = {"family": "scratch", "weights": "none", "train_seconds": 250.0, "para
 TUNED = {"family": "finetuned", "weights": "pretrained:toy"}
 
 
-def study(folder, right, about, *, seed=0):
+def study(folder, right, about, *, seed=0, backbone_of=None):
     """Models that get given shares of the clips right, each its own ones."""
     rng = np.random.default_rng(seed)
     truth = np.arange(N) % 2
@@ -25,7 +25,8 @@ def study(folder, right, about, *, seed=0):
         said = truth.copy()
         said[wrong] = 1 - said[wrong]
         probabilities[title] = np.eye(2)[said][None] * 0.8 + 0.1
-    return study_of(manifest_of([f"c{row % 2}" for row in range(N)]), probabilities, folder=folder, about=about)
+    manifest = manifest_of([f"c{row % 2}" for row in range(N)])
+    return study_of(manifest, probabilities, folder=folder, about=about, backbone_of=backbone_of)
 
 
 def said(*arguments, **keywords):
@@ -125,3 +126,27 @@ def test_names_of_models_are_kept_apart_from_the_sentence(tmp_path, name):
     sentence = verdict(study(tmp_path, {f"{name} · linear": 1.0, "b · linear": 0.4}, {}))
     assert Name(f"{name} · linear") in sentence
     assert not any(name in piece for piece in sentence if isinstance(piece, str))
+
+
+TWINS = {"nano": "nano", "random": "nano", "other": "other"}
+
+
+@pytest.mark.parametrize(
+    ("share", "sentence"),
+    [
+        (0.4, " Its untrained control, random · linear, is 0.500 below it (p < 0.001)."),
+        (0.85, " Its untrained control, random · linear, ties with it (p = "),
+    ],
+)
+def test_pretraining_is_set_beside_the_untrained_control_of_the_same_head(tmp_path, share, sentence):
+    right = {"nano · linear": 0.9, "other · linear": 0.2, "random · linear": share, "random · knn": 0.3}
+    about = {"other · linear": CONTROL, "random · linear": CONTROL, "random · knn": CONTROL}
+    found = study(tmp_path, right, about, backbone_of=TWINS)
+    assert sentence in text_of(verdict(found))
+    control = next(model for model in found.models if model.title == "nano · linear").details["control"]
+    assert control["model"] == "random" and control["gain"] == pytest.approx(0.9 - share)
+
+
+def test_no_control_is_made_up(tmp_path):
+    text = said(tmp_path, {"nano · linear": 0.9, "other · linear": 0.2}, {"other · linear": CONTROL}, backbone_of=TWINS)
+    assert "untrained control" not in text

@@ -42,6 +42,7 @@ def study_of(
     tested: np.ndarray | None = None,
     tables: dict | None = None,
     contents: list[ClipContent] | None = None,
+    backbone_of: dict[str, str] | None = None,
 ) -> Study:
     """A study of models with given probabilities.
 
@@ -53,6 +54,7 @@ def study_of(
         tested: Which clips are, shape (N,) bool; all where not given.
         tables: Caches by backbone label.
         contents: Of the clips; three seconds each where not given.
+        backbone_of: The backbone behind a label.
     """
     (folder / "toy.yaml").write_text(CONFIG.format(folder=folder))
     config = load_config(folder / "toy.yaml")
@@ -83,7 +85,7 @@ def study_of(
             (Fit(config.run_dir / "models" / model / head, notes, to_frame(kept, manifest.labels)), kept, title)
         )
     groups = np.arange(len(manifest)) // 2
-    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0)
+    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of)
     table = table_of(rows)
     models = [
         Model(title, row, detail, fit, tuple(kept))
