@@ -115,10 +115,7 @@ def _pretraining(study: Study, lead: Model) -> list[str | Name]:
     )
     gain, p_value = beside["gain"], beside["p_value"]
     sure = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-    if p_value > ALPHA:
-        how = "ties with it"
-    else:
-        how = f"is {abs(gain):.3f} {'below' if gain > 0 else 'above'} it"
+    how = f"is {abs(gain):.3f} {'below' if gain > 0 else 'above'} it" if p_value <= ALPHA else "ties with it"
     return [" Its untrained control, ", Name(control.title), f", {how} ({sure})."]
 
 
