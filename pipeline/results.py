@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from features.backbones.weights import BUNDLED
+
 LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
 COLUMNS = (
     "dataset",
@@ -75,7 +77,7 @@ def weights_text(source: str) -> str:
         return "none"
     if source == "random":
         return "untrained"
-    source = source.removeprefix("bundled:")
+    source = source.removeprefix(BUNDLED)
     is_local = Path(source).exists() or source.startswith(("http://", "https://"))
     return f"pretrained:{Path(source).name if is_local else source}"
 

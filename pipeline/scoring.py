@@ -20,7 +20,7 @@ from pipeline.results import COLUMNS, METRIC_COLUMNS
 from pipeline.run_folder import Fit
 
 Rows = list[dict[str, Any]]
-CONTROL = ("frozen", "untrained")  # family and weights of a head on a network that nobody trained
+Control = tuple[int, str]  # an untrained control's place among the models, and its label
 
 
 def score(
@@ -55,8 +55,6 @@ def score(
         measured, details = _metrics(parsed, groups, manifest, controls)
     rows, more = [], []
     for fit, own, detail in zip(fits, measured, details, strict=True):
-        if "control" in detail:
-            detail["control"]["model"] = fits[detail["control"].pop("place")].about["model"]
         own = {"n_test": len(groups), "n_failed": n_failed, **own}
         columns = COLUMNS if manifest.task == "single-label" else COLUMNS + METRIC_COLUMNS
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
@@ -65,20 +63,25 @@ def score(
     return rows, more
 
 
-def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -> int | None:
-    """The place of a pretrained model's untrained control: same backbone, head and pooling, random weights."""
+def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -> Control | None:
+    """A pretrained model's untrained control: same backbone, head and pooling, random weights."""
 
     def kind(one: Fit) -> tuple[Any, ...]:
         return backbone_of.get(one.about["model"]), one.about["head"], one.about["pooling"]
 
-    if fit.about["model"] not in backbone_of or (fit.about["family"], fit.about["weights"]) == CONTROL:
+    if fit.about["model"] not in backbone_of or is_control(fit.about):
         return None
-    controls = [at for at, one in enumerate(fits) if (one.about["family"], one.about["weights"]) == CONTROL]
-    return next((at for at in controls if kind(fits[at]) == kind(fit)), None)
+    controls = [(at, one) for at, one in enumerate(fits) if is_control(one.about) and kind(one) == kind(fit)]
+    return next(((at, one.about["model"]) for at, one in controls), None)
+
+
+def is_control(about: Mapping[str, Any]) -> bool:
+    """Whether a model, by its row or `fit.json`, is a head on a network whose random weights nobody trained."""
+    return about["weights"] == "untrained" and about["family"] == "frozen"
 
 
 def _accuracies(
-    parsed: Sequence[list[Predictions]], groups: np.ndarray, labels: Sequence[str], controls: Sequence[int | None]
+    parsed: Sequence[list[Predictions]], groups: np.ndarray, labels: Sequence[str], controls: Sequence[Control | None]
 ) -> tuple[Rows, Rows]:
     """What is measured of single-label models."""
     clips = [metrics.clip_scores(predictions) for predictions in parsed]
@@ -113,7 +116,7 @@ def _accuracies(
 
 
 def _metrics(
-    parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[int | None]
+    parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[Control | None]
 ) -> tuple[Rows, Rows]:
     """What is measured of multi-label models and of those that predict a number."""
     name, figure = metrics.METRICS[manifest.task]
@@ -169,14 +172,15 @@ def _repetitions(predictions: list[Predictions], figure: metrics.Score, name: st
     return found
 
 
-def _comparison(comparisons: Mapping[str, Comparison], at: int, control: int | None, draws: int) -> dict[str, Any]:
+def _comparison(comparisons: Mapping[str, Comparison], at: int, control: Control | None, draws: int) -> dict[str, Any]:
     """A model beside the best, and beside its untrained control where there is one."""
     own = comparisons[str(at)]
     found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": draws}
     if control is None:
         return found
-    gain = comparisons[str(control)].difference - own.difference
-    return found | {"control": {"place": control, "gain": gain, "p_value": own.p_values[str(control)]}}
+    place, model = str(control[0]), control[1]
+    gain = comparisons[place].difference - own.difference
+    return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[place]}}
 
 
 def _finite(value: float) -> float | None:

@@ -129,15 +129,15 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
 
 def _what_is_missing(name: str) -> str:
     """What has to be fetched before this backbone runs; empty where its weights are here."""
-    family = family_of(name)
+    family, weights = family_of(name), str(PRESETS.get(name, {}).get("weights", ""))
     if family == "litert":
-        file = Path(str(PRESETS[name]["weights"]))
+        file = Path(weights)
         return "" if file.is_file() else f"needs {file}"
+    if weights.startswith(BUNDLED):
+        return ""
     if family == "wav2vec2":
         from huggingface_hub import try_to_load_from_cache
 
-        if str(PRESETS[name]["weights"]).startswith(BUNDLED):
-            return ""
-        known = try_to_load_from_cache(str(PRESETS[name]["weights"]), "config.json")
+        known = try_to_load_from_cache(weights, "config.json")
         return "" if isinstance(known, str) else "fetches its weights from the model hub"
     return "fetches its weights from the web"

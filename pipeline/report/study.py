@@ -20,7 +20,7 @@ from pipeline.inputs import Inputs, read_inputs
 from pipeline.label_efficiency import curve_table, read_curves
 from pipeline.results import table_of
 from pipeline.run_folder import Fit
-from pipeline.scoring import score
+from pipeline.scoring import is_control, score
 from pipeline.training import collect_predictions, poolings_of, read_fits
 
 
@@ -47,7 +47,7 @@ class Model:
     @property
     def is_control(self) -> bool:
         """Whether it is an untrained control: a head on a network whose random weights nobody trained."""
-        return self.row["weights"] == "untrained" and self.row["family"] == "frozen"
+        return is_control(self.row)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ FLOOR = 1e-5  # added to mel energies, some 60 dB below a typical clip's
 MASK_FRAMES, MASK_STARTS = 10, 0.02  # spans of 0.2 s over about 18 % of the frames
 
 
+def frames_in(samples: int) -> int:
+    """Whole frames of the encoder in so many samples."""
+    return (samples - FRAME) // FRAME_HOP + 1
+
+
 def evened(targets: Tensor) -> Tensor:
     """The teacher's activations, of which most are zero and few large, with their tails drawn in."""
     return targets.clamp_min(0).sqrt()

@@ -15,11 +15,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from features.backbones.wav2vec2 import SIZES
 from recipes.nano.objectives import (
-    FRAME,
-    FRAME_HOP,
     SPECTRAL_DIM,
     contrast,
     evened,
+    frames_in,
     span_mask,
     spectra,
     teacher_distance,
@@ -113,7 +112,7 @@ class Student(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """The weighted objectives of one batch."""
         rows, samples = batch["waveforms"].shape
-        frames = (samples - FRAME) // FRAME_HOP + 1
+        frames = frames_in(samples)
         mask = torch.zeros(rows, frames, dtype=torch.bool)
         if "spectra" in self.options.objectives:
             seed = (self.options.seed << 32) + self.global_step * self.trainer.world_size + self.global_rank

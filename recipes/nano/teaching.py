@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from features.backbones import load
 from features.backbones.digests import file_sha256
 from recipes.nano.clips import HELD_OUT, VERSION, clip
+from recipes.nano.objectives import FRAME_HOP, frames_in
 
 WINDOW, HOP = 15_600, 7_680  # YAMNet's, in samples at 16 kHz
 N_WINDOWS = 3
@@ -106,14 +107,13 @@ class Shards(Dataset[dict[str, Tensor]]):
 
     @cached_property
     def _teacher(self) -> Any:
-        torch.set_num_threads(1)
         return load({"name": "yamnet", "weights": str(self.corpus.teacher)}, device="cpu")
 
 
 def student_windows(hidden: Tensor) -> Tensor:
     """Mean of the frames that lie in each of the teacher's windows: (B, F, D) to (B, windows, D).
 
-    A frame covers 400 samples every 320, so a window holds 48 whole frames and starts every 24.
+    A window holds 48 whole frames and starts every 24.
     """
-    frames, step = (WINDOW - 400) // 320 + 1, HOP // 320
+    frames, step = frames_in(WINDOW), HOP // FRAME_HOP
     return hidden.unfold(1, frames, step)[:, :N_WINDOWS].mean(dim=3)

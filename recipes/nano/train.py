@@ -69,19 +69,22 @@ def shard_at(turn: int, reuse: int, seed: int) -> int:
 
 
 class Curve(Callback):
-    """A line of `curve.csv` after each epoch: clips seen, seconds of work, held-out scores."""
+    """A line of `curve.csv` after each epoch: waveforms seen, seconds of work over all starts, held-out losses."""
 
     def __init__(self, path: Path, batch: int) -> None:
-        """Write to `path`; a step has `batch` clips."""
+        """Write to `path`, or go on with what is there; a step has `batch` waveforms."""
         self.path, self.batch, self.began = path, batch, time.monotonic()
+        lines = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+        self.seconds_before = float(lines[-1]["seconds"]) if lines else 0.0
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Add what was measured."""
         if not trainer.is_global_zero:
             return
         scores = {name: f"{float(value):.5f}" for name, value in sorted(trainer.callback_metrics.items())}
-        seconds = round(time.monotonic() - self.began, 1)
-        line = {"step": trainer.global_step, "clips": trainer.global_step * self.batch, "seconds": seconds, **scores}
+        seconds = round(self.seconds_before + time.monotonic() - self.began, 1)
+        step = trainer.global_step
+        line = {"step": step, "waveforms": step * self.batch, "seconds": seconds, **scores}
         fresh = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, line)

@@ -10,8 +10,8 @@ from features.backbones import load
 from features.datasets.sounds import SOUNDS
 from recipes.nano import clips, export, train
 from recipes.nano.events import EVENTS
-from recipes.nano.objectives import FRAME, FRAME_HOP, contrast, span_mask, spectra
-from recipes.nano.student import Student, standardized
+from recipes.nano.objectives import contrast, frames_in, span_mask, spectra, teacher_distance
+from recipes.nano.student import Student, Training, standardized
 from recipes.nano.teaching import CLIP_SAMPLES, SHARD, Corpus, Shards, student_windows
 
 SHORT = ["--objectives", "contrast", "spectra", "--batch", "2", "--epoch-steps", "2", "--held-out", "1"]
@@ -64,10 +64,29 @@ def test_spectra_have_a_frame_for_each_of_the_encoders() -> None:
     seconds = np.arange(CLIP_SAMPLES) / clips.SAMPLE_RATE
     tone = torch.from_numpy(np.sin(2 * np.pi * 1000 * seconds)).float()[None]
     found = spectra(standardized(tone))
-    assert found.shape == (1, 96, 80) == (1, (CLIP_SAMPLES - FRAME) // FRAME_HOP + 1, 80)
+    assert found.shape == (1, 96, 80) == (1, frames_in(CLIP_SAMPLES), 80)
     loudest = found[0, :, :40].argmax(dim=1).unique()
     assert len(loudest) == 1 and 10 < loudest.item() < 16  # mel(1000 Hz) lies a third of the way up
     assert found[0, :, 40:].abs().max() < 0.1  # a steady tone does not change
+
+
+def test_a_constant_answer_is_two_away_from_the_teacher_and_the_right_one_nothing() -> None:
+    wanted = torch.randn(4, 3, 1024, generator=torch.Generator().manual_seed(0))
+    assert teacher_distance(torch.zeros_like(wanted), wanted).item() == pytest.approx(2)
+    assert teacher_distance(wanted, wanted).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_a_new_student_gives_the_constant_answer() -> None:
+    draw = torch.Generator().manual_seed(0)
+    batch = {
+        "waveforms": torch.randn(4, CLIP_SAMPLES, generator=draw),
+        "targets": torch.rand(4, 3, 1024, generator=draw),
+    }
+    student = Student(Training(("distill", "spectra"), steps=1))
+    student.fit_scales([batch])
+    losses = student.eval()._losses(student.encoder, student.readers, batch, None)
+    assert losses["distill"].item() == pytest.approx(2, abs=1e-3)
+    assert 0.5 < losses["spectra"].item() < 1  # of what has unit variance
 
 
 def test_masks_are_spans_drawn_by_seed_alone() -> None:

@@ -139,7 +139,7 @@ TWINS = {"nano": "nano", "random": "nano", "other": "other"}
     ],
 )
 def test_pretraining_is_set_beside_the_untrained_control_of_the_same_head(tmp_path, share, sentence):
-    right = {"nano · linear": 0.9, "other · linear": 0.2, "random · linear": share, "random · knn": 0.3}
+    right = {"nano · linear": 0.9, "other · linear": 0.2, "random · knn": 0.3, "random · linear": share}
     about = {"other · linear": CONTROL, "random · linear": CONTROL, "random · knn": CONTROL}
     found = study(tmp_path, right, about, backbone_of=TWINS)
     assert sentence in text_of(verdict(found))
