@@ -24,10 +24,10 @@ WORDS, TAKES = 10, 40
 WORD_SAMPLES, EVENT_SAMPLES = SAMPLE_RATE * 6 // 10, 2 * SAMPLE_RATE
 
 
-def tasks(seed: int = 0) -> dict[str, tuple[list[NDArray[np.float32]], list[str]]]:
-    """Clips and labels of each task, the same for the same seed."""
-    families = [(family, number, 0, EVENT_SAMPLES, family) for family in EVENTS for number in range(TAKES)]
-    words = [("voice", word, take, WORD_SAMPLES, str(word)) for word in range(WORDS) for take in range(TAKES)]
+def tasks(seed: int = 0, takes: int = TAKES) -> dict[str, tuple[list[NDArray[np.float32]], list[str]]]:
+    """Clips and labels of each task, so many a class, the same for the same seed."""
+    families = [(family, number, 0, EVENT_SAMPLES, family) for family in EVENTS for number in range(takes)]
+    words = [("voice", word, take, WORD_SAMPLES, str(word)) for word in range(WORDS) for take in range(takes)]
     return {
         name: (
             [rendered(family, seed, PROBE, number, n, rendering) for family, number, rendering, n, _ in wanted],

@@ -75,12 +75,13 @@ class Curve(Callback):
         """Write to `path`, or go on with what is there; a step has `batch` waveforms."""
         self.path, self.batch, self.began = path, batch, time.monotonic()
         lines = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-        self.seconds_before = float(lines[-1]["seconds"]) if lines else 0.0
+        last = lines[-1] if lines else {"step": 0, "seconds": 0}
+        self.step_before, self.seconds_before = int(last["step"]), float(last["seconds"])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
         """Add what was measured."""
-        if not trainer.is_global_zero:
-            return
+        if not trainer.is_global_zero or trainer.global_step <= self.step_before:
+            return  # a run that goes on comes by the end of its last epoch again
         scores = {name: f"{float(value):.5f}" for name, value in sorted(trainer.callback_metrics.items())}
         seconds = round(self.seconds_before + time.monotonic() - self.began, 1)
         step = trainer.global_step

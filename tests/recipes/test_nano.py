@@ -1,5 +1,6 @@
 """The pretraining recipe: its clips, its batches, and a run that is stopped and goes on."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 
 from features.backbones import load
 from features.datasets.sounds import SOUNDS
-from recipes.nano import clips, export, train
+from recipes.nano import clips, export, probe, train
 from recipes.nano.events import EVENTS
 from recipes.nano.objectives import contrast, frames_in, span_mask, spectra, teacher_distance
 from recipes.nano.student import Student, Training, standardized
 from recipes.nano.teaching import CLIP_SAMPLES, SHARD, Corpus, Shards, student_windows
 
+YAMNET = Path(__file__).parents[3] / "shared" / "weights" / "yamnet.tflite"
 SHORT = ["--objectives", "contrast", "spectra", "--batch", "2", "--epoch-steps", "2", "--held-out", "1"]
 SHORT += ["--workers", "0", "--device", "cpu", "--steps", "4"]
 
@@ -126,6 +128,24 @@ def test_shards_are_read_back_as_they_were_made_and_never_mixed(tmp_path: Path) 
         Corpus(tmp_path, None, 1).claim()
 
 
+@pytest.mark.skipif(not YAMNET.is_file(), reason="no ../shared/weights/yamnet.tflite beside the checkout")
+def test_the_teacher_answers_every_window_and_leaves_the_threads_alone(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    shard = Shards(Corpus(tmp_path, YAMNET, 0), clips.TRAIN)[0]
+    assert shard["targets"].shape == (SHARD, 3, 1024) and (shard["targets"] >= 0).all()
+    assert torch.get_num_threads() == threads  # training goes on in this process
+    alone = load({"name": "yamnet", "weights": str(YAMNET)}).embed([shard["waveforms"][5].numpy()])[0]
+    assert np.allclose(shard["targets"][5], alone[0], atol=2e-3)  # kept in half precision
+
+
+def test_the_model_that_comes_with_the_program_knows_more_words_than_an_untrained_one() -> None:
+    made = {"words": probe.tasks(takes=10)["words"]}
+    clips_of, labels = made["words"]
+    assert len(clips_of) == 100 and [labels.count(label) for label in set(labels)] == [10] * probe.WORDS
+    untrained, trained = (probe.accuracies(weights, made)["words"] for weights in ("random", "bundled:wav2vec2-nano"))
+    assert len(trained) == 7 and max(trained) > max(untrained) + 0.1
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_and_its_model_loads(tmp_path: Path) -> None:
     short = [*SHORT, "--clips", str(tmp_path / "clips")]
     train.main([*short, "--out", str(tmp_path / "whole")])
@@ -137,6 +157,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_and_its_model_loads(tmp_pat
     files = [tmp_path / run / "checkpoints" / "last.ckpt" for run in ("whole", "stopped")]
     states = [torch.load(file, weights_only=True)["state_dict"] for file in files]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    with (tmp_path / "stopped" / "curve.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["step"] for line in lines] == ["2", "4"]
+    assert float(lines[0]["seconds"]) < float(lines[1]["seconds"])  # of both starts together
     export.main([str(tmp_path / "whole"), str(tmp_path / "model")])
     assert (tmp_path / "model" / "model.safetensors").stat().st_size < 10e6
     backbone = load({"name": "wav2vec2", "weights": str(tmp_path / "model")})
