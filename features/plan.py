@@ -108,7 +108,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, with a digest, in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
         digest = hashlib.sha256()
         with temporary.open("wb") as file:

@@ -142,6 +142,7 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
     """Write those shard files anew that lose some rows and keep others; those that lose all are no longer listed."""
     folder = table.path.with_suffix(REWRITTEN_SUFFIX)
     _remove_folder(folder)  # a kill left it; no index ever listed it
+    folder.mkdir()
     untouched: list[np.ndarray] = []
     rewritten: list[store.EmbeddingTable] = []
     stays = np.zeros(len(table), dtype=bool)

@@ -113,7 +113,7 @@ def write_hdf5(
     """Write a file with its header beside its place, sync it, and put it there in one step.
 
     Args:
-        path: Where the whole file shall appear.
+        path: Where the whole file shall appear, in a folder that is there: one that went away must not be made anew.
         contents: Fills the file and tells where the bulk of it lies; calls its second argument now and then, which
             raises what went wrong.
         before: Called with the finished file just before it takes its place; what it raises prevents that.
@@ -123,7 +123,6 @@ def write_hdf5(
     """
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with interrupts_held() as check_interrupt, Sink(temporary) as sink:
 
             def check() -> None:

@@ -26,6 +26,7 @@ def rows(*ids, key="k", seed=0, spec=SPEC, failures=()):
 
 
 def write(path, made, spec=SPEC, cost=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, spec, [made], Totals.of(made), cost or {"clips": len(made.ids), "audio_s": 1.0, "compute_s": 2.0})
     return path
 

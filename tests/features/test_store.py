@@ -15,6 +15,7 @@ from features import checked_file
 from features import fingerprint as fp
 from features.errors import CacheError, RunError
 from features.store import open_table, verify_table
+from features.write import Totals, write_file
 from tests.features.tables import BACKBONE, FRAMES_SPEC, SPEC, rows, write
 
 
@@ -111,7 +112,8 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot write .*Not a directory|cannot write .*File exists"):
-        write(tmp_path / "file" / "t.h5", rows("a"))
+def test_a_folder_that_went_away_is_not_made_anew(tmp_path):
+    made = rows("a")
+    with pytest.raises(RunError, match=r"cannot write .* \(No such file or directory\)"):
+        write_file(tmp_path / "unmounted" / "t.h5", SPEC, [made], Totals.of(made), {})
+    assert list(tmp_path.iterdir()) == []
