@@ -21,7 +21,7 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(variable, str(tmp_path / "home"))
     book = nbformat.read(path, as_version=4)
     book.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     table = pd.read_csv(tmp_path / "runs" / "tour" / "report" / "results.csv")

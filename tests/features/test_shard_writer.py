@@ -29,7 +29,7 @@ def test_the_model_goes_on_while_a_shard_is_written(seven, monkeypatch):
 
     def write_file(*arguments, **options):
         threads.add(threading.current_thread().name)
-        assert begun.wait(30)
+        assert begun.wait(240)
         return plain(*arguments, **options)
 
     plain = worker.write_file

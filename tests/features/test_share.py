@@ -106,7 +106,7 @@ def test_shares_that_differ_in_settings_obey_the_first_ones_plan(seven, undistur
 @pytest.mark.skipif(locks.fcntl is None, reason="no advisory locks on this system")
 def test_shares_at_the_same_time_do_not_wait_for_each_other(seven, undisturbed):
     manifest = seven.manifest(*NAMES)
-    together, summaries = threading.Barrier(3, timeout=30), []
+    together, summaries = threading.Barrier(3, timeout=120), []
 
     def engine(job, numbers, progress):
         together.wait()  # all three are at work
@@ -119,7 +119,7 @@ def test_shares_at_the_same_time_do_not_wait_for_each_other(seven, undisturbed):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert len(summaries) == 3
     assert sum(not summary.waiting for summary in summaries) >= 1
     assert sum(summary.computed for summary in summaries) == 7
@@ -142,7 +142,7 @@ def test_a_share_that_comes_while_another_one_seals_finds_everything_done(seven,
 
     monkeypatch.setattr(features.extract, "seal", sealing)
     summary = seven.run(manifest, **share("2/2"))
-    late[0].join(30)
+    late[0].join(240)
     assert (late[1].computed, late[1].reused, late[1].waiting) == (0, 7, ())
     assert equal(rows_of(summary.path), undisturbed)
 
@@ -155,7 +155,7 @@ def test_a_share_that_waited_for_a_run_that_planned_nothing_plans_itself(seven, 
         thread.start()
         thread.join(0.3)
         assert thread.is_alive(), "it waits"
-    thread.join(30)
+    thread.join(240)
     assert late[0].computed == 7
     assert equal(rows_of(late[0].path), undisturbed)
 

@@ -68,5 +68,5 @@ def test_latex_sets_every_hostile_name(tmp_path):
         f"\\begin{{tabular}}{{lr}}\\toprule\n{rows}\n\\bottomrule\\end{{tabular}}\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "names.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:]
