@@ -5,12 +5,20 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 # Threads that spin while they wait slow small products down on busy machines.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell starts what runs in the background with Ctrl-C ignored, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says how busy the machine is; fixtures are shared by all examples of a test, knowingly.
+hypothesis.settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ def planned(seconds, block_rows=10, batch_s=20.0, keep_frames=False, rows=None, 
     return manifest, contents, plan
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.floats(0.001, 3), st.floats(3, 60), st.floats(500, 700)), min_size=1, max_size=60),
     st.integers(1, 20),
@@ -70,7 +69,7 @@ def test_no_clips_make_no_blocks():
     assert planned([1.0], rows=[])[2].blocks == ()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.001, 30), min_size=1, max_size=10))
 def test_it_comes_back_from_disk_as_it_was(tmp_path_factory, seconds):
     path = tmp_path_factory.mktemp("parts") / "plan.json"

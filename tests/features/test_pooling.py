@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.pooling import POOLINGS, Frames, Moments, pool
@@ -44,7 +44,6 @@ def assert_close(ours, theirs):
         np.testing.assert_allclose(ours[method], theirs[method], rtol=1e-5, atol=2e-5, err_msg=method)
 
 
-@settings(deadline=None)
 @given(clips())
 def test_each_clip_is_pooled_over_its_valid_frames(given_clips):
     values, weights = given_clips
@@ -53,7 +52,6 @@ def test_each_clip_is_pooled_over_its_valid_frames(given_clips):
         assert_close({m: pooled[m][row] for m in POOLINGS}, expected(value, weight))
 
 
-@settings(deadline=None)
 @given(clips(weighted=True))
 def test_weights_count_in_mean_and_std_not_in_max(given_clips):
     values, weights = given_clips
@@ -62,7 +60,6 @@ def test_weights_count_in_mean_and_std_not_in_max(given_clips):
         assert_close({m: pooled[m][row] for m in POOLINGS}, expected(value, weight))
 
 
-@settings(deadline=None)
 @given(clips(weighted=True), st.randoms(use_true_random=False))
 def test_windows_join_to_what_the_whole_clip_gives(given_clips, random):
     values, weights = given_clips

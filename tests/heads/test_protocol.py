@@ -60,7 +60,7 @@ def sides_of(split, n):
     return sides
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora(), st.sampled_from(["holdout", "kfold", "leave-one-group-out"]), st.integers(0, 5))
 def test_drawn_splits_are_complete_and_keep_groups_and_audio_whole(corpus_and_keys, protocol, seed):
     clips, keys = corpus_and_keys
@@ -83,7 +83,7 @@ def test_drawn_splits_are_complete_and_keep_groups_and_audio_whole(corpus_and_ke
         assert np.all(tested == 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.randoms(use_true_random=False), st.sampled_from(["folds", "holdout", "kfold", "leave-one-group-out"]))
 def test_row_order_does_not_matter(random, protocol):
     clips = corpus(n_folds=2)

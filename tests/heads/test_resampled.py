@@ -31,7 +31,7 @@ def numbers(n=200, error=0.5, seed=0):
     return Predictions((truth + 3 * error * rng.normal(size=n))[:, None], truth, ids(n), 1, 0, "m", task="regression")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=2, max_size=30))
 def test_weighted_precision_is_scikit_learns(clips):
     scores, truth, weights = (np.array(column) for column in zip(*clips, strict=True))

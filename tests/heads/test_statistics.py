@@ -21,7 +21,7 @@ def test_without_groups_it_is_wilsons_interval():
     assert (low, high) == pytest.approx((wilson.low, wilson.high), abs=1e-3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from([0, 1 / 3, 0.5, 1]), st.integers(0, 5)), min_size=1, max_size=40))
 def test_it_holds_the_accuracy_and_never_has_zero_width(clips):
     scores, groups = (np.array(column) for column in zip(*clips, strict=True))
