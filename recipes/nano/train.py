@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", type=Path, help="a yamnet.tflite")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
     parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=["distill", "spectra"])
-    parser.add_argument("--steps", type=int, default=5400, help="batches")
+    parser.add_argument("--steps", type=int, default=5500, help="batches")
     parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
     parser.add_argument("--reuse", type=int, default=2, help="how often each clip made is used")
     parser.add_argument("--batch", type=int, default=16, help="waveforms a step, two renderings of each clip")
