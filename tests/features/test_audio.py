@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import audio, audio_file
@@ -82,7 +82,7 @@ def test_192_khz_as_librosa_does_it(tmp_path):
     np.testing.assert_allclose(read_waveform(path, 16000).samples, librosa.load(path, sr=16000)[0], atol=2e-6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 30_000),
     st.sampled_from([8000, 11025, 16000, 44100]),

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.datasets import load_manifest
@@ -135,7 +135,7 @@ LABELS = {
 }
 
 
-@settings(max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data(), task=st.sampled_from(list(LABELS)))
 def test_csv_keeps_task_and_values(tmp_path, data, task):
     labels = data.draw(st.lists(LABELS[task], min_size=1, max_size=6))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.datasets import load_manifest
@@ -128,6 +128,7 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 seconds = st.floats(0.001, 1e6)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), ids=st.lists(text, min_size=1, max_size=6, unique=True))
 def test_csv_round_trip(tmp_path, data, ids):
     def column(values):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import header, store
@@ -15,7 +15,7 @@ from tests.features.tables import FRAMES_SPEC, SPEC, by_id, rows, write
 ids = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 400), st.booleans())
 def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, written, copy_bytes, with_frames):
     folder = tmp_path_factory.mktemp("merge")

@@ -112,6 +112,13 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
 
 
+def test_a_folder_that_is_none_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    made = rows("a")
+    with pytest.raises(RunError, match=r"cannot write .* \(Not a directory\)"):
+        write_file(tmp_path / "file" / "t.h5", SPEC, [made], Totals.of(made), {})
+
+
 def test_a_folder_that_went_away_is_not_made_anew(tmp_path):
     made = rows("a")
     with pytest.raises(RunError, match=r"cannot write .* \(No such file or directory\)"):

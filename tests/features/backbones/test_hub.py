@@ -72,12 +72,12 @@ def hub(files, repos=("org/model",), refuse=None):
 def ask(tmp_path):
     """Find models in a process of its own, with a hub and a cache of its own; gives one answer per model."""
 
-    def run(endpoint, *weights, **environment):
+    def run(endpoint, *weights, timeout=240, **environment):
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
         keep = {key: value for key, value in keep.items() if not key.lower().endswith("_proxy")}
         keep |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1", **environment}
         command = [sys.executable, "-W", "error", "-c", LOAD, *weights]
-        done = subprocess.run(command, capture_output=True, text=True, env=keep, timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=keep, timeout=timeout, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         answers = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(answers) == len(weights)
@@ -226,7 +226,7 @@ def test_five_models_behind_a_hub_that_hangs_fail_together(ask):
         silent.bind(("127.0.0.1", 0))
         silent.listen()  # accepts and never answers
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        answers = ask(endpoint, *(f"org/model-{number}" for number in range(5)))
+        answers = ask(endpoint, *(f"org/model-{number}" for number in range(5)), timeout=30)
         for number, answer in enumerate(answers):
             check_refusal(answer, f"'org/model-{number}'", endpoint)
         silent.settimeout(0)
