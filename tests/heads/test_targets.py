@@ -1,15 +1,9 @@
 """Targets: the labels of a manifest as numbers, and what draws stratify by."""
 
 import numpy as np
-import pandas as pd
 
-from features.manifest import Manifest
 from heads.targets import strata, targets_of
-
-
-def manifest(labels):
-    ids = [f"c{row}" for row in range(len(labels))]
-    return Manifest("toy", ".", pd.DataFrame({"id": ids, "path": ids, "label": pd.Series(labels, dtype=object)}))
+from tests.heads.corpora import manifest
 
 
 def test_classes_are_numbered_in_the_order_of_their_names():

@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 from safetensors import safe_open
 
-from features.errors import ConfigError, UserError, WeightsError
+from features.errors import UserError, WeightsError
 from heads.learner import Learner
 from pipeline import finetuning
 from pipeline.cli import main
@@ -187,28 +187,6 @@ def test_backbones_are_trained_end_to_end(tmp_path):
         assert frozen
         assert not any(moved[name] for name in frozen)
         assert any(moved[name] for name in moved if name not in frozen)
-
-
-BAD = [
-    ("[{name: resnet19}]", "finetune[0].name: unknown model 'resnet19', did you mean 'resnet18'?"),
-    ("[{name: mfcc}]", "finetune[0].name: 'mfcc' cannot be trained end to end"),
-    ("[{name: m5, epoch: 3}]", "finetune[0].epoch: unknown key, did you mean 'epochs'?"),
-    ("[{name: wav2vec2, weights: random, sise: tiny}]", "finetune[0].sise: unknown key, did you mean 'size'?"),
-    ("[{name: cnn}, {name: cnn}]", "finetune[1].name: 'cnn' is also finetune[0]; give one of them another `label`"),
-    ("[{name: cnn, label: mfcc}]", "finetune[0].label: 'mfcc' is also features.backbones[0]"),
-    ("[{name: cnn, augment: {gain: [2, 1]}}]", "finetune[0].augment: gain should be a range"),
-    ("[{name: cnn, mel: {hop_length: 4000}}]", "finetune[0].mel: hop_length should be at most n_fft (2048), got 4000"),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), BAD, ids=[text for text, _ in BAD])
-def test_a_mistake_is_one_line(tmp_path, text, message):
-    path = tmp_path / "x.yaml"
-    path.write_text(f"dataset: {{kind: gtzan, root: x}}\nfinetune: {text}\n")
-    with pytest.raises(ConfigError) as caught:
-        load_config(path)
-    [line] = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: {message}")
 
 
 def test_weights_that_cannot_be_reached_are_said_before_any_work(tmp_path, monkeypatch):
