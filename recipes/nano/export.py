@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from recipes.nano.clips import SAMPLE_RATE
 from recipes.nano.student import new_student
+from recipes.nano.train import best_state
 
 AVERAGED = "averaged.encoder.module."
 
@@ -22,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="the --out folder of recipes.nano.train")
     parser.add_argument("folder", type=Path, help="where the model goes")
     given = parser.parse_args(arguments)
-    state = torch.load(given.run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
+    state = best_state(given.run)
     encoder = new_student()
     encoder.load_state_dict(
         {name.removeprefix(AVERAGED): one for name, one in state.items() if name.startswith(AVERAGED)}

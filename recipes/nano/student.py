@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ ARCHITECTURE: dict[str, Any] = {
     **{f"{part}_dropout": 0.0 for part in ("hidden", "activation", "attention", "feat_proj", "final")},
     "layerdrop": 0.0,
 }
-OBJECTIVES = {"distill": 1.0, "contrast": 0.1, "spectra": 0.5}  # and how much each weighs
+OBJECTIVES = {"distill": 1.0, "contrast": 0.1, "spectra": 0.5}  # and how much each weighs unless told
 SPECTRA_LAYER = 3  # the hidden state that spectra are read from: low enough to leave the upper layers to the rest
 CONTRAST_DIM = 128
 EMA_DECAY = 0.998
@@ -42,7 +42,7 @@ class Training:
     """What a run is.
 
     Attributes:
-        objectives: Names out of `OBJECTIVES`.
+        objectives: Names out of `OBJECTIVES`, and how much each weighs.
         steps: Batches over the whole run; the learning rate decays to zero by then.
         warmup: Steps over which it rises.
         learning_rate: At its highest.
@@ -50,7 +50,7 @@ class Training:
         seed: Of the first weights and of the masks.
     """
 
-    objectives: tuple[str, ...]
+    objectives: Mapping[str, float]
     steps: int
     warmup: int = 100
     learning_rate: float = 5e-4
@@ -101,6 +101,17 @@ class Student(lightning.LightningModule):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_std").copy_(std + RARE)
 
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Take the averaged weights and the scales of another run's `state`; readers it lacks stay as they were drawn."""
+        for name, part in (("encoder", self.encoder), ("readers", self.readers)):
+            prefix = f"averaged.{name}.module."
+            found = {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
+            wanted = part.state_dict()
+            part.load_state_dict(wanted | {key: one for key, one in found.items() if key in wanted})
+            self.averaged[name].module.load_state_dict(part.state_dict())
+        for name, buffer in self.named_buffers(recurse=False):
+            buffer.copy_(state[name])
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, warm-up, then a cosine to zero, by the step."""
         options = self.options
@@ -118,7 +129,7 @@ class Student(lightning.LightningModule):
             seed = (self.options.seed << 32) + self.global_step * self.trainer.world_size + self.global_rank
             mask = span_mask(rows, frames, seed)
         losses = self._losses(self.encoder, self.readers, batch, mask.to(self.device))
-        total = _weighted(losses)
+        total = self._weighted(losses)
         self.log("train_loss", total, sync_dist=True)
         return total
 
@@ -130,7 +141,7 @@ class Student(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Score the averaged weights on held-out clips."""
         losses = self._losses(self.averaged["encoder"], self.averaged["readers"].module, batch, None)
-        scores = {f"valid_{name}": loss for name, loss in losses.items()} | {"valid_loss": _weighted(losses)}
+        scores = {f"valid_{name}": loss for name, loss in losses.items()} | {"valid_loss": self._weighted(losses)}
         self.log_dict(scores, batch_size=len(batch["waveforms"]), sync_dist=True)
 
     def _losses(
@@ -152,6 +163,10 @@ class Student(lightning.LightningModule):
             losses["spectra"] = functional.l1_loss(readers["spectra"](states[SPECTRA_LAYER]), wanted)
         return losses
 
+    def _weighted(self, losses: dict[str, Tensor]) -> Tensor:
+        weights = self.options.objectives
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
 
 def _silent(reader: nn.Linear) -> nn.Linear:
     """A reader that says the mean of its (centred) targets until it has learnt more.
@@ -162,10 +177,6 @@ def _silent(reader: nn.Linear) -> nn.Linear:
     nn.init.zeros_(reader.weight)
     nn.init.zeros_(reader.bias)
     return reader
-
-
-def _weighted(losses: dict[str, Tensor]) -> Tensor:
-    return torch.stack([OBJECTIVES[name] * loss for name, loss in losses.items()]).sum()
 
 
 def averaged(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:

@@ -98,13 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, or go on training, and keep the best state by the held-out clips."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    taught = "distill" in given.objectives
+    objectives = dict(given.objectives)
+    taught = "distill" in objectives
     if taught and (given.teacher is None or not given.teacher.is_file()):
         parser.error(f"--teacher {given.teacher}: no such file; the objective distill needs a yamnet.tflite")
     if SHARD % given.batch or given.batch % (RENDERINGS * given.processes):
         parser.error(f"--batch {given.batch}: should divide {SHARD}, and {RENDERINGS * given.processes} divide it")
     training = Training(
-        objectives=tuple(sorted(set(given.objectives))),
+        objectives={name: objectives[name] for name in sorted(objectives)},
         steps=given.steps,
         warmup=given.warmup,
         learning_rate=given.learning_rate,
@@ -122,7 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     student = Student(training)
     checkpoints = given.out / "checkpoints"
     last = checkpoints / "last.ckpt"
-    if not last.exists():
+    if not last.exists() and given.start is not None:
+        student.start_from(best_state(given.start))
+    elif not last.exists():
         shards = Shards(corpus, TRAIN)
         student.fit_scales([shards[number] for number in range(given.scale_shards)])
     # after an epoch's end, so that a run goes on with the next one
@@ -151,12 +154,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trainer.fit(student, datamodule=clips, ckpt_path=last if last.exists() else None, weights_only=True)
 
 
+def best_state(run: Path) -> dict[str, torch.Tensor]:
+    """What a run's folder holds of its best state, the network with all that was trained beside it."""
+    state: dict[str, torch.Tensor] = torch.load(
+        run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True
+    )["state_dict"]
+    return state
+
+
+def _objective(text: str) -> tuple[str, float]:
+    """An objective and its weight, `name` or `name=weight`."""
+    name, _, weight = text.partition("=")
+    if name not in OBJECTIVES:
+        raise argparse.ArgumentTypeError(f"{name}: no such objective, there are {', '.join(OBJECTIVES)}")
+    try:
+        return name, float(weight) if weight else OBJECTIVES[name]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: the weight should be a number") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, help="folder where clips are kept once they are made")
     parser.add_argument("--teacher", type=Path, help="a yamnet.tflite")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
-    parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=["distill", "spectra"])
+    parser.add_argument(
+        "--objectives",
+        nargs="+",
+        type=_objective,
+        default=[_objective("distill"), _objective("spectra")],
+        metavar="NAME[=WEIGHT]",
+        help=f"of {', '.join(OBJECTIVES)}",
+    )
+    parser.add_argument("--start", type=Path, help="folder of a finished run, whose best state this one starts from")
     parser.add_argument("--steps", type=int, default=5500, help="batches")
     parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
     parser.add_argument("--reuse", type=int, default=2, help="how often each clip made is used")

@@ -84,7 +84,7 @@ def test_a_new_student_gives_the_constant_answer() -> None:
         "waveforms": torch.randn(4, CLIP_SAMPLES, generator=draw),
         "targets": torch.rand(4, 3, 1024, generator=draw),
     }
-    student = Student(Training(("distill", "spectra"), steps=1))
+    student = Student(Training({"distill": 1, "spectra": 1}, steps=1))
     student.fit_scales([batch])
     losses = student.eval()._losses(student.encoder, student.readers, batch, None)
     assert losses["distill"].item() == pytest.approx(2, abs=1e-3)
@@ -166,6 +166,22 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_and_its_model_loads(tmp_pat
     backbone = load({"name": "wav2vec2", "weights": str(tmp_path / "model")})
     clip = clips.clip(0, clips.HELD_OUT, 0, CLIP_SAMPLES)
     assert backbone.embed([clip])[0].shape == (7, 96, 192)
+
+
+def test_a_run_starts_from_another_runs_best_state_and_weighs_what_it_is_told_to(tmp_path: Path) -> None:
+    short = [*SHORT, "--clips", str(tmp_path / "clips")]
+    train.main([*short, "--out", str(tmp_path / "first")])
+    second = [*short, "--objectives", "spectra=3", "distill=0", "--start", str(tmp_path / "first")]
+    with pytest.raises(SystemExit):
+        train.main([*second, "--out", str(tmp_path / "second")])  # no teacher
+    second.remove("distill=0")
+    train.main([*second, "--out", str(tmp_path / "second"), "--learning-rate", "0"])
+    before, after = (train.best_state(tmp_path / run) for run in ("first", "second"))
+    assert all(torch.equal(before[name], one) for name, one in after.items() if name.startswith("averaged.encoder"))
+    assert all(torch.equal(before[name], after[name]) for name in ("spectra_mean", "spectra_std"))
+    with (tmp_path / "second" / "curve.csv").open() as file:
+        for line in csv.DictReader(file):
+            assert float(line["valid_loss"]) == pytest.approx(3 * float(line["valid_spectra"]), abs=1e-4)
 
 
 def _stop_in_the_second_epoch(student: Student, *_: object) -> None:
