@@ -102,15 +102,13 @@ class Student(lightning.LightningModule):
             getattr(self, f"{name}_std").copy_(std + RARE)
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take the averaged weights and the scales of another run's `state`; readers it lacks stay as they were drawn."""
+        """Take the averaged weights of another run's `state`; readers that it lacks stay as they were drawn."""
         for name, part in (("encoder", self.encoder), ("readers", self.readers)):
             prefix = f"averaged.{name}.module."
             found = {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
             wanted = part.state_dict()
             part.load_state_dict(wanted | {key: one for key, one in found.items() if key in wanted})
             self.averaged[name].module.load_state_dict(part.state_dict())
-        for name, buffer in self.named_buffers(recurse=False):
-            buffer.copy_(state[name])
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW, warm-up, then a cosine to zero, by the step."""

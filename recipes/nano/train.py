@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--teacher {given.teacher}: no such file; the objective distill needs a yamnet.tflite")
     if SHARD % given.batch or given.batch % (RENDERINGS * given.processes):
         parser.error(f"--batch {given.batch}: should divide {SHARD}, and {RENDERINGS * given.processes} divide it")
+    if given.start is not None and not _best(given.start).is_file():
+        parser.error(f"--start {given.start}: holds no finished run, {_best(given.start)} is missing")
     training = Training(
         objectives={name: objectives[name] for name in sorted(objectives)},
         steps=given.steps,
@@ -121,13 +123,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.processes > 1:
         torch.set_num_threads(1)
     student = Student(training)
-    checkpoints = given.out / "checkpoints"
-    last = checkpoints / "last.ckpt"
-    if not last.exists() and given.start is not None:
-        student.start_from(best_state(given.start))
-    elif not last.exists():
+    last = given.out / "checkpoints" / "last.ckpt"
+    if not last.exists():
         shards = Shards(corpus, TRAIN)
         student.fit_scales([shards[number] for number in range(given.scale_shards)])
+        if given.start is not None:
+            student.start_from(best_state(given.start))
     # after an epoch's end, so that a run goes on with the next one
     of_an_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     trainer = lightning.Trainer(
@@ -143,8 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_progress_bar=given.progress,
         enable_model_summary=False,
         callbacks=[
-            ModelCheckpoint(checkpoints, "best", monitor="valid_loss", **of_an_epoch),
-            ModelCheckpoint(checkpoints, "last", **of_an_epoch),
+            ModelCheckpoint(_best(given.out).parent, "best", monitor="valid_loss", **of_an_epoch),
+            ModelCheckpoint(last.parent, "last", **of_an_epoch),
             Curve(given.out / "curve.csv", given.batch),
         ],
     )
@@ -156,10 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def best_state(run: Path) -> dict[str, torch.Tensor]:
     """What a run's folder holds of its best state, the network with all that was trained beside it."""
-    state: dict[str, torch.Tensor] = torch.load(
-        run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True
-    )["state_dict"]
+    state: dict[str, torch.Tensor] = torch.load(_best(run), map_location="cpu", weights_only=True)["state_dict"]
     return state
+
+
+def _best(run: Path) -> Path:
+    return run / "checkpoints" / "best.ckpt"
 
 
 def _objective(text: str) -> tuple[str, float]:

@@ -168,16 +168,24 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_and_its_model_loads(tmp_pat
     assert backbone.embed([clip])[0].shape == (7, 96, 192)
 
 
-def test_a_run_starts_from_another_runs_best_state_and_weighs_what_it_is_told_to(tmp_path: Path) -> None:
+def test_a_run_starts_from_another_runs_best_state_and_weighs_what_it_is_told_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     short = [*SHORT, "--clips", str(tmp_path / "clips")]
     train.main([*short, "--out", str(tmp_path / "first")])
     second = [*short, "--objectives", "spectra=3", "distill=0", "--start", str(tmp_path / "first")]
     with pytest.raises(SystemExit):
-        train.main([*second, "--out", str(tmp_path / "second")])  # no teacher
+        train.main([*second, "--out", str(tmp_path / "second")])
+    assert "needs a yamnet.tflite" in capsys.readouterr().err
     second.remove("distill=0")
+    with pytest.raises(SystemExit):
+        train.main([*second[:-1], str(tmp_path / "none"), "--out", str(tmp_path / "second")])
+    assert "holds no finished run" in capsys.readouterr().err
     train.main([*second, "--out", str(tmp_path / "second"), "--learning-rate", "0"])
     before, after = (train.best_state(tmp_path / run) for run in ("first", "second"))
-    assert all(torch.equal(before[name], one) for name, one in after.items() if name.startswith("averaged.encoder"))
+    assert all(
+        torch.equal(before[name], one) for name, one in after.items() if name.startswith("averaged.encoder.module")
+    )
     assert all(torch.equal(before[name], after[name]) for name in ("spectra_mean", "spectra_std"))
     with (tmp_path / "second" / "curve.csv").open() as file:
         for line in csv.DictReader(file):
