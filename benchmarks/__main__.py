@@ -21,6 +21,7 @@ from benchmarks.matmul import matmul_figures
 from benchmarks.results import RESULTS, save
 from benchmarks.scale import BACKBONES, rss_figures
 from benchmarks.stage1 import mfcc_figures, nano_figures, vggish_figures, wav2vec2_figures, xares_figures
+from features.allocator import keep_large_buffers
 from pipeline.console import Console
 
 
@@ -51,6 +52,7 @@ ROWS: dict[str, Callable[[Bench], list[Figure]]] = {
 
 def main() -> None:
     """Measure, print, save."""
+    keep_large_buffers()  # as the command line does
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), help="these rows alone")
     parser.add_argument("--speech", type=Path, default=clips.SPEECH, help="short clips")

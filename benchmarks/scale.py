@@ -65,10 +65,12 @@ def main() -> None:
 
     from benchmarks.clips import Silent
     from features import backbones
+    from features.allocator import keep_large_buffers
     from features.extract import extract
     from features.manifest import Manifest
     from features.survey import Settings
 
+    keep_large_buffers()  # as the command line does
     folder, count, backbone = Path(sys.argv[1]), int(sys.argv[2]), BACKBONES[sys.argv[3]]
     names = pd.Series([f"{number // 1000:03d}/{number % 1000:03d}.wav" for number in range(count)])
     manifest = Manifest("many", folder, pd.DataFrame({"id": names, "path": names, "label": "any"}))

@@ -49,9 +49,11 @@ def peak_memory(path: Path) -> float:
     """MB resident at most while stage 1 embeds one file; to be called in a fresh process."""
     from benchmarks.clips import Silent
     from features import backbones
+    from features.allocator import keep_large_buffers
     from features.extract import extract
     from features.survey import Settings
 
+    keep_large_buffers()  # as the command line does
     options = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
     spec = backbones.describe(options)
     clips = pd.DataFrame({"id": [path.name], "path": [path.name], "label": ["a"]})

@@ -21,11 +21,13 @@ def start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, C
 
 def open_console(verbose: bool) -> Console:
     """The one console of this run, with logging set up on it."""
+    from features.allocator import keep_large_buffers
     from pipeline.console import Console
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # libraries print nothing
     # Threads that spin while they wait made small matrix products 30 times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_large_buffers()
     console = Console()
     if not console.err.is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

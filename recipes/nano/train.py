@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset
 
+from features.allocator import keep_large_buffers
 from recipes.nano.clips import HELD_OUT, TRAIN
 from recipes.nano.student import OBJECTIVES, Student, Training
 from recipes.nano.teaching import RENDERINGS, SHARD, Corpus, Shards
@@ -122,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (given.out / "settings.json").write_text(json.dumps(dataclasses.asdict(training), indent=1) + "\n")
     if given.processes > 1:
         torch.set_num_threads(1)
+    keep_large_buffers()
     student = Student(training)
     last = given.out / "checkpoints" / "last.ckpt"
     if not last.exists():
