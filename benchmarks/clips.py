@@ -44,6 +44,14 @@ def spread(paths: list[Path], count: int) -> list[Path]:
     return [paths[at * len(paths) // count] for at in range(count)]
 
 
+def as_wav(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """The same clips as 16-bit WAV files of their own rates, in `folder`."""
+    files = [folder / f"{number:05d}.wav" for number in range(len(paths))]
+    for path, file in zip(paths, files, strict=True):
+        sf.write(file, *sf.read(path), subtype="PCM_16")
+    return files
+
+
 def manifest_of(paths: Sequence[Path]) -> Manifest:
     """A manifest of files, labels aside."""
     names = [str(path.resolve()) for path in paths]
