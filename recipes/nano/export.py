@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recipes.nano.clips import SAMPLE_RATE
-from recipes.nano.student import new_student
+from recipes.nano.student import averaged_weights, new_student
 from recipes.nano.train import best_state
-
-AVERAGED = "averaged.encoder.module."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,11 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="the --out folder of recipes.nano.train")
     parser.add_argument("folder", type=Path, help="where the model goes")
     given = parser.parse_args(arguments)
-    state = best_state(given.run)
     encoder = new_student()
-    encoder.load_state_dict(
-        {name.removeprefix(AVERAGED): one for name, one in state.items() if name.startswith(AVERAGED)}
-    )
+    encoder.load_state_dict(averaged_weights(best_state(given.run), "encoder"))
     encoder.half().save_pretrained(given.folder)
     Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=False).save_pretrained(
         given.folder

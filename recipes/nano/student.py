@@ -104,10 +104,9 @@ class Student(lightning.LightningModule):
     def start_from(self, state: Mapping[str, Tensor]) -> None:
         """Take the averaged weights of another run's `state`; readers that it lacks stay as they were drawn."""
         for name, part in (("encoder", self.encoder), ("readers", self.readers)):
-            prefix = f"averaged.{name}.module."
-            found = {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
-            wanted = part.state_dict()
-            part.load_state_dict(wanted | {key: one for key, one in found.items() if key in wanted})
+            own = part.state_dict()
+            found = averaged_weights(state, name)
+            part.load_state_dict(own | {key: one for key, one in found.items() if key in own})
             self.averaged[name].module.load_state_dict(part.state_dict())
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -175,6 +174,12 @@ def _silent(reader: nn.Linear) -> nn.Linear:
     nn.init.zeros_(reader.weight)
     nn.init.zeros_(reader.bias)
     return reader
+
+
+def averaged_weights(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Of a trained `Student`'s `state`, the moving average of its `encoder` or `readers`."""
+    prefix = f"averaged.{part}.module."
+    return {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
 
 
 def averaged(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:

@@ -6,6 +6,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import math
 import random
 import time
 import warnings
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_progress_bar=given.progress,
         enable_model_summary=False,
         callbacks=[
-            ModelCheckpoint(_best(given.out).parent, "best", monitor="valid_loss", **of_an_epoch),
+            ModelCheckpoint(last.parent, "best", monitor="valid_loss", **of_an_epoch),
             ModelCheckpoint(last.parent, "last", **of_an_epoch),
             Curve(given.out / "curve.csv", given.batch),
         ],
@@ -173,9 +174,12 @@ def _objective(text: str) -> tuple[str, float]:
     if name not in OBJECTIVES:
         raise argparse.ArgumentTypeError(f"{name}: no such objective, there are {', '.join(OBJECTIVES)}")
     try:
-        return name, float(weight) if weight else OBJECTIVES[name]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: the weight should be a number") from error
+        value = float(weight) if weight else OBJECTIVES[name]
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: the weight should be a number above zero")
+    return name, value
 
 
 def _parser() -> argparse.ArgumentParser:
