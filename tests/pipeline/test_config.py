@@ -95,6 +95,23 @@ ONE_MISTAKE = [
     ("name: ../up", "name: '../up' cannot be a file name"),
     ("name: 7", "name: should be a valid string, got 7"),
     ("output: {cache: 3}", "output.cache: should be a path, got 3"),
+    ("finetune: [{name: resnet19}]", "finetune[0].name: unknown model 'resnet19', did you mean 'resnet18'?"),
+    ("finetune: [{name: mfcc}]", "finetune[0].name: 'mfcc' cannot be trained end to end"),
+    ("finetune: [{name: m5, epoch: 3}]", "finetune[0].epoch: unknown key, did you mean 'epochs'?"),
+    (
+        "finetune: [{name: wav2vec2, weights: random, sise: tiny}]",
+        "finetune[0].sise: unknown key, did you mean 'size'?",
+    ),
+    (
+        "finetune: [{name: cnn}, {name: cnn}]",
+        "finetune[1].name: 'cnn' is also finetune[0]; give one of them another `label`",
+    ),
+    ("finetune: [{name: cnn, label: mfcc}]", "finetune[0].label: 'mfcc' is also features.backbones[0]"),
+    ("finetune: [{name: cnn, augment: {gain: [2, 1]}}]", "finetune[0].augment: gain should be a range"),
+    (
+        "finetune: [{name: cnn, mel: {hop_length: 4000}}]",
+        "finetune[0].mel: hop_length should be at most n_fft (2048), got 4000",
+    ),
 ]
 
 
