@@ -21,7 +21,7 @@ from benchmarks.matmul import matmul_figures
 from benchmarks.results import RESULTS, save
 from benchmarks.scale import BACKBONES, rss_figures
 from benchmarks.stage1 import mfcc_figures, nano_figures, vggish_figures, wav2vec2_figures, xares_figures
-from features.allocator import keep_large_buffers
+from features.system.malloc import keep_large_buffers
 from pipeline.console import Console
 
 

@@ -31,10 +31,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from heads.metrics import concordance, mean_average_precision
-from heads.predictions import Predictions
-from heads.resampled import resampled_concordance, resampled_precision
-from heads.statistics import DRAWS, accuracy_interval, compare, tied_with_best
+from heads.evaluation.bootstrap import resampled_concordance, resampled_precision
+from heads.evaluation.metrics import concordance, mean_average_precision
+from heads.evaluation.predictions import Predictions
+from heads.evaluation.statistics import DRAWS, accuracy_interval, compare, tied_with_best
 
 ESC10_GROUPS = np.repeat([1, 2, 3, 4, 5, 6, 7], [237, 51, 10, 2, 2, 1, 1])
 SIZES = {"304 groups": ESC10_GROUPS, "80 groups of 5": np.full(80, 5)}

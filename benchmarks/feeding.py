@@ -17,10 +17,10 @@ from transformers import Wav2Vec2Config
 from benchmarks.clips import manifest_of
 from benchmarks.figures import Figure
 from benchmarks.matmul import model_flops
-from features.batches import decode_ahead
-from features.content import clip_contents
-from features.plan import make_plan
+from features.inference.loader import decode_ahead
+from features.planning.plan import make_plan
 from features.spec import BackboneSpec
+from features.store.content_keys import clip_contents
 
 SAMPLE_RATE = 16_000
 BATCH_S = 320.0  # as on a GPU

@@ -26,17 +26,17 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.clips import SHARED, Silent, clips_of, manifest_of, spread
 from features import backbones
 from features.extract import extract
-from features.frames import ClipFrames
 from features.manifest import Manifest
-from features.store import open_table
-from features.survey import Settings
-from heads.augment import Augmenter
-from heads.finetune import Rows, finetune
-from heads.learner import Clips
+from features.planning.worklist import Settings
+from features.store.frames import ClipFrames
+from features.store.table import open_table
+from heads.finetuning.augmentation import Augmenter
+from heads.finetuning.crops import Windows
+from heads.finetuning.finetune import Rows, finetune
+from heads.finetuning.lightning_module import Clips
+from heads.finetuning.network import Network
 from heads.models import build
 from heads.models.options import ImageOptions
-from heads.network import Network
-from heads.windows import Windows
 from pipeline.console import Console
 
 N_CLASSES = 10

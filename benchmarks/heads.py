@@ -37,10 +37,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.figures import Figure, ratio
 from benchmarks.matmul import matmul_rate
 from benchmarks.results import RESULTS, save
-from heads.kinds import KINDS
+from heads.kinds.registry import KINDS
 from heads.options import Configuration, MlpOptions, widths
-from heads.protocol import Split
-from heads.train import train_head
+from heads.splits.protocol import Split
+from heads.training.train import train_head
 from pipeline.console import Console
 
 N_CLIPS, DIM, N_CLASSES, N_FOLDS = 2000, 768, 50, 5

@@ -24,13 +24,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.figures import Figure
-from heads.blocks import Block, Place, standardize
-from heads.job import Job
-from heads.kinds import predict
-from heads.linear import fit_linear
+from heads.batched.blocks import Block, Place, standardize
+from heads.batched.job import Job
+from heads.kinds.linear import fit_linear
+from heads.kinds.registry import predict
 from heads.options import LinearOptions
-from heads.protocol import Split
-from heads.train import train_head
+from heads.splits.protocol import Split
+from heads.training.train import train_head
 from pipeline.console import Console
 
 N_CLIPS, N_LAYERS, DIM, N_FOLDS = 2000, 13, 768, 5

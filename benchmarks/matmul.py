@@ -15,7 +15,7 @@ import torch
 from benchmarks.figures import Figure
 from features import backbones
 from features.backbones.base import PRECISIONS
-from features.compiling import compile_network
+from features.inference.compilation import compile_network
 
 CLIPS, CLIP_S = 4, 5.0  # a batch of stage 1 on a CPU: 20 s
 SQUARE = 2048

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.figures import Figure
-from features.write import library_versions
+from features.store.writer import library_versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -65,10 +65,10 @@ def main() -> None:
 
     from benchmarks.clips import Silent
     from features import backbones
-    from features.allocator import keep_large_buffers
     from features.extract import extract
     from features.manifest import Manifest
-    from features.survey import Settings
+    from features.planning.worklist import Settings
+    from features.system.malloc import keep_large_buffers
 
     keep_large_buffers()  # as the command line does
     folder, count, backbone = Path(sys.argv[1]), int(sys.argv[2]), BACKBONES[sys.argv[3]]

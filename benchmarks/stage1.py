@@ -23,8 +23,8 @@ from benchmarks.figures import Figure, ratio, timed_rounds
 from features import backbones
 from features.extract import Summary, extract
 from features.manifest import Manifest
-from features.store import open_table
-from features.survey import Settings
+from features.planning.worklist import Settings
+from features.store.table import open_table
 
 
 def ours(manifest: Manifest, options: dict[str, Any], precision: str, device: str) -> tuple[Summary, dict[str, Any]]:

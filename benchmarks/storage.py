@@ -32,12 +32,12 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from features import fingerprint as fp
-from features import shard_set
 from features.manifest import Manifest
-from features.seal import Rows, Totals, seal, write_file
 from features.spec import BackboneSpec
-from features.store import open_table
+from features.store import fingerprint as fp
+from features.store import shard_set
+from features.store.finalize import Rows, Totals, seal, write_file
+from features.store.table import open_table
 
 RATE = 16_000
 LONG_S = {"3 minutes": 180, "3 hours": 10_800}
@@ -49,9 +49,9 @@ def peak_memory(path: Path) -> float:
     """MB resident at most while stage 1 embeds one file; to be called in a fresh process."""
     from benchmarks.clips import Silent
     from features import backbones
-    from features.allocator import keep_large_buffers
     from features.extract import extract
-    from features.survey import Settings
+    from features.planning.worklist import Settings
+    from features.system.malloc import keep_large_buffers
 
     keep_large_buffers()  # as the command line does
     options = {"name": "wav2vec2", "weights": "random", "size": "tiny"}

@@ -10,24 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-from features import fingerprint as fp
-from features import shard_set, store
 from features.backbones.base import Backbone
-from features.compute import Progress
-from features.content import readable
 from features.errors import CacheError, RunError, UserError
-from features.locks import CacheLock
+from features.inference.embed import Progress
+from features.inference.timing import Timings
+from features.inference.worker import Computed, Engine, Job, work_here
 from features.manifest import Manifest
-from features.patience import Patience, cache_away
-from features.plan import Plan, stated_digest
+from features.planning.plan import Plan, stated_digest
+from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for, remove_temporaries
+from features.planning.run_shard import Share
+from features.planning.worklist import Settings, Work, known_failures, survey
 from features.records import release_memory
-from features.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for, remove_temporaries
-from features.seal import seal
-from features.share import Share
 from features.spec import BackboneSpec
-from features.survey import Settings, Work, known_failures, survey
-from features.timings import Timings
-from features.worker import Computed, Engine, Job, work_here
+from features.store import fingerprint as fp
+from features.store import shard_set
+from features.store import table as store
+from features.store.content_keys import readable
+from features.store.finalize import seal
+from features.system.locks import CacheLock
+from features.system.retry import Patience, cache_away
 
 RETRY_S = 0.2  # until a share looks again whether another one has planned or sealed
 

@@ -15,7 +15,7 @@ import soundfile as sf
 import torch
 import yaml
 
-from features.store import verify_table
+from features.store.table import verify_table
 
 RATE, WINDOW_S, TOLERANCE = 16_000, 10, 1e-5
 LENGTHS = [400, 401, 719, 1_600, 4_000, 8_017, 16_000, 31_999, 32_000, 90_001, 160_000]

@@ -17,9 +17,9 @@ import click
 import pytest
 import typer
 
-from pipeline.cli import app, main
-from pipeline.config import load_config
-from pipeline.yaml_text import parse_yaml
+from pipeline.cli.app import app, main
+from pipeline.config.config import load_config
+from pipeline.config.yaml import parse_yaml
 from tests.pipeline.small_corpora import tone
 
 ROOT = Path(__file__).parent.parent

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from pipeline.cli import app
-from pipeline.config import load_config
+from pipeline.cli.app import app
+from pipeline.config.config import load_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,8 +17,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from features.backbones import weights as found
-from features.backbones.imports import (
+from features.backbones.adapters.equal_length import UnpaddedBackbone, as_layers, probe
+from features.backbones.loading import weights as found
+from features.backbones.loading.import_paths import (
     CodeOptions,
     check_same_weights,
     described,
@@ -29,7 +30,6 @@ from features.backbones.imports import (
     weights_digest,
     weights_name,
 )
-from features.backbones.unpadded import UnpaddedBackbone, as_layers, probe
 from features.errors import ConfigError
 from features.spec import BackboneSpec
 

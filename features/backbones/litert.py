@@ -18,10 +18,10 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from features.backbones import weights as found
+from features.backbones.adapters.fixed_windows import cut_windows
 from features.backbones.base import Backbone, BackboneOptions, Bundle
-from features.backbones.digests import file_sha256
-from features.backbones.fixed_windows import cut_windows
+from features.backbones.loading import weights as found
+from features.backbones.loading.digests import file_sha256
 from features.errors import ConfigError, WeightsError, first_line
 from features.pooling import Frames
 from features.spec import BackboneSpec

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from features.audio.mel import MelOptions
 from features.backbones.base import Backbone, BackboneOptions, Bundle
-from features.mel import MelOptions
 from features.pooling import Frames
 from features.spec import BackboneSpec
 

@@ -13,15 +13,15 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
+from features.audio.mel import MelOptions
 from features.backbones import logmel
-from features.backbones import weights as found
+from features.backbones.adapters.equal_length import UnpaddedBackbone, probe
+from features.backbones.adapters.fixed_windows import cut_windows
 from features.backbones.base import Backbone, BackboneOptions, Bundle
-from features.backbones.fixed_windows import cut_windows
-from features.backbones.imports import described
+from features.backbones.loading import weights as found
+from features.backbones.loading.import_paths import described
 from features.backbones.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
-from features.backbones.unpadded import UnpaddedBackbone, probe
 from features.errors import ConfigError
-from features.mel import MelOptions
 from features.pooling import Frames
 from features.spec import BackboneSpec
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from features.backbones.digests import file_sha256, text_sha256
+from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import ConfigError, WeightsError, first_line
 
 _log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.backbones.adapters.equal_length import SHORTEST_S
 from features.backbones.base import Backbone
-from features.backbones.imports import described
-from features.backbones.unpadded import SHORTEST_S
+from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec

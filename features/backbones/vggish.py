@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from features.backbones import weights as found
 from features.backbones.base import Backbone, BackboneOptions, Bundle, check_precision, load_strictly
-from features.backbones.digests import file_sha256, text_sha256
+from features.backbones.loading import weights as found
+from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import WeightsError
 from features.pooling import Frames
 from features.spec import BackboneSpec

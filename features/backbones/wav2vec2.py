@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from features.backbones import folders
-from features.backbones import weights as found
 from features.backbones.base import BackboneOptions, Bundle, check_precision
-from features.backbones.digests import text_sha256
-from features.backbones.pretrained import load_pretrained, quiet_transformers
+from features.backbones.loading import model_folders as folders
+from features.backbones.loading import weights as found
+from features.backbones.loading.digests import text_sha256
+from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 

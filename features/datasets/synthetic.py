@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from features.datasets.listing import manifest_of
 from features.datasets.options import DatasetOptions
-from features.datasets.sounds import SOUNDS, scene
+from features.datasets.synthesis.sounds import SOUNDS, scene
 from features.errors import ManifestError
 from features.manifest import Manifest
 

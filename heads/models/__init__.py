@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
+from heads.finetuning.options import Recipe
 from heads.models.options import CnnOptions, CrnnOptions, ImageOptions, M5Options
-from heads.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

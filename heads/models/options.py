@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from features.mel import MelOptions
+from features.audio.mel import MelOptions
+from heads.finetuning.options import Recipe
 from heads.options import Count, Positive, Share
-from heads.recipe import Recipe
 
 NO_WEIGHTS = "none"
 IMAGENET = "imagenet"

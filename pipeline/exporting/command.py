@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from features.errors import RunError, UserError
-from features.permissions import as_umask_says
+from features.system.permissions import as_umask_says
 from pipeline.console import Console
-from pipeline.exporting.checking import find_test_clips
+from pipeline.exporting.verification import find_test_clips
 from pipeline.predicting.command import Choice
-from pipeline.predicting.found import FoundModel, choose, find_model
 from pipeline.predicting.listing import evaluate
+from pipeline.predicting.locate import FoundModel, choose, find_model
 from pipeline.predicting.predictor import Predictor
 
 Format = Literal["audioheads", "onnx", "transformers"]
@@ -69,16 +69,16 @@ def run_export(
             longest_s = predictor.spec.max_duration_s
             known = find_test_clips(found, clips, Path(scratch), predictor.spec.sample_rate, longest_s)
             if format == "audioheads":
-                from pipeline.exporting.folder import write_folder
+                from pipeline.exporting.audioheads_format import write_folder
 
                 how = {"with_backbone": with_backbone, "licence": licence}
                 check = write_folder(predictor, work, known, evaluation, **how)  # type: ignore[arg-type]
             elif format == "onnx":
-                from pipeline.exporting.onnx_folder import write_onnx
+                from pipeline.exporting.onnx_format import write_onnx
 
                 check = write_onnx(predictor, work, known, evaluation, licence=licence, note=console.note)
             else:
-                from pipeline.exporting.transformers_folder import write_transformers
+                from pipeline.exporting.transformers_format import write_transformers
 
                 check = write_transformers(predictor, work, known, evaluation, licence=licence)
             for path in work.rglob("*"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.audio import probe
+from features.audio.decoding import probe
 from features.errors import AudioError, UserError
 from features.manifest import Manifest
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.backbones import PRESETS, family_of
-from features.backbones.weights import BUNDLED
+from features.backbones.loading.weights import BUNDLED
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
-from heads.checks import check_protocol
+from heads.splits.feasibility import check_protocol
 from pipeline.init.look import Audio
 
 FEW_GROUPS = 12  # up to here, testing on each group in turn is affordable

@@ -9,15 +9,15 @@ from pathlib import Path
 from features.datasets.listing import base_name
 from features.errors import RunError, UserError
 from features.manifest import Manifest
-from pipeline.config import load_config
+from pipeline.config.config import load_config
+from pipeline.config.yaml import dump_yaml
 from pipeline.console import Console
-from pipeline.extraction import resolve_device
 from pipeline.init.cost import Speed, measure, minutes_text
 from pipeline.init.look import Audio, look
 from pipeline.init.recognise import Found, recognise
 from pipeline.init.suggest import Choice, Suggestion, suggest_backbones, suggest_protocol
-from pipeline.results import counted
-from pipeline.yaml_text import dump_yaml
+from pipeline.results.table import counted
+from pipeline.stages.features import resolve_device
 
 CLASSES_SHOWN = 12
 WIDTH = 110

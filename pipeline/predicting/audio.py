@@ -11,12 +11,12 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
-from features.content import ClipContent, clip_contents
 from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from features.records import Records
+from features.store.content_keys import ClipContent, clip_contents
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # a manifest has labels; here nobody knows them

@@ -14,13 +14,13 @@ import numpy as np
 
 from features.errors import RunError, UserError
 from pipeline.console import Console
-from pipeline.extraction import FAILURES_SHOWN, StageBar
 from pipeline.predicting.audio import Clips, Cut, find_clips, read_clips
-from pipeline.predicting.found import Ensemble, choose, find_model
-from pipeline.predicting.parts import Parts
+from pipeline.predicting.locate import Ensemble, choose, find_model
+from pipeline.predicting.output_formats import Answers, Scored, format_of, write
 from pipeline.predicting.predictor import Predictor
-from pipeline.predicting.table import Answers, Scored, format_of, write
-from pipeline.results import counted
+from pipeline.predicting.resume import Parts
+from pipeline.results.table import counted
+from pipeline.stages.features import FAILURES_SHOWN, StageBar
 
 
 @dataclass(frozen=True)

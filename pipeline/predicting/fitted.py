@@ -13,22 +13,22 @@ from safetensors.torch import load_file
 
 from features import backbones
 from features.errors import UserError, WeightsError
+from features.planning.worklist import Settings
 from features.pooling import POOLINGS
-from features.seal import Rows
 from features.spec import BackboneSpec
-from features.survey import Settings
+from features.store.finalize import Rows
+from features.store.writer import LongFrames
 from features.tasks import Task
-from features.write import LongFrames
-from heads.clip_scores import mixed_precision, resolve_precision, score
+from heads.finetuning.inference import mixed_precision, resolve_precision, score
+from heads.finetuning.network import Network
+from heads.finetuning.options import Recipe
 from heads.models.options import EndToEndOptions
-from heads.network import Network
 from heads.options import HEADS
-from heads.recipe import Recipe
-from heads.saved import SavedHead, load_head
-from pipeline.finetune_models import Source, backbone_entry, builder, options_class
-from pipeline.finetune_windows import fit_windows
-from pipeline.predicting.found import FitFile, FoundModel
-from pipeline.run_folder import read_features_index
+from heads.training.checkpoint import SavedHead, load_head
+from pipeline.finetune.models import Source, backbone_entry, builder, options_class
+from pipeline.finetune.windows import fit_windows
+from pipeline.predicting.locate import FitFile, FoundModel
+from pipeline.results.run_folder import read_features_index
 
 PIECE_BYTES = 1 << 25  # of a long clip's frames read at a time
 
@@ -99,9 +99,9 @@ class HeadEnsemble:
 
         Args:
             fits: Their files.
-            stage1: See `pipeline.fit_notes.stage1_notes`.
+            stage1: See `pipeline.stages.fit_metadata.stage1_notes`.
             moved: Options of the backbone that have another value here.
-            trusted: See `heads.saved.load_head`.
+            trusted: See `heads.training.checkpoint.load_head`.
         """
         self.heads = [load_head(fit.path, trusted) for fit in fits]
         self.stage1 = stage1
@@ -125,7 +125,7 @@ class HeadEnsemble:
         )
 
     def features(self, head: SavedHead, rows: Rows, spec: BackboneSpec) -> Any:
-        """What one of the heads reads of embedded clips, see `heads.job.Kind`."""
+        """What one of the heads reads of embedded clips, see `heads.batched.job.Kind`."""
         if self.reads == "frames":
             at = self._frame_layers().index(int(head.layer))
             return [clip_frames(frames)[:, at] for frames in rows.frames or ()]
@@ -215,7 +215,7 @@ class NetworkEnsemble:
 
 
 class Clips:
-    """Frames of some clips in memory, as `heads.frame_blocks.StoredFrames`."""
+    """Frames of some clips in memory, as `heads.batched.frame_blocks.StoredFrames`."""
 
     def __init__(self, frames: Sequence[np.ndarray]) -> None:
         """Hold one (F, D) array a clip."""

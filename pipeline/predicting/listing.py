@@ -10,12 +10,12 @@ from typing import Any
 
 from features.datasets import tabular
 from features.errors import AudioheadsError, UserError
-from heads.groups import clip_groups
+from heads.splits.groups import clip_groups
 from pipeline.console import Console
-from pipeline.predicting.found import FoundModel, find_model, models_of
-from pipeline.results import counted
-from pipeline.run_folder import read_fit
-from pipeline.scoring import score
+from pipeline.predicting.locate import FoundModel, find_model, models_of
+from pipeline.results.run_folder import read_fit
+from pipeline.results.scoring import score
+from pipeline.results.table import counted
 
 
 @dataclass(frozen=True)

@@ -16,23 +16,23 @@ import soundfile as sf
 import torch
 
 from features import backbones
-from features import fingerprint as fp
 from features.backbones.base import Backbone
-from features.backbones.digests import file_sha256, text_sha256
-from features.compute import Progress, embed_blocks
-from features.content import ClipContent, clip_contents
+from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import AudioError, WeightsError
+from features.inference.embed import Progress, embed_blocks
+from features.inference.worker import computing_as_planned
 from features.manifest import Manifest
-from features.plan import default_batch_s, make_plan
+from features.planning.plan import default_batch_s, make_plan
 from features.records import Records
-from features.seal import Rows
 from features.spec import BackboneSpec
+from features.store import fingerprint as fp
+from features.store.content_keys import ClipContent, clip_contents
+from features.store.finalize import Rows
 from features.tasks import Task
-from features.worker import computing_as_planned
-from pipeline.extraction import resolve_device
 from pipeline.predicting.audio import NO_LABEL
 from pipeline.predicting.fitted import load_fitted
-from pipeline.predicting.found import FoundModel, choose, find_model
+from pipeline.predicting.locate import FoundModel, choose, find_model
+from pipeline.stages.features import resolve_device
 
 Take = Callable[[Sequence[str], np.ndarray], None]
 """Told of each finished block: ids of its rows, and their outputs (n, C)."""
@@ -62,7 +62,7 @@ class Predictor:
         """Load a model's fits; the backbone is found and checked here and loaded when audio comes.
 
         Args:
-            model: From `pipeline.predicting.found`.
+            model: From `pipeline.predicting.locate`.
             device: `auto`, or a torch device.
             trusted: Types that a head of `sklearn` may hold beside scikit-learn's own, and import paths of code that a
                 backbone `python` or `hear` may run.
@@ -228,13 +228,13 @@ class Silent:
     """Nobody who wants to know how far stage 1 is."""
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """See `features.compute.Progress`."""
+        """See `features.inference.embed.Progress`."""
 
     def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """See `features.compute.Progress`."""
+        """See `features.inference.embed.Progress`."""
 
     def note(self, message: str) -> None:
-        """See `features.compute.Progress`."""
+        """See `features.inference.embed.Progress`."""
 
 
 def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> None:

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from features.manifest import Manifest
-from heads.groups import clip_groups
-from heads.metrics import METRICS
+from heads.evaluation.metrics import METRICS
+from heads.evaluation.predictions import Predictions, from_frame
 from heads.options import HeadOptions
-from heads.predictions import Predictions, from_frame
-from pipeline.config import Config, label_of
-from pipeline.extraction import load_checked_manifest
-from pipeline.inputs import Inputs, read_inputs
-from pipeline.label_efficiency import curve_table, read_curves
-from pipeline.results import table_of
-from pipeline.run_folder import Fit
-from pipeline.scoring import is_control, score
-from pipeline.training import collect_predictions, poolings_of, read_fits
+from heads.splits.groups import clip_groups
+from pipeline.config.config import Config, label_of
+from pipeline.results.run_folder import Fit
+from pipeline.results.scoring import is_control, score
+from pipeline.results.table import table_of
+from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.inputs import Inputs, read_inputs
+from pipeline.stages.label_efficiency import curve_table, read_curves
+from pipeline.stages.train_heads import collect_predictions, poolings_of, read_fits
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from features.datasets.synthesis import Samples, pitch_hz, unit_power
+from features.datasets.synthesis.dsp import Samples, pitch_hz, unit_power
 from recipes.nano.events import EVENTS
 from recipes.nano.shaping import curve, room, spectral_shape
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.signal import fftconvolve, lfilter
 
-from features.datasets.synthesis import Samples, phase_of, pitch_hz, time_axis, unit_power
+from features.datasets.synthesis.dsp import Samples, phase_of, pitch_hz, time_axis, unit_power
 from recipes.nano.shaping import curve, resonator, spectral_shape
 
 Event = Callable[[Generator, Generator, int, int], Samples]

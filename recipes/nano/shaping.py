@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.signal import fftconvolve
 
-from features.datasets.synthesis import Samples, pitch_hz, time_axis
+from features.datasets.synthesis.dsp import Samples, pitch_hz, time_axis
 
 
 def curve(rng: Generator, n: int, knots_per_clip: float) -> Samples:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from features.backbones import load
-from features.backbones.digests import file_sha256
+from features.backbones.loading.digests import file_sha256
 from recipes.nano.clips import HELD_OUT, VERSION, clip
 from recipes.nano.objectives import FRAME_HOP, frames_in
 

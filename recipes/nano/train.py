@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset
 
-from features.allocator import keep_large_buffers
+from features.system.malloc import keep_large_buffers
 from recipes.nano.clips import HELD_OUT, TRAIN
 from recipes.nano.student import OBJECTIVES, Student, Training
 from recipes.nano.teaching import RENDERINGS, SHARD, Corpus, Shards

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import Console
-from pipeline.reporting import run_report
+from pipeline.report.run import run_report
 from tests.browser.browsers import find_browser, why_not
 from tests.pipeline.report.experiments import hostile_experiment
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.console import Console
-from pipeline.reporting import run_report
+from pipeline.report.run import run_report
 from tests.pipeline.report.experiments import LABELS
 
 DRAWN = ".js-plotly-plot .main-svg"

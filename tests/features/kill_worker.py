@@ -14,11 +14,12 @@ import pandas as pd
 import torch
 
 import features.extract
-from features import backbones, shard_set
+from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
-from features.share import Share
-from features.survey import Settings
+from features.planning.run_shard import Share
+from features.planning.worklist import Settings
+from features.store import shard_set
 
 FSYNC, RMTREE = os.fsync, features.extract.shutil.rmtree
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from features import fingerprint as fp
-from features.seal import Rows, Totals, write_file
+from features.store import fingerprint as fp
+from features.store.finalize import Rows, Totals, write_file
 from tests.features.toys import toy_spec
 
 BACKBONE = toy_spec()

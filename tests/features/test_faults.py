@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features import audio_file, patience, shard_set
+from features.audio import file as audio_file
 from features.errors import RunError
-from features.store import verify_table
+from features.store import shard_set
+from features.store.table import verify_table
+from features.system import retry as patience
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, temporaries
 
 

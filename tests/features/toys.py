@@ -12,12 +12,12 @@ import torch
 
 from features.backbones.base import Backbone
 from features.extract import Summary, extract
-from features.fingerprint import cache_path
 from features.manifest import Manifest
+from features.planning.worklist import Settings
 from features.pooling import Frames
 from features.spec import BackboneSpec
-from features.store import verify_table
-from features.survey import Settings
+from features.store.fingerprint import cache_path
+from features.store.table import verify_table
 
 RATE = 8000
 NAMES = [f"{n}.wav" for n in range(7)]  # what the fixture `seven` holds

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from heads.augment import Augmenter
-from heads.finetune import Rows
-from heads.learner import Clips
+from heads.finetuning.augmentation import Augmenter
+from heads.finetuning.crops import Windows, band_statistics
+from heads.finetuning.finetune import Rows
+from heads.finetuning.lightning_module import Clips
+from heads.finetuning.network import Network
 from heads.models import build
-from heads.network import Network
-from heads.windows import Windows, band_statistics
 
 N_BANDS, N_CLASSES = 16, 4
 

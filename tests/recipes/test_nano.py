@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from features.backbones import load
-from features.datasets.sounds import SOUNDS
+from features.datasets.synthesis.sounds import SOUNDS
 from recipes.nano import clips, export, probe, train
 from recipes.nano.events import EVENTS
 from recipes.nano.objectives import contrast, frames_in, span_mask, spectra, teacher_distance

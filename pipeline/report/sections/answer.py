@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.report.analysis.verdict import verdict
 from pipeline.report.section import Section
 from pipeline.report.study import Model, Study
-from pipeline.report.verdict import verdict
-from pipeline.results import LEGEND, NUMBERS, counted, headings, shown_rows
+from pipeline.results.table import LEGEND, NUMBERS, counted, headings, shown_rows
 
 STEP = 0.05  # the scale of the intervals' bars begins and ends on its multiples
 

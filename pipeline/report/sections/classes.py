@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.clips import tested_rows
-from pipeline.report.confusions import (
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.analysis.confusions import (
     DECISIONS,
     Confusions,
     alike_together,
@@ -17,8 +17,8 @@ from pipeline.report.confusions import (
     hardest_first,
     largest,
 )
+from pipeline.report.analysis.outcomes import Outcomes, outcomes
 from pipeline.report.figure import Axis, Figure, Heatmap, Series
-from pipeline.report.outcomes import Outcomes, outcomes
 from pipeline.report.section import Section
 from pipeline.report.study import Model, Study
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pipeline.report.costs import Cost, costs_of, pareto_front
+from pipeline.report.analysis.costs import Cost, costs_of, pareto_front
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from heads.checks import resolve_protocol
-from heads.targets import targets_of
-from pipeline.report.corpus import Histogram, audit_notes, divided, durations_of, histogram, splits_or_none
+from heads.splits.feasibility import resolve_protocol
+from heads.splits.targets import targets_of
+from pipeline.report.analysis.corpus import Histogram, audit_notes, divided, durations_of, histogram, splits_or_none
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
-from pipeline.results import counted
+from pipeline.results.table import counted
 
 MOST_FOLDS = 20  # columns of the table of classes
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from features.tasks import Task
-from pipeline.report.clips import tested_rows
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.analysis.maps import MOST_CLIPS, View, projection_of, shown_clips, views
+from pipeline.report.analysis.projection import METHODS, PCA, Projection
 from pipeline.report.figure import Axis, Figure, Series
-from pipeline.report.maps import MOST_CLIPS, View, projection_of, shown_clips, views
-from pipeline.report.projection import METHODS, PCA, Projection
 from pipeline.report.section import Section
 from pipeline.report.study import Study
-from pipeline.run_folder import file_name
+from pipeline.results.run_folder import file_name
 
 LISTED_CLASSES = 16  # up to which a legend stands beside the map; the select names all of any number
 BINS = 5

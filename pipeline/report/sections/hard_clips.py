@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from features.tasks import Task
-from pipeline.report.clips import tested_rows
-from pipeline.report.hard_clips import difficulty, hardest, missed_by_all, most_confidently_wrong, votes
-from pipeline.report.outcomes import Outcomes, outcomes
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.analysis.hard_clips import difficulty, hardest, missed_by_all, most_confidently_wrong, votes
+from pipeline.report.analysis.outcomes import Outcomes, outcomes
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.report.analysis.layer_curves import LayerCurve, score_curves, validation_curves, weight_curves
 from pipeline.report.figure import Axis, Figure, Series
-from pipeline.report.layer_curves import LayerCurve, score_curves, validation_curves, weight_curves
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.label_efficiency import CURVE_NUMBERS, curve_cells
+from pipeline.report.analysis.learning import LOSSES, SCORE, Learning, learning_of
 from pipeline.report.figure import Axis, Figure, Series
-from pipeline.report.learning import LOSSES, SCORE, Learning, learning_of
 from pipeline.report.section import Section
 from pipeline.report.study import Study
-from pipeline.run_folder import file_name
+from pipeline.results.run_folder import file_name
+from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
 
 def section(study: Study) -> Section | None:
@@ -51,7 +51,7 @@ def label_efficiency(curve: pd.DataFrame, score: str, metric: str, labels: list[
     """The score over training clips per class, a line per backbone and head.
 
     Args:
-        curve: Of `pipeline.label_efficiency.curve_table`.
+        curve: Of `pipeline.stages.label_efficiency.curve_table`.
         score: Its column with the score.
         metric: What people call it.
         labels: The classes: `all` stands at the mean number of training clips per class.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.config import dump_config
-from pipeline.report.provenance import (
+from pipeline.config.config import dump_config
+from pipeline.report.analysis.provenance import (
     commands_of,
     commit_of,
     machine_of,

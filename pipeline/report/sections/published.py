@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.report.comparisons import compare_published
-from pipeline.report.published_rows import PublishedProtocol, read_published
+from pipeline.report.analysis.comparisons import compare_published
+from pipeline.report.analysis.published_rows import PublishedProtocol, read_published
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 

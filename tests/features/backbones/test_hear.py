@@ -8,12 +8,13 @@ import pytest
 import torch
 import yaml
 
-from features import backbones, hear
+from features import backbones
+from features import hear_api as hear
 from features.backbones import describe, load
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
-from features.fingerprint import cache_spec, fingerprint
 from features.pooling import pool
+from features.store.fingerprint import cache_spec, fingerprint
 
 HERE = str(Path(__file__).parent)
 ENTRY = {"name": "hear", "module": "tiny_models", "folder": HERE}

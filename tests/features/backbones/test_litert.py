@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from features.backbones import describe, load
+from features.backbones.adapters.fixed_windows import window_starts
 from features.backbones.base import pad
-from features.backbones.fixed_windows import window_starts
 from features.errors import ConfigError, WeightsError
 from features.pooling import pool
 

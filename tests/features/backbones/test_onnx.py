@@ -11,8 +11,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from features.backbones import describe, load
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
-from features.fingerprint import cache_spec, fingerprint
 from features.pooling import pool
+from features.store.fingerprint import cache_spec, fingerprint
 from tests.features.backbones.onnx_files import bands, convolution, reference
 
 RATE = 16_000

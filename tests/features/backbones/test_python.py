@@ -8,7 +8,7 @@ import torch
 
 from features.backbones import describe, load
 from features.errors import ConfigError, RunError, WeightsError
-from features.fingerprint import cache_spec, fingerprint
+from features.store.fingerprint import cache_spec, fingerprint
 
 NETWORKS = """
 import numpy as np

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.datasets import load_manifest
-from features.datasets.sounds import SOUNDS, scene
+from features.datasets.synthesis.sounds import SOUNDS, scene
 from features.errors import ManifestError
 
 

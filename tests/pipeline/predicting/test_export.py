@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from features.audio import read_waveform
+from features.audio.decoding import read_waveform
 from features.errors import WeightsError
-from pipeline.predicting.found import models_of
+from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
 from tests.pipeline.predicting.conftest import run, trained
 from tests.pipeline.predicting.test_predict import clip_paths
@@ -197,7 +197,7 @@ def test_transformers_is_refused_with_the_reason(run_name, name, why, tmp_path, 
 
 
 def test_an_export_that_says_something_else_is_not_made(encoders, tmp_path, monkeypatch, capsys):
-    from pipeline.exporting import transformers_folder
+    from pipeline.exporting import transformers_format as transformers_folder
 
     right = transformers_folder.folded
     monkeypatch.setattr(transformers_folder, "folded", lambda head: (right(head)[0], right(head)[1] + [0.1, 0, 0]))

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from features.audio import read_waveform
+from features.audio.decoding import read_waveform
 from features.errors import AudioError, UserError, WeightsError
 from pipeline.predicting.audio import Cut
 from pipeline.predicting.fitted import HeadEnsemble
-from pipeline.predicting.found import models_of
-from pipeline.predicting.parts import Parts
+from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
+from pipeline.predicting.resume import Parts
 from tests.pipeline.predicting.conftest import run, trained
 
 FROZEN, TRAINED = 1e-5, 1e-4

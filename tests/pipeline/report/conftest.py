@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.config.config import Config
 from pipeline.console import Console
-from pipeline.reporting import run_report
+from pipeline.report.run import run_report
 from tests.pipeline.report.experiments import hostile_experiment
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from pipeline.config import Config, load_config
+from pipeline.config.config import Config, load_config
 from pipeline.console import Console
-from pipeline.extraction import run_features
-from pipeline.training import run_heads
+from pipeline.stages.features import run_features
+from pipeline.stages.train_heads import run_heads
 from tests.pipeline.report.hostile import NAMES
 
 LABELS = NAMES[:4]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.report.page import render
+from pipeline.report.render.page import render
 from pipeline.report.section import build
 from pipeline.report.sections import cost, data, layers, learning, provenance, published
 from tests.pipeline.report.toy_studies import manifest_of, study_of

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.content import ClipContent
 from features.manifest import Manifest
+from features.store.content_keys import ClipContent
 from features.tasks import Task
-from heads.predictions import Predictions, to_frame
-from heads.targets import targets_of
-from pipeline.config import load_config
-from pipeline.inputs import Inputs
+from heads.evaluation.predictions import Predictions, to_frame
+from heads.splits.targets import targets_of
+from pipeline.config.config import load_config
 from pipeline.report.study import Model, Study, order_of
-from pipeline.results import table_of
-from pipeline.run_folder import Fit
-from pipeline.scoring import score
+from pipeline.results.run_folder import Fit
+from pipeline.results.scoring import score
+from pipeline.results.table import table_of
+from pipeline.stages.inputs import Inputs
 
 CONFIG = """
 name: toy

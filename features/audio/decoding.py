@@ -1,0 +1,167 @@
+"""Audio files: decode, mix to mono, resample. One file in, one `Waveform` out, or a stream of windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from features.audio import file as audio_file
+from features.audio.decoded_cache import DecodedFiles, Source
+from features.audio.file import AudioFile, AudioInfo, is_entered_at_start, unreadable
+
+# How samples come about; part of every cache fingerprint.
+AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio: `samples` float32 of shape (T,), nominally in [-1, 1], at `sample_rate` Hz."""
+
+    samples: np.ndarray
+    sample_rate: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Samples that `n_samples` at `from_rate` Hz become at `to_rate` Hz (librosa's rule)."""
+    return n_samples if from_rate == to_rate else math.ceil(n_samples * (to_rate / from_rate))
+
+
+def probe(path: Path) -> AudioInfo:
+    """Read a file's header.
+
+    Raises:
+        AudioError: Not a readable audio file, empty, or cut short by what its container says.
+    """
+    with closing(AudioFile(path)) as file:
+        return file.info
+
+
+def read_waveform(
+    path: Path,
+    sample_rate: int | None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    decoded: DecodedFiles | None = None,
+) -> Waveform:
+    """Decode one clip as mono float32 at `sample_rate` Hz; a segment is cut out exactly, then resampled.
+
+    Of files that can be entered anywhere (WAV, FLAC, AIFF and their like) only the segment is read; others (MP3, OGG)
+    are decoded from their start up to its end. Resampling is one-shot soxr HQ to ceil(n·ratio), as `librosa.load`
+    does it.
+
+    Args:
+        path: The audio file.
+        sample_rate: Wanted rate in Hz; None: the file's own.
+        start_s: Where the clip starts in the file, in seconds.
+        duration_s: How long the clip is, in seconds; None: to the file's end.
+        decoded: Where what had to be decoded from the start is kept for the file's other segments.
+
+    Raises:
+        AudioError: As `probe`, or decoding fails, or samples are NaN or infinite.
+    """
+    with _source(path, start_s, duration_s, decoded) as source:
+        start, stop = source.info.segment(start_s, duration_s)
+        native = source.read(start, stop)
+        native_rate = source.info.sample_rate
+    wanted = native_rate if sample_rate is None else sample_rate
+    return Waveform(resample(native, native_rate, wanted), wanted)
+
+
+def stream_windows(
+    path: Path,
+    sample_rate: int,
+    window_samples: int,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+    *,
+    hop_samples: int | None = None,
+    decoded: DecodedFiles | None = None,
+) -> Generator[np.ndarray, None, None]:
+    """Decode one long clip as windows, holding only about one window in memory.
+
+    Args:
+        path: The audio file.
+        sample_rate: Wanted rate in Hz.
+        window_samples: Window length in samples at `sample_rate`.
+        start_s: Where the clip starts in the file, in seconds.
+        duration_s: How long the clip is, in seconds; None: to the file's end.
+        hop_samples: From one window's start to the next one's; None: a window's length.
+        decoded: See `read_waveform`.
+
+    Yields:
+        Float32 arrays of shape (window_samples,), the last one shorter, but longer than two windows' overlap;
+        together they equal `read_waveform`'s samples.
+
+    Raises:
+        AudioError: As `read_waveform`.
+    """
+    hop = window_samples if hop_samples is None else hop_samples
+    pending = np.empty(0, dtype=np.float32)
+    for piece in _stream(path, sample_rate, start_s, duration_s, decoded):
+        pending = np.concatenate([pending, piece])
+        while len(pending) > window_samples:
+            yield pending[:window_samples]
+            pending = pending[hop:]
+    if len(pending):
+        yield pending
+
+
+def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample float32 (T,) from `from_rate` to `to_rate` Hz to exactly ceil(T·ratio) samples."""
+    if from_rate == to_rate:
+        return samples
+    return _fit(soxr.resample(samples, from_rate, to_rate, "HQ"), resampled_length(len(samples), from_rate, to_rate))
+
+
+def _stream(
+    path: Path, sample_rate: int, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
+) -> Iterator[np.ndarray]:
+    """Resampled pieces of one clip, in order."""
+    with _source(path, start_s, duration_s, decoded) as source:
+        native_rate = source.info.sample_rate
+        start, stop = source.info.segment(start_s, duration_s)
+        same_rate = native_rate == sample_rate
+        resampler = None if same_rate else soxr.ResampleStream(native_rate, sample_rate, 1, "float32", "HQ")
+        missing = resampled_length(stop - start, native_rate, sample_rate)
+        for first in range(start, stop, audio_file.STREAM_FRAMES):
+            last = min(first + audio_file.STREAM_FRAMES, stop)
+            piece = source.read(first, last)
+            if resampler is not None:
+                piece = resampler.resample_chunk(piece, last=last == stop)
+            piece = piece[:missing]
+            missing -= len(piece)
+            yield piece
+        if missing:
+            yield np.zeros(missing, dtype=np.float32)
+
+
+@contextmanager
+def _source(path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None) -> Iterator[Source]:
+    """A clip's file: as it was decoded for another segment where that spares anything, else opened anew."""
+    if decoded is not None and (start_s or duration_s is not None) and is_entered_at_start(path):
+        try:
+            with decoded.opened(path, lambda: AudioFile(path)) as file:
+                yield file
+        except OSError as error:
+            raise unreadable(error) from None
+    else:
+        with closing(AudioFile(path)) as opened:
+            yield opened
+
+
+def _fit(samples: np.ndarray, length: int) -> np.ndarray:
+    """Cut or zero-pad to exactly `length` samples."""
+    if len(samples) >= length:
+        return samples[:length]
+    return np.pad(samples, (0, length - len(samples)))

@@ -1,0 +1,1 @@
+"""Finding weights and code: the hub, local folders and files, imports, digests."""

@@ -1,0 +1,158 @@
+"""Model folders of the Hugging Face hub: found in its cache on this disk, or fetched into it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from features.backbones.loading.model_folders import CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES, weight_files
+from features.errors import WeightsError, first_line
+
+CONNECT_TIMEOUT_S = 8
+
+_log = logging.getLogger(__name__)
+
+
+def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> Path:
+    """The folder of a hub repository at a revision (None: its main branch).
+
+    Args:
+        name: The backbone, for messages.
+        repo: `org/name`.
+        revision: Branch, tag or commit.
+        ways_out: What else the user can do, for messages.
+
+    Raises:
+        WeightsError: No such repository or revision, no access, or the hub cannot be reached.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        folder, lacking = _cached_snapshot(repo, revision)
+        if folder and not lacking:
+            return folder
+        problem = _hub_problem()
+        if problem is None:
+            return _fetch_snapshot(repo, revision)
+    except HFValidationError:
+        raise WeightsError(f"{name}: {repo!r} is neither a local folder nor a hub id `org/name`; {ways_out}") from None
+    except Exception as error:
+        problem = _reason(error, revision)
+    half = f" (the copy in {folder} has no {lacking})" if folder else ""
+    raise WeightsError(
+        f"{name}: no local folder {repo!r}, and it cannot be had from the model hub: {problem}{half}; "
+        f"connect or log in (`hf auth login`), {ways_out}"
+    )
+
+
+def _cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]:
+    """The snapshot on this disk, if any, and the file that it still lacks.
+
+    A snapshot that another program fetched may be without its preprocessor's configuration, although the
+    repository has one: that must not pass for a repository without.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo, CONFIG_FILE, revision=revision)
+    if not isinstance(config, str):
+        return None, ""
+    folder = Path(config).parent
+    preprocessing = [try_to_load_from_cache(repo, file, revision=revision) for file in PREPROCESSOR_FILES]
+    if None in preprocessing and not any(isinstance(path, str) for path in preprocessing):
+        return folder, PREPROCESSOR_FILES[0]
+    return folder, "" if weight_files(folder) else WEIGHT_FILES[0]
+
+
+def _fetch_snapshot(repo: str, revision: str | None) -> Path:
+    """Download what is needed of a hub repository: configurations and one format of weights.
+
+    The branch's name comes to stand for the new snapshot only when all of it is there.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    info = HfApi().model_info(repo, revision=revision, timeout=CONNECT_TIMEOUT_S)
+    there = {sibling.rfilename for sibling in info.siblings or []}
+    wanted = next((file for name in WEIGHT_FILES for file in (name, f"{name}.index.json") if file in there), None)
+    if CONFIG_FILE not in there or wanted is None:
+        raise WeightsError(f"it holds no {CONFIG_FILE} with {' or '.join(WEIGHT_FILES)}")
+
+    def fetch(file: str, at: str | None) -> Path:
+        return Path(hf_hub_download(repo, file, revision=at, etag_timeout=CONNECT_TIMEOUT_S))
+
+    _log.info("downloading %s from the model hub", repo)
+    with _no_progress_bars():
+        for file in PREPROCESSOR_FILES:
+            with contextlib.suppress(RemoteEntryNotFoundError):  # the hub's cache remembers that there is none
+                fetch(file, info.sha)
+        weights = fetch(wanted, info.sha)
+        if wanted.endswith(".index.json"):
+            for shard in sorted(set(json.loads(weights.read_text())["weight_map"].values())):
+                fetch(shard, info.sha)
+        fetch(CONFIG_FILE, info.sha)
+        return fetch(CONFIG_FILE, revision).parent
+
+
+def _hub_problem() -> str | None:
+    """Why the hub cannot be reached, or None."""
+    from huggingface_hub import constants
+
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _endpoint_problem(constants.ENDPOINT)
+
+
+@cache
+def _endpoint_problem(endpoint: str) -> str | None:
+    """Why the hub does not answer, or None; asked once a process, so that many models fail together.
+
+    Name look-ups and many addresses tried in turn escape a connection's timeout, so the wait has its own end.
+    """
+    answers: list[str | None] = []
+    shown = re.sub("//[^/@]*@", "//", endpoint)  # without a password
+
+    def ask() -> None:
+        from huggingface_hub.utils import get_session
+
+        try:
+            get_session().head(endpoint, timeout=CONNECT_TIMEOUT_S)
+            answers.append(None)
+        except Exception as error:
+            answers.append(f"{shown} not reachable ({first_line(error)})")
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_TIMEOUT_S + 1)
+    return answers[0] if answers else f"{shown} does not answer within {CONNECT_TIMEOUT_S} s"
+
+
+def _reason(error: Exception, revision: str | None) -> str:
+    """What went wrong, in a few words."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return "it is gated: ask for access on its page"
+    if isinstance(error, RepositoryNotFoundError):
+        return "no such repository, or a private one"
+    if isinstance(error, RevisionNotFoundError):
+        return f"it has no revision {revision!r}"
+    return first_line(error)
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep the hub's client from drawing bars of its own."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    if not before:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()

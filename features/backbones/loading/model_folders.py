@@ -1,0 +1,107 @@
+"""Model folders as `save_pretrained` writes them: which files make one, what they say, their digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from features.backbones.loading.digests import file_sha256, text_sha256
+from features.errors import WeightsError
+
+CONFIG_FILE = "config.json"
+PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+DEFAULT_SAMPLE_RATE = 16_000
+# Keys of `config.json` that change no value, or that must not: how attention is computed is chosen here
+VOLATILE_KEYS = (
+    "transformers_version",
+    "_name_or_path",
+    "torch_dtype",
+    "dtype",
+    "architectures",
+    "attn_implementation",
+    "_attn_implementation",
+    "output_attentions",
+    "output_hidden_states",
+    "return_dict",
+    "gradient_checkpointing",
+)
+
+
+def check_folder(name: str, folder: Path) -> Path:
+    """The folder, if it has a configuration and weights.
+
+    Raises:
+        WeightsError: One of them is missing.
+    """
+    missing = None if (folder / CONFIG_FILE).is_file() else CONFIG_FILE
+    if not missing and not weight_files(folder):
+        missing = " or ".join(WEIGHT_FILES)
+    if missing:
+        raise WeightsError(f"{name}: {folder} has no {missing}; it must be a folder from `save_pretrained`")
+    return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a model folder, all shards included; empty where one is missing.
+
+    Raises:
+        WeightsError: The index of the shards is not one.
+    """
+    for file in WEIGHT_FILES:
+        if (folder / file).is_file():
+            return [folder / file]
+        index = folder / f"{file}.index.json"
+        if index.is_file():
+            try:
+                shards = [folder / shard for shard in sorted(set(_read_object(index)["weight_map"].values()))]
+            except (KeyError, AttributeError):
+                raise WeightsError(f"{index}: has no `weight_map` of tensors to files") from None
+            return shards if all(shard.is_file() for shard in shards) else []
+    return []
+
+
+def folder_sha256(folder: Path) -> str:
+    """Digest of a model folder's weights: the file's own, or over those of its shards."""
+    digests = [file_sha256(path) for path in weight_files(folder)]
+    return digests[0] if len(digests) == 1 else text_sha256(digests)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` without what does not change a value.
+
+    Raises:
+        WeightsError: Not a JSON object.
+    """
+    return {key: value for key, value in _read_object(folder / CONFIG_FILE).items() if key not in VOLATILE_KEYS}
+
+
+def read_preprocessing(folder: Path) -> tuple[bool, int, bool]:
+    """Whether inputs are to be normalised, their sample rate in Hz, and whether the folder says so at all.
+
+    Raises:
+        WeightsError: A preprocessor's configuration that makes no sense.
+    """
+    for file in PREPROCESSOR_FILES:
+        path = folder / file
+        stated = _read_object(path) if path.is_file() else {}
+        stated = stated.get("feature_extractor", stated) if file == "processor_config.json" else stated
+        if not isinstance(stated, dict) or not stated.keys() & {"do_normalize", "sampling_rate"}:
+            continue
+        normalize, rate = stated.get("do_normalize", True), stated.get("sampling_rate", DEFAULT_SAMPLE_RATE)
+        if not isinstance(normalize, bool) or not isinstance(rate, int) or rate <= 0:
+            raise WeightsError(f"{path}: do_normalize {normalize!r}, sampling_rate {rate!r} make no sense")
+        return normalize, rate, True
+    return True, DEFAULT_SAMPLE_RATE, False
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path}: should hold a JSON object, holds a {type(value).__name__}")
+    return value

@@ -1,0 +1,150 @@
+"""Where weights come from: a local folder or file, the model hub, a URL. Found, checked, read safely."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import pickle
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from features.backbones.loading.digests import file_sha256
+from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
+from features.backbones.loading.model_folders import check_folder
+from features.errors import WeightsError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_log = logging.getLogger(__name__)
+
+RANDOM = "random"
+BUNDLED = "bundled:"  # before the name of a model that is part of this program
+BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+
+
+def ways_out(name: str, kind: str) -> str:
+    """How to go on when the weights of backbone `name` cannot be had; `kind` is a folder or a file."""
+    return f"set features.backbones.{name}.weights to a local {kind}, or to `random` for the untrained control"
+
+
+def find_model_folder(name: str, source: str) -> Path:
+    """The folder, as `save_pretrained` writes it, behind a path, `bundled:name` or a hub id `org/name[@revision]`.
+
+    Raises:
+        WeightsError: Not there, or the hub cannot be reached; names the backbone and the ways out.
+    """
+    if source.startswith(BUNDLED):
+        bundled = [path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()]
+        if source.removeprefix(BUNDLED) not in bundled:
+            raise WeightsError(f"{name}: no model {source!r} comes with this program, only {', '.join(bundled)}")
+        return check_folder(name, BUNDLED_FOLDER / source.removeprefix(BUNDLED))
+    folder = Path(source).expanduser()
+    if source and folder.is_dir():
+        return check_folder(name, folder)
+    ways = ways_out(name, "folder from `save_pretrained`")
+    if folder.exists() or not HUB_ID.fullmatch(source):
+        raise WeightsError(f"{name}: no folder {source!r}; {ways}")
+    repo, _, revision = source.partition("@")
+    return find_snapshot(name, repo, revision or None, ways)
+
+
+def find_file(name: str, source: str, ways: str | None = None) -> Path:
+    """A local weights file, or one fetched from a URL whose hash (`…-<hash>.ext`) is checked.
+
+    Args:
+        name: The backbone, for messages.
+        source: Path or URL.
+        ways: What else the user can do, for messages; None: another file, or `random`.
+
+    Raises:
+        WeightsError: Not there, cannot be fetched, or the hash differs; names the ways out.
+    """
+    import torch
+
+    ways = ways or ways_out(name, "file")
+    if not source.startswith(("http://", "https://")):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise WeightsError(f"{name}: no file {source!r}; {ways}")
+        return path
+    file = urlsplit(source).path.rsplit("/", 1)[-1]
+    match = URL_HASH.search(file)
+    if not match:
+        raise WeightsError(
+            f"{name}: {source} has no hash in its name (`…-<8 or more hex digits of its sha256>.pth`), "
+            f"so it is not trusted; {ways}"
+        )
+    target = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if not target.is_file():
+        _download(name, source, target, match.group(1), ways)
+    if not file_sha256(target).startswith(match.group(1)):
+        raise WeightsError(f"{name}: {target} is damaged: its sha256 does not start with {match.group(1)}; delete it")
+    return target
+
+
+def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:
+    """Fetch a file whole and unaltered, or not at all."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    _log.info("downloading %s", url)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        request = urllib.request.Request(url, headers={"User-Agent": "audioheads"})
+        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as response, partial.open("wb") as file:
+            shutil.copyfileobj(response, file, 1 << 20)
+        if not file_sha256(partial).startswith(digest):
+            raise ValueError("what came does not have the hash in its name")
+        partial.replace(target)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):  # an open response
+            error.close()
+        raise WeightsError(f"{name}: cannot fetch {url} ({first_line(error)}); {ways}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict from `.safetensors`, or from a torch file without unpickling code.
+
+    Raises:
+        WeightsError: Not such a file, or it would run code when loaded.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with torch.serialization.safe_globals(_numpy_arrays()):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(f"{path}: holds more than tensors, so it is not unpickled: that could run code") from None
+    except Exception as error:
+        raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path}: holds no state dict of tensors but a {type(state).__name__}")
+    tensors = {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in state.items()}
+    strange = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
+    if strange:
+        raise WeightsError(f"{path}: holds no state dict of tensors: {strange[0]!r} is something else")
+    return tensors
+
+
+def _numpy_arrays() -> list[Any]:
+    """What unpickling a plain numpy array takes, under numpy 1's names and numpy 2's."""
+    from numpy._core.multiarray import _reconstruct
+
+    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32")]
+    names = [(_reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return [*names, np.ndarray, np.dtype, *kinds]

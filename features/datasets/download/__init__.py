@@ -1,0 +1,1 @@
+"""Fetching corpora that their licence lets people fetch, and unpacking their archives."""

@@ -1,0 +1,1 @@
+"""Synthetic sounds for the demo and for tests."""

@@ -1,0 +1,59 @@
+"""Resampling on the model's device: a batch at a time, for machines whose CPUs cannot keep up with it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from features.audio.decoding import Waveform, resampled_length
+from features.backbones.base import pad
+from features.inference.device_transfer import Feed
+from features.inference.loader import AudioBatch, Decoded
+
+# torchaudio's parameters for the quality of resampy's `kaiser_best`
+QUALITY = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
+
+
+def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: Feed) -> AudioBatch | None:
+    """The clips of a batch that could be decoded, moved to a device at their own rates and resampled there.
+
+    Args:
+        decoded: Clips at their files' rates.
+        min_samples: The shortest length of a clip, at `sample_rate`.
+        sample_rate: Wanted rate in Hz.
+        feed: Moves a batch to the device.
+
+    Returns:
+        The batch, its waveforms on the device; None where no clip could be decoded. A clip's samples depend on that
+        clip alone.
+    """
+    good = [(row, clip) for row, clip in zip(decoded.rows, decoded.samples, strict=True) if isinstance(clip, Waveform)]
+    if not good:
+        return None
+    clips = [clip for _, clip in good]
+    wanted = [resampled_length(len(clip.samples), clip.sample_rate, sample_rate) for clip in clips]
+    lengths = torch.tensor([max(length, min_samples) for length in wanted])
+    waveforms = torch.zeros(len(clips), int(lengths.max()), device=feed.device)
+    for rate in dict.fromkeys(clip.sample_rate for clip in clips):
+        members = [at for at, clip in enumerate(clips) if clip.sample_rate == rate]
+        native = feed(pad([clips[at].samples for at in members], 1, pinned=feed.pinned)[0])
+        resampled = native if rate == sample_rate else resample_batch(native, rate, sample_rate)
+        for at, samples in zip(members, resampled, strict=True):
+            waveforms[at, : wanted[at]] = samples[: wanted[at]]
+    return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
+
+
+def resample_batch(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    """Windowed-sinc resampling of (B, T) to (B, ceil(T · ratio)), beyond its ends silence."""
+    with torch.inference_mode():
+        return _kernel(from_rate, to_rate, waveforms.device)(waveforms)
+
+
+@lru_cache(maxsize=8)
+def _kernel(from_rate: int, to_rate: int, device: torch.device) -> torch.nn.Module:
+    from torchaudio.transforms import Resample
+
+    made = Resample(from_rate, to_rate, "sinc_interp_kaiser", dtype=torch.float64, **QUALITY)
+    return made.float().to(device)

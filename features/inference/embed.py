@@ -1,0 +1,250 @@
+"""Blocks of the plan through the model: decoded batches in, rows for the cache out; all parts overlap."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from features.audio.decoded_cache import DecodedFiles
+from features.audio.decoding import stream_windows
+from features.backbones.base import Backbone, pad
+from features.errors import AudioError
+from features.inference.compilation import compile_network
+from features.inference.device_resampling import batch_on_device
+from features.inference.device_transfer import Arriving, Feed
+from features.inference.frame_buffer import FrameSpool
+from features.inference.loader import Decoded, check_unchanged, decode_ahead
+from features.inference.oom import Splitter, find_budget
+from features.inference.shard_writer import Batch, Embedded, ShardWriter, WriteShard
+from features.inference.timing import Clock, Timings
+from features.planning.plan import Plan, PlannedClip
+from features.planning.windows import Windows, read_ahead
+from features.planning.worklist import Settings
+from features.pooling import POOLINGS, Frames, Moments
+from features.system.retry import Patience, cache_away, folder_away
+
+
+class Progress(Protocol):
+    """Who wants to know how far stage 1 is."""
+
+    def start(self, clips: int, audio_s: float, reused: int) -> None:
+        """Work begins: clips and seconds of audio to compute, clips already there."""
+
+    def advance(self, clips: int, audio_s: float, failed: int) -> None:
+        """A batch is done."""
+
+    def note(self, message: str) -> None:
+        """Something worth a line in the log."""
+
+
+def embed_blocks(
+    plan: Plan,
+    numbers: Sequence[int],
+    backbone: Backbone,
+    settings: Settings,
+    progress: Progress,
+    write: WriteShard,
+    scratch: Path | None = None,
+) -> Timings:
+    """Embed the clips of some blocks; decoding, the model and writing overlap.
+
+    Args:
+        plan: The plan.
+        numbers: Its blocks to compute.
+        backbone: What embeds their clips.
+        settings: Which poolings and frames to keep, and how many threads decode.
+        progress: Told after each batch.
+        write: Writes a block's shard; called in another thread, block by block in order.
+        scratch: Where frames of a long clip may lie until its block is written; None: with the system's own.
+
+    Returns:
+        How busy each part was.
+
+    Raises:
+        RunError: A shard cannot be written; those before it are.
+    """
+    compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
+    started, clock = time.perf_counter(), Clock()
+    batches = (batch for number in numbers for batch in plan.blocks[number])
+    spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
+    about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.drift}
+    with (
+        DecodedFiles() as files,
+        ThreadPoolExecutor(workers, "decode") as pool,
+        contextlib.closing(
+            decode_ahead(
+                plan.clips,
+                batches,
+                None if settings.resample == "device" else spec.sample_rate,
+                spec.max_samples,
+                pool,
+                files,
+                on_read=lambda seconds: clock.add("read", seconds / workers),
+                note=progress.note,
+            )
+        ) as decoded,
+        ShardWriter(settings, write, about, clock) as writer,
+    ):
+        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch))
+        for number in numbers:
+            block = plan.blocks[number]
+            for at, positions in enumerate(block):
+                batch = Batch(number, at == len(block) - 1, len(positions), plan.audio_s(positions))
+                model.embed(next(decoded), batch)
+                writer.put(batch)
+                _advance(progress, writer)
+    _advance(progress, writer)
+    busy = clock.seconds()
+    idle = max(0.0, time.perf_counter() - started - busy.get("forward", 0.0) - busy.get("pool", 0.0))
+    return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle, compile_s=compile_s)
+
+
+def default_workers(device: torch.device) -> int:
+    """Threads that decode: two beside a model that keeps the CPU busy, one per core to feed another device."""
+    return 2 if device.type == "cpu" else max(2, os.cpu_count() or 2)
+
+
+def _advance(progress: Progress, writer: ShardWriter) -> None:
+    for done in writer.finished():
+        progress.advance(*done)
+
+
+@dataclass(frozen=True)
+class _Long:
+    """What long clips need: files decoded before, threads that decode, and room for frames."""
+
+    files: DecodedFiles
+    pool: ThreadPoolExecutor
+    scratch: Path | None
+
+
+class _Model:
+    """The backbone and what stands around it: transfer, pooling, and what to do when memory runs out."""
+
+    def __init__(self, backbone: Backbone, settings: Settings, clock: Clock, progress: Progress, long: _Long) -> None:
+        self.backbone = backbone
+        self.settings = settings
+        self.clock = clock
+        self.long = long
+        self.patience = Patience(progress.note)
+        self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
+        self.feed = Feed(backbone.device)
+        if settings.batch_s is None and backbone.budget is None:
+            backbone.budget = find_budget(backbone, self._pooled)
+        self.splitter = Splitter(progress.note, backbone.budget)
+
+    def embed(self, decoded: Decoded, batch: Batch) -> None:
+        """A decoded batch through the model, into `batch`."""
+        for clip, reason in decoded.failures():
+            batch.fail(clip, reason)
+        spec = self.backbone.spec
+        if self.settings.resample == "device":
+            audio = batch_on_device(decoded, spec.min_samples, spec.sample_rate, self.feed)
+        else:
+            audio = decoded.batch(spec.min_samples, spec.sample_rate, pinned=self.feed.pinned)
+        if audio is not None:
+            for piece in self.splitter.run(audio.waveforms, audio.lengths, self._embedded):
+                clips = [decoded.clip(audio.rows[at]) for at in piece.rows]
+                if piece.result is None:
+                    batch.fail(clips[0], self._too_large(clips[0].native_s), content=False)
+                else:
+                    batch.parts.append(Embedded(clips, *piece.result))
+            self.backbone.budget = self.splitter.budget
+        for clip in decoded.streamed():
+            try:
+                batch.parts.append(self._embed_long_patiently(clip))
+            except AudioError as error:
+                batch.fail(clip, str(error))
+            except _TooLargeError as error:
+                batch.fail(clip, str(error), content=False)
+
+    def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], Arriving]:
+        """Frame counts, and the poolings and frames to keep on their way to the host."""
+        frames, moments = self._pooled(waveforms, lengths)
+        with self.clock.measure("pool", self.backbone.device):
+            tensors = self._vectors(moments)
+            if "frames" in self.settings.pooling:
+                tensors["frames"] = self._kept(frames)
+            return frames.lengths.tolist(), Arriving(tensors)
+
+    def _pooled(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, Moments]:
+        """A batch's frames, their lengths on the CPU, and moments, both on the device."""
+        frames = self._forward(waveforms, lengths)
+        return frames, self._moments(frames)
+
+    def _forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        moved = self.feed(waveforms)
+        with self.clock.measure("forward", self.backbone.device):
+            return self.backbone.embed_batch(moved, lengths)
+
+    def _moments(self, frames: Frames) -> Moments:
+        device = self.backbone.device
+        with self.clock.measure("pool", device), torch.inference_mode():
+            there = Frames(frames.values, frames.lengths.to(device, non_blocking=True), frames.weights)
+            return Moments.of(there, self.settings.pooling)
+
+    def _vectors(self, moments: Moments) -> dict[str, Tensor]:
+        """The clip vectors to keep; the mean always, which tells whether an embedding is finite."""
+        kept = [method for method in POOLINGS if method in self.settings.pooling]
+        return {method: moments.pooled(method) for method in dict.fromkeys(["mean", *kept])}
+
+    def _kept(self, frames: Frames) -> Tensor:
+        """Frames of the layers to keep, as they are stored: (B, F, L, D)."""
+        layers = self.backbone.spec.layers if self.settings.frame_layers is None else self.settings.frame_layers
+        dtype = getattr(torch, self.settings.frame_dtype)
+        return frames.values[:, list(layers)].transpose(1, 2).float().to(dtype)
+
+    def _embed_long_patiently(self, clip: PlannedClip) -> Embedded:
+        """`_embed_long`, again from the clip's start where its folder or that of the cache went away meanwhile."""
+
+        def away() -> Path | None:
+            scratch = self.long.scratch
+            return folder_away(Path(clip.path)) or (None if scratch is None else cache_away(scratch))
+
+        return self.patience(lambda: self._embed_long(clip), away)
+
+    def _embed_long(self, clip: PlannedClip) -> Embedded:
+        """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""
+        spec, cut = self.backbone.spec, self.windows
+        moments: Moments | None = None
+        n_frames = 0
+        spool = FrameSpool(self.long.scratch) if "frames" in self.settings.pooling else None
+        windows = stream_windows(
+            *(Path(clip.path), spec.sample_rate, cut.samples, clip.start_s, clip.duration_s),
+            hop_samples=cut.hop_samples,
+            decoded=self.long.files,
+        )
+        with contextlib.closing(read_ahead(windows, self.long.pool)) as ahead:
+            for number, (window, last) in enumerate(ahead):
+                (piece,) = self.splitter.run(*pad([window], spec.min_samples, pinned=self.feed.pinned), self._forward)
+                if piece.result is None:
+                    raise _TooLargeError(self._too_large(spec.max_duration_s))
+                frames = cut.keep(piece.result, first=number == 0, last=last)
+                if frames is None:
+                    continue
+                part = self._moments(frames)
+                moments = part if moments is None else moments.join(part)
+                n_frames += int(frames.lengths[0])
+                if spool is not None:
+                    spool.add(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
+        check_unchanged(clip)
+        if moments is None:
+            raise AudioError("holds no samples")
+        return Embedded([clip], [n_frames], Arriving(self._vectors(moments)), None if spool is None else [spool])
+
+    def _too_large(self, seconds: float) -> str:
+        """Why a clip cannot be embedded here though it stands alone."""
+        return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
+
+
+class _TooLargeError(Exception):
+    """A single window does not fit in the device's memory."""

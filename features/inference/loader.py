@@ -1,0 +1,144 @@
+"""Clips to padded batches: decoding runs ahead of the model in threads, in the plan's order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from features.audio.decoded_cache import DecodedFiles
+from features.audio.decoding import Waveform, read_waveform
+from features.backbones.base import pad
+from features.errors import AudioError, RunError
+from features.planning.plan import PlannedClip
+from features.system.retry import Patience, folder_away
+
+READ_AHEAD = 3  # batches
+
+
+@dataclass(frozen=True)
+class AudioBatch:
+    """Padded clips on their way into a model.
+
+    Attributes:
+        waveforms: (B, T) float32.
+        lengths: (B,) valid samples, int64.
+        rows: (B,) positions in the plan's clips.
+        sample_rate: Hz.
+    """
+
+    waveforms: Tensor
+    lengths: Tensor
+    rows: tuple[int, ...]
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One batch of the plan.
+
+    Attributes:
+        rows: Positions in the plan's clips.
+        clips: The clips.
+        samples: Their samples, or why a clip has none; None where it is left to be streamed.
+    """
+
+    rows: range
+    clips: Sequence[PlannedClip]
+    samples: Sequence[Waveform | AudioError | None]
+
+    def clip(self, row: int) -> PlannedClip:
+        """The clip at a position in the plan."""
+        return self.clips[row - self.rows.start]
+
+    def failures(self) -> list[tuple[PlannedClip, str]]:
+        """(clip, reason) of clips that could not be decoded."""
+        return [(clip, str(s)) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
+
+    def streamed(self) -> list[PlannedClip]:
+        """Clips left to be streamed."""
+        return [clip for clip, samples in zip(self.clips, self.samples, strict=True) if samples is None]
+
+    def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
+        """The clips that could, padded, in pinned memory where asked; None where none could."""
+        good = [(row, s.samples) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, Waveform)]
+        if not good:
+            return None
+        waveforms, lengths = pad([samples for _, samples in good], min_samples, pinned=pinned)
+        return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
+
+
+def decode_ahead(
+    clips: Sequence[PlannedClip],
+    batches: Iterable[range],
+    sample_rate: int | None,
+    max_samples: int,
+    pool: ThreadPoolExecutor,
+    files: DecodedFiles | None = None,
+    on_read: Callable[[float], None] = lambda seconds: None,
+    note: Callable[[str], None] = lambda message: None,
+) -> Generator[Decoded, None, None]:
+    """Decode batches in order, a few ahead of the one asked for, at `sample_rate` or at the files' own rates.
+
+    A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
+    threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
+    A folder of clips that goes away is waited for, and `note` is told.
+    """
+    patience = Patience(note)
+
+    def read(clip: PlannedClip) -> Waveform | AudioError | None:
+        if clip.n_samples > max_samples:
+            return None
+        started = time.perf_counter()
+        try:
+            return patience(lambda: read_planned(clip, sample_rate, files), lambda: folder_away(Path(clip.path)))
+        except AudioError as error:
+            return error
+        except (RunError, MemoryError, RecursionError):
+            raise
+        except Exception as error:  # a decoder that breaks down costs its clip, not the run
+            return AudioError(f"cannot be decoded ({type(error).__name__}: {error})")
+        finally:
+            on_read(time.perf_counter() - started)
+
+    waiting: deque[tuple[range, Sequence[PlannedClip], list[Future[Waveform | AudioError | None]]]] = deque()
+    upcoming = iter(batches)
+    try:
+        while True:
+            while len(waiting) < READ_AHEAD and (rows := next(upcoming, None)) is not None:
+                planned = clips[rows.start : rows.stop]
+                waiting.append((rows, planned, [pool.submit(read, clip) for clip in planned]))
+            if not waiting:
+                return
+            rows, planned, futures = waiting.popleft()
+            yield Decoded(rows, planned, tuple(future.result() for future in futures))
+    finally:
+        for *_, futures in waiting:
+            for future in futures:
+                future.cancel()
+
+
+def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles | None = None) -> Waveform:
+    """One clip's samples, at `sample_rate` Hz or, where that is None, at the file's own rate.
+
+    Raises:
+        AudioError: It cannot be decoded, or is not the file that was planned.
+    """
+    waveform = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files)
+    check_unchanged(clip)
+    return waveform
+
+
+def check_unchanged(clip: PlannedClip) -> None:
+    """Raise `AudioError` when a clip's file is not the one whose key the plan holds."""
+    try:
+        stat = Path(clip.path).stat()
+    except OSError as error:
+        raise AudioError(f"went away while it was read ({error.strerror})") from None
+    if (stat.st_size, stat.st_mtime_ns) != (clip.size, clip.mtime_ns):
+        raise AudioError("changed while it was read; run again")

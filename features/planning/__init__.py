@@ -1,0 +1,1 @@
+"""What has to be computed, in which order and in which blocks."""

@@ -1,0 +1,19 @@
+"""The HDF5 cache of embeddings: reading, writing, merging and checking its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from features.store.table import EmbeddingTable, open_table, verify_table
+
+__all__ = ["EmbeddingTable", "open_table", "verify_table"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that importing a module of this package stays cheap."""
+    if name in __all__:
+        from features.store import table
+
+        return getattr(table, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

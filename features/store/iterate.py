@@ -1,0 +1,88 @@
+"""Embeddings read a piece at a time, in the order they are stored in: for caches larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.store.table import EmbeddingTable
+
+PIECE_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some clips of a table.
+
+    Attributes:
+        rows: (n,) their rows in the table.
+        pooled: pooling -> (n, L, D) float32.
+        frames: n arrays (F, L, D); None where they were not asked for.
+    """
+
+    rows: np.ndarray
+    pooled: dict[str, np.ndarray]
+    frames: list[np.ndarray] | None
+
+
+def stored_order(table: EmbeddingTable, rows: np.ndarray) -> np.ndarray:
+    """Rows in the order in which `stream` gives them."""
+    return rows[np.lexsort((table.places.place[rows], table.places.member[rows]))]
+
+
+def stream(
+    table: EmbeddingTable,
+    rows: np.ndarray,
+    poolings: Sequence[str],
+    layers: Sequence[int] | None = None,
+    *,
+    frames: bool = False,
+    piece_bytes: int = PIECE_BYTES,
+) -> Iterator[Piece]:
+    """Embeddings of some rows, in `stored_order`.
+
+    Args:
+        table: A cache that was verified: pieces are not checked again.
+        rows: Of the table.
+        poolings: Which of its poolings.
+        layers: Positions among the table's layers; None: all. Of frames: among the layers that are kept.
+        frames: Whether to read frames, too.
+        piece_bytes: About how much is read at a time; one clip's frames are always read at once.
+
+    Raises:
+        CacheError: A file is missing or damaged.
+    """
+    take = slice(None) if layers is None else list(layers)
+    ordered = stored_order(table, rows)
+    members = table.places.member[ordered]
+    for number in dict.fromkeys(members.tolist()):
+        with table.opened(number) as file:
+            for piece in _pieces(table, ordered[members == number], piece_bytes, frames):
+                at = table.places.place[piece]
+                first, last = int(at[0]), int(at[-1]) + 1
+                pooled = {name: file[f"embeddings/{name}"][first:last][at - first][:, take] for name in poolings}
+                kept = None
+                if frames:
+                    values, starts = file["frames/values"], table.places.first_frame[piece]
+                    kept = [
+                        values[int(start) : int(start + length)][:, take]
+                        for start, length in zip(starts, table.n_frames[piece], strict=True)
+                    ]
+                yield Piece(piece, pooled, kept)
+
+
+def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: bool) -> Iterator[np.ndarray]:
+    """Rows of one file, cut so that what lies between the first and the last of a piece is not too much."""
+    row_bytes = 4 * len(table.spec.layers) * table.spec.dim * max(1, len(table.poolings))
+    costs = table.places.place[rows].astype(np.int64) * row_bytes
+    if frames:
+        kept = table.cache_spec["frames"]
+        frame_bytes = np.dtype(kept["dtype"]).itemsize * len(kept["layers"]) * table.spec.dim
+        costs = costs + np.cumsum(table.n_frames[rows], dtype=np.int64) * frame_bytes
+    start = 0
+    while start < len(rows):
+        stop = max(start + 1, int(np.searchsorted(costs, costs[start] + piece_bytes)))
+        yield rows[start:stop]
+        start = stop

@@ -1,0 +1,198 @@
+"""Making caches smaller: rows that nobody asks for any more, and whole cache files.
+
+As in sealing, rows go by writing a new file beside the old one, which it replaces in one step. Of a set, only the
+shard files that hold some of these rows are written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.planning.resume import remove_temporaries
+from features.store import shard_set
+from features.store import table as store
+from features.store.finalize import Merged, Totals, copies, write_file
+from features.store.layout import SET_SUFFIX, set_folder
+from features.store.writer import sync_folder
+from features.system.locks import CacheLock
+
+PARTS_SUFFIX = ".parts"  # of the folder of an unfinished run
+REWRITTEN_SUFFIX = ".pruned"  # of the folder where shard files are written anew
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What went, or would go.
+
+    Attributes:
+        clips: Rows that went.
+        left: Rows that stay.
+        failures: Recorded failures that went.
+        size_bytes: Freed on disk; of a dry run what the arrays of those rows take.
+    """
+
+    clips: int
+    left: int
+    failures: int
+    size_bytes: int
+
+
+def prune_rows(path: Path, keep: Container[str], note: Callable[[str], None], *, dry_run: bool = False) -> Pruned:
+    """Leave only the rows and failures of some clips in a cache file; without any left, the file goes.
+
+    Args:
+        path: The cache file.
+        keep: Ids of the clips that stay.
+        note: Told when another run is waited for.
+        dry_run: Only count.
+
+    Raises:
+        CacheError: The file, or a shard file that would have to be written anew, is damaged; nothing has changed.
+        RunError: The disk is full or the folder not writable; nothing has changed.
+    """
+    if dry_run:
+        return _counted(store.open_table(path), keep)
+    with CacheLock(path, note):
+        shard_set.recover(path, path.with_suffix(PARTS_SUFFIX))
+        remove_temporaries(path, path.with_suffix(PARTS_SUFFIX))
+        table = store.check_table(path)
+        counted, before = _counted(table, keep), size_of(path)
+        if counted.clips or counted.failures:
+            _write_without(table, keep)
+        if path.exists():
+            _sweep(store.open_table(path))
+        _remove_folder(path.with_suffix(REWRITTEN_SUFFIX))
+        after = size_of(path)
+    return Pruned(counted.clips, counted.left, counted.failures, before - after)
+
+
+def remove_cache(path: Path, note: Callable[[str], None]) -> int:
+    """Remove a cache file with its shard files and what an unfinished run left of it; tells how many bytes that freed.
+
+    The index goes first: a kill leaves files that no index lists, which `whole_caches` finds again.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    with CacheLock(path, note):
+        size = size_of(path)
+        _unlink(path)
+        for suffix in (PARTS_SUFFIX, REWRITTEN_SUFFIX):
+            _remove_folder(path.with_suffix(suffix))
+    return size
+
+
+def whole_caches(paths: Iterable[Path]) -> list[Path]:
+    """The cache files named or lying under folders, also where only an unfinished run or stray shard files are left."""
+    found: set[Path] = set()
+    for path in paths:
+        if not path.is_dir():
+            found.add(path)
+            continue
+        ours = {SET_SUFFIX, PARTS_SUFFIX, REWRITTEN_SUFFIX}
+        for item in path.rglob("*"):
+            inside = item.relative_to(path).parents
+            if item.name.startswith(".") or any(folder.suffix in ours for folder in inside):
+                continue
+            if item.suffix == ".h5" and item.is_file():
+                found.add(item)
+            elif item.suffix in ours and item.is_dir():
+                found.add(item.with_suffix(".h5"))
+    return sorted(found)
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk of a cache file, its shard files and what an unfinished run left."""
+    folders = (path.with_suffix(suffix) for suffix in (SET_SUFFIX, PARTS_SUFFIX, REWRITTEN_SUFFIX))
+    files = [path, *(item for folder in folders for item in folder.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _counted(table: store.EmbeddingTable, keep: Container[str]) -> Pruned:
+    """What would go of a table."""
+    gone = np.array([clip not in keep for clip in table.ids], dtype=bool)
+    failures = sum(clip not in keep for clip in table.failures)
+    frames = table.cache_spec["frames"]
+    row_bytes = 4 * len(table.poolings) * len(table.spec.layers) * table.spec.dim
+    frame_bytes = np.dtype(frames["dtype"]).itemsize * len(frames["layers"]) * table.spec.dim if frames else 0
+    size = row_bytes * int(gone.sum()) + frame_bytes * int(table.n_frames[gone].sum(dtype=np.int64))
+    return Pruned(int(gone.sum()), int((~gone).sum()), failures, size)
+
+
+def _write_without(table: store.EmbeddingTable, keep: Container[str]) -> None:
+    """Write the cache anew with only some of its clips."""
+    failures = [(clip, *why) for clip, why in sorted(table.failures.items()) if clip in keep]
+    rows = np.array([row for row, clip in enumerate(table.ids) if clip in keep], dtype=np.int64)
+    if not len(rows) and not failures:
+        _unlink(table.path)
+    elif table.places.is_set:
+        _prune_set(table, rows, failures)
+    else:
+        merged = Merged([rows], failures, table.cost)
+        parts = copies([table], merged.chosen, merged.failures)
+        write_file(table.path, table.cache_spec, parts, merged.totals([table]), table.cost, verify=True)
+
+
+def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tuple[str, str, str]]) -> None:
+    """Write those shard files anew that lose some rows and keep others; those that lose all are no longer listed."""
+    folder = table.path.with_suffix(REWRITTEN_SUFFIX)
+    _remove_folder(folder)  # a kill left it; no index ever listed it
+    folder.mkdir()
+    untouched: list[np.ndarray] = []
+    rewritten: list[store.EmbeddingTable] = []
+    stays = np.zeros(len(table), dtype=bool)
+    stays[rows] = True
+    try:
+        for number, held in table.places.rows_by_member():
+            member, kept = table.places.members[number], held[stays[held]]
+            if len(kept) == len(held) or (len(kept) and member.absence()):
+                untouched.append(kept)
+            elif len(kept):
+                shard = store.verify_table(member.path)
+                chosen = np.sort(table.places.place[kept])
+                totals = Totals(len(chosen), int(shard.n_frames[chosen].sum()))
+                new = folder / f"shard-{len(rewritten):06d}.h5"
+                write_file(new, shard.cache_spec, copies([shard], [chosen], []), totals, shard.cost, verify=True)
+                rewritten.append(store.open_table(new))
+        if rewritten:
+            (folder / shard_set.COPIED).touch()
+        as_they_are = np.sort(np.concatenate([np.empty(0, np.int64), *untouched]))
+        chosen_rows = [as_they_are, *(np.arange(len(shard)) for shard in rewritten)]
+        shard_set.write_index(
+            table.path, table.cache_spec, [table, *rewritten], Merged(chosen_rows, failures, table.cost)
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(table: store.EmbeddingTable) -> None:
+    """Remove shard files that a kill left behind: no index lists them, and no unfinished seal put them there."""
+    listed = {member.path for member in table.places.members}
+    folder = set_folder(table.path)
+    for batch in folder.iterdir() if folder.exists() else ():
+        if (batch / shard_set.MARK).exists():
+            continue
+        for item in batch.glob("*.h5"):
+            if item not in listed:
+                item.unlink()
+        with contextlib.suppress(OSError):  # not empty
+            batch.rmdir()
+
+
+def _unlink(path: Path) -> None:
+    """Remove a cache file, the index of a set before its shard files."""
+    if path.exists():
+        path.unlink()
+        sync_folder(path.parent)
+    _remove_folder(set_folder(path))
+
+
+def _remove_folder(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

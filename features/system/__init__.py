@@ -1,0 +1,1 @@
+"""Locks, retries on network folders, signals, file permissions and memory allocation."""

@@ -1,0 +1,1 @@
+"""All fits of one head trained as one batched job."""

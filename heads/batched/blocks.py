@@ -1,0 +1,142 @@
+"""One fold's training and validation rows of one layer, standardised: all that a head's training may see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.tasks import Task
+from heads.splits.protocol import Split
+
+ALL_LAYERS = -1  # the layer of a block that holds them all
+Item = TypeVar("Item")
+BUDGET_BYTES = 2**30  # of one stack of fits with its rows
+
+
+class Place(NamedTuple):
+    """Where a block comes from: positions in the splits and on the features' layer axis, or `ALL_LAYERS`."""
+
+    fold: int
+    layer: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one place; test rows are not in it.
+
+    Attributes:
+        train: Standardised training rows, shape (n, D) float64; (n, L, D) float32 with all layers.
+        train_targets: Classes (n,) int64; zeros and ones (n, C) float64; standardised values (n, 1) float64.
+        valid: Validation rows, standardised with the training rows' figures, (v, D) or (v, L, D); v may be 0.
+        valid_targets: As `train_targets`.
+        mean: Of the training rows, shape (D,) or (L, D) float64.
+        scale: Their standard deviation, as `mean`; 1 for constant columns.
+        target_mean: Of the training rows' values in regression, else 0.
+        target_scale: Their standard deviation, else 1.
+    """
+
+    train: Tensor
+    train_targets: Tensor
+    valid: Tensor
+    valid_targets: Tensor
+    mean: np.ndarray
+    scale: np.ndarray
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+
+
+Loader = Callable[[Place], Block]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One candidate (a configuration on a block) with one fit per seed; heads that no seed changes have one fit.
+
+    Attributes:
+        place: The block.
+        configuration: Position in the grid.
+        states: Per fit, what its predictor needs: arrays by name, standardisation included.
+        valid_loss: Per fit, see `heads.batched.losses`; nan where the fit failed or there are no validation rows.
+        epochs: Per fit, passes over the training rows, or rounds of the solver.
+        params_trained: Trained numbers of one fit.
+    """
+
+    place: Place
+    configuration: int
+    states: list[dict[str, np.ndarray]]
+    valid_loss: np.ndarray
+    epochs: np.ndarray
+    params_trained: int
+
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sort key of candidates by validation alone: the first is chosen."""
+        loss = float(self.valid_loss.mean())
+        return (loss if np.isfinite(loss) else np.inf, self.configuration, self.place.layer)
+
+
+def standardize(
+    features: np.ndarray,
+    targets: np.ndarray,
+    split: Split,
+    layer: int,
+    device: torch.device,
+    task: Task = "single-label",
+) -> Block:
+    """Take one split's training and validation rows; mean and scale are the training rows'.
+
+    Args:
+        features: Shape (N, L, D).
+        targets: Classes (N,), zeros and ones (N, C), or values (N,).
+        split: Which rows.
+        layer: Position on the layer axis, or `ALL_LAYERS`.
+        device: Where the block goes.
+        task: What the targets are.
+    """
+    if layer == ALL_LAYERS:
+        train, valid = features[split.train], features[split.valid]
+    else:
+        train, valid = (features[rows, layer].astype(np.float64) for rows in (split.train, split.valid))
+    mean = train.mean(axis=0, dtype=np.float64)
+    scale = train.std(axis=0, dtype=np.float64)
+    # Rounding leaves a constant column with a spread of about 1e-16 of its value, 1e-7 in single precision.
+    smallest = 1e-12 if train.dtype == np.float64 else 1e-6
+    scale = np.where(scale > smallest * np.maximum(np.abs(mean), 1e-30), scale, 1.0)
+    target_mean, target_scale = 0.0, 1.0
+    if task == "regression":
+        values = targets[split.train].astype(np.float64)
+        target_mean, target_scale = float(values.mean()), float(values.std()) or 1.0
+
+    def rows(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(((values - mean) / scale).astype(values.dtype, copy=False)).to(device)
+
+    def answers(chosen: np.ndarray) -> Tensor:
+        if task == "single-label":
+            return torch.from_numpy(targets[chosen].astype(np.int64)).to(device)
+        values = targets[chosen].astype(np.float64)
+        if task == "regression":
+            values = ((values - target_mean) / target_scale)[:, None]
+        return torch.from_numpy(values).to(device)
+
+    return Block(
+        train=rows(train),
+        train_targets=answers(split.train),
+        valid=rows(valid),
+        valid_targets=answers(split.valid),
+        mean=mean,
+        scale=scale,
+        target_mean=target_mean,
+        target_scale=target_scale,
+    )
+
+
+def chunks(items: Sequence[Item], bytes_each: int, budget: int = BUDGET_BYTES) -> Iterator[Sequence[Item]]:
+    """Cut a list into runs of items that fit the budget together, one item at least."""
+    size = max(1, budget // bytes_each)
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,237 @@
+"""Heads trained step by step: fits take turns in small stacks, each with its own early stop and best state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Event
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heads.batched.adamw import Minibatch, Network, Rate, Stack, aligned
+from heads.batched.blocks import BUDGET_BYTES, Fitted, Loader, Place, chunks
+from heads.batched.job import Job
+from heads.batched.losses import loss_gradient
+from heads.batched.minibatches import Rows, Turn
+from heads.options import SteppedOptions
+
+CPU_STACK_BYTES = 2**24  # of one worker: the optimiser's state then stays in the processor's caches
+CUDA_STACK_BYTES = 2**31
+
+
+class Fit(NamedTuple):
+    """One network to train: positions among the blocks, in the grid and in the seeds."""
+
+    block: int
+    configuration: int
+    seed: int
+
+
+@dataclass
+class Course:
+    """How a fit is doing."""
+
+    fit: Fit
+    best: tuple[Tensor, Tensor] | None = None
+    best_loss: float = np.inf
+    best_epoch: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fit that is done."""
+
+    fit: Fit
+    state: dict[str, np.ndarray]
+    valid_loss: float
+    epochs: int
+
+
+def train_stepped(
+    places: Sequence[Place], load: Loader, job: Job, configurations: Sequence[int], network: Network
+) -> Iterator[Fitted]:
+    """Train some configurations of one shape on every block with every seed.
+
+    On a CPU each core works on a stack of its own, as large as caches allow; on a GPU one stack holds
+    as many fits as memory allows. A fit that stops leaves its stack and the next one enters. Initial
+    weights, the order of rows and dropout are functions of seed, epoch and step, and batched matrix
+    products compute each network as if it were alone, so it does not matter beside which others a fit
+    trains.
+
+    A fit stops when its validation loss has not fallen for `patience` epochs and keeps its best
+    state. One whose validation loss is not finite has failed. Without validation rows it trains for
+    `job.epochs` of its seed, or `max_epochs`, and keeps its last state.
+
+    Args:
+        places: The blocks.
+        load: Gives the block of a place.
+        job: The grid and what all fits share.
+        configurations: Positions in the grid.
+        network: What they have in common.
+
+    Yields:
+        One candidate per block and configuration, in no particular order.
+    """
+    options = cast(SteppedOptions, job.options)
+    n_layers = job.n_layers if options.reads == "layers" else 1
+    bytes_each = 2 * 4 * job.n_train * n_layers * aligned(job.dim)
+    for group in chunks(places, bytes_each, BUDGET_BYTES):
+        work = _Work(Rows(group, load, job, options), network, job, options)
+        work.waiting.extend(
+            Fit(block, configuration, seed)
+            for block in range(len(group))
+            for configuration in configurations
+            for seed in range(len(job.seeds))
+        )
+        done: dict[tuple[int, int], list[Outcome]] = {}
+        for outcome in work.outcomes():
+            block, configuration, _ = outcome.fit
+            seeds = done.setdefault((block, configuration), [])
+            seeds.append(outcome)
+            if len(seeds) == len(job.seeds):
+                seeds = sorted(done.pop((block, configuration)), key=lambda one: one.fit.seed)
+                yield Fitted(
+                    group[block],
+                    configuration,
+                    [work.rows.standardisation[block] | one.state for one in seeds],
+                    np.array([one.valid_loss for one in seeds]),
+                    np.array([one.epochs for one in seeds]),
+                    network.n_trained,
+                )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Fits that wait, and what they train on."""
+
+    rows: Rows
+    network: Network
+    job: Job
+    options: SteppedOptions
+    waiting: deque[Fit] = field(default_factory=deque)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Train all fits that wait."""
+        on_cpu = self.job.device.type == "cpu"
+        n_workers = min(torch.get_num_threads(), len(self.waiting)) if on_cpu else 1
+        size = self._stack_size(CPU_STACK_BYTES if on_cpu else CUDA_STACK_BYTES)
+        size = min(size, -(-len(self.waiting) // n_workers))
+        if on_cpu:
+            yield from _on_threads(n_workers, lambda stop: self._train(size, stop))
+        else:
+            yield from self._train(size, Event())
+
+    def _stack_size(self, budget: int) -> int:
+        """Fits whose parameters, gradients, moments and a step's rows and activations fit the budget."""
+        trained = sum(int(np.prod(shape)) for shape in self.network.trained.values())
+        row = self.rows.train[0, 0].numel() + 6 * (self.network.units + aligned(self.job.n_outputs))
+        return max(1, budget // (4 * (4 * trained + self.options.batch_size * row)))
+
+    def _train(self, size: int, stop: Event) -> Iterator[Outcome]:
+        """Train fits that wait, up to `size` side by side, until none is left."""
+        stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
+        running: list[Course] = []
+        while not stop.is_set():
+            entering = self._next(size - len(running))
+            if entering:
+                stack.enter([self.job.seeds[fit.seed] for fit in entering], [self._rate(fit) for fit in entering])
+                running += [Course(fit) for fit in entering]
+            if not running:
+                return
+            self._epoch(stack, running, stop)
+            blocks = [course.fit.block for course in running]
+            losses = self.rows.valid_loss(stack, blocks, self.network.units)
+            ended = [self._ended(stack, at, course, losses[at]) for at, course in enumerate(running)]
+            if any(ended):
+                for at in np.flatnonzero(ended).tolist():
+                    course = running[at]
+                    state = stack.state(course.best or stack.snapshot(at))
+                    yield Outcome(course.fit, state, course.best_loss, course.best_epoch)
+                staying = np.flatnonzero(~np.array(ended)).tolist()
+                running = [running[at] for at in staying]
+                stack.keep(staying)
+
+    def _next(self, count: int) -> list[Fit]:
+        fits: list[Fit] = []
+        while len(fits) < count:
+            try:
+                fits.append(self.waiting.popleft())  # several threads take from it
+            except IndexError:
+                break
+        return fits
+
+    def _rate(self, fit: Fit) -> Rate:
+        point = self.job.grid[fit.configuration]
+        return Rate(point["learning_rate"], point["weight_decay"])
+
+    def _gradient(self, outputs: Tensor, batch: Minibatch) -> Tensor:
+        task, loss = self.job.task, self.options.loss
+        return loss_gradient(outputs, batch.wanted, batch.share, batch.weights, task, loss)
+
+    def _epoch(self, stack: Stack, running: Sequence[Course], stop: Event) -> None:
+        """Show every network its block's training rows once."""
+        turns = []
+        for course in running:
+            course.epoch += 1
+            dropout = self.job.grid[course.fit.configuration].get("dropout", 0.0)
+            turns.append(Turn(course.fit.block, self.job.seeds[course.fit.seed], course.epoch, dropout))
+        n_steps = [self.rows.n_steps(turn.block) for turn in turns]
+        for step, batch in enumerate(self.rows.epoch(turns, self.network.units)):
+            if stop.is_set():
+                return
+            stack.step(batch, frozenset(at for at, own in enumerate(n_steps) if own <= step))
+
+    def _ended(self, stack: Stack, at: int, course: Course, loss: float) -> bool:
+        """Keep the state of a network if it is the best so far; whether its training is over."""
+        if self.job.epochs is not None or not self.rows.n_valid[course.fit.block]:
+            if course.epoch < (self.job.epochs[course.fit.seed] if self.job.epochs else self.options.max_epochs):
+                return False
+            course.best, course.best_loss, course.best_epoch = stack.snapshot(at), np.nan, course.epoch
+            return True
+        if not np.isfinite(loss):
+            course.best_loss = np.nan
+            return True
+        if loss < course.best_loss:
+            course.best, course.best_loss, course.best_epoch = stack.snapshot(at), float(loss), course.epoch
+        return course.epoch - course.best_epoch >= self.options.patience or course.epoch >= self.options.max_epochs
+
+
+def _on_threads(n_threads: int, work: Callable[[Event], Iterator[Outcome]]) -> Iterator[Outcome]:
+    """What several threads find, each with one core of its own: bits do not depend on how many there are."""
+    stop, found = Event(), SimpleQueue[Outcome | BaseException | None]()
+
+    def run() -> None:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)  # moments of units that died: arithmetic on them is slow
+        try:
+            for outcome in work(stop):
+                found.put(outcome)
+            found.put(None)
+        except BaseException as error:
+            found.put(error)
+
+    cores = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fits")
+    try:
+        at_work = n_threads
+        for _ in range(n_threads):
+            pool.submit(run)
+        while at_work:
+            outcome = found.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome is None:
+                at_work -= 1
+            else:
+                yield outcome
+    finally:
+        stop.set()
+        pool.shutdown()
+        torch.set_num_threads(cores)  # of threads to come: torch keeps the last number that any thread set

@@ -1,0 +1,1 @@
+"""Predictions, metrics, intervals and tests of significance."""

@@ -1,0 +1,44 @@
+"""Class probabilities of whole clips by a network trained end to end: what validates, tests and predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from heads.finetuning.crops import Windows
+from heads.finetuning.network import Network
+
+
+def score(
+    network: Network, windows: Windows, clips: Sequence[int] | np.ndarray, batch_size: int, device: torch.device
+) -> np.ndarray:
+    """Class probabilities of whole clips, the mean over their windows: (N, C) float64."""
+    before = network.training
+    network.eval()
+    total: np.ndarray | None = None
+    counts = np.zeros(len(clips))
+    with torch.inference_mode():
+        for inputs, lengths, owners in windows.covering(clips, batch_size):
+            probabilities = network(inputs.to(device), lengths).double().softmax(dim=1).cpu().numpy()
+            if total is None:
+                total = np.zeros((len(clips), probabilities.shape[1]))
+            np.add.at(total, owners.numpy(), probabilities)
+            np.add.at(counts, owners.numpy(), 1)
+    network.train(before)
+    assert total is not None
+    return total / counts[:, None]
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """`auto` is bf16 on CUDA devices that have it, fp32 elsewhere."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The context that a network is scored in; `precision` is resolved."""
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "fp32")

@@ -1,0 +1,176 @@
+"""One training step and one validation pass, as Lightning calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heads.finetuning.augmentation import Augmenter
+from heads.finetuning.checkpoint import STATE_KEY, Course, Keeper
+from heads.finetuning.crops import Windows
+from heads.finetuning.inference import score
+from heads.finetuning.network import Network
+from heads.finetuning.options import Recipe
+from heads.finetuning.rng import DROPOUT, NOISE, Step, epoch_batches
+
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is learnt.
+
+    Attributes:
+        windows: The clips' inputs.
+        targets: Class of each clip, (N,) int64.
+        n_classes: C.
+        augmenter: Changes training clips, and those alone.
+    """
+
+    windows: Windows
+    targets: np.ndarray
+    n_classes: int
+    augmenter: Augmenter
+
+
+@dataclass
+class EpochScores:
+    """Sums over an epoch's training clips."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    clips: int = 0
+    parts: list[Tensor] = field(default_factory=list)
+
+    def add(self, loss: Tensor, correct: Tensor, clips: int) -> None:
+        """Count a batch, without waiting for the device."""
+        self.parts.append(torch.stack([loss.detach().float() * clips, correct.float()]))
+        self.clips += clips
+
+    def close(self) -> tuple[float, float]:
+        """Mean loss and accuracy."""
+        loss, correct = torch.stack(self.parts).sum(dim=0).tolist()
+        return loss / self.clips, correct / self.clips
+
+
+class Learner(lightning.LightningModule):
+    """Trains any network on clips; order, crops, augmentation and dropout depend on (seed, epoch, step) alone."""
+
+    def __init__(
+        self,
+        network: Network,
+        clips: Clips,
+        train: np.ndarray,
+        valid: np.ndarray,
+        recipe: Recipe,
+        seed: int,
+        keeper: Keeper,
+        on_step: Callable[[int], None],
+        on_epoch: Callable[[Course], None],
+    ) -> None:
+        """Take over a network.
+
+        Args:
+            network: To train.
+            clips: All clips.
+            train: Positions of the training clips.
+            valid: Positions of the validation clips.
+            recipe: How to train.
+            seed: Of every draw.
+            keeper: Writes each epoch's end down.
+            on_step: Told how many clips a step took.
+            on_epoch: Told how the fit has gone, once that is safe on disk.
+        """
+        super().__init__()
+        self.network = network
+        self.clips = clips
+        self.train_clips = train
+        self.valid_clips = valid
+        self.recipe = recipe
+        self.seed = seed
+        self.keeper = keeper
+        self.on_step = on_step
+        self.on_epoch = on_epoch
+        self.training_scores = EpochScores()
+        self.metrics: dict[str, float] = {}
+        self._batches: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The recipe's optimiser."""
+        recipe = self.recipe
+        encoder_rate = getattr(recipe, "backbone_learning_rate", None)
+        groups = self.network.parameter_groups(recipe.learning_rate, encoder_rate)
+        if recipe.optimizer == "sgd":
+            return torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=recipe.weight_decay)
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        return kind(groups, weight_decay=recipe.weight_decay)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the epoch's learning rate: a function of the epoch, so that there is no schedule to restore."""
+        optimizer: Any = self.optimizers()
+        factor = self.recipe.learning_rate_factor(self.current_epoch)
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = group["initial_lr"] * factor
+        self.training_scores = EpochScores()
+
+    def training_step(self, number: int, batch_idx: int) -> Tensor:
+        """The mean cross-entropy of a step's clips."""
+        step = Step(self.seed, self.current_epoch, number, self.global_rank)
+        torch.manual_seed(step.torch_seed(DROPOUT))
+        clips = self._batch(number)
+        rng = step.generator()
+        inputs, lengths = self.clips.windows.crops(clips, rng)
+        classes = torch.from_numpy(self.clips.targets[clips]).to(self.device)
+        targets = F.one_hot(classes, self.clips.n_classes).float()
+        inputs = inputs.to(self.device, non_blocking=True)
+        inputs, lengths, targets = self.clips.augmenter(inputs, lengths, targets, rng, step.torch_seed(NOISE))
+        logits = self.network(inputs, lengths)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
+        self.training_scores.add(loss, (logits.argmax(dim=1) == targets.argmax(dim=1)).sum(), len(clips))
+        self.on_step(len(clips))
+        return loss
+
+    def validation_step(self, number: int, batch_idx: int) -> None:
+        """Score the validation clips, all at once: whole clips, as test clips are scored."""
+        probabilities = score(self.network, self.clips.windows, self.valid_clips, self.recipe.batch_size, self.device)
+        loss, accuracy = log_loss(probabilities, self.clips.targets[self.valid_clips])
+        self.metrics["valid/loss"], self.metrics["valid/accuracy"] = loss, accuracy
+
+    def on_train_epoch_end(self) -> None:
+        """Gather the epoch's numbers."""
+        self.metrics["train/loss"], self.metrics["train/accuracy"] = self.training_scores.close()
+        optimizer: Any = self.optimizers()
+        self.metrics["learning_rate"] = max(group["lr"] for group in optimizer.param_groups)
+        self.trainer.should_stop = self.keeper.close_epoch(self.trainer, self.network, self.metrics)
+        if self.trainer.is_global_zero:
+            self.on_epoch(self.keeper.course)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put how the fit has gone beside Lightning's own state."""
+        checkpoint[STATE_KEY] = self.keeper.state()
+
+    def _batch(self, number: int) -> np.ndarray:
+        """Positions of the clips this process trains on in a step."""
+        epoch, batches = self._batches
+        if epoch != self.current_epoch:
+            batches = epoch_batches(len(self.train_clips), self.recipe.batch_size, self.seed, self.current_epoch)
+            self._batches = (self.current_epoch, batches)
+        batch = batches[number]
+        if len(batch) < self.trainer.world_size:  # no process may be without a clip
+            batch = np.resize(batch, self.trainer.world_size)
+        return self.train_clips[batch[self.global_rank :: self.trainer.world_size]]
+
+
+def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Mean log loss in nats, and accuracy."""
+    chosen = probabilities[np.arange(len(targets)), targets]
+    loss = float(-np.log(np.clip(chosen, np.finfo(np.float32).tiny, None)).mean())
+    return loss, float((probabilities.argmax(axis=1) == targets).mean())

@@ -1,0 +1,1 @@
+"""One module per head, and the table of their names."""

@@ -1,0 +1,111 @@
+"""Linear models: a whole regularisation path of every fold and layer, solved to convergence as one job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from features.tasks import Task
+from heads.batched.blocks import BUDGET_BYTES, Block, Fitted, Loader, Place, chunks
+from heads.batched.closed_form import principal_axes
+from heads.batched.inference import head_state
+from heads.batched.job import Job
+from heads.batched.logistic import LogisticPaths, Rows
+from heads.batched.losses import row_losses, row_weights
+from heads.batched.newton import minimise
+from heads.batched.ridge import ridge_path
+from heads.options import ClassWeight, Configuration, LinearOptions
+
+CPU_STACK_BYTES = 2**25  # blocks beyond the processor's caches gain nothing from each other's company
+
+
+def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+    """Fit every penalty on every block to convergence.
+
+    The loss is the mean log loss (weighted by class where the options say so) plus l2 / 2 times the
+    squared norm of the weights; biases are free. Several labels are one such problem per class. In
+    regression it is half the mean squared error of the standardised values. Each block is first turned
+    to its principal axes, which changes nothing (an L2 penalty does not feel rotations) and leaves
+    min(n, D) columns. The problems are convex and start at zero: no seed enters.
+
+    Args:
+        places: The blocks to fit.
+        load: Gives the block of a place.
+        job: The path of penalties and what all fits share.
+
+    Yields:
+        One candidate per block and penalty, with one fit each.
+    """
+    block_bytes, point_bytes = _memory(job)
+    budget = BUDGET_BYTES if job.device.type == "cuda" else CPU_STACK_BYTES
+    at_once = max(1, (BUDGET_BYTES - block_bytes) // point_bytes)
+    for chunk in chunks(places, block_bytes + point_bytes * len(job.grid), budget):
+        blocks = [load(place) for place in chunk]
+        turned = [principal_axes(block.train) for block in blocks]
+        for first in range(0, len(job.grid), at_once):
+            part = job.grid[first : first + at_once]
+            solved = _solve(turned, blocks, part, job)
+            for place, block, (_, axes), points, rounds in zip(chunk, blocks, turned, *solved, strict=True):
+                for at, (point, taken) in enumerate(zip(points, rounds, strict=True)):
+                    yield _candidate(place, block, first + at, axes, point, taken, job.task)
+
+
+def _memory(job: Job) -> tuple[int, int]:
+    """Bytes of a block's rows, and of one penalty's points and outputs on it."""
+    width = min(job.n_train, job.dim) + 1
+    return 8 * 4 * job.n_train * width, 8 * job.n_outputs * (8 * job.n_train + 10 * width)
+
+
+def _solve(
+    turned: Sequence[tuple[Tensor, Tensor]], blocks: Sequence[Block], grid: Sequence[Configuration], job: Job
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Of each block, its solutions (F, C, r + 1) in principal axes, biases last, and their rounds (F,)."""
+    l2 = turned[0][0].new_tensor([point["l2"] for point in grid])
+    if job.task == "regression":
+        points = [ridge_path(rows, block.train_targets, l2) for (rows, _), block in zip(turned, blocks, strict=True)]
+        return points, [torch.ones(len(l2), dtype=torch.int64) for _ in blocks]
+    class_weight = cast(LinearOptions, job.options).class_weight
+    rows = [
+        _rows(values, block.train_targets, len(l2), job, class_weight)
+        for (values, _), block in zip(turned, blocks, strict=True)
+    ]
+    if job.task == "multi-label":
+        l2 = l2.repeat_interleave(job.n_outputs)
+    problems = LogisticPaths(rows, l2)
+    found, rounds = minimise(problems, l2.new_zeros(len(rows), len(l2), problems.n_outputs * problems.width))
+    return (
+        list(found.view(len(rows), len(grid), job.n_outputs, problems.width)),
+        list(rounds.view(len(rows), len(grid), -1).amax(2).cpu()),
+    )
+
+
+def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> Rows:
+    """A block's rows as `heads.batched.logistic` takes them; for several labels, each penalty's classes are problems."""
+    weights = row_weights(targets, job.n_outputs, job.task, class_weight)
+    if job.task == "single-label":
+        return Rows(values, one_hot(targets, job.n_outputs).to(values).T[None], weights[None, None])
+    return Rows(values, targets.T[:, None].repeat(n_penalties, 1, 1), weights.T[:, None].repeat(n_penalties, 1, 1))
+
+
+def _candidate(
+    place: Place, block: Block, configuration: int, axes: Tensor, point: Tensor, rounds: Tensor, task: Task
+) -> Fitted:
+    """Turn a solution (C, r + 1) back to the block's columns and score its validation rows."""
+    weight, bias = axes @ point[:, : axes.shape[1]].T, point[:, -1]
+    if task == "single-label":
+        bias = bias - bias.mean()  # a shift of all classes is free
+    loss = row_losses(block.valid @ weight + bias, block.valid_targets, task).mean()
+    layer = weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()
+    return Fitted(
+        place,
+        configuration,
+        states=[head_state([layer], block)],
+        valid_loss=np.array([loss.item()]),
+        epochs=np.array([int(rounds)]),
+        params_trained=weight.numel() + bias.numel(),
+    )

@@ -1,0 +1,281 @@
+"""scikit-learn's estimators, and others that follow its API: found by import path, fitted, asked."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.multiclass import OneVsRestClassifier
+from threadpoolctl import threadpool_limits
+
+from features.errors import ConfigError
+from features.tasks import Task
+from heads.kinds.sklearn.skops_io import to_bytes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fit.
+
+    Attributes:
+        reason: Why it failed; empty where it did not.
+        state: The estimator, see `heads.kinds.sklearn.skops_io`.
+        classes: Class that each of its columns is about, shape (k,) int64.
+        valid: What it says of the validation rows: probabilities (v, C), or standardised values (v, 1).
+        rounds: Of its solver, 1 where it does not say.
+        n_numbers: Trained numbers.
+        answers_by: The method that gave `valid`.
+        notes: Warnings it raised, as `Category: first line`.
+    """
+
+    reason: str
+    state: bytes = b""
+    classes: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    rounds: int = 1
+    n_numbers: int = 0
+    answers_by: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def import_estimator(path: str) -> type:
+    """The class at an import path.
+
+    Raises:
+        ConfigError: No such module or name there, or no estimator that predicts.
+    """
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"estimator: {path}: cannot import {module_name} ({error})") from error
+    found = getattr(module, name, None)
+    if found is None:
+        near = _closest(name, dir(module))
+        hint = f", did you mean {near!r}?" if near else ""
+        raise ConfigError(f"estimator: {path}: {module_name} has no {name!r}{hint}")
+    missing = [method for method in ("fit", "predict", "get_params", "set_params") if not hasattr(found, method)]
+    if not isinstance(found, type) or missing:
+        what = f"a class without `{missing[0]}`" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise ConfigError(
+            f"estimator: {path}: {what} is no estimator; name a classifier or regressor such as sklearn.svm.SVC"
+        )
+    return found
+
+
+def build(estimator: type, parameters: Mapping[str, Any]) -> Any:
+    """An unfitted estimator.
+
+    Raises:
+        ConfigError: A parameter it does not take.
+    """
+    try:
+        known = set(estimator().get_params(deep=False))
+    except TypeError:
+        known = set()  # one that has parameters without a default: its own message follows
+    unknown = [name for name in parameters if known and name not in known]
+    try:
+        return estimator(**parameters)
+    except Exception as error:
+        if not unknown:
+            raise ConfigError(f"parameters: {estimator.__name__}: {error}") from error
+        near = _closest(unknown[0], known)
+        hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
+        raise ConfigError(f"parameters.{unknown[0]}: {estimator.__name__} takes no {unknown[0]!r}, {hint}") from error
+
+
+def takes_seed(estimator: type, parameters: Mapping[str, Any]) -> bool:
+    """Whether its `random_state` is there and the user did not set it."""
+    return "random_state" not in parameters and "random_state" in build(estimator, parameters).get_params(deep=False)
+
+
+def check_purpose(estimator: Any, task: Task) -> None:
+    """Refuse a regressor for classes and a classifier for numbers, as far as the estimator says what it is.
+
+    Raises:
+        ConfigError: It is of the wrong kind.
+    """
+    try:
+        wrong = is_classifier(estimator) if task == "regression" else is_regressor(estimator)
+    except Exception:  # an older package's estimators may have no tags
+        return
+    if wrong:
+        name = type(estimator).__name__
+        if task == "regression":
+            raise ConfigError(f"estimator: {name} is a classifier, and the labels are numbers; name a regressor")
+        raise ConfigError(f"estimator: {name} is a regressor, and the labels are classes; name a classifier")
+
+
+def fit_estimator(
+    path: str,
+    parameters: Mapping[str, Any],
+    train: np.ndarray,
+    targets: np.ndarray,
+    valid: np.ndarray,
+    task: Task,
+    n_outputs: int,
+) -> Outcome:
+    """Fit one estimator on one core, and ask it about the validation rows.
+
+    Args:
+        path: Where it is imported from.
+        parameters: Of the estimator.
+        train: Standardised training rows, shape (n, D).
+        targets: Classes (n,), zeros and ones (n, C), or standardised values (n, 1).
+        valid: Standardised validation rows, shape (v, D); v may be 0.
+        task: What the targets are.
+        n_outputs: C.
+
+    Returns:
+        The fit; one that raises, or says NaN, has a reason instead.
+    """
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
+        warnings.simplefilter("always")
+        try:
+            outcome = _fit(build(import_estimator(path), parameters), train, targets, valid, task, n_outputs)
+        except Exception as error:
+            outcome = Outcome(f"{type(error).__name__}: {_first_line(error)}")
+    notes = tuple(dict.fromkeys(f"{item.category.__name__}: {_first_line(item.message)}" for item in caught))
+    return Outcome(**{**vars(outcome), "notes": notes})
+
+
+def _fit(
+    estimator: Any, train: np.ndarray, targets: np.ndarray, valid: np.ndarray, task: Task, n_outputs: int
+) -> Outcome:
+    if task == "multi-label" and n_outputs > 1:
+        targets = targets.astype(np.int64)
+        if not _takes_several(estimator):
+            estimator = OneVsRestClassifier(estimator)
+    else:
+        targets = targets.reshape(-1) if task == "regression" else targets.reshape(-1).astype(np.int64)
+    estimator.fit(train, targets)
+    classes = np.arange(n_outputs)
+    if task == "single-label":
+        classes = np.asarray(getattr(estimator, "classes_", np.unique(targets))).astype(np.int64)
+    said = answers(estimator, valid, classes, n_outputs, task) if len(valid) else np.zeros((0, n_outputs))
+    if not np.isfinite(said).all():
+        return Outcome("it predicts NaN or infinity")
+    return Outcome(
+        "",
+        to_bytes(estimator),
+        classes,
+        said,
+        rounds=_rounds(estimator),
+        n_numbers=_count_numbers(estimator),
+        answers_by="predict" if task == "regression" else _method(estimator),
+    )
+
+
+def answers(estimator: Any, rows: np.ndarray, classes: np.ndarray, n_outputs: int, task: Task) -> np.ndarray:
+    """What a fitted estimator says of standardised rows.
+
+    Probabilities are those of `predict_proba`; where there is none, a softmax of `decision_function` (of
+    zero and its value for two classes; sigmoids for several labels); where there is neither, one for
+    what `predict` says.
+
+    Args:
+        estimator: Fitted.
+        rows: Shape (n, D).
+        classes: Class of each of its columns, shape (k,); classes that are not there have probability 0.
+        n_outputs: C.
+        task: What the outputs are.
+
+    Returns:
+        Probabilities, shape (n, C), or values (n, 1); float64.
+    """
+    if task == "regression":
+        return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1)[:, :1]
+    if task == "multi-label" and n_outputs > 1:
+        return _label_by_label(estimator, rows, n_outputs)
+    own = classes if task == "single-label" else np.arange(2)
+    found = _columns(estimator, rows, own)
+    said = np.zeros((len(rows), max(n_outputs, int(own.max()) + 1)))
+    said[:, own] = found
+    return said if task == "single-label" else said[:, 1:]
+
+
+def _columns(estimator: Any, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Probabilities of an estimator's own classes, (n, k)."""
+    method = _method(estimator)
+    if method == "predict":
+        return (np.asarray(estimator.predict(rows)).reshape(-1, 1) == classes).astype(np.float64)
+    values = np.asarray(getattr(estimator, method)(rows), dtype=np.float64)
+    if method == "predict_proba":
+        return values
+    if values.ndim == 1:
+        values = np.column_stack([np.zeros(len(values)), values])
+    values = np.exp(values - values.max(axis=1, keepdims=True))
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def _label_by_label(estimator: Any, rows: np.ndarray, n_outputs: int) -> np.ndarray:
+    """Probability of each of several labels, (n, C)."""
+    method = _method(estimator)
+    values = getattr(estimator, method)(rows)
+    if isinstance(values, list):  # trees and neighbours: an array (n, k) for each label
+        ones = [np.flatnonzero(np.asarray(own) == 1) for own in estimator.classes_]
+        return np.column_stack([each[:, at].sum(axis=1) for each, at in zip(values, ones, strict=True)])
+    values = np.asarray(values, dtype=np.float64).reshape(len(rows), n_outputs)
+    return 0.5 * (1 + np.tanh(0.5 * values)) if method == "decision_function" else values
+
+
+def _method(estimator: Any) -> str:
+    """What tells most of a classifier's mind."""
+    return next((name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)), "predict")
+
+
+def _takes_several(estimator: Any) -> bool:
+    """Whether it says that it takes a 2-D target."""
+    try:
+        from sklearn.utils import get_tags
+
+        tags = get_tags(estimator)
+    except Exception:  # tags came with scikit-learn 1.6, and third parties may lack them
+        return False
+    return bool(tags.target_tags.multi_output or (tags.classifier_tags and tags.classifier_tags.multi_label))
+
+
+def _rounds(estimator: Any) -> int:
+    """Of its solver, the most of any class; 1 where it does not say."""
+    said = getattr(estimator, "n_iter_", None)
+    return max(1, int(np.max(said))) if said is not None and np.size(said) else 1
+
+
+def _count_numbers(estimator: Any) -> int:
+    """Floating-point numbers among the fitted attributes (their names end in _), those of parts included."""
+    count = 0
+    for name, value in vars(estimator).items():
+        if name.endswith("_") and not name.startswith("_"):
+            for part in value if isinstance(value, list) else [value]:
+                count += _numbers_of(part)
+    return count
+
+
+def _numbers_of(value: Any) -> int:
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return sum(_numbers_of(part) for part in value.flat)
+    if isinstance(value, np.ndarray):
+        return value.size if value.dtype.kind == "f" else 0
+    if hasattr(value, "threshold") and hasattr(
+        value, "children_left"
+    ):  # a tree: its inner nodes, and its leaves' values
+        inner = value.children_left >= 0
+        return int(inner.sum()) + value.value[~inner].size
+    return _count_numbers(value) if hasattr(value, "get_params") else 0
+
+
+def _closest(name: str, known: Iterable[str]) -> str | None:
+    """The name that was meant, most likely."""
+    by_small = {item.casefold(): item for item in known}
+    near = difflib.get_close_matches(name.casefold(), by_small, n=1)
+    return by_small[near[0]] if near else None
+
+
+def _first_line(message: object) -> str:
+    return (str(message).strip() or repr(message)).splitlines()[0]

@@ -1,0 +1,244 @@
+"""Any scikit-learn estimator as a head: fit by fit, side by side on the cores."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+
+from features.errors import RunError
+from features.tasks import Task
+from heads.batched.blocks import Block, Fitted, Loader, Place
+from heads.batched.inference import standardisation, standardized
+from heads.batched.job import Job, State
+from heads.batched.losses import valid_loss
+from heads.kinds.sklearn.estimators import (
+    Outcome,
+    answers,
+    build,
+    check_purpose,
+    fit_estimator,
+    import_estimator,
+    takes_seed,
+)
+from heads.kinds.sklearn.skops_io import EstimatorState, as_array, check_skops, from_bytes
+from heads.options import Configuration, SklearnOptions
+
+PARALLEL_S = 8.0  # what is left must take this long to be worth the start of processes
+_log = logging.getLogger(__name__)
+
+
+class _Fit(NamedTuple):
+    """One fit of a job: a block, a position in the grid, a position among the seeds."""
+
+    place: Place
+    configuration: int
+    seed: int
+
+
+def check_estimator(options: SklearnOptions, task: Task) -> list[Configuration]:
+    """Import the estimator and build it with every point of the grid, before any training.
+
+    Returns:
+        The grid, with `random_state` left to the seeds.
+
+    Raises:
+        ConfigError: The path leads to no estimator, one of the other kind, or one that does not take a
+            parameter; the message starts with the option's name.
+    """
+    check_skops()
+    estimator = import_estimator(options.estimator)
+    grid = options.configurations()
+    for point in grid:
+        check_purpose(build(estimator, point), task)
+    return grid
+
+
+def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+    """Fit every configuration on every block, each fit on one core; many of them in processes side by side.
+
+    An estimator that has a `random_state`, unset, is fitted once per seed; any other once for all seeds.
+    What an estimator warns of is said once for all fits.
+
+    Args:
+        places: The blocks.
+        load: Gives the block of a place.
+        job: The grid and what all fits share.
+
+    Yields:
+        One candidate per block and configuration; one whose fit raised or says NaN has validation loss nan.
+
+    Raises:
+        ConfigError: As `check_estimator`.
+        RunError: Every fit on some split failed, with the first reason; a process died.
+    """
+    options = cast(SklearnOptions, job.options)
+    check_estimator(options, job.task)
+    seeded = takes_seed(import_estimator(options.estimator), job.grid[0])
+    seeds = range(len(job.seeds) if seeded else 1)
+    fits = [_Fit(place, at, seed) for place in places for at in range(len(job.grid)) for seed in seeds]
+    blocks = _Blocks(load)
+    collected: dict[tuple[Place, int], dict[int, Outcome]] = {}
+    tally = _Tally(options.title)
+    for fit, outcome in _outcomes(fits, partial(_call, job, blocks, seeded), options.title):
+        key = fit.place, fit.configuration
+        held = collected.setdefault(key, {})
+        held[fit.seed] = outcome
+        if len(held) == len(seeds):
+            outcomes = [held[seed] for seed in seeds]
+            del collected[key]
+            tally.add(fit.place, outcomes)
+            yield _candidate(fit, outcomes, blocks.scales[fit.place], job.task)
+    tally.finish(quiet=job.epochs is not None)
+
+
+def predict_sklearn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
+    """What a fitted estimator says.
+
+    Args:
+        state: Of `fit_sklearn`.
+        features: Raw features of the head's layer and poolings, shape (n, D).
+        task: What the outputs are.
+
+    Returns:
+        Probabilities, shape (n, C) float32, or values (n, 1).
+
+    Raises:
+        ValueError: The features have another dimension than the head was trained on.
+        WeightsError: The state holds types that are not trusted, see `heads.kinds.sklearn.skops_io`.
+    """
+    estimator = from_bytes(state["estimator"].tobytes(), getattr(state, "trusted", ()))
+    said = answers(estimator, standardized(state, features), state["classes"], int(state["n_outputs"][0]), task)
+    if task == "regression":
+        mean, scale = state.get("target", (0.0, 1.0))
+        said = said * scale + mean
+    return said.astype(np.float32)
+
+
+class _Blocks:
+    """Blocks as arrays on the host, the last one kept, and every one's standardisation."""
+
+    def __init__(self, load: Loader) -> None:
+        self.load = load
+        self.scales: dict[Place, tuple[dict[str, np.ndarray], np.ndarray]] = {}
+        self.last: tuple[Place, dict[str, np.ndarray]] | None = None
+
+    def arrays(self, place: Place) -> dict[str, np.ndarray]:
+        """`train`, `targets` and `valid` of one block."""
+        if self.last is None or self.last[0] != place:
+            block: Block = self.load(place)
+            train, targets, valid = (x.cpu().numpy() for x in (block.train, block.train_targets, block.valid))
+            self.last = place, {"train": train, "targets": targets, "valid": valid}
+            self.scales[place] = standardisation(block), block.valid_targets.cpu().numpy()
+        return self.last[1]
+
+
+def _call(job: Job, blocks: _Blocks, seeded: bool, fit: _Fit) -> dict[str, Any]:
+    """The arguments of one fit."""
+    options, point = cast(SklearnOptions, job.options), job.grid[fit.configuration]
+    parameters = {**point, "random_state": job.seeds[fit.seed]} if seeded else point
+    arrays = blocks.arrays(fit.place)
+    return dict(path=options.estimator, parameters=parameters, task=job.task, n_outputs=job.n_outputs, **arrays)
+
+
+def _outcomes(
+    fits: Sequence[_Fit], call: Callable[[_Fit], dict[str, Any]], title: str
+) -> Iterator[tuple[_Fit, Outcome]]:
+    """Fit here as long as little is left to do, and the rest in processes, one per core."""
+    started = time.perf_counter()
+    for done, fit in enumerate(fits):
+        each = (time.perf_counter() - started) / max(1, done)
+        if done and cpu_count() > 1 and each * (len(fits) - done) > PARALLEL_S:
+            rest = fits[done:]
+            break
+        # A copy each: some estimators write into what they are given.
+        yield fit, fit_estimator(**copy.deepcopy(call(fit)))
+    else:
+        return
+    workers = Parallel(min(cpu_count(), len(rest)), return_as="generator", pre_dispatch="2*n_jobs", mmap_mode="c")
+    try:
+        yield from zip(rest, workers(delayed(fit_estimator)(**call(fit)) for fit in rest), strict=True)
+    except BrokenProcessPool as error:
+        raise RunError(f"{title}: a process that fits died, for lack of memory most often") from error
+
+
+def _candidate(
+    fit: _Fit, outcomes: Sequence[Outcome], scales: tuple[dict[str, np.ndarray], np.ndarray], task: Task
+) -> Fitted:
+    """All seeds of one configuration on one block."""
+    standard, valid_targets = scales
+    states: list[dict[str, np.ndarray]] = []
+    losses = np.full(len(outcomes), np.nan)
+    for at, outcome in enumerate(outcomes):
+        if outcome.reason or outcome.valid is None or outcome.classes is None:
+            states.append({})
+            continue
+        own = {
+            "estimator": as_array(outcome.state),
+            "classes": outcome.classes,
+            "n_outputs": np.array([outcome.valid.shape[1]]),
+        }
+        states.append(EstimatorState({**standard, **own}, trusted="all"))
+        if len(valid_targets):
+            losses[at] = valid_loss(outcome.valid, valid_targets, task)
+    return Fitted(
+        fit.place,
+        fit.configuration,
+        states,
+        losses,
+        np.array([outcome.rounds for outcome in outcomes]),
+        max(outcome.n_numbers for outcome in outcomes),
+    )
+
+
+class _Tally:
+    """What went wrong in a job's fits, and what there is to say of them."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.fits = 0
+        self.sound: Counter[int] = Counter()
+        self.reasons: list[str] = []
+        self.notes: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+        self.by_decision = False
+
+    def add(self, place: Place, outcomes: Sequence[Outcome]) -> None:
+        """Count all seeds of one configuration on one block."""
+        self.sound[place.fold] += not any(outcome.reason for outcome in outcomes)
+        for outcome in outcomes:
+            self.fits += 1
+            if outcome.reason:
+                self.reasons.append(outcome.reason)
+            for note in outcome.notes:
+                category = note.partition(":")[0]
+                self.notes[category] += 1
+                self.first.setdefault(category, note)
+            self.by_decision |= outcome.answers_by == "decision_function"
+
+    def finish(self, *, quiet: bool) -> None:
+        """Say it, one line a kind, unless it was said before.
+
+        Raises:
+            RunError: No configuration on a split was fitted with every seed.
+        """
+        if not all(self.sound.values()):
+            raise RunError(f"{self.title}: every fit failed; the first: {self.reasons[0]}")
+        if quiet:
+            return
+        if self.reasons:
+            _log.warning(
+                "%s: %d of %d fits failed; the first: %s", self.title, len(self.reasons), self.fits, self.reasons[0]
+            )
+        for category, count in self.notes.items():
+            _log.warning("%s: %d of %d fits warned; %s", self.title, count, self.fits, self.first[category])
+        if self.by_decision:
+            _log.info("%s: no predict_proba; probabilities are a softmax of its decision_function", self.title)

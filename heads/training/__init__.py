@@ -1,0 +1,1 @@
+"""Training heads, choosing among them on validation clips, and saving them."""

@@ -1,0 +1,107 @@
+"""What a head says of the test clips on each layer, beside the one layer that validation chooses: to understand layers.
+
+Nothing is chosen by it, and nothing that is chosen sees it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from heads.batched.blocks import Fitted, Place
+from heads.batched.job import Job, Predictor
+from heads.options import Configuration
+from heads.splits.protocol import Split
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """The best candidate of one layer, one fold and seed.
+
+    Attributes:
+        fold: The test fold.
+        seed: Of the head.
+        draw: Of the split.
+        layer: The layer's index in the backbone.
+        configuration: The point of the grid with the lowest validation loss on this layer.
+        valid_loss: That loss, mean over seeds.
+        test_rows: Rows scored, shape (n_test,).
+        probabilities: As in `heads.training.results.HeadFit`, shape (n_test, C) float32.
+    """
+
+    fold: int | str
+    seed: int
+    draw: int
+    layer: int
+    configuration: Configuration
+    valid_loss: float
+    test_rows: np.ndarray
+    probabilities: np.ndarray
+
+
+class LayerScores:
+    """Scores each layer of each split as soon as its last configuration is trained; states are let go then."""
+
+    def __init__(
+        self,
+        job: Job,
+        folds: Sequence[Split],
+        names: Sequence[int],
+        predict: Predictor,
+        rows: Callable[[np.ndarray, int], Any],
+    ) -> None:
+        """Wait for candidates.
+
+        Args:
+            job: What is trained.
+            folds: Its splits.
+            names: The backbone's index of each layer position.
+            predict: Of the head.
+            rows: Raw features of some rows at a layer position.
+        """
+        self._job, self._folds, self._names = job, folds, names
+        self._predict, self._rows = predict, rows
+        self._best: dict[Place, Fitted] = {}
+        self._seen: Counter[Place] = Counter()
+        self.fits: list[LayerFit] = []
+
+    def see(self, fitted: Fitted) -> None:
+        """Take one candidate."""
+        place = fitted.place
+        self._seen[place] += 1
+        if place not in self._best or fitted.rank < self._best[place].rank:
+            self._best[place] = fitted
+        if self._seen[place] == len(self._job.grid):
+            self._score(self._best.pop(place))
+
+    def in_order(self) -> tuple[LayerFit, ...]:
+        """By split, then by layer, then by seed."""
+        order = {(fold.fold, fold.draw): at for at, fold in enumerate(self._folds)}
+        return tuple(sorted(self.fits, key=lambda fit: (order[fit.fold, fit.draw], fit.layer, fit.seed)))
+
+    def _score(self, best: Fitted) -> None:
+        """Keep what the layer's best candidate says; one that failed says nothing."""
+        split = self._folds[best.place.fold]
+        if not np.isfinite(best.valid_loss).all():
+            return
+        rows = self._rows(split.test, best.place.layer)
+        said = [self._predict(state, rows, self._job.task) for state in best.states]
+        if not all(np.isfinite(one).all() for one in said):
+            return
+        self.fits += [
+            LayerFit(
+                fold=split.fold,
+                seed=int(seed),
+                draw=split.draw,
+                layer=self._names[best.place.layer],
+                configuration=self._job.grid[best.configuration],
+                valid_loss=float(best.valid_loss.mean()),
+                test_rows=split.test,
+                probabilities=said[min(at, len(said) - 1)],  # a head that no seed changes has one fit
+            )
+            for at, seed in enumerate(self._job.seeds)
+        ]

@@ -1,0 +1,82 @@
+"""What no head can be trained on, said before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.errors import ConfigError, RunError
+from features.tasks import Task
+from heads.options import HeadOptions
+from heads.splits.protocol import Split
+
+
+def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -> None:
+    """Refuse a choice that no validation rows can make.
+
+    Raises:
+        ConfigError: A split has no validation rows, and the head a grid or several layers.
+    """
+    without = [split for split in splits if not len(split.valid)]
+    if not without:
+        return
+    points = options.configurations()
+    several = [name for name in points[0] if len({str(point[name]) for point in points}) > 1]
+    if several:
+        raise ConfigError(
+            f"{options.title}: fold {without[0].fold!r} has no validation clips to choose {several[0]} by; "
+            f"give it one value"
+        )
+    if n_layers > 1:
+        raise ConfigError(
+            f"{options.title}: fold {without[0].fold!r} has no validation clips to choose one of {n_layers} layers by; "
+            "set `layers: last`, or one layer such as `layers: [6]`"
+        )
+
+
+def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
+    """Refuse features and splits that no head can train on.
+
+    Raises:
+        ValueError: Arrays that do not go together.
+        RunError: NaN or infinite features, a split without training or test rows, a class without a
+            training clip, or one value for all training clips.
+    """
+    if features.ndim != 3 or len(features) != len(targets):
+        raise ValueError(
+            f"features of shape {features.shape} for {len(targets)} targets; (N, L, D) and (N,) go together"
+        )
+    check_splits(targets, splits, n_classes, task)
+    used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
+    bad = ~np.isfinite(features[used])
+    if bad.any():
+        clips = used[bad.any(axis=(1, 2))]
+        raise RunError(
+            f"{int(bad.sum())} feature values of {len(clips)} of {len(used)} clips are NaN or infinite "
+            f"(first: row {clips[0]}); extract them again or leave the clips out"
+        )
+
+
+def check_splits(targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
+    """Refuse splits that no head can train on.
+
+    Raises:
+        RunError: A split without training or test rows, a class without a training clip, or one value
+            for all training clips.
+    """
+    if not splits:
+        raise RunError("no fold has test clips left")
+    for split in splits:
+        for side in ("train", "test"):
+            if not len(getattr(split, side)):
+                raise RunError(f"fold {split.fold!r} has no {side} clips left")
+        answers = targets[split.train]
+        if task == "regression":
+            if answers.min() == answers.max():
+                raise RunError(f"fold {split.fold!r}: every training clip has the value {answers[0]}")
+            continue
+        held = answers.sum(axis=0) if task == "multi-label" else np.bincount(answers, minlength=n_classes)
+        absent = np.flatnonzero(held == 0)
+        if len(absent):
+            raise RunError(f"fold {split.fold!r} has no training clip of class {absent[0]} (of {n_classes})")

@@ -1,0 +1,235 @@
+"""Train one head over all splits, seeds, layers and its grid; validation chooses, test rows are scored once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from features.errors import ConfigError, RunError
+from features.tasks import Task
+from heads.batched.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
+from heads.batched.frame_blocks import ClipLayers, FrameSource
+from heads.batched.job import Job, Kind
+from heads.kinds.registry import KINDS
+from heads.options import HeadOptions, SteppedOptions
+from heads.splits.protocol import Split, Splits
+from heads.training.per_layer import LayerScores
+from heads.training.preconditions import check_choice, check_rows, check_splits
+from heads.training.results import CandidateScore, HeadFit, HeadResult
+
+
+def train_head(
+    options: HeadOptions,
+    features: np.ndarray | ClipLayers,
+    targets: np.ndarray,
+    splits: Splits | Sequence[Split],
+    seeds: Sequence[int],
+    *,
+    n_classes: int,
+    task: Task = "single-label",
+    device: str = "cpu",
+    layer_names: Sequence[int] | None = None,
+    refit: bool = False,
+    together: bool | None = None,
+    keep_layers: bool = False,
+    on_candidate: Callable[[int, int], None] | None = None,
+) -> HeadResult:
+    """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
+
+    Per split, the configuration and layer with the lowest validation loss (mean over seeds; of
+    equals the earlier in the grid, then the lower layer) is chosen. Training sees the blocks of
+    `heads.batched.blocks`, which hold no test row.
+
+    On a CPU the splits' stacks train one after the other: two in one matrix product save nothing
+    there, and a split's bits then depend on that split's own training and validation rows alone. On a
+    GPU, where small stacks leave it idle, all splits train together.
+
+    Args:
+        options: A head and its grid. `linear` solves a convex problem, which no seed changes: it
+            trains once per split and counts for every seed.
+        features: All clips, the wanted poolings concatenated, shape (N, L, D) float; for a head that
+            reads frames, those.
+        targets: Class of each clip, 0…C-1, shape (N,) int; zeros and ones (N, C); values (N,).
+        splits: Which rows train, validate and test. Without validation rows the head must have one
+            configuration and one layer, and stops after `max_epochs`.
+        seeds: One fit each per split.
+        n_classes: C; 1 in regression.
+        task: What the targets are.
+        device: `cpu`, `cuda` or `cuda:k`.
+        layer_names: The backbone's index of each of the L layers; None: 0…L-1.
+        refit: Train the chosen configuration again, as long, on training and validation rows together.
+        together: Train all splits in one stack; None: on a GPU only, or if the head's fits share nothing.
+        keep_layers: Keep what the best candidate of each layer says of the test rows, too, for heads that
+            read one layer's vector and can choose between several.
+        on_candidate: Called with the number of (split, layer, configuration) trained, and of all.
+
+    Returns:
+        The chosen fits with their test probabilities, and every candidate's validation score.
+
+    Raises:
+        ConfigError: The options name a layer that the features lack; no seeds; a choice and no
+            validation rows to choose by.
+        RunError: NaN or infinite features; a split without training or test rows, or with a class
+            absent from training; a split in which every candidate failed.
+    """
+    started = time.perf_counter()
+    folds = list(splits.splits if isinstance(splits, Splits) else splits)
+    names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
+    positions = layer_positions(options, names)
+    if not len(seeds):
+        raise ConfigError("seeds: the list is empty; give one seed at least, such as [0]")
+    source: FrameSource | _Arrays
+    if isinstance(features, ClipLayers):
+        check_splits(targets, folds, n_classes, task)
+        check_choice(options, folds, len(positions))
+        source = FrameSource(features, targets, folds, positions, task, refit=refit)
+    else:
+        if options.reads == "layers":
+            features, positions = features[:, positions], [ALL_LAYERS]
+        check_rows(features, targets, folds, n_classes, task)
+        check_choice(options, folds, len(positions))
+        source = _Arrays(features, targets, task)
+    grid = tuple(options.configurations())
+    job = Job(
+        options,
+        grid,
+        tuple(seeds),
+        task,
+        n_outputs=n_classes,
+        n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
+        dim=features.shape[2],
+        n_layers=features.shape[1],
+        device=torch.device(device),
+    )
+    run = _Run(KINDS[options.name], job, source, folds)
+    places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
+    if together is None:
+        together = job.device.type == "cuda" or run.kind.apart
+    groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
+    losses = np.full((len(folds), len(grid), len(positions)), np.nan)
+    best: dict[int, Fitted] = {}
+    by_layer = LayerScores(job, folds, names, run.kind.predict, source.rows)
+    keep_layers &= options.reads == "layer" and len(positions) > 1
+    done = 0
+    for group in groups:
+        for fitted in run.fit(group):
+            fold, layer = fitted.place
+            losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
+            if fold not in best or fitted.rank < best[fold].rank:
+                best[fold] = fitted
+            if keep_layers:
+                by_layer.see(fitted)
+            done += 1
+            if on_candidate:
+                on_candidate(done, len(places) * len(grid))
+    titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
+    fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
+    candidates = {
+        (fold.fold, fold.draw): tuple(
+            CandidateScore(point, titles[layer], float(losses[at, number, column]))
+            for number, point in enumerate(grid)
+            for column, layer in enumerate(positions)
+        )
+        for at, fold in enumerate(folds)
+    }
+    return HeadResult(tuple(fits), candidates, time.perf_counter() - started, by_layer.in_order())
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """Blocks of pooled features, as `FrameSource` is of frames."""
+
+    features: np.ndarray
+    targets: np.ndarray
+    task: Task
+
+    def block(self, split: Split, layer: int, device: torch.device) -> Block:
+        """One split's training and validation rows."""
+        return standardize(self.features, self.targets, split, layer, device, self.task)
+
+    def rows(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """Raw features to predict from."""
+        return self.features[rows] if layer == ALL_LAYERS else self.features[rows, layer]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One head at work on the clips of an experiment."""
+
+    kind: Kind
+    job: Job
+    source: FrameSource | _Arrays
+    folds: Sequence[Split]
+
+    def fit(self, places: Sequence[Place]) -> Iterator[Fitted]:
+        """Train every candidate of some blocks."""
+        yield from self.kind.fit(places, partial(self._load, self.folds), self.job)
+
+    def score(self, chosen: Fitted, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
+        """Score a split's test rows with the chosen candidate's fit of each seed."""
+        options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
+        if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
+            raise RunError(
+                f"{options.title}: fold {split.fold!r}: every configuration diverged (validation loss not finite)"
+                + _way_out(options)
+            )
+        fitted = self._refit(chosen) if refit and len(split.valid) else chosen
+        rows = self.source.rows(split.test, chosen.place.layer)
+        scored = [self.kind.predict(state, rows, job.task) for state in fitted.states]
+        for at, seed in enumerate(job.seeds):
+            fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
+            if not np.isfinite(scored[fit]).all():
+                raise RunError(f"{options.title}: fold {split.fold!r} diverged{_way_out(options)}")
+            yield HeadFit(
+                fold=split.fold,
+                seed=int(seed),
+                draw=split.draw,
+                test_rows=split.test,
+                probabilities=scored[fit],
+                configuration=job.grid[chosen.configuration],
+                layer=titles[chosen.place.layer],
+                valid_loss=float(chosen.valid_loss[fit]),
+                epochs=int(fitted.epochs[fit]),
+                params_trained=fitted.params_trained,
+                state=fitted.states[fit],
+            )
+
+    def _refit(self, chosen: Fitted) -> Fitted:
+        """Train the chosen candidate on training and validation rows, as long as its best state took."""
+        split = self.folds[chosen.place.fold]
+        joined = replace(split, train=np.union1d(split.train, split.valid), valid=split.valid[:0])
+        epochs = tuple(int(chosen.epochs[min(at, len(chosen.epochs) - 1)]) for at in range(len(self.job.seeds)))
+        job = replace(self.job, grid=(self.job.grid[chosen.configuration],), epochs=epochs)
+        place = Place(0, chosen.place.layer)
+        return next(iter(self.kind.fit([place], partial(self._load, [joined]), job)))
+
+    def _load(self, folds: Sequence[Split], place: Place) -> Any:
+        return self.source.block(folds[place.fold], place.layer, self.job.device)
+
+
+def _way_out(options: HeadOptions) -> str:
+    return "; use a smaller learning_rate" if isinstance(options, SteppedOptions) else ""
+
+
+def layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
+    """Which of the cached layers a head sees or is chosen among, as positions in `names`.
+
+    Raises:
+        ConfigError: The options name a layer that is not there.
+    """
+    if options.layers == "all":
+        return list(range(len(names)))
+    if options.layers == "last":
+        return [len(names) - 1]
+    absent = [layer for layer in options.layers if layer not in names]
+    if absent:
+        raise ConfigError(
+            f"{options.title}: layers: {absent[0]} is not among the cached layers {', '.join(map(str, names))}"
+        )
+    return sorted({names.index(layer) for layer in options.layers})

@@ -1,0 +1,1 @@
+"""Checks of a corpus before anything is computed: files, duplicates, leaks between folds."""

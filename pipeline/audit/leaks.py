@@ -1,0 +1,229 @@
+"""What labelled clips and their splits share that they should not, and how large they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from features.manifest import Manifest
+from heads.splits.feasibility import base_protocol, official_overlaps, official_sides
+from heads.splits.groups import clip_groups, spread, unique_keys
+from heads.splits.protocol import Splits
+from heads.splits.targets import targets_of
+from pipeline.audit.findings import Finding, finding
+
+TRAIN, VALID, TEST = 1, 2, 3  # sides of a split; 0: in none
+IMBALANCE = 10  # the largest class over the smallest, from which accuracy alone misleads
+
+
+@dataclass(frozen=True)
+class SameAudio:
+    """Clips of identical audio under different ids.
+
+    Attributes:
+        rows: Their positions in the manifest.
+        labels: Their distinct labels, sorted.
+        across: Whether one is tested by a model that trained or chose on another.
+    """
+
+    rows: tuple[int, ...]
+    labels: tuple[str, ...]
+    across: bool
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """How many clips one split trains, validates and tests on.
+
+    Attributes:
+        fold: The test fold.
+        draw: Number of the draw, where a protocol repeats a fold with other training clips.
+        train: Clips.
+        valid: Clips.
+        test: Clips.
+        fewest: Training clips of the class that has fewest; None where labels are numbers.
+    """
+
+    fold: int | str
+    draw: int
+    train: int
+    valid: int
+    test: int
+    fewest: int | None
+
+
+def label_counts(manifest: Manifest) -> pd.Series | None:
+    """Clips of each label, the most frequent first; None where labels are numbers."""
+    targets = targets_of(manifest)
+    if targets.task == "regression":
+        return None
+    counts = pd.Series(targets.members.sum(axis=0), index=list(targets.names))
+    return counts.sort_values(ascending=False, kind="stable")
+
+
+def label_texts(manifest: Manifest) -> list[str]:
+    """Each clip's label as text: a class, several joined by `+`, or a number."""
+    labels = manifest.clips["label"]
+    if manifest.task == "multi-label":
+        return ["+".join(names) for names in labels]
+    return [f"{value:g}" for value in labels] if manifest.task == "regression" else labels.tolist()
+
+
+def sides_of(splits: Splits | None, n_rows: int) -> np.ndarray:
+    """The side of each row in each split, shape (S, N) int8: 0 or `TRAIN`, `VALID`, `TEST`."""
+    parts = splits.splits if splits else ()
+    sides = np.zeros((len(parts), n_rows), dtype=np.int8)
+    for at, split in enumerate(parts):
+        for side, rows in ((TRAIN, split.train), (VALID, split.valid), (TEST, split.test)):
+            sides[at, rows] = side
+    return sides
+
+
+def across(sides: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Which pairs of rows have one tested by a model that trained or chose on the other, shape (P,) bool."""
+    crossing = np.zeros(len(first), dtype=bool)
+    for side in sides:
+        one, other = side[first], side[second]
+        crossing |= (one != other) & (one > 0) & (other > 0) & ((one == TEST) | (other == TEST))
+    return crossing
+
+
+def same_audio(manifest: Manifest, keys: Sequence[str], sides: np.ndarray) -> list[SameAudio]:
+    """The clips that share a content key, one entry for each piece of audio, in the order of the manifest."""
+    labels = np.array(label_texts(manifest), dtype=object)
+    codes = pd.factorize(unique_keys(keys))[0]
+    order = np.argsort(codes, kind="stable")
+    bounds = np.cumsum(np.bincount(codes))[:-1]
+    sets = []
+    for rows in np.split(order, bounds):
+        if len(rows) > 1:
+            tested = (sides[:, rows] == TEST).any(axis=1)
+            learnt = np.isin(sides[:, rows], (TRAIN, VALID)).any(axis=1)
+            distinct = tuple(sorted(set(labels[rows])))
+            sets.append(SameAudio(tuple(rows.tolist()), distinct, bool((tested & learnt).any())))
+    return sets
+
+
+def split_sizes(manifest: Manifest, splits: Splits | None) -> list[SplitSize]:
+    """The size of every side of every split."""
+    targets = targets_of(manifest)
+    sizes = []
+    for split in splits.splits if splits else ():
+        trained = targets.members[split.train].sum(axis=0)
+        fewest = int(trained.min()) if len(trained) else None
+        sizes.append(SplitSize(split.fold, split.draw, len(split.train), len(split.valid), len(split.test), fewest))
+    return sizes
+
+
+def overlap_findings(
+    manifest: Manifest, splits: Splits, keys: Sequence[str], sides: np.ndarray, *, strict: bool
+) -> list[Finding]:
+    """What the sides of a split share: groups and identical audio.
+
+    An official division that shares them is a warning, an error under `strict`. A drawn one never should:
+    there it is an error in any case.
+    """
+    base = base_protocol(manifest, splits.protocol)
+    shared, every = official_overlaps(manifest, base), official_overlaps(manifest, base, keys)
+    found = []
+    for sentence in shared:
+        groups = spread(manifest.clips["group"].to_numpy(), official_sides(manifest, base)).tolist()
+        found.append(finding("group-overlap", sentence, strict=strict, count=len(groups), items=groups))
+    for sentence in every[len(shared) :]:
+        ids, pieces = manifest.clips["id"], unique_keys(keys)
+        repeated = spread(pieces, official_sides(manifest, base))
+        sets = [ids[pieces == piece].tolist() for piece in repeated]
+        found.append(finding("audio-overlap", sentence, strict=strict, count=len(sets), items=sets))
+    if every:
+        return found
+    parted = parted_groups(clip_groups(manifest, keys), sides)
+    if len(parted):
+        rows = np.isin(clip_groups(manifest, keys), parted)
+        found.append(
+            finding(
+                "parted-groups",
+                f"{manifest.name}: {len(parted)} group(s) with {int(rows.sum())} clips stand on more than one side of "
+                f"a split drawn by protocol {splits.protocol!r}, which should keep them whole",
+                count=len(parted),
+                items=manifest.clips["id"][rows].tolist(),
+            )
+        )
+    return found
+
+
+def parted_groups(groups: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """The groups with rows on two sides or more of one split, sorted."""
+    parted: set[int] = set()
+    for side in sides:
+        used = side > 0
+        parted |= set(spread(groups[used], side[used]).astype(np.int64).tolist())
+    return np.array(sorted(parted), dtype=np.int64)
+
+
+def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: bool) -> list[Finding]:
+    """Identical audio under different ids, and what is wrong with its labels."""
+    if not sets:
+        return []
+    ids, labels = manifest.clips["id"].tolist(), label_texts(manifest)
+    listed = [[ids[row] for row in same.rows] for same in sets]
+    clips = sum(len(same) for same in listed)
+    found = [
+        finding(
+            "identical-audio",
+            f"{manifest.name}: {len(sets)} piece(s) of identical audio under {clips} ids, "
+            f"first {' = '.join(map(repr, listed[0][:2]))}",
+            count=len(sets),
+            items=listed,
+        )
+    ]
+    contrary = [same for same in sets if len(same.labels) > 1]
+    if contrary:
+        rows = dict(reversed([(labels[row], row) for row in contrary[0].rows]))  # the first row of each label
+        example = " = ".join(f"{ids[rows[label]]!r} ({label})" for label in contrary[0].labels[:2])
+        found.append(
+            finding(
+                "conflicting-labels",
+                f"{manifest.name}: {len(contrary)} piece(s) of identical audio carry more than one label, first "
+                f"{example}: no model can be right about both",
+                strict=strict,
+                count=len(contrary),
+                items=[[ids[row] for row in same.rows] for same in contrary],
+            )
+        )
+    return found
+
+
+def label_findings(manifest: Manifest) -> list[Finding]:
+    """Classes of very unequal size."""
+    counts = label_counts(manifest)
+    if counts is None:
+        return []
+    most, fewest = int(counts.iloc[0]), int(counts.iloc[-1])
+    small = [str(name) for name, count in counts.items() if count * IMBALANCE <= most]
+    if not small:
+        return []
+    return [
+        finding(
+            "imbalance",
+            f"{manifest.name}: {counts.index[0]!r} has {most} clips, {counts.index[-1]!r} has {fewest}: "
+            "accuracy says little about the small classes; read macro F1 and the accuracy per class",
+            count=len(small),
+            items=small,
+        )
+    ]
+
+
+def group_findings(manifest: Manifest) -> list[Finding]:
+    """Whether there are groups for drawn splits to keep whole."""
+    if "group" in manifest.clips:
+        return []
+    return [
+        finding(
+            "groups",
+            f"{manifest.name}: the manifest has no `group` column; clips of one recording or speaker on both sides "
+            "of a split make scores too high, and nothing here can tell",
+        )
+    ]

@@ -1,0 +1,217 @@
+"""`audioheads datasets audit`: what should be known of labelled clips before anything is trained on them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features import backbones
+from features.datasets import load_manifest
+from features.errors import AudioheadsError, ManifestError
+from features.manifest import Manifest
+from features.planning.worklist import known_failures
+from features.spec import BackboneSpec
+from features.store import fingerprint as fp
+from features.store.content_keys import ClipContent, clip_contents
+from features.store.table import EmbeddingTable, open_table
+from heads.splits.protocol import make_splits, resolve_protocol
+from pipeline.audit.file_findings import near_findings, plain_findings, worst_first
+from pipeline.audit.findings import Finding, finding
+from pipeline.audit.leaks import SameAudio, SplitSize, label_counts, label_texts, same_audio, sides_of, split_sizes
+from pipeline.audit.near_duplicates import SIMILARITY, NearDuplicates, find_near_duplicates
+from pipeline.audit.terminal import print_audit
+from pipeline.config.config import Config, label_of
+from pipeline.console import Console
+from pipeline.results.run_folder import write_json
+from pipeline.stages.features import stage1_settings
+
+FORMAT = "audioheads-audit"
+FORMAT_VERSION = 1  # raised when a reader of audit.json has to change
+AUDIT_FILE = "audit.json"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that an audit found.
+
+    Attributes:
+        manifest: The clips.
+        protocol: The resolved protocol.
+        strict: Whether `--strict` was given.
+        findings: Errors first, then warnings, then notes.
+        sizes: Of every split; empty where the protocol cannot divide the corpus.
+        contents: Of every manifest row.
+        failures: id -> reason of clips that cannot be read.
+        identical: Clips of the same bytes under different ids.
+        near: Clips that sound alike.
+    """
+
+    manifest: Manifest
+    protocol: str
+    strict: bool
+    findings: tuple[Finding, ...]
+    sizes: tuple[SplitSize, ...]
+    contents: tuple[ClipContent, ...]
+    failures: dict[str, str]
+    identical: tuple[SameAudio, ...]
+    near: NearDuplicates
+
+    def count(self, severity: str) -> int:
+        """How many findings are this bad."""
+        return sum(found.severity == severity for found in self.findings)
+
+
+def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, console: Console) -> bool:
+    """Examine an experiment's clips and splits, print what was found and write `audit.json`.
+
+    Args:
+        config: The experiment.
+        strict: Official splits that leak, clips that cannot be read and contradicting labels are errors.
+        similarity: The lowest cosine of two near-duplicates.
+        console: Where the findings go.
+
+    Returns:
+        Whether no finding is an error.
+
+    Raises:
+        ManifestError: The corpus is not there or its table is wrong.
+        RunError: `audit.json` cannot be written.
+    """
+    audit = examine(config, strict=strict, similarity=similarity)
+    path = config.run_dir / AUDIT_FILE
+    write_json(path, as_json(audit))
+    print_audit(audit, path, console)
+    return not audit.count("error")
+
+
+def examine(config: Config, *, strict: bool = False, similarity: float = SIMILARITY) -> Audit:
+    """Find everything; see `run_audit`."""
+    manifest = load_manifest(config.dataset.model_dump())
+    contents = clip_contents(manifest, config.output.cache / manifest.name)
+    specs, tables, without = _cached(config, manifest)
+    failures = {
+        str(clip): content.failure
+        for clip, content in zip(manifest.clips["id"], contents, strict=True)
+        if content.failure
+    }
+    for table in tables.values():
+        failures |= known_failures(table, manifest, contents)
+    protocol = resolve_protocol(manifest, config.protocol)
+    keys = [content.key for content in contents]
+    found: list[Finding] = []
+    splits = None
+    try:
+        splits = make_splits(
+            manifest,
+            protocol,
+            split_seed=config.split_seed,
+            keys=keys,
+            shots=config.few_shot.shots,
+            draws=config.few_shot.draws,
+            failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in failures],
+        )
+    except ManifestError as error:
+        found.append(finding("protocol", str(error)))
+    sides = sides_of(splits, len(manifest))
+    identical = same_audio(manifest, keys, sides)
+    near = find_near_duplicates(manifest, tables, contents, sides, similarity)
+    near.skipped |= without
+    found += near_findings(manifest, near, config.command("features"), strict=strict)
+    found += plain_findings(manifest, splits, contents, specs, failures, strict=strict)
+    return Audit(
+        manifest,
+        protocol,
+        strict,
+        tuple(worst_first(found)),
+        tuple(split_sizes(manifest, splits)),
+        tuple(contents),
+        failures,
+        tuple(identical),
+        near,
+    )
+
+
+def as_json(audit: Audit) -> dict[str, Any]:
+    """The audit as JSON values: the schema of `audit.json`, see `docs/architecture.md`."""
+    ids = audit.manifest.clips["id"].tolist()
+    clips, labels = audit.manifest.clips, label_texts(audit.manifest)
+    counts = label_counts(audit.manifest)
+    lengths = durations_s(audit.contents)
+    rates = pd.Series([content.sample_rate for content in audit.contents if content.frames]).value_counts()
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "dataset": audit.manifest.name,
+        "task": audit.manifest.task,
+        "protocol": audit.protocol,
+        "strict": audit.strict,
+        "n_clips": len(ids),
+        "n_groups": int(clips["group"].nunique()) if "group" in clips else None,
+        "findings": [asdict(one) for one in audit.findings],
+        "labels": None if counts is None else {str(name): int(counts[name]) for name in sorted(counts.index)},
+        "splits": [asdict(size) for size in audit.sizes],
+        "durations": {
+            "n_clips": len(lengths),
+            "min_s": float(lengths.min()),
+            "median_s": float(np.median(lengths)),
+            "max_s": float(lengths.max()),
+            "total_s": float(lengths.sum()),
+        }
+        if len(lengths)
+        else None,
+        "sample_rates": {str(rate): int(rates[rate]) for rate in sorted(rates.index)},
+        "identical_audio": [
+            {"ids": [ids[row] for row in same.rows], "labels": list(same.labels), "across": same.across}
+            for same in audit.identical
+        ],
+        "near_duplicates": {
+            "threshold": audit.near.threshold,
+            "backbones": audit.near.compared,
+            "not_compared": audit.near.skipped,
+            "n_pairs": audit.near.n_pairs,
+            "n_across": audit.near.n_across,
+            "pairs": [
+                {
+                    "ids": [ids[row] for row in pair.rows],
+                    "labels": [labels[row] for row in pair.rows],
+                    "similarity": round(pair.similarity, 5),
+                    "backbone": pair.backbone,
+                    "across": pair.across,
+                    "same_samples": pair.same_samples,
+                }
+                for pair in audit.near.pairs
+            ],
+        },
+        "failures": audit.failures,
+    }
+
+
+def durations_s(contents: Sequence[ClipContent]) -> np.ndarray:
+    """Lengths in seconds of the clips that can be read."""
+    return np.array([content.duration_s for content in contents if content.frames])
+
+
+def _cached(
+    config: Config, manifest: Manifest
+) -> tuple[dict[str, BackboneSpec], dict[str, EmbeddingTable], dict[str, str]]:
+    """By backbone label: its spec, its cache file for these settings, or why there is none to read."""
+    settings = stage1_settings(config)
+    specs, tables, without = {}, {}, {}
+    for options in config.features.backbones:
+        label = label_of(options)
+        try:
+            specs[label] = spec = backbones.describe(options)  # type: ignore[arg-type]
+            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
+            if path.exists():
+                tables[label] = open_table(path)
+            else:
+                without[label] = "no embeddings yet"
+        except AudioheadsError as error:
+            without[label] = str(error).removeprefix(f"{label}: ")
+    return specs, tables, without

@@ -1,0 +1,227 @@
+"""The command line: a thin shell, one function of another module per command.
+
+Only what `--help` needs is imported here; torch, pandas and the stages come with the command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.cli.cache import cache_app
+from pipeline.cli.datasets import datasets_app
+from pipeline.cli.init import init
+from pipeline.cli.leaderboard import leaderboard
+from pipeline.cli.models import export, models_app, predict
+from pipeline.cli.options import (
+    ConfigFile,
+    Device,
+    DryRun,
+    Engine,
+    Limit,
+    Rehash,
+    Sets,
+    Shard,
+    Strict,
+    UnusedLimit,
+    Verbose,
+)
+from pipeline.cli.report import report, write_report
+from pipeline.cli.start import open_console, start
+
+if TYPE_CHECKING:
+    from pipeline.config.config import Config
+    from pipeline.console import Console
+
+app = typer.Typer(
+    name="audioheads",
+    help="Compare frozen audio backbones: exact cached embeddings, small heads, one honest results table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(init)
+app.add_typer(cache_app, name="cache")
+app.add_typer(datasets_app, name="datasets")
+app.add_typer(backbones_app, name="backbones")
+app.add_typer(models_app, name="models")
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    rehash: Rehash = False,
+    verbose: Verbose = False,
+) -> None:
+    """Everything that is not done yet, all stages."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.stages.features import run_features
+    from pipeline.stages.train_heads import run_heads
+
+    run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
+    if limit is not None:
+        console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
+        return
+    if experiment.finetune and not dry_run:
+        _finetune_module().cache_model_inputs(experiment, device=device, console=console)
+    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    if experiment.finetune:
+        _finetune(experiment, device, dry_run, strict, console)
+    write_report([experiment], dry_run=dry_run, console=console)
+
+
+@app.command()
+def features(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    rehash: Rehash = False,
+    engine: Engine = "local",
+    shard: Shard = None,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 1: embed each clip once with each backbone."""
+    from features.planning.run_shard import Share
+
+    share = None if shard is None else Share.parse(shard, engine)
+    console, experiment = start(config, sets, verbose)
+    from pipeline.stages.features import run_features
+
+    how = {"device": device, "limit": limit, "dry_run": dry_run, "strict": strict, "rehash": rehash}
+    run_features(experiment, **how, console=console, engine=engine, share=share)  # type: ignore[arg-type]
+
+
+@app.command("train-heads")
+def train_heads(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 2: train the heads on the cached embeddings."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.stages.train_heads import run_heads
+
+    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+
+
+@app.command()
+def finetune(
+    config: ConfigFile,
+    sets: Sets = None,
+    device: Device = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train spectrogram and raw-wave models, and backbones end to end."""
+    console, experiment = start(config, sets, verbose)
+    _finetune(experiment, device, dry_run, strict, console)
+
+
+app.command()(report)
+app.command()(leaderboard)
+app.command()(predict)
+app.command()(export)
+
+
+@backbones_app.command("ls")
+def backbones_ls(verbose: Verbose = False) -> None:
+    """List the names a config can use."""
+    console = open_console(verbose)
+    from pipeline.datasets import listings
+
+    listings.list_backbones(console)
+
+
+@app.command()
+def doctor(verbose: Verbose = False) -> None:
+    """Versions, devices, folders, and what is reachable."""
+    console = open_console(verbose)
+    from pipeline import doctor as checks
+
+    checks.examine(console)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; an error is one line on stderr, with a traceback only under `--verbose`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(args=arguments, prog_name="audioheads", standalone_mode=False) or 0
+        sys.stdout.flush()
+        if code == 130:  # how newer typer hands on Ctrl-C
+            raise KeyboardInterrupt
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush does not fail again
+        code = 1
+    except (Exception, KeyboardInterrupt) as error:
+        code = _fail(error, verbose="--verbose" in arguments)
+    sys.exit(code)
+
+
+def _fail(error: BaseException, *, verbose: bool) -> int:
+    """Print why the run ended; gives the exit code."""
+    import traceback
+
+    from pipeline.cli.exit_codes import explain, is_usage_error
+    from pipeline.console import Console
+
+    console = Console()
+    if is_usage_error(error):
+        message = str(error.format_message())  # type: ignore[attr-defined]
+        if message.startswith("Usage:"):  # a command group without a command: the message is its help
+            console.note(message)
+        else:
+            console.error(f"{message} (see audioheads --help)")
+        return 2
+    if isinstance(error, typer.Abort):
+        error = KeyboardInterrupt()
+    if verbose:
+        console.note("".join(traceback.format_exception(error)).rstrip())
+    message, code = explain(error)
+    console.error(message)
+    return code
+
+
+def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+
+
+def _finetune_module() -> ModuleType:
+    """What trains models end to end; its libraries are an extra."""
+    from features.errors import UserError
+
+    try:
+        from pipeline.finetune import run as finetuning
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("lightning", "torchvision"):
+            raise
+        raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'") from error
+    return finetuning
+
+
+if __name__ == "__main__":
+    main()

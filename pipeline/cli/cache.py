@@ -1,0 +1,135 @@
+"""`audioheads cache ls | verify | explain | prune | export` as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Caches, ConfigFile, DryRun, Sets, Verbose
+from pipeline.cli.start import open_console, start
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@cache_app.command("ls")
+def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
+    """List cache files and what is in them."""
+    console = open_console(verbose)
+    from pipeline.cache import inspect as cache_commands
+
+    for folder in _cache_paths(paths, sets):
+        cache_commands.list_caches(folder, console)
+
+
+@cache_app.command("verify")
+def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
+    """Check cache files against their digests."""
+    console = open_console(verbose)
+    from pipeline.cache import inspect as cache_commands
+
+    if not cache_commands.verify(_cache_paths(paths, sets), console):
+        raise typer.Exit(1)
+
+
+@cache_app.command("explain")
+def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
+    """Say what would be reused or computed, and why."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.cache import inspect as cache_commands
+
+    cache_commands.explain(experiment, console)
+
+
+@cache_app.command("prune")
+def cache_prune(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Configs; with an age or a name also cache files and folders."),
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Whole files last changed that long ago: 12h, 30d, 2w.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Whole files of this name; * and ? match any characters.")
+    ] = None,
+    dry_run: DryRun = False,
+    sets: Sets = None,
+    verbose: Verbose = False,
+) -> None:
+    """Remove clips that no config asks for, or whole files by age or name."""
+    console = open_console(verbose)
+    from features.errors import UserError
+    from pipeline.cache import prune as cache_prune
+    from pipeline.config.config import load_config
+
+    if older_than is not None or name is not None:
+        cache_prune.prune_files(
+            _cache_paths(paths, sets), older_than=older_than, name=name, dry_run=dry_run, console=console
+        )
+        return
+    for path in paths or ():
+        if path.suffix not in CONFIG_SUFFIXES:
+            raise UserError(
+                f"{path}: is no config; name the configs whose clips stay, or whole files by --older-than or --name"
+            )
+    if not paths:
+        raise UserError(
+            "cache prune: say what goes: CONFIG… for clips that none of them has, --older-than AGE or --name PATTERN "
+            "for whole files"
+        )
+    cache_prune.prune_clips([load_config(path, sets or ()) for path in paths], dry_run=dry_run, console=console)
+
+
+@cache_app.command("export")
+def cache_export(
+    config: ConfigFile,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="parquet, npz or webdataset.")
+    ] = "parquet",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="By default embeddings in the run's folder."),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.", show_default="all")
+    ] = None,
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this one (mean, frames, …); may be repeated.", show_default="vectors"),
+    ] = None,
+    layers: Annotated[str, typer.Option(metavar="LAYERS", help="all, last, or numbers such as 0,6,12.")] = "all",
+    sets: Sets = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write embeddings with ids and labels as Parquet, NPZ or WebDataset tar."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.cache.export import run_export
+
+    run_export(
+        experiment,
+        file_format=file_format,
+        output=output,
+        backbones=backbone or [],
+        poolings=pooling or [],
+        layers=layers,
+        console=console,
+    )
+
+
+def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]:
+    """Where to look: what was named, a config's cache folder for the config, `cache` by default."""
+    from features.errors import UserError
+    from pipeline.config.config import load_config
+
+    found = []
+    for path in paths or [Path("cache")]:
+        if path.suffix in CONFIG_SUFFIXES:
+            path = load_config(path, sets or ()).output.cache
+        if not path.exists():
+            raise UserError(f"{path}: no such cache; `audioheads features CONFIG` makes one")
+        found.append(path)
+    return found

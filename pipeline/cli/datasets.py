@@ -1,0 +1,98 @@
+"""`audioheads datasets ls | index | audit | download` as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import ConfigFile, Sets, Verbose
+from pipeline.cli.start import open_console, start
+
+datasets_app = typer.Typer(help="The labelled audio.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@datasets_app.command("ls")
+def datasets_ls(verbose: Verbose = False) -> None:
+    """List the kinds, their layout and where to get them."""
+    console = open_console(verbose)
+    from pipeline.datasets import listings
+
+    listings.list_datasets(console)
+
+
+@datasets_app.command("index")
+def datasets_index(
+    config: ConfigFile,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The CSV; by default manifest.csv in the run's folder."),
+    ] = None,
+    sets: Sets = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write a dataset's clips and labels as CSV."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.datasets import listings
+
+    listings.index_dataset(experiment, output, console)
+
+
+@datasets_app.command("audit")
+def datasets_audit(
+    config: ConfigFile,
+    sets: Sets = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Leaking official splits, failed clips and contradicting labels are errors."),
+    ] = False,
+    similarity: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=1.0, metavar="COSINE", help="The least similarity of near-duplicates; 0.98 by default."
+        ),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Find leaks, duplicates and unreadable clips."""
+    console, experiment = start(config, sets, verbose)
+    from pipeline.audit import run as audit
+    from pipeline.audit.near_duplicates import SIMILARITY
+
+    clean = audit.run_audit(
+        experiment, strict=strict, similarity=SIMILARITY if similarity is None else similarity, console=console
+    )
+    if not clean:
+        raise typer.Exit(1)
+
+
+@datasets_app.command("download")
+def datasets_download(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The corpus; without one, list them.", show_default=False)
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The corpus' folder; by default where shipped configs expect it."),
+    ] = None,
+    origin: Annotated[
+        str | None, typer.Option("--from", metavar="URL|FILE", help="A mirror, or the archive fetched by hand.")
+    ] = None,
+    checksum: Annotated[
+        str | None, typer.Option(metavar="sha256:HEX", help="Of the archive, instead of the known one; none: any.")
+    ] = None,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Leave the archive in .downloads.")] = False,
+    audit: Annotated[bool, typer.Option(help="Look for leaks and unreadable clips afterwards.")] = True,
+    verbose: Verbose = False,
+) -> None:
+    """Fetch a corpus, check it, unpack it, count and audit its clips."""
+    console = open_console(verbose)
+    from pipeline.datasets import download as dataset_download
+
+    if name is None:
+        dataset_download.list_sources(console)
+        return
+    dataset_download.run_download(
+        name, to=to, origin=origin, checksum=checksum, keep_archive=keep_archive, audit=audit, console=console
+    )

@@ -1,0 +1,29 @@
+"""`audioheads init` as typer reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Device, Verbose
+from pipeline.cli.start import open_console
+
+
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="[FOLDER|MANIFEST]", help="Labelled audio.", show_default="this folder")
+    ] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The config; by default NAME.yaml here.")
+    ] = None,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Look at a folder or manifest and write a commented config for it."""
+    console = open_console(verbose)
+    from pipeline.init.write import run_init
+
+    run_init(path, output, device=device, force=force, console=console)

@@ -1,0 +1,53 @@
+"""`audioheads leaderboard` as typer reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Verbose
+from pipeline.cli.start import open_console
+
+Patterns = list[str] | None
+
+
+def _filter(column: str) -> typer.models.OptionInfo:
+    return typer.Option(f"--{column}", metavar="PATTERN", help=f"Only rows with this {column}; * and ? match any.")
+
+
+def leaderboard(
+    runs_or_folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN_OR_FOLDER",
+            help="Runs, folders of runs, results.csv files or configs.",
+            show_default="all runs",
+        ),
+    ] = None,
+    dataset: Annotated[Patterns, _filter("dataset")] = None,
+    model: Annotated[Patterns, _filter("model")] = None,
+    head: Annotated[Patterns, _filter("head")] = None,
+    family: Annotated[Patterns, _filter("family")] = None,
+    protocol: Annotated[Patterns, _filter("protocol")] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Any column of results.csv, or rank; -COLUMN for the other way round.")
+    ] = "rank",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV too.")] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.")] = Path("runs"),
+    verbose: Verbose = False,
+) -> None:
+    """Rows of several experiments side by side, ranked."""
+    console = open_console(verbose)
+    from pipeline.results.leaderboard import run_leaderboard
+
+    filters = {"dataset": dataset, "model": model, "head": head, "family": family, "protocol": protocol}
+    run_leaderboard(
+        runs_or_folders or [],
+        runs=runs,
+        filters={column: patterns or [] for column, patterns in filters.items()},
+        sort=sort,
+        csv=csv,
+        console=console,
+    )

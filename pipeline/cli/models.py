@@ -1,0 +1,144 @@
+"""`audioheads models ls`, `predict` and `export` as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Device, Verbose
+from pipeline.cli.start import open_console
+
+models_app = typer.Typer(help="The trained models.", no_args_is_help=True, rich_markup_mode=None)
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="As `audioheads models ls` prints it; or a .safetensors file, or an exported folder.",
+        show_default=False,
+    ),
+]
+Fold = Annotated[
+    str | None, typer.Option(metavar="K", help="Only the fit that was tested on fold K; by default all are averaged.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the fits; by default the first there is.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A type that a head of sklearn may hold, or code that the backbone may run."),
+]
+Weights = Annotated[
+    str | None, typer.Option(metavar="PATH", help="The backbone's weights, where they lie elsewhere than in training.")
+]
+
+
+def _ensemble(value: str | None) -> str | None:
+    if value not in (None, "folds", "all"):
+        raise typer.BadParameter(f"{value!r}: use folds (of one seed), or all (folds and seeds)")
+    return value
+
+
+EnsembleOption = Annotated[
+    str | None,
+    typer.Option(callback=_ensemble, metavar="folds|all", help="Average all folds of a seed, or of all seeds."),
+]
+
+
+@models_app.command("ls")
+def models_ls(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN", help="Runs, or folders of runs.", show_default="runs")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """List what predict and export can use."""
+    console = open_console(verbose)
+    from pipeline.predicting.listing import list_models
+
+    list_models(runs or [Path("runs")], console)
+
+
+def predict(
+    model: Model,
+    audio: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="AUDIO…", help="Files, folders, a manifest, or - for paths on stdin.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help=".csv, .jsonl or .parquet; default stdout.")
+    ] = None,
+    format: Annotated[str | None, typer.Option(metavar="csv|jsonl|parquet", help="Whatever the suffix.")] = None,
+    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Classes listed for a clip; 0: all.")] = 5,
+    fold: Fold = None,
+    seed: Seed = None,
+    ensemble: EnsembleOption = None,
+    windows: Annotated[bool, typer.Option("--windows", help="Score windows of long clips, with their times.")] = False,
+    window_s: Annotated[float | None, typer.Option(min=0.01, help="Length of a window.")] = None,
+    hop_s: Annotated[float | None, typer.Option(min=0.001, help="From one window to the next.")] = None,
+    weights: Weights = None,
+    trust: Trust = None,
+    device: Device = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="A clip that fails is an error.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """A trained model on new audio."""
+    console = open_console(verbose)
+    from pipeline.predicting.command import Asked, Choice, run_predict
+
+    choice = Choice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
+    asked = Asked(output, format, top_k, windows, window_s, hop_s)
+    run_predict(model, audio, choice, asked, device=device, strict=strict, console=console)
+
+
+def _export_format(value: str) -> str:
+    if value not in ("audioheads", "onnx", "transformers"):
+        raise typer.BadParameter(f"{value!r} is not a format; use audioheads, onnx or transformers")
+    return value
+
+
+def export(
+    model: Model,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            callback=_export_format,
+            metavar="audioheads|onnx|transformers",
+            help="A folder for predict, ONNX graphs, or a folder that transformers loads.",
+        ),
+    ] = "audioheads",
+    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Leave the backbone's weights out.")] = False,
+    fold: Fold = None,
+    seed: Seed = None,
+    ensemble: EnsembleOption = None,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Compare with the original on these; by default on clips of the run."),
+    ] = None,
+    license: Annotated[str | None, typer.Option(metavar="NAME", help="Of the export, for its card.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    weights: Weights = None,
+    trust: Trust = None,
+    device: Device = "cpu",
+    verbose: Verbose = False,
+) -> None:
+    """A trained model as a folder for others."""
+    console = open_console(verbose)
+    from pipeline.exporting.command import run_export
+    from pipeline.predicting.command import Choice
+
+    run_export(
+        model,
+        target,
+        Choice(fold, seed, ensemble, tuple(trust or ()), weights),  # type: ignore[arg-type]
+        format=format,  # type: ignore[arg-type]
+        with_backbone=not no_backbone,
+        clips=clips or [],
+        licence=license,
+        overwrite=overwrite,
+        device=device,
+        console=console,
+    )

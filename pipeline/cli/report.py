@@ -1,0 +1,70 @@
+"""`audioheads report` as typer reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import DryRun, Sets, UnusedDevice, UnusedLimit, UnusedStrict, Verbose
+from pipeline.cli.start import start
+
+if TYPE_CHECKING:
+    from pipeline.config.config import Config
+    from pipeline.console import Console
+
+
+def report(
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG", help="One YAML file, or several to share one page.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write here.", show_default="the run's folder report"),
+    ] = None,
+    embed_audio: Annotated[
+        bool, typer.Option("--embed-audio", help="Put the clips into index.html as compact MP3: one file to send.")
+    ] = False,
+    copy_audio: Annotated[
+        bool, typer.Option("--copy-audio", help="Copy the clips to audio/ beside index.html: a folder to send.")
+    ] = False,
+    sets: Sets = None,
+    device: UnusedDevice = "auto",
+    limit: UnusedLimit = None,
+    dry_run: DryRun = False,
+    strict: UnusedStrict = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stage 3: a page to look at and listen to, and the results table, from the kept predictions."""
+    from features.errors import UserError
+
+    if embed_audio and copy_audio:
+        raise UserError("--embed-audio and --copy-audio: audio goes into the page or beside it; choose one")
+    started = [start(path, sets, verbose) for path in configs]
+    write_report(
+        [config for _, config in started],
+        output=output,
+        audio="embed" if embed_audio else "copy" if copy_audio else "link",
+        dry_run=dry_run,
+        console=started[0][0],
+    )
+
+
+def write_report(
+    configs: Sequence[Config],
+    *,
+    dry_run: bool,
+    console: Console,
+    output: Path | None = None,
+    audio: str = "link",
+) -> None:
+    """Write the report of one or several experiments, or say where it would go."""
+    from pipeline.report.run import check_runs, report_folder, run_report
+
+    if dry_run:
+        check_runs(configs)
+        console.line(f"report: would write {output or report_folder(configs)}")
+    else:
+        run_report(*configs, console=console, output=output, audio=audio)  # type: ignore[arg-type]

@@ -1,0 +1,35 @@
+"""What every command begins with: the one console, and the experiment read and checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.config.config import Config
+    from pipeline.console import Console
+
+
+def start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
+    """The console, and the experiment read and checked."""
+    console = open_console(verbose)
+    from pipeline.config.config import load_config
+
+    return console, load_config(path, sets or ())
+
+
+def open_console(verbose: bool) -> Console:
+    """The one console of this run, with logging set up on it."""
+    from features.system.malloc import keep_large_buffers
+    from pipeline.console import Console
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # libraries print nothing
+    # Threads that spin while they wait made small matrix products 30 times slower on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_large_buffers()
+    console = Console()
+    if not console.err.is_terminal:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    console.start_logging(verbose=verbose)
+    return console

@@ -1,0 +1,292 @@
+"""One experiment: the YAML a person writes, checked once, that every stage reads."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
+
+from features.errors import ConfigError
+from heads.finetuning.loggers import Tracking
+from pipeline.config.errors import Location, Mistake, closest, dotted, shown, validate
+from pipeline.config.overrides import Override, apply_overrides
+from pipeline.config.schema import (
+    FeaturesSection,
+    FewShotSection,
+    LabelEfficiencySection,
+    Options,
+    OutputSection,
+    Protocol,
+    ReportSection,
+    Section,
+    Seed,
+    no_repeats,
+)
+from pipeline.config.yaml import YamlError, dump_yaml, parse_yaml
+
+DEFAULT_BACKBONES = [{"name": "mfcc"}]
+DEFAULT_HEADS = [{"name": "linear"}, {"name": "mlp"}]
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[.\s-]|[.\s]$')
+
+
+class Config(Section):
+    """A complete experiment, every default filled in. Made by `load_config`."""
+
+    name: str = Field(description="the run's folder; the file's name by default")
+    dataset: Options = Field(description="see `audioheads datasets ls`")
+    features: FeaturesSection
+    heads: list[Options] = Field(min_length=1)
+    finetune: list[Options] = Field([], description="models trained end to end, see docs/architecture.md")
+    tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
+    protocol: Protocol = Field("auto", description="which clips train, validate and test")
+    few_shot: FewShotSection = FewShotSection()
+    refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
+    label_efficiency: LabelEfficiencySection | None = Field(None, description="curves over few training clips")
+    split_seed: Seed = Field(0, description="of the splits that the program draws")
+    seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
+    report: ReportSection = ReportSection()
+    output: OutputSection = OutputSection()
+
+    _source: str = PrivateAttr("")
+    _overrides: tuple[str, ...] = PrivateAttr(())
+    _lists = field_validator("seeds")(no_repeats)
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of this experiment's results."""
+        return self.output.runs / self.name
+
+    def command(self, command: str) -> str:
+        """A command line that does something with this same experiment, for messages."""
+        sets = [part for override in self._overrides for part in ("--set", override)]
+        return shlex.join(["audioheads", *command.split(), self._source or f"{self.run_dir}/config.yaml", *sets])
+
+    def __eq__(self, other: object) -> bool:
+        """Equal settings, wherever they were read from."""
+        return isinstance(other, Config) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and check one experiment.
+
+    Args:
+        path: A YAML file.
+        overrides: Texts `key.path=value`, see `pipeline.config.overrides`.
+
+    Raises:
+        ConfigError: The file or an override is wrong; one line per mistake, each naming file and key.
+    """
+    values = _read(Path(path))
+    _fill_lists(values)
+    applied = apply_overrides(values, overrides)
+    values.setdefault("name", Path(path).stem)
+    _find_code(values, Path(path).parent)
+    config, mistakes = _check(values)
+    if config is None or mistakes:
+        raise ConfigError("\n".join(_line(str(path), mistake, applied) for mistake in mistakes))
+    config._source = str(path)
+    config._overrides = tuple(overrides)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The resolved config as YAML that `load_config` reads back as the same."""
+    return dump_yaml(config.model_dump(mode="json"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping a config file holds."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such config file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = parse_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if values is None:
+        raise ConfigError(f"{path}: empty; a config needs at least `dataset: {{kind: …, root: …}}`")
+    if not isinstance(values, dict):
+        keys = ", ".join(Config.model_fields)
+        raise ConfigError(f"{path}: should be a mapping with keys such as {keys}, got {shown(values)}")
+    return values
+
+
+def _fill_lists(values: dict[str, Any]) -> None:
+    """Write out the default lists, so that `--set` can name their items."""
+    for section in ("features", "output"):
+        if values.get(section) is None:
+            values[section] = {}
+    if isinstance(values["features"], dict):
+        values["features"].setdefault("backbones", [dict(item) for item in DEFAULT_BACKBONES])
+    values.setdefault("heads", [dict(item) for item in DEFAULT_HEADS])
+    for section in ("finetune", "tracking"):
+        if values.get(section) is None:
+            values[section] = []
+    if isinstance(values["tracking"], list):
+        values["tracking"] = [{"name": item} if isinstance(item, str) else item for item in values["tracking"]]
+
+
+def _find_code(values: dict[str, Any], folder: Path) -> None:
+    """Write down that a backbone's own module lies beside the config, where it does and the entry does not say."""
+    section = values["features"]
+    entries = section.get("backbones") if isinstance(section, dict) else None
+    for entry in entries if isinstance(entries, list) else []:
+        path = entry.get("module") or entry.get("callable") if isinstance(entry, dict) else None
+        if not isinstance(path, str) or entry.get("folder") is not None:
+            continue
+        top = re.split(r"[.:]", path, maxsplit=1)[0]
+        if top and ((folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()):
+            entry["folder"] = str(folder)
+
+
+def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
+    """The config, or everything that is wrong with it."""
+    import features.backbones
+    import features.datasets
+    from heads.options import HEADS
+
+    checked = dict(values)
+    mistakes: list[Mistake] = []
+    if "dataset" in values:
+        checked["dataset"] = _option(values["dataset"], "kind", features.datasets.options_class, ("dataset",), mistakes)
+    section = values["features"]
+    if isinstance(section, dict) and isinstance(section.get("backbones"), list):
+        backbones = [
+            _option(item, "name", features.backbones.options_class, ("features", "backbones", index), mistakes)
+            for index, item in enumerate(map(_with_preset, section["backbones"]))
+        ]
+        checked["features"] = {**section, "backbones": backbones}
+    if isinstance(values["heads"], list):
+        checked["heads"] = [
+            _option(item, "name", _among(HEADS), ("heads", index), mistakes)
+            for index, item in enumerate(values["heads"])
+        ]
+    if isinstance(values["finetune"], list) and values["finetune"]:
+        from pipeline.finetune import models as finetune_models
+
+        checked["finetune"] = [
+            _option(item, "name", finetune_models.options_class, ("finetune", index), mistakes)
+            for index, item in enumerate(map(_with_preset, values["finetune"]))
+        ]
+    config, own = validate(Config, checked)
+    mistakes = [*own, *mistakes]
+    return config, mistakes or (_contradictions(config) if config is not None else [])
+
+
+def _with_preset(item: Any) -> Any:
+    """A backbone's entry, with the values of the preset it names where it is silent."""
+    from features.backbones import PRESETS
+
+    name = item.get("name") if isinstance(item, dict) else None
+    preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
+    return {**{key: value for key, value in preset.items() if key != "family"}, **item} if preset else item
+
+
+class _Invalid(BaseModel):
+    """Stands in for options whose mistakes are listed already."""
+
+
+def _option(
+    value: Any, key: str, options_class: Callable[[str], type[BaseModel]], location: Location, mistakes: list[Mistake]
+) -> BaseModel:
+    """The options of one dataset, backbone or head; mistakes are added to the list."""
+    found: list[Mistake]
+    options: BaseModel | None = None
+    if not isinstance(value, dict):
+        found = [Mistake(location, f"should be a mapping such as {{{key}: …}}, got {shown(value)}")]
+    elif not isinstance(value.get(key), str):
+        found = [Mistake((*location, key), f"should be a name, got {shown(value.get(key))}")]
+    else:
+        try:
+            options, found = validate(options_class(value[key]), value, location)
+        except ConfigError as error:
+            where = (*location, key)
+            found = [Mistake(where, str(error).removeprefix(f"{dotted(where)}: "))]
+    mistakes.extend(found)
+    return options or _Invalid()
+
+
+def _among(table: Mapping[str, type[BaseModel]]) -> Callable[[str], type[BaseModel]]:
+    def options_class(name: str) -> type[BaseModel]:
+        if name not in table:
+            raise ConfigError(f"unknown name {name!r}, {closest(name, table)}")
+        return table[name]
+
+    return options_class
+
+
+def _contradictions(config: Config) -> list[Mistake]:
+    """What is wrong although each value on its own is right."""
+    names: list[tuple[Location, str | None]] = [
+        (("name",), config.name),
+        (("dataset", "name"), getattr(config.dataset, "name", None)),
+    ]
+    sections = ((("features", "backbones"), config.features.backbones), (("heads",), config.heads))
+    for where, items in (*sections, (("finetune",), config.finetune)):
+        names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
+    mistakes = [
+        Mistake(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
+        for location, name in names
+        if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
+    ]
+    first: dict[str, int] = {}
+    for index, item in enumerate(config.features.backbones):
+        before = first.setdefault(label_of(item).casefold(), index)
+        if before != index:
+            message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
+            mistakes.append(Mistake(("features", "backbones", index, _label_key(item)), message))
+    for index, item in enumerate(config.finetune):
+        before = first.setdefault(label_of(item).casefold(), len(config.features.backbones) + index)
+        if before != len(config.features.backbones) + index:
+            at = before - len(config.features.backbones)
+            other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
+            message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
+            mistakes.append(Mistake(("finetune", index, _label_key(item)), message))
+    if config.label_efficiency is not None:
+        for key, items in (("backbones", config.features.backbones), ("heads", config.heads)):
+            known = [label_of(item) for item in items]
+            for at, name in enumerate(getattr(config.label_efficiency, key) or []):
+                if name not in known:
+                    mistakes.append(Mistake(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}"))
+    seen: dict[tuple[str, ...], int] = {}
+    for index, head in enumerate(config.heads):
+        poolings = getattr(head, "pooling", None) or config.features.pooling
+        before = seen.setdefault((label_of(head), *poolings), index)
+        if before != index:
+            message = (
+                f"{label_of(head)!r} on the same pooling is also heads[{before}]; give one of them another `label`"
+            )
+            mistakes.append(Mistake(("heads", index, _label_key(head)), message))
+        missing = [pooling for pooling in poolings if pooling not in config.features.pooling]
+        if missing:
+            message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
+            mistakes.append(Mistake(("heads", index, "pooling"), message))
+    return mistakes
+
+
+def _label_key(options: BaseModel) -> str:
+    return "label" if getattr(options, "label", None) else "name"
+
+
+def label_of(options: BaseModel) -> str:
+    """What a backbone or a head is called in tables and files."""
+    return str(getattr(options, "label", None) or getattr(options, "title", None) or getattr(options, "name", ""))
+
+
+def _line(path: str, mistake: Mistake, overrides: Sequence[Override]) -> str:
+    """One mistake, after the file or the `--set` that made it."""
+    for override in reversed(overrides):
+        if mistake.location[: len(override.location)] == override.location:
+            return f"--set {override.written}: {mistake}"
+    return f"{path}: {mistake}"

@@ -1,0 +1,1 @@
+"""The commands of `audioheads datasets`, and the listings of backbones, datasets and models."""

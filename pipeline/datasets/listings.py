@@ -1,0 +1,67 @@
+"""Tables of what a config can name, and of the clips that a config leads to."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from pipeline.config.config import Config
+from pipeline.console import Console
+
+
+def list_datasets(console: Console) -> None:
+    """Print the kinds of dataset, their layout, and where each comes from."""
+    from features.datasets import KINDS
+
+    rows = []
+    for kind, name in KINDS.items():
+        module = import_module(name)
+        layout = (module.Options.__doc__ or "").strip().splitlines()[0]
+        rows.append((kind, layout.replace("`", ""), getattr(module, "SOURCE", "made by code")))
+    console.table(("kind", "layout", "where from"), rows, foldable=["layout", "where from"])
+
+
+def list_backbones(console: Console) -> None:
+    """Print the names of backbones and presets."""
+    from features.backbones import list_backbones as rows_of
+
+    keys = ("name", "family", "weights", "sample_rate_hz", "summary")
+    rows = [["–" if row[key] is None else row[key] for key in keys] for row in rows_of()]
+    console.table(keys, rows, right=("sample_rate_hz",), foldable=["weights", "summary"])
+
+
+def index_dataset(config: Config, output: Path | None, console: Console) -> None:
+    """Write the manifest as CSV and print how many clips each class, fold and split has.
+
+    Args:
+        config: The experiment.
+        output: The file to write; None for `manifest.csv` in the run's folder.
+        console: Where counts are printed.
+
+    Raises:
+        ManifestError: The corpus is not there or its table is wrong.
+        OSError: The file cannot be written.
+    """
+    from features.datasets import load_manifest
+
+    manifest = load_manifest(config.dataset.model_dump())
+    output = output or config.run_dir / "manifest.csv"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_csv(output)
+    clips = manifest.clips
+    columns = {column: clips[column] for column in ("label", "fold", "split") if column in clips}
+    if manifest.task == "regression":
+        labels = columns.pop("label")
+        answers = f"labels {labels.min():g} to {labels.max():g}"
+    else:
+        columns["label"] = columns["label"].explode()  # a clip of several labels counts for each
+        answers = f"{len(manifest.labels)} classes"
+    for column, values in columns.items():
+        if values.notna().any():
+            counts = values.value_counts().sort_index()
+            console.table((column, "clips"), list(counts.items()), right=("clips",))
+            console.line("")
+    groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
+    console.line(
+        f"{manifest.name}: {len(manifest)} clips, {answers}{groups}; wrote {output}, paths relative to its folder"
+    )

@@ -1,0 +1,202 @@
+"""Model cards: what an exported model is, as people and model hubs read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from features.spec import BackboneSpec
+from pipeline.predicting.listing import Evaluation, fits_text, weights_of
+from pipeline.predicting.locate import FoundModel
+from pipeline.predicting.predictor import Predictor
+
+HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
+# What their publishers say; of others nothing is known here.
+LICENCES = {
+    "facebook/wav2vec2-base": "apache-2.0",
+    "facebook/wav2vec2-base-960h": "apache-2.0",
+    "facebook/wav2vec2-large": "apache-2.0",
+    "facebook/wav2vec2-large-lv60": "apache-2.0",
+    "facebook/wav2vec2-xls-r-300m": "apache-2.0",
+    "facebook/hubert-base-ls960": "apache-2.0",
+    "facebook/hubert-large-ll60k": "apache-2.0",
+    "facebook/data2vec-audio-base": "apache-2.0",
+    "wav2vec2-nano": "apache-2.0",
+    "yamnet": "apache-2.0",
+    "vggish": "apache-2.0",
+}
+TASKS = {
+    "single-label": "one class per clip",
+    "multi-label": "any number of classes per clip (each from a probability of 0.5 on)",
+    "regression": "a number per clip",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says.
+
+    Attributes:
+        predictor: The exported model.
+        evaluation: How good it was.
+        licence: Of the export, where the user says so; None: as far as it is known of the weights.
+        install: The command that installs what the example needs.
+        example: The example's code.
+        files: Lines on what lies in the folder.
+        limits: Sentences on what it cannot do, beside those that hold for all.
+        check: One sentence on how it was compared with the original.
+        library: For hubs: `audioheads`, `onnx` or `transformers`.
+        takes: What the example is called with.
+    """
+
+    predictor: Predictor
+    evaluation: Evaluation
+    licence: str | None
+    install: str
+    example: str
+    files: Sequence[str]
+    limits: Sequence[str]
+    check: str
+    library: str
+    takes: str = "some.wav"
+
+    def write(self, folder: Path) -> None:
+        """Write `README.md` and `example.py`."""
+        (folder / "README.md").write_text(self.text(), encoding="utf-8")
+        (folder / "example.py").write_text(self.example, encoding="utf-8")
+
+    @property
+    def model(self) -> FoundModel:
+        """The exported model, as it was found."""
+        return self.predictor.model
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """Of what embeds or prepares its audio."""
+        return self.predictor.spec
+
+    def text(self) -> str:
+        """The card: YAML front matter, then Markdown."""
+        front = yaml.safe_dump(self.front_matter(), sort_keys=False, allow_unicode=True)
+        title = self.model.title
+        about = self.model.about
+        answers = ", ".join(self.predictor.labels) if self.predictor.labels else "a number"
+        blocks = [
+            f"---\n{front}---",
+            f"# {title} on {about.get('dataset', 'unknown data')}",
+            f"Audio classification, {TASKS[self.predictor.task]}: {answers}.",
+            "## Use",
+            f"```sh\n{self.install}\npython example.py {self.takes}\n```",
+            f"```python\n{self.example.rstrip()}\n```",
+            "\n".join(self.files),
+            self.check,
+            "## How good it is",
+            self._score(),
+            "## Training",
+            self._training(),
+            "## What happens to audio",
+            self._audio(),
+            "## Limits",
+            "\n".join(f"- {limit}" for limit in [*self._limits(), *self.limits]),
+            "## Licence",
+            self._licence(),
+        ]
+        return "\n\n".join(block for block in blocks if block) + "\n"
+
+    def front_matter(self) -> dict[str, Any]:
+        """What hubs index."""
+        about, evaluation = self.model.about, self.evaluation
+        licence = self.licence or self.weights_licence
+        front: dict[str, Any] = {"license": licence or "other"}
+        if licence is None:
+            front["license_name"] = "unknown"
+        front |= {
+            "library_name": self.library,
+            "pipeline_tag": "audio-classification",
+            "tags": ["audio", "audio-classification", "audioheads", self.spec.family],
+        }
+        if source := HUB_WEIGHTS.fullmatch(str(about.get("weights", ""))):
+            front["base_model"] = source.group(1)
+        dataset = about.get("dataset")
+        if dataset:
+            front["datasets"] = [dataset]
+        if evaluation.value is None or not dataset:
+            return front
+        front["metrics"] = [evaluation.metric]
+        metric = {"type": evaluation.metric, "value": round(evaluation.value, 4)}
+        if evaluation.low is not None and evaluation.high is not None:
+            metric["name"] = f"{evaluation.metric} (95 % interval {evaluation.low:.3f}–{evaluation.high:.3f})"
+        result = {
+            "task": {"type": "audio-classification", "name": "Audio Classification"},
+            "dataset": {"type": dataset, "name": dataset},
+            "metrics": [metric],
+        }
+        return front | {"model-index": [{"name": self.model.title, "results": [result]}]}
+
+    @property
+    def weights_licence(self) -> str | None:
+        """Of the backbone's weights, as far as that is known; trained from nothing, it is the user's to say."""
+        weights = str(self.model.about.get("weights", ""))
+        source = HUB_WEIGHTS.fullmatch(weights)
+        known = source.group(1) if source else self.spec.name
+        return LICENCES.get(known) if weights.startswith("pretrained:") else None
+
+    def _score(self) -> str:
+        evaluation, about = self.evaluation, self.model.about
+        if evaluation.value is None:
+            return "Not known: the model was exported without the run that it was trained in."
+        interval = ""
+        if evaluation.low is not None and evaluation.high is not None:
+            interval = f", 95 % interval {evaluation.low:.3f} to {evaluation.high:.3f} (clustered by source recording)"
+        text = (
+            f"{evaluation.metric} **{evaluation.value:.3f}**{interval}, on {evaluation.n_test} test clips of "
+            f"{about.get('dataset')}, protocol `{about.get('protocol')}`: each clip was scored by a fit that had not "
+            f"seen it ({about.get('n_folds')} folds, {about.get('n_seeds')} seeds)."
+        )
+        if len(self.model.fits) > 1:
+            text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
+        return text
+
+    def _training(self) -> str:
+        about = self.model.about
+        lines = [
+            f"- data: {about.get('dataset', 'unknown')}",
+            f"- protocol: {about.get('protocol', 'unknown')}",
+            f"- head: {about.get('head', self.model.fits[0].about.get('head', 'none'))}",
+            f"- backbone or input: {self.spec.name} ({self.spec.family}), weights {weights_of(self.model)}"
+            + (f", sha256 {about['weights_sha256']}" if about.get("weights_sha256") else ""),
+            f"- pooling {about.get('pooling', 'unknown')}, layer {about.get('layer', 'unknown')}",
+            f"- exported: {fits_text(self.model)}",
+        ]
+        return "\n".join(lines)
+
+    def _audio(self) -> str:
+        spec = self.spec
+        normalised = spec.settings.get("normalize")
+        how = f" Each clip is {'' if normalised else 'not '}normalised." if normalised is not None else ""
+        return (
+            f"Channels are averaged, then resampled to {spec.sample_rate} Hz (soxr HQ).{how} Clips shorter than "
+            f"{spec.min_duration_s:.3g} s are padded with zeros."
+        )
+
+    def _limits(self) -> list[str]:
+        limits = []
+        if self.predictor.task == "single-label":
+            limits.append("It knows the classes above and nothing else: silence and other sounds get one of them, too.")
+        limits.append("It was tested on clips of the data set it was trained on; other recordings may fare worse.")
+        if self.model.untrained:
+            limits.append("**The backbone is untrained**: its weights are random. It is a control, not a good model.")
+        return limits
+
+    def _licence(self) -> str:
+        weights = weights_of(self.model)
+        if self.model.untrained or not weights.startswith("pretrained:"):
+            return "No pretrained weights are in it. The data it was trained on has a licence of its own."
+        known = self.weights_licence
+        said = f"their publisher states {known}" if known else "not known to this program; ask their publisher"
+        return f"Licence of the weights ({weights}): {said}. The data it was trained on has a licence of its own."

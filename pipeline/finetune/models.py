@@ -1,0 +1,175 @@
+"""The models a config can train end to end: names to options, and options to networks with their weights found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import BaseModel, create_model
+from torch import Tensor, nn
+
+from features import backbones
+from features.backbones.base import Backbone
+from features.backbones.loading import weights as found
+from features.backbones.loading.digests import file_sha256
+from features.errors import ConfigError
+from features.pooling import Frames
+from features.spec import BackboneSpec
+from heads import models
+from heads.finetuning.options import Recipe
+from heads.models.options import NO_WEIGHTS, EndToEndOptions, ImageOptions, SpectrogramOptions
+from pipeline.config.errors import closest
+from pipeline.results.table import weights_text
+
+METADATA = "audioheads-finetuned"  # of a weights file: the key under which it says what it is
+# family -> the part of its network that `freeze_encoder` leaves as it is
+END_TO_END = {"wav2vec2": "feature_extractor", "vggish": "features"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's first weights come from.
+
+    Attributes:
+        text: For tables: `none`, `untrained` or `pretrained:…`.
+        sha256: Of the weights; empty where they start random.
+        path: The file, for torchvision's classifiers.
+        spec: The backbone's, for end-to-end training.
+    """
+
+    text: str = NO_WEIGHTS
+    sha256: str = ""
+    path: Path | None = None
+    spec: BackboneSpec | None = None
+
+    @property
+    def family(self) -> str:
+        """Of the row in the table."""
+        return "finetuned" if self.text.startswith("pretrained:") else "scratch"
+
+
+def options_class(name: str) -> type[Recipe]:
+    """The pydantic class that validates an entry of `finetune`.
+
+    Raises:
+        ConfigError: No such model.
+    """
+    if name in models.MODELS:
+        return models.MODELS[name][0]
+    if name in backbones.PRESETS or name in backbones.BACKBONES:
+        family = backbones.family_of(name)
+        if family not in END_TO_END:
+            raise ConfigError(f"{name!r} cannot be trained end to end; {', '.join(END_TO_END)} and their presets can")
+        return _end_to_end_class(family)
+    known = models.options_class(name)
+    if known is None:
+        names = [*models.MODELS, *END_TO_END, *(p for p in backbones.PRESETS if backbones.family_of(p) in END_TO_END)]
+        raise ConfigError(f"unknown model {name!r}, {closest(name, names)}; or any classifier of torchvision")
+    return known
+
+
+@cache
+def _end_to_end_class(family: str) -> type[EndToEndOptions]:
+    """Training options and the backbone's own, in one."""
+    own = backbones.options_class(family)
+    return create_model(f"EndToEnd_{family}", __base__=(EndToEndOptions, own))  # type: ignore[arg-type]
+
+
+def backbone_entry(options: EndToEndOptions) -> BaseModel:
+    """The backbone's part of an end-to-end entry."""
+    fields = backbones.options_class(options.name).model_fields
+    given = {name: getattr(options, name) for name in fields if name in options.model_fields_set}
+    return backbones.parse_options({**given, "name": options.name})
+
+
+def input_entry(options: Recipe) -> dict[str, Any]:
+    """The entry of `features.backbones` that caches what a model reads."""
+    if isinstance(options, SpectrogramOptions):
+        return {"name": "logmel", **options.mel.model_dump()}
+    if isinstance(options, EndToEndOptions):
+        return {"name": "waveform", "sample_rate_hz": backbones.describe(backbone_entry(options)).sample_rate}  # type: ignore[arg-type]
+    return {"name": "waveform", "sample_rate_hz": getattr(options, "sample_rate_hz")}  # noqa: B009
+
+
+def find_weights(options: Recipe) -> Source:
+    """Find a model's first weights before anything is computed.
+
+    Raises:
+        WeightsError: They cannot be had; the message names the model and the ways out.
+        ConfigError: Settings that do not go together.
+    """
+    if isinstance(options, EndToEndOptions):
+        spec = backbones.describe(backbone_entry(options))  # type: ignore[arg-type]
+        if options.gradient_checkpointing and spec.family != "wav2vec2":
+            raise ConfigError(
+                f"{options.title}: gradient_checkpointing needs transformer layers, {spec.family} has none"
+            )
+        return Source(weights_text(spec.weights), spec.weights_sha256, None, spec)
+    if not isinstance(options, ImageOptions) or options.weights == NO_WEIGHTS:
+        return Source()
+    ways = f"set the weights of {options.title!r} in `finetune` to a local .pth or .safetensors file, or to `none`"
+    if Path(options.weights).suffix in (".pth", ".pt", ".safetensors"):
+        path = found.find_file(options.title, options.weights, ways)
+        return Source(f"pretrained:{path.name}", file_sha256(path), path)
+    from heads.models.resnet import imagenet_url
+
+    url, name = imagenet_url(options)
+    path = found.find_file(options.title, url, ways)
+    return Source(f"pretrained:{name}", file_sha256(path), path)
+
+
+def builder(options: Recipe, source: Source, dim: int, n_classes: int, device: str) -> Callable[[], nn.Module]:
+    """What makes the network, with its first weights in it, each time anew."""
+
+    def build() -> nn.Module:
+        if isinstance(options, EndToEndOptions):
+            return _end_to_end(options, cast(BackboneSpec, source.spec), n_classes, device)
+        network = models.build(options, dim, n_classes)
+        if source.path is not None:
+            network.load_pretrained(found.read_state(source.path), f"{options.title}: {source.path}")  # type: ignore[operator]
+        return network
+
+    return build
+
+
+class Encoder(nn.Module):
+    """A backbone as a module: its parameters, and its exact forward pass on whatever device they are."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        """Take over a backbone's network."""
+        super().__init__()
+        self.module = backbone.module
+        self._backbone = backbone
+
+    def graph(self) -> nn.Module | None:
+        """One clip's frames as a module that becomes another format, see `Backbone.graph`."""
+        return self._backbone.graph()
+
+    def embed(self, waveforms: Tensor, lengths: Tensor) -> Frames:
+        """Waveforms (B, T) to `Frames`, with gradients; mixed precision as the caller's autocast has it."""
+        backbone: Any = self._backbone
+        backbone.device = waveforms.device
+        kind = waveforms.device.type
+        if hasattr(backbone, "dtype") and self.module is not None:
+            mixed = torch.is_autocast_enabled(kind)
+            backbone.dtype = torch.get_autocast_dtype(kind) if mixed else torch.float32
+        return backbone.forward(waveforms, lengths)
+
+
+def _end_to_end(options: EndToEndOptions, spec: BackboneSpec, n_classes: int, device: str) -> nn.Module:
+    """A backbone, freshly loaded, and its head."""
+    from heads.models.endtoend import EndToEnd
+
+    backbone = backbones.load(backbone_entry(options), device, "fp32", spec)  # type: ignore[arg-type]
+    encoder = Encoder(backbone)
+    if options.freeze_encoder:
+        getattr(backbone.module, END_TO_END[spec.family]).requires_grad_(False)
+    if options.gradient_checkpointing:
+        network = backbone.module
+        enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+        enable()
+    return EndToEnd(encoder, encoder.embed, spec.dim, options, n_classes)

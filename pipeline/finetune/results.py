@@ -1,0 +1,87 @@
+"""What a model trained end to end leaves for the report: its predictions, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from features.store.table import EmbeddingTable
+from heads.evaluation.predictions import Predictions
+from heads.finetuning.options import Recipe
+from heads.splits.protocol import Split
+from pipeline.finetune.fits import Finished
+from pipeline.finetune.models import Source
+from pipeline.stages.context import Stage2
+from pipeline.stages.fit_metadata import about_backbone
+
+NONE = "none"
+Fits = Sequence[tuple[Split, int, Finished]]
+
+
+def place_of(options: Recipe, source: Source) -> tuple[str, str]:
+    """The `pooling` and `layer` columns."""
+    return ("mean", str(source.spec.layers[-1])) if source.spec else (NONE, NONE)
+
+
+def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -> list[Predictions]:
+    """Every fit's predictions."""
+    pooling, layer = place_of(options, source)
+    targets = stage.targets.values
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    return [
+        Predictions(
+            probabilities=fit.probabilities,
+            targets=targets[split.test],
+            ids=ids[split.test],
+            fold=split.fold,
+            seed=seed,
+            model=options.title,
+            head=options.head,
+            pooling=pooling,
+            layer=layer,
+            run=stage.config.name,
+            draw=split.draw,
+        )
+        for split, seed, fit in fits
+    ]
+
+
+def about_model(
+    stage: Stage2, options: Recipe, source: Source, table: EmbeddingTable, job: str, fits: Fits
+) -> dict[str, Any]:
+    """What `fit.json` says of a model."""
+    pooling, layer = place_of(options, source)
+    first = fits[0][2]
+    return {
+        **about_backbone(table, 0),
+        "job": job,
+        "dataset": stage.manifest.name,
+        "model": options.title,
+        "family": source.family,
+        "weights": source.text,
+        "weights_sha256": source.sha256,
+        "head": options.head,
+        "pooling": pooling,
+        "layer": layer,
+        "protocol": stage.splits.protocol,
+        "n_folds": stage.splits.n_folds,
+        "n_seeds": len(stage.config.seeds),
+        "feature_dim": source.spec.dim if source.spec else table.spec.dim,
+        "params_total": first.params_total,
+        "params_trained": first.params_trained,
+        "train_seconds": sum(fit.course.seconds for _, _, fit in fits),
+        "train_device": stage.device,
+        "recipe": options.job(),
+        "chosen": [
+            {
+                "fold": split.fold,
+                "seed": seed,
+                "draw": split.draw,
+                "epoch": fit.course.best_epoch + 1,
+                "epochs": fit.course.epochs,
+                "valid_loss": fit.course.best_loss,
+            }
+            for split, seed, fit in fits
+        ],
+        "warnings": list(stage.splits.warnings),
+    }

@@ -1,0 +1,233 @@
+"""Models trained end to end, on the folds, clips and metrics of the frozen ones, into the same table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from features import backbones
+from features.errors import AudioheadsError, UserError, WeightsError
+from features.manifest import Manifest
+from features.store.frames import ClipFrames
+from features.store.table import EmbeddingTable
+from heads.evaluation.predictions import to_frame
+from heads.finetuning.checkpoint import Course
+from heads.finetuning.finetune import finetune, is_main_process
+from heads.finetuning.loggers import Tracker, check_tracking, open_trackers
+from heads.finetuning.network import Network
+from heads.finetuning.options import Recipe
+from heads.splits.protocol import Split
+from heads.splits.targets import targets_of
+from pipeline.config.config import Config
+from pipeline.console import Console
+from pipeline.finetune.fits import Finished, FitFolder, remove_others
+from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_frames, shared_inputs
+from pipeline.finetune.models import METADATA, Source, builder, find_weights, input_entry
+from pipeline.finetune.results import about_model, predictions_of
+from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
+from pipeline.stages.context import Stage2, job_of, splits_of
+from pipeline.stages.features import announce, load_checked_manifest, resolve_device, write_run_inputs
+from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
+from pipeline.stages.fit_metadata import stage1_notes
+from pipeline.stages.train_heads import collect_predictions
+
+VERSION = 1  # raised when a change in `heads` changes results
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of `finetune`, ready to train.
+
+    Attributes:
+        options: What the config says.
+        source: Its first weights.
+        table: Its cached inputs.
+    """
+
+    options: Recipe
+    source: Source
+    table: EmbeddingTable
+
+
+def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    """Train every model of `finetune` over all folds and seeds, where that is not done yet.
+
+    Args:
+        config: The experiment.
+        device: `auto`, or a torch device.
+        dry_run: Say what would be trained.
+        strict: Official splits that leak are an error.
+        console: Where progress and summaries go.
+
+    Raises:
+        AudioheadsError: Weights or a tracker cannot be had, the dataset cannot be used, a cache is damaged.
+    """
+    entries = [options for options in config.finetune if isinstance(options, Recipe)]
+    if not entries:
+        console.note("finetune: the config asks for no models (section `finetune`)")
+        return
+    check_tracking(config.tracking)
+    manifest = load_checked_manifest(config)
+    if manifest.task != "single-label":
+        raise UserError(f"finetune: models are trained on one class per clip; {manifest.name} is {manifest.task}")
+    sources = find_all_weights(entries)
+    if dry_run:
+        _announce_all(config, manifest, entries, device, console)
+        return
+    if is_main_process():
+        write_run_inputs(config, manifest)
+    else:
+        console.out.quiet = console.err.quiet = True
+    tables = cache_inputs(config, manifest, entries, device=device, console=console)
+    inputs = shared_inputs(config, manifest, tables)
+    splits = splits_of(config, manifest, inputs, strict)
+    if splits.protocol == "folds-no-valid":
+        raise UserError("finetune: protocol 'folds-no-valid' leaves no validation clips to stop by; use `folds`")
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
+    for warning in stage.splits.warnings:
+        console.note(f"warning: {warning}")
+    for options, source, table in zip(entries, sources, tables, strict=True):
+        _train_all(stage, Model(options, source, table))
+    if is_main_process():
+        collect_predictions(config, manifest)
+
+
+def cache_model_inputs(config: Config, *, device: str, console: Console) -> None:
+    """Cache what the models of `finetune` read, so that heads leave out the clips that these cannot use.
+
+    Raises:
+        AudioheadsError: Weights cannot be had, the dataset cannot be used, a cache is damaged.
+    """
+    entries = [options for options in config.finetune if isinstance(options, Recipe)]
+    check_tracking(config.tracking)
+    find_all_weights(entries)
+    cache_inputs(config, load_checked_manifest(config), entries, device=device, console=console)
+
+
+def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:
+    """First weights of all models, found before any work starts.
+
+    Raises:
+        AudioheadsError: One line per model whose weights cannot be had.
+    """
+    sources, problems = [], []
+    for options in entries:
+        try:
+            sources.append(find_weights(options))
+        except AudioheadsError as error:
+            problems.append(error)
+    if problems:
+        kind = WeightsError if all(isinstance(problem, WeightsError) for problem in problems) else UserError
+        raise kind("\n".join(map(str, problems)))
+    return sources
+
+
+def _announce_all(config: Config, manifest: Manifest, entries: Sequence[Recipe], device: str, console: Console) -> None:
+    """Say what a run would do."""
+    settings = input_settings(config, device)
+    for options in entries:
+        entry = input_entry(options)
+        announce(str(entry["name"]), manifest, backbones.describe(entry), settings, config.output.cache, console)
+        folder = fit_folder(config.run_dir, options.title, options.head)
+        console.line(f"finetune {manifest.name} {options.title}: would train what is not done → {folder}")
+
+
+def _train_all(stage: Stage2, model: Model) -> None:
+    """One model over all folds and seeds."""
+    options, manifest = model.options, stage.manifest
+    folder = fit_folder(stage.config.run_dir, options.title, options.head)
+    what = f"finetune {manifest.name} {options.title}"
+    recipe = {
+        "version": VERSION,
+        "recipe": options.job(),
+        "weights": model.source.sha256,
+        "input": model.table.fingerprint,
+    }
+    job = job_of(stage, recipe, [])
+    if is_done(folder, job):
+        stage.console.line(f"{what}: reused → {folder}")
+        return
+    if is_main_process():
+        (folder / FIT_FILE).unlink(missing_ok=True)  # complete again once all fits are there
+    fits = [
+        (split, seed, FitFolder(folder, split, seed, _fit_job(stage, recipe, split, seed)))
+        for split in stage.splits.splits
+        for seed in stage.config.seeds
+    ]
+    finished, reused = [], 0
+    with open_frames(stage, model.table) as frames:
+        for split, seed, fit in fits:
+            done = fit.read()
+            reused += done is not None
+            finished.append((split, seed, done or _train(stage, model, frames, split, seed, fit)))
+    if not is_main_process():
+        return
+    about = about_model(stage, options, model.source, model.table, job, finished)
+    finish_fit(folder, about, to_frame(predictions_of(stage, options, model.source, finished), manifest.labels))
+    remove_others(folder, [fit for _, _, fit in fits])
+    trained = len(fits) - reused
+    stage.console.line(
+        f"{what}: {trained} fits trained, {reused} reused, {about['train_seconds']:.1f} s of training → {folder}"
+    )
+
+
+def _fit_job(stage: Stage2, recipe: dict[str, Any], split: Split, seed: int) -> str:
+    """Digest of everything that decides one fold and seed."""
+    rows = [split.train, split.valid, split.test]
+    clips = stage.manifest.clips
+    ids, labels = clips["id"].to_numpy(dtype=object), clips["label"].to_numpy(dtype=object)
+    sides = [[[ids[row], labels[row], stage.inputs.contents[row].key] for row in side] for side in rows]
+    return job_digest({**recipe, "sides": sides, "labels": stage.manifest.labels, "seed": seed})
+
+
+def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: int, fit: FitFolder) -> Finished:
+    """One fold and seed."""
+    options, config = model.options, stage.config
+    labels = stage.manifest.labels
+    rows = fit_rows(stage, split)
+    statistics = fit_statistics(options, frames, rows)
+    rate, backbone = model.table.spec.frame_rate, model.source.spec
+    clips = fit_clips(stage, options, backbone, rate, frames, rows, statistics)
+    make = builder(options, model.source, frames.dim, len(labels), stage.device)
+
+    def build() -> Network:
+        return Network(make(), *statistics)
+
+    about = {"model": options.title, "fold": str(split.fold), "seed": seed, **options.job()}
+    notes = {
+        "draw": split.draw,
+        "labels": labels,
+        "input": input_entry(options),
+        "window_frames": clips.windows.length,
+        "dataset": stage.manifest.name,
+        "stage1": stage1_notes(model.table, backbones.parse_options(input_entry(options))),
+    }
+    name = f"{options.title}/{fit.name}"
+    per_epoch = len(rows.train)
+    description = f"finetune {options.title} fold {split.fold} seed {seed}"
+    with stage.console.progress(description, options.epochs * per_epoch) as work:
+
+        def on_epoch(course: Course) -> None:
+            work.advance(course.epochs * per_epoch - work.done)
+
+        def open_all(course: Course) -> list[Tracker]:
+            on_epoch(course)
+            folder = config.run_dir / "tracking"
+            return open_trackers(config.tracking, folder, config.name, name, about, course.epochs)
+
+        fitted = finetune(
+            build,
+            clips,
+            rows,
+            options,
+            seed,
+            fit.working(),
+            device=stage.device,
+            metadata={METADATA: json.dumps({**about, **notes})},
+            trackers=open_all,
+            on_step=work.advance,
+            on_epoch=on_epoch,
+        )
+    return fit.write(fitted)

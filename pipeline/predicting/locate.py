@@ -1,0 +1,233 @@
+"""Where a MODEL leads: a run's model, a weights file, or an exported folder; and the fits it is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from features.errors import UserError, WeightsError
+from heads.splits.fold_names import natural_order
+from heads.training.checkpoint import FORMAT as HEAD_METADATA
+from pipeline.config.errors import closest
+from pipeline.finetune.models import METADATA as NETWORK_METADATA
+from pipeline.results.run_folder import FIT_FILE
+
+MODELS_FOLDER = "models"
+EXPORT_FORMAT = "audioheads-model"
+EXPORT_VERSION = 1
+EXPORT_FILE = "config.json"
+ONNX_FORMAT = "audioheads-onnx"
+Ensemble = Literal["folds", "all"]
+
+
+@dataclass(frozen=True)
+class FitFile:
+    """One trained fit on disk.
+
+    Attributes:
+        path: A safetensors file.
+        kind: `head` on a frozen backbone, or `network`: trained end to end.
+        about: What the file says of itself.
+    """
+
+    path: Path
+    kind: Literal["head", "network"]
+    about: Mapping[str, Any]
+
+    @property
+    def fold(self) -> str:
+        """The fold it was tested on."""
+        return str(self._trained.get("fold", ""))
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return int(self._trained.get("seed", 0))
+
+    @property
+    def draw(self) -> int:
+        """Of its training clips, where a protocol draws several times."""
+        return int(self._trained.get("draw", 0))
+
+    @property
+    def stage1(self) -> Mapping[str, Any]:
+        """How audio becomes what it reads, see `pipeline.stages.fit_metadata.stage1_notes`; empty in files that do not say."""
+        return self._trained.get("stage1", {})
+
+    @property
+    def _trained(self) -> Mapping[str, Any]:
+        return self.about["extra"] if self.kind == "head" else self.about
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model that can be used.
+
+    Attributes:
+        path: What it was asked for by.
+        fits: Those that are to be used together; their outputs are averaged.
+        about: A run's `fit.json`, an exported folder's `config.json`, or nothing.
+        run_dir: The run's folder, where it is a run's.
+        exported: The exported folder, where it is one.
+    """
+
+    path: Path
+    fits: tuple[FitFile, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    run_dir: Path | None = None
+    exported: Path | None = None
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the frozen backbone has random weights."""
+        first = self.fits[0]
+        return first.kind == "head" and first.about["backbone"].get("weights") == "random"
+
+    @property
+    def title(self) -> str:
+        """Model and head, for people."""
+        first = self.fits[0].about
+        if self.exported is not None:
+            return str(self.about.get("title", self.path.name))
+        if self.fits[0].kind == "network":
+            return str(first.get("model", self.path.stem))
+        model = self.about.get("model") or first["backbone"].get("name", "")
+        return f"{model} {self.about.get('head') or first['head']}"
+
+
+def find_model(path: Path) -> FoundModel:
+    """What a MODEL on the command line leads to, with all its fits.
+
+    Args:
+        path: `runs/<name>/models/<model>/<head>` (or without `models`), a `.safetensors` file, an exported
+            folder, or a run's folder if it has one model only.
+
+    Raises:
+        UserError: Nothing there that can be used; the message says what is there.
+    """
+    if path.is_file():
+        found = FoundModel(path, (read_fit_file(path),))
+        folder = path.parent
+        return replace(found, run_dir=_run_of(folder), about=_json(folder / FIT_FILE) if _run_of(folder) else {})
+    for folder in (path, path.parent.parent / MODELS_FOLDER / path.parent.name / path.name):
+        if (folder / FIT_FILE).is_file():
+            return FoundModel(path, _fits_in(folder), _json(folder / FIT_FILE), run_dir=_run_of(folder))
+    about = _json(path / EXPORT_FILE)
+    if about.get("format") == EXPORT_FORMAT:
+        return _exported(path, about)
+    if about.get("format") == ONNX_FORMAT:
+        raise UserError(f"{path}: holds ONNX graphs; run its example.py, or export with --format audioheads")
+    if about.get("architectures"):
+        raise UserError(f"{path}: a folder of transformers; use its own pipeline('audio-classification', model={path})")
+    inside = models_of(path)
+    if len(inside) == 1:
+        return find_model(inside[0])
+    if inside:
+        raise UserError(f"{path}: holds {len(inside)} models; name one of\n  " + "\n  ".join(map(str, inside)))
+    raise UserError(_nothing(path))
+
+
+def models_of(run_dir: Path) -> list[Path]:
+    """The folders of a run's trained models, sorted."""
+    return sorted(file.parent for file in (run_dir / MODELS_FOLDER).glob(f"*/*/{FIT_FILE}"))
+
+
+def read_fit_file(path: Path) -> FitFile:
+    """What a safetensors file says it is, without its tensors.
+
+    Raises:
+        WeightsError: Not a safetensors file, or none that this program wrote.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    kinds: list[tuple[str, Literal["head", "network"]]] = [(HEAD_METADATA, "head"), (NETWORK_METADATA, "network")]
+    for key, kind in kinds:
+        if key in metadata:
+            return FitFile(path, kind, json.loads(metadata[key]))
+    raise WeightsError(f"{path}: neither a head nor a trained model of this program")
+
+
+def choose(
+    model: FoundModel, fold: str | None = None, seed: int | None = None, ensemble: Ensemble | None = None
+) -> tuple[FoundModel, str]:
+    """The fits of a model to use, and one line that says which.
+
+    Args:
+        model: With all its fits.
+        fold: Only the fit that was tested on this fold; None: all folds, averaged.
+        seed: Of the fits; None: the first there is.
+        ensemble: `folds`: all folds of one seed, the default; `all`: all folds and all seeds.
+
+    Raises:
+        UserError: No such fold or seed, or choices that contradict each other.
+    """
+    if fold is not None and ensemble is not None:
+        raise UserError(f"--fold {fold} and --ensemble {ensemble} contradict each other; give one of them")
+    if seed is not None and ensemble == "all":
+        raise UserError(f"--seed {seed} and --ensemble all contradict each other; give one of them")
+    fits = model.fits
+    folds, seeds = natural_order({fit.fold for fit in fits}), sorted({fit.seed for fit in fits})
+    if fold is not None and fold not in [str(name) for name in folds]:
+        raise UserError(f"--fold {fold}: {model.title} has no such fold, {closest(fold, map(str, folds))}")
+    if seed is not None and seed not in seeds:
+        raise UserError(f"--seed {seed}: {model.title} has no such seed, known: {', '.join(map(str, seeds))}")
+    wanted = seeds if ensemble == "all" else [seeds[0] if seed is None else seed]
+    draw = min(fit.draw for fit in fits)
+    kept = [fit for fit in fits if fit.seed in wanted and fit.draw == draw and (fold is None or fit.fold == fold)]
+    kept.sort(key=lambda fit: ([str(name) for name in folds].index(fit.fold), fit.seed))
+    return replace(model, fits=tuple(kept)), _which(kept, wanted)
+
+
+def _which(fits: Sequence[FitFile], seeds: Sequence[int]) -> str:
+    """What is used, for people."""
+    named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
+    folds = list(dict.fromkeys(fit.fold for fit in fits))
+    if len(folds) == 1:
+        return f"fold {folds[0]}, {named}" if folds[0] else named
+    return f"the mean of {len(folds)} folds ({', '.join(folds)}), {named}; --fold K uses one"
+
+
+def _exported(path: Path, about: Mapping[str, Any]) -> FoundModel:
+    if about.get("format_version") != EXPORT_VERSION:
+        raise WeightsError(
+            f"{path}: export format {about.get('format_version')}, this program reads {EXPORT_VERSION}; export it again"
+        )
+    files = [path / member["file"] for member in about["members"]]
+    return FoundModel(path, tuple(map(read_fit_file, files)), about, exported=path)
+
+
+def _fits_in(folder: Path) -> tuple[FitFile, ...]:
+    fits = tuple(read_fit_file(path) for path in sorted(folder.glob("fold-*-seed-*.safetensors")))
+    if not fits:
+        raise UserError(f"{folder}: has no trained weights; train the model again")
+    return fits
+
+
+def _run_of(folder: Path) -> Path | None:
+    """The run's folder that a model's folder lies in."""
+    is_runs = (folder / FIT_FILE).is_file() and folder.parent.parent.name == MODELS_FOLDER
+    return folder.parent.parent.parent if is_runs else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _nothing(path: Path) -> str:
+    """Why a path leads nowhere, and what is near it."""
+    parents = [parent for parent in path.parents if models_of(parent)]
+    known = [str(model) for model in models_of(parents[0])] if parents else []
+    what = "no such model" if not path.exists() else "neither a run's model, a weights file nor an exported folder"
+    return f"{path}: {what}, {closest(path, known)}" if known else f"{path}: {what}; see `audioheads models ls`"

@@ -1,0 +1,180 @@
+"""Outputs as people and programs read them: CSV, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import RunError, UserError
+from features.tasks import Task
+from heads.evaluation.predictions import THRESHOLD
+
+Format = Literal["csv", "jsonl", "parquet"]
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One row of the output.
+
+    Attributes:
+        id: The clip's.
+        outputs: (C,) float32; None where it failed.
+        start_s: Of a window in its clip, in seconds; None where clips are whole, NaN where it is not known.
+        end_s: Its end.
+        error: Why there are no outputs.
+    """
+
+    id: str
+    outputs: np.ndarray | None
+    start_s: float | None = None
+    end_s: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the numbers of a row stand for.
+
+    Attributes:
+        labels: Class names in the order of the outputs; none in regression.
+        task: What the outputs are.
+        top_k: How many classes a row lists, the most probable first.
+    """
+
+    labels: Sequence[str]
+    task: Task
+    top_k: int
+
+    def row(self, scored: Scored) -> dict[str, Any]:
+        """One row: id (start and end), what the model settles on, the classes listed, the error."""
+        row: dict[str, Any] = {"id": scored.id}
+        if scored.start_s is not None and scored.end_s is not None:
+            times = {"start_s": scored.start_s, "end_s": scored.end_s}
+            row |= {name: None if math.isnan(time) else round(time, 6) for name, time in times.items()}
+        if scored.outputs is None:
+            empty: dict[str, Any] = {"value": None} if self.task == "regression" else {"label": None, "top": []}
+            return row | empty | {"error": scored.error}
+        numbers = [_number(value) for value in scored.outputs]
+        if self.task == "regression":
+            return row | {"value": numbers[0], "error": None}
+        order = np.argsort(-scored.outputs, kind="stable")  # of equals the first, as argmax has it
+        label: str | list[str] = self.labels[order[0]]
+        if self.task == "multi-label":
+            label = [name for name, value in zip(self.labels, scored.outputs, strict=True) if value >= THRESHOLD]
+        top = [(self.labels[at], numbers[at]) for at in order[: self.top_k]]
+        return row | {"label": label, "top": top, "error": None}
+
+
+def format_of(output: Path | None, asked: str | None) -> Format:
+    """CSV, JSON lines or Parquet: as asked, else by the output's suffix; CSV on stdout.
+
+    Raises:
+        UserError: A suffix or a name that stands for none of them.
+    """
+    if asked is not None:
+        if asked not in SUFFIXES.values():
+            raise UserError(f"--format {asked}: use csv, jsonl or parquet")
+        return asked  # type: ignore[return-value]
+    if output is None:
+        return "csv"
+    if output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"-o {output}: a suffix that names no format; use .csv, .jsonl or .parquet, or --format")
+    return SUFFIXES[output.suffix.lower()]
+
+
+def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path | None) -> None:
+    """Write the rows to a file, in one step, or to stdout.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    table = [answers.row(row) for row in rows]
+    if kind == "parquet":
+        sink = io.BytesIO()
+        pq.write_table(_arrow(table, answers), sink)
+        data = sink.getvalue()
+    else:
+        lines = _csv(table, answers) if kind == "csv" else _json_lines(table)
+        data = "".join(lines).encode("utf-8", "backslashreplace")
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    temporary = output.with_name(f".{output.name}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(output)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {output} ({error.strerror or error})") from error
+
+
+def _csv(table: Sequence[dict[str, Any]], answers: Answers) -> Iterator[str]:
+    """`label, probability, label_2, probability_2, …`; several labels of one clip are joined by `;`."""
+    shown = [name for name in ("id", "start_s", "end_s", "value", "label") if any(name in row for row in table[:1])]
+    several = answers.task == "multi-label"
+    pairs = [f"{name}_{place}" for place in range(1, answers.top_k + 1) for name in ("label", "probability")]
+    if not several:
+        pairs = ["probability", *pairs[2:]]
+    head = [*shown, *([] if answers.task == "regression" else pairs), "error"]
+    for cells in [head, *(_cells(row, shown, len(pairs), several) for row in table)]:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        yield text.getvalue()
+
+
+def _cells(row: dict[str, Any], shown: Sequence[str], n_pairs: int, several: bool) -> list[Any]:
+    cells = [";".join(row[name]) if isinstance(row[name], list) else row[name] for name in shown]
+    if "label" in shown:
+        flat = [cell for pair in row["top"] for cell in pair]
+        flat = flat if several else flat[1:]
+        cells += flat + [None] * (n_pairs - len(flat))
+    return [*cells, row["error"]]
+
+
+def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """An object a line; `probabilities` in falling order; `error` only where there is one."""
+    for row in table:
+        out = {key: value for key, value in row.items() if key not in ("top", "error")}
+        if row.get("top"):
+            out["probabilities"] = dict(row["top"])
+        if row["error"]:
+            out = {key: value for key, value in out.items() if value is not None} | {"error": row["error"]}
+        yield json.dumps(out, ensure_ascii=False) + "\n"
+
+
+def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
+    """Columns `labels` and `probabilities` are lists, the most probable first."""
+    columns: dict[str, pa.Array] = {"id": pa.array([row["id"] for row in table], pa.string())}
+    if table and "start_s" in table[0]:
+        columns |= {name: pa.array([row[name] for row in table], pa.float64()) for name in ("start_s", "end_s")}
+    if answers.task == "regression":
+        columns["value"] = pa.array([row["value"] for row in table], pa.float32())
+    else:
+        kind = pa.list_(pa.string()) if answers.task == "multi-label" else pa.string()
+        columns["label"] = pa.array([row["label"] for row in table], kind)
+        names = [[name for name, _ in row["top"]] for row in table]
+        values = [[value for _, value in row["top"]] for row in table]
+        columns["labels"] = pa.array(names, pa.list_(pa.string()))
+        columns["probabilities"] = pa.array(values, pa.list_(pa.float32()))
+    columns["error"] = pa.array([row["error"] for row in table], pa.string())
+    return pa.table(columns)
+
+
+def _number(value: np.floating) -> float:
+    """A float32 with the digits that tell it from its neighbours."""
+    return float(str(np.float32(value)))

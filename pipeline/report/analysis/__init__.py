@@ -1,0 +1,1 @@
+"""The numbers of the report, without any drawing."""

@@ -1,0 +1,166 @@
+"""Scores by layer, validation losses by layer where no more is kept, and the weights that a weighted sum learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from heads.evaluation import metrics
+from heads.evaluation.bootstrap import MIN_DRAWS, RESAMPLED
+from heads.evaluation.predictions import Predictions
+from heads.evaluation.statistics import accuracy_interval
+from heads.splits.targets import targets_of
+from heads.training.train import layer_positions
+from pipeline.report.study import Model, Study
+from pipeline.stages.layer_predictions import layer_predictions, read_layers
+
+
+@dataclass(frozen=True)
+class LayerCurve:
+    """Numbers of one model by layer.
+
+    Attributes:
+        title: Of the model.
+        model: Its backbone.
+        layers: The backbone's indices, ascending, (L,).
+        values: Score, log loss or weight of each layer, (L,).
+        low: Ends of the intervals, (L,); empty where there are none.
+        high: As `low`.
+        chosen: How many fits (folds × seeds × draws) chose each layer, (L,); empty where that has no meaning.
+        n_fits: Of how many.
+    """
+
+    title: str
+    model: str
+    layers: list[int]
+    values: list[float]
+    low: list[float]
+    high: list[float]
+    chosen: list[int]
+    n_fits: int
+
+
+def score_curves(study: Study) -> list[LayerCurve]:
+    """Test scores by layer, with intervals, of the models that kept them."""
+    targets, ids = targets_of(study.manifest), study.manifest.clips["id"].tolist()
+    group_of = pd.Series(study.groups, index=ids)
+    found = []
+    for model in study.models:
+        frame = read_layers(model.fit.folder)
+        if frame is None:
+            continue
+        tested = next(iter(metrics.pool(model.predictions).values())).ids
+        groups = group_of.loc[tested].to_numpy()
+        scored = {
+            layer: score_with_interval(predictions, groups)
+            for layer, predictions in layer_predictions(frame, targets, ids).items()
+            if _is_complete(predictions, model.predictions)
+        }
+        if scored:
+            layers = sorted(scored)
+            values, low, high = (list(column) for column in zip(*(scored[layer] for layer in layers), strict=True))
+            found.append(
+                LayerCurve(model.title, str(model.row["model"]), layers, values, low, high, *_chosen(model, layers))
+            )
+    return found
+
+
+def score_with_interval(predictions: Sequence[Predictions], groups: np.ndarray) -> tuple[float, float, float]:
+    """What ranks models of this task, with its 95 % interval, by the methods of the results table.
+
+    Args:
+        predictions: Of one layer of one model, all folds and repetitions.
+        groups: Of each test clip, clips in the order of their ids.
+    """
+    task = predictions[0].task
+    if task == "single-label":
+        scores = metrics.clip_scores(predictions)["score"].to_numpy()
+        return (float(scores.mean()), *accuracy_interval(scores, groups))
+    one = RESAMPLED[task](predictions, groups, MIN_DRAWS)
+    return one.value, one.low, one.high
+
+
+def _is_complete(predictions: Sequence[Predictions], whole: Sequence[Predictions]) -> bool:
+    """Whether no fold, seed or draw diverged on this layer."""
+    return {(str(one.fold), one.seed, one.draw) for one in predictions} == {
+        (str(one.fold), one.seed, one.draw) for one in whole
+    }
+
+
+def _chosen(model: Model, layers: Sequence[int]) -> tuple[list[int], int]:
+    """How many fits chose each layer, and of how many."""
+    picked = [choice["layer"] for choice in model.details.get("chosen", ())]
+    return [picked.count(layer) for layer in layers], len(picked)
+
+
+def validation_curves(study: Study, without: Sequence[str] = ()) -> list[LayerCurve]:
+    """Validation log loss by layer: of each fold's best candidate on the layer, mean over folds and draws.
+
+    Args:
+        study: The experiment.
+        without: Titles of models that are left out.
+    """
+    found = []
+    for model in study.models:
+        losses = {} if model.title in without else validation_losses(model.details.get("candidates") or {})
+        if len(losses) > 1:
+            layers = sorted(losses)
+            values = [losses[layer] for layer in layers]
+            found.append(
+                LayerCurve(model.title, str(model.row["model"]), layers, values, [], [], *_chosen(model, layers))
+            )
+    return found
+
+
+def validation_losses(candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, float]:
+    """Mean over folds of the lowest validation loss of each layer; without layers that failed in some fold.
+
+    Args:
+        candidates: Of `fit.json`: by fold, each with `layer` and `valid_loss` (None where it failed).
+    """
+    by_layer: dict[int, list[float]] = {}
+    for scores in candidates.values():
+        best: dict[int, float] = {}
+        for score in scores:
+            layer, loss = score["layer"], score["valid_loss"]
+            if isinstance(layer, int) and loss is not None:
+                best[layer] = min(loss, best.get(layer, loss))
+        for layer, loss in best.items():
+            by_layer.setdefault(layer, []).append(loss)
+    return {layer: float(np.mean(losses)) for layer, losses in by_layer.items() if len(losses) == len(candidates)}
+
+
+def weight_curves(study: Study) -> list[LayerCurve]:
+    """The learned weights of heads that sum layers: mean, lowest and highest over folds, seeds and draws."""
+    found = []
+    for model in study.models:
+        names = _summed_layers(study, model)
+        learned = [weights for path in sorted(model.fit.folder.glob("*.safetensors")) for weights in _weights(path)]
+        if len(names) > 1 and learned and all(len(weights) == len(names) for weights in learned):
+            table = np.stack(learned).astype(np.float64)
+            mean, low, high = (column.tolist() for column in (table.mean(0), table.min(0), table.max(0)))
+            found.append(LayerCurve(model.title, str(model.row["model"]), names, mean, low, high, [], len(table)))
+    return found
+
+
+def _summed_layers(study: Study, model: Model) -> list[int]:
+    """The layers that a model's head sums; none where it reads no several layers."""
+    table = study.inputs.tables.get(str(model.row["model"]))
+    head = study.head_of(model)
+    if table is None or head is None or head.reads != "layers":
+        return []
+    return [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
+
+
+def _weights(path: Any) -> list[np.ndarray]:
+    """`layer_weights` of a saved head, where it has them."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return [file.get_tensor("layer_weights")] if "layer_weights" in file.keys() else []  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return []

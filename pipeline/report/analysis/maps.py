@@ -1,0 +1,144 @@
+"""Maps of an experiment's backbones: which embeddings they show, computed once and kept in `runs/<name>/maps/`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.store.table import EmbeddingTable
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.analysis.projection import SEED, SETTINGS, Projection, project
+from pipeline.report.study import Model, Study
+from pipeline.results.run_folder import file_name, job_digest, read_json, write_json
+from pipeline.stages.inputs import table_rows
+
+_log = logging.getLogger(__name__)
+
+MOST_CLIPS = 5000  # t-SNE of these takes a minute; more could not be told apart in the page
+SLOW_FROM = 1000  # clips, from which on the wait is explained
+
+
+@dataclass(frozen=True)
+class View:
+    """What a backbone's map shows: the embeddings that its best head saw.
+
+    Attributes:
+        model: The best model on this backbone that reads pooled embeddings of one layer.
+        layer: Chosen by most of its folds and seeds.
+        poolings: Concatenated.
+    """
+
+    model: Model
+    layer: int
+    poolings: tuple[str, ...]
+
+
+def views(study: Study) -> dict[str, View]:
+    """By backbone label, in the order of the results table; without those whose heads read nothing pooled."""
+    found: dict[str, View] = {}
+    for model in study.models:
+        label = str(model.row["model"])
+        table = study.inputs.tables.get(label)
+        if label in found or table is None or model.row["family"] not in ("frozen", "handcrafted"):
+            continue
+        layer, poolings = _layer(model, table), tuple(str(model.row["pooling"]).split("+"))
+        if layer is not None and set(poolings) <= set(table.poolings):
+            found[label] = View(model, layer, poolings)
+    return found
+
+
+def _layer(model: Model, table: EmbeddingTable) -> int | None:
+    """The layer that most fits of a head chose, the lowest of equals; None where it reads all of several."""
+    chosen = [fit["layer"] for fit in model.details["chosen"]]
+    if len(table.spec.layers) == 1:
+        return table.spec.layers[0]
+    counted = Counter(layer for layer in chosen if layer != "all")
+    return min(counted, key=lambda layer: (-counted[layer], layer)) if counted else None
+
+
+def shown_clips(study: Study, most: int = MOST_CLIPS) -> np.ndarray:
+    """Which of the page's clips are on a map, ascending: all, or `most` drawn by a fixed seed."""
+    n_clips = len(tested_rows(study))
+    if n_clips <= most:
+        return np.arange(n_clips)
+    return np.sort(np.random.default_rng(SEED).choice(n_clips, most, replace=False))
+
+
+def projection_of(study: Study, label: str, view: View, method: str, clips: Sequence[int] | np.ndarray) -> Projection:
+    """A backbone's map, from the run's folder where the same was computed before.
+
+    It is the same where the embeddings' fingerprint, the layer, the poolings, the clips, their content and the
+    settings of the projection are.
+
+    Args:
+        study: The experiment.
+        label: Of the backbone.
+        view: What of it is shown.
+        method: One of `projection.METHODS`.
+        clips: Positions in the page.
+
+    Raises:
+        CacheError: The embeddings cannot be read.
+        RunError: The run's folder cannot be written.
+    """
+    table, rows = study.inputs.tables[label], tested_rows(study)[clips]
+    ids = study.manifest.clips["id"]
+    listed = "\n".join(f"{ids.iat[row]}\0{study.inputs.contents[row].key}" for row in rows)
+    key = job_digest(
+        {
+            **SETTINGS,
+            "method": method,
+            "fingerprint": table.fingerprint,
+            "layer": view.layer,
+            "poolings": list(view.poolings),
+            "clips": hashlib.sha256(listed.encode()).hexdigest(),
+        }
+    )
+    path = study.config.run_dir / "maps" / f"{file_name(label)}-{method.lower()}.json"
+    kept = _read(path, key, len(rows))
+    if kept is not None:
+        return kept
+    if len(rows) >= SLOW_FROM:
+        _log.info("report: %s of %d clips of %s, kept for the next time", method, len(rows), label)
+    made = project(_vectors(study, table, view, rows), method)
+    coordinates = made.coordinates.round(3)
+    write_json(
+        path,
+        {
+            "key": key,
+            "backbone": label,
+            "method": method,
+            "layer": view.layer,
+            "poolings": list(view.poolings),
+            "explained": [round(share, 4) for share in made.explained],
+            "ids": [str(ids.iat[row]) for row in rows],
+            "x": coordinates[:, 0].tolist(),
+            "y": coordinates[:, 1].tolist(),
+        },
+    )
+    return _read(path, key, len(rows)) or made
+
+
+def _vectors(study: Study, table: EmbeddingTable, view: View, rows: np.ndarray) -> np.ndarray:
+    """The shown embeddings, (N, D·P)."""
+    at = table_rows(table, study.manifest, study.inputs.contents, rows.tolist())
+    layer = table.spec.layers.index(view.layer)
+    return np.concatenate([table.embeddings(pooling)[at, layer] for pooling in view.poolings], axis=1)
+
+
+def _read(path: Path, key: str, n_clips: int) -> Projection | None:
+    """A kept map of this very key; None where there is none, or a damaged one."""
+    kept = read_json(path)
+    try:
+        if kept is None or kept["key"] != key:
+            return None
+        coordinates = np.column_stack([kept["x"], kept["y"]]).astype(np.float64)
+        return Projection(coordinates, tuple(kept["explained"])) if len(coordinates) == n_clips else None
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,184 @@
+"""Where every number comes from: commands, caches, weights, versions, devices, times, the program's own commit."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.store.table import EmbeddingTable
+from features.store.writer import library_versions
+from pipeline.config.config import Config
+from pipeline.report.study import Study
+from pipeline.results.table import weights_text
+from pipeline.stages.label_efficiency import read_curves
+
+PROGRAM = Path(__file__).parents[3]
+GIT_WAITS_S = 5.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one model's numbers were computed from.
+
+    Attributes:
+        name: The backbone's label, or the model's.
+        weights: As in the table.
+        weights_sha256: Of the weights; empty where there are none.
+        fingerprint: Of the cache; covers everything that changes a value in it.
+        file: The cache.
+        precision: Of the backbone's arithmetic.
+        device: That embedded the clips.
+        created_utc: When the cache was sealed.
+    """
+
+    name: str
+    weights: str
+    weights_sha256: str
+    fingerprint: str
+    file: str
+    precision: str
+    device: str
+    created_utc: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one step of the experiment took.
+
+    Attributes:
+        name: `features`, `train-heads`, `label efficiency` or `finetune`.
+        what: On what: a backbone's label, or a model's title.
+        seconds: Of work, summed over all runs that did a part of it.
+        parts: Where they went, for stage 1: decoding, the network, pooling, writing.
+        device: Where.
+    """
+
+    name: str
+    what: str
+    seconds: float
+    parts: Mapping[str, float]
+    device: str
+
+
+def commands_of(config: Config) -> list[str]:
+    """Command lines that make these results again, in order."""
+    stages = ["features", "train-heads", *(["finetune"] if config.finetune else []), "report"]
+    return [config.command(stage) for stage in stages]
+
+
+def sources_of(study: Study) -> list[Source]:
+    """Every backbone's cache, then every trained model's."""
+    found = [_cached(label, table) for label, table in study.inputs.tables.items()]
+    for model in study.models:
+        about = model.details
+        if "recipe" in about:
+            text = {
+                key: str(about.get(key) or "") for key in ("weights_sha256", "fingerprint", "cache_file", "precision")
+            }
+            found.append(
+                Source(
+                    name=model.title,
+                    weights=str(model.row["weights"]),
+                    weights_sha256=text["weights_sha256"],
+                    fingerprint=text["fingerprint"],
+                    file=text["cache_file"],
+                    precision=text["precision"],
+                    device=str(about.get("extract_device") or ""),
+                    created_utc="",
+                )
+            )
+    return found
+
+
+def _cached(label: str, table: EmbeddingTable) -> Source:
+    return Source(
+        name=label,
+        weights=weights_text(table.spec.weights),
+        weights_sha256=table.spec.weights_sha256,
+        fingerprint=table.fingerprint,
+        file=str(table.path),
+        precision=str(table.cache_spec["precision"]),
+        device=str(table.cost.get("device") or ""),
+        created_utc=table.created_utc,
+    )
+
+
+def stages_of(study: Study) -> list[Stage]:
+    """Seconds of each step, as far as they were recorded."""
+    found = []
+    for label, table in study.inputs.tables.items():
+        cost = table.cost
+        parts = {
+            name.removesuffix("_s"): cost[name] for name in ("read_s", "forward_s", "pool_s", "write_s") if name in cost
+        }
+        found.append(Stage("features", label, float(cost["compute_s"]), parts, str(cost.get("device") or "")))
+    usable = len(study.manifest) - len(study.failures)
+    inputs = {m.details["fingerprint"]: m for m in reversed(study.models) if "recipe" in m.details}
+    for model in inputs.values():  # models may share their cached inputs
+        if rate := model.row["extract_clips_per_s"]:
+            device = str(model.details.get("extract_device") or "")
+            found.append(Stage("features", f"inputs of {model.title}", usable / float(rate), {}, device))
+    for model in study.models:
+        name = "finetune" if "recipe" in model.details else "train-heads"
+        device = str(model.details.get("train_device") or "")
+        found.append(Stage(name, model.title, float(model.row["train_seconds"]), {}, device))
+    if len(study.curve):
+        fits = read_curves(study.config)
+        seconds = sum(float(fit.about.get("train_seconds") or 0.0) for fit in fits)
+        found.append(
+            Stage("label efficiency", f"{len(fits)} points", seconds, {}, str(fits[0].about.get("train_device") or ""))
+        )
+    order = ("features", "train-heads", "label efficiency", "finetune")
+    return sorted(found, key=lambda stage: order.index(stage.name))
+
+
+def versions_of(study: Study) -> list[tuple[str, str, str]]:
+    """Library, its version now, and those that wrote caches or trained models where they were others."""
+    now = library_versions()
+    then: dict[str, dict[str, None]] = {}
+    recorded = [table.versions for table in study.inputs.tables.values()]
+    recorded += [model.details.get("versions") or {} for model in study.models]
+    for versions in recorded:
+        for name, version in versions.items():
+            then.setdefault(name, {})[str(version)] = None
+    rows = [("Python", platform.python_version(), "")]
+    for name in sorted({*now, *then}, key=str.casefold):
+        others = [version for version in then.get(name, ()) if version != now.get(name)]
+        rows.append((name, now.get(name, "–"), ", ".join(others)))
+    return rows
+
+
+def machine_of() -> str:
+    """What this report was made on: system, processor kind and how many."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU threads"
+
+
+def now_utc() -> str:
+    """The time, to the minute."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def commit_of(program: Path = PROGRAM) -> str | None:
+    """The commit that the program runs from, `+ changes` where tracked files differ; None outside a checkout."""
+    if not (program / ".git").exists():
+        return None
+    commit = _git(program, "rev-parse", "HEAD")
+    changes = _git(program, "status", "--porcelain", "--untracked-files=no")
+    if not commit:
+        return None
+    return f"{commit} + changes" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says; nothing where it cannot."""
+    command: Sequence[str] = ("git", "-C", str(folder), *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_WAITS_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

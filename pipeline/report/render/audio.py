@@ -1,0 +1,208 @@
+"""Audio that the page can play: the user's own files by relative URL, copies beside the page, or inside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+import soundfile as sf
+
+from features.audio.decoding import read_waveform, resample
+from features.errors import AudioError, RunError
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.study import Study
+
+AudioMode = Literal["link", "copy", "embed"]
+FOLDER = "audio"
+# What Chromium, Firefox and Safari all play, as libsndfile names container and coding.
+PLAYABLE = {
+    ("WAV", "PCM_U8"): ".wav",
+    ("WAV", "PCM_16"): ".wav",
+    ("WAV", "PCM_24"): ".wav",
+    ("WAV", "PCM_32"): ".wav",
+    ("WAV", "FLOAT"): ".wav",
+    ("WAVEX", "PCM_16"): ".wav",
+    ("WAVEX", "PCM_24"): ".wav",
+    ("MP3", "MPEG_LAYER_III"): ".mp3",
+    ("FLAC", "PCM_16"): ".flac",
+    ("FLAC", "PCM_24"): ".flac",
+    ("OGG", "VORBIS"): ".ogg",
+    ("OGG", "OPUS"): ".opus",
+}
+MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000)  # those up to what compact audio needs
+MP3_LEVEL = 0.5  # variable bit rate; about 39 kbit/s on ESC-10 at 24 kHz
+_COPIED = re.compile(r".*-[0-9a-f]{12}\.\w+")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip's audio: a file, or a part of one.
+
+    Attributes:
+        path: The file.
+        start_s: Where the clip starts in it.
+        duration_s: How long it is; None: to the end.
+        key: Digest of its content.
+    """
+
+    path: Path
+    start_s: float
+    duration_s: float | None
+    key: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole file."""
+        return not self.start_s and self.duration_s is None
+
+    def name(self, suffix: str) -> str:
+        """Its file name beside the page: safe in every URL and on every system, and its content's own."""
+        stem = re.sub(r"[^\w-]", "_", self.path.stem, flags=re.ASCII)[:40]
+        return f"{stem}-{hashlib.sha256(self.key.encode()).hexdigest()[:12]}{suffix}"
+
+
+def audio_sources(
+    study: Study, folder: Path, mode: AudioMode = "link", advance: Callable[[], object] = lambda: None
+) -> list[str | None]:
+    """The URL of each tested clip's audio, as seen from the page; what it leads to is made where it is missing.
+
+    Args:
+        study: The experiment.
+        folder: Where the page lies.
+        mode: `link`: the user's own files, where a browser plays them; else copies as FLAC in `audio/`. `copy`:
+            copies of all clips there. `embed`: the audio itself, as compact mono MP3.
+        advance: Called once per clip.
+
+    Returns:
+        An entry for each clip of `tested_rows`; None where the file is not there any more or cannot be read.
+
+    Raises:
+        RunError: A copy cannot be written.
+    """
+    makers: dict[AudioMode, Callable[[Clip], str]] = {
+        "link": partial(_linked, folder),
+        "copy": partial(_copied, folder),
+        "embed": _embedded,
+    }
+    make = makers[mode]
+
+    def one(clip: Clip) -> str | None:
+        try:
+            return make(clip) if clip.path.is_file() else None
+        except AudioError:
+            return None
+        except OSError as error:
+            raise RunError(f"cannot write audio to {folder / FOLDER} ({error.strerror or error})") from error
+        finally:
+            advance()
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(one, clips_of(study)))
+
+
+def clips_of(study: Study) -> list[Clip]:
+    """The audio of each tested clip."""
+    manifest = study.manifest
+    return [
+        Clip(manifest.path_of(row), *manifest.segment_of(row), study.inputs.contents[row].key)
+        for row in tested_rows(study)
+    ]
+
+
+def remove_unused(folder: Path, sources: Iterable[str | None]) -> None:
+    """Remove copies that earlier reports left beside the page and that this one does not play."""
+    used = {source for source in sources if source}
+    for path in (folder / FOLDER).glob("*") if (folder / FOLDER).is_dir() else ():
+        if f"{FOLDER}/{path.name}" not in used and _COPIED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _linked(folder: Path, clip: Clip) -> str:
+    if _suffix(clip.path) is None:
+        return _converted(folder, clip)
+    try:
+        # As the user wrote it, links unresolved: that is where a browser starts from, too.
+        way = os.path.relpath(clip.path.absolute(), folder.absolute())
+    except ValueError:  # another drive
+        return clip.path.absolute().as_uri() + _part(clip)
+    return quote(way.replace(os.sep, "/") if way.startswith("..") else f"./{way.replace(os.sep, '/')}") + _part(clip)
+
+
+def _part(clip: Clip) -> str:
+    """The media fragment that plays a segment alone."""
+    if clip.is_whole:
+        return ""
+    end = "" if clip.duration_s is None else f",{clip.start_s + clip.duration_s:.3f}"
+    return f"#t={clip.start_s:.3f}{end}"
+
+
+def _copied(folder: Path, clip: Clip) -> str:
+    suffix = _suffix(clip.path) if clip.is_whole else None
+    if suffix is None:
+        return _converted(folder, clip)
+    return _write(folder, clip.name(suffix), lambda path: shutil.copyfile(clip.path, path))
+
+
+def _converted(folder: Path, clip: Clip) -> str:
+    def write(path: Path) -> None:
+        wave = read_waveform(clip.path, None, clip.start_s, clip.duration_s)
+        path.write_bytes(_encoded(wave.samples, wave.sample_rate, format="FLAC", subtype="PCM_16"))
+
+    return _write(folder, clip.name(".flac"), write)
+
+
+def _write(folder: Path, name: str, write: Callable[[Path], object]) -> str:
+    """Make a file beside the page in one step, unless an earlier report did."""
+    place = folder / FOLDER / name
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{name}.{threading.get_ident()}.tmp")
+        try:
+            write(temporary)
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return f"{FOLDER}/{name}"
+
+
+def _embedded(clip: Clip) -> str:
+    wave = read_waveform(clip.path, None, clip.start_s, clip.duration_s)
+    rate = next((rate for rate in MP3_RATES_HZ if rate >= wave.sample_rate), MP3_RATES_HZ[-1])
+    compact = _encoded(
+        resample(wave.samples, wave.sample_rate, rate),
+        rate,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        compression_level=MP3_LEVEL,
+        bitrate_mode="VARIABLE",
+    )
+    return "data:audio/mpeg;base64," + base64.b64encode(compact).decode("ascii")
+
+
+def _encoded(samples: np.ndarray, rate: int, **how: Any) -> bytes:
+    """A mono file's bytes; samples beyond ±1 are clipped."""
+    made = io.BytesIO()
+    sf.write(made, np.clip(samples, -1, 1), rate, **how)
+    return made.getvalue()
+
+
+def _suffix(path: Path) -> str | None:
+    """The file name's ending of what browsers play; None for what they do not."""
+    try:
+        info = sf.info(path)
+    except (sf.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: cannot be read") from error
+    return PLAYABLE.get((info.format, info.subtype))

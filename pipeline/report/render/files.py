@@ -1,0 +1,74 @@
+"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` show the same numbers."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from features.store.writer import library_versions
+from pipeline.report.analysis.verdict import text_of, verdict
+from pipeline.report.render.latex import latex
+from pipeline.report.study import Study
+from pipeline.results.run_folder import write_json
+from pipeline.results.table import COLUMNS, METRIC_COLUMNS, markdown
+
+INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/evaluation/statistics.py, resampled.py"
+
+
+def write_tables(folder: Path, studies: Sequence[Study]) -> None:
+    """Write the tables of one or several experiments.
+
+    The rows of several stand below each other, with the experiment's name in a last column `run`. Models were
+    compared within an experiment only.
+
+    Raises:
+        OSError: The folder cannot be written.
+        RunError: The same, of `results.json`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    joined([study.table for study in studies], studies).to_csv(folder / "results.csv", index=False)
+    curves = [study for study in studies if len(study.curve)]
+    if curves:
+        table = joined([study.curve for study in curves], curves if len(studies) > 1 else ())
+        table.to_csv(folder / "label_efficiency.csv", index=False)
+    else:
+        (folder / "label_efficiency.csv").unlink(missing_ok=True)
+    parts = [markdown(study.table, study.failures, study.warnings, text_of(verdict(study))) for study in studies]
+    (folder / "results.md").write_text("\n".join(parts), encoding="utf-8")
+    (folder / "results.tex").write_text(latex([study.table for study in studies]), encoding="utf-8")
+    write_json(folder / "results.json", _json(studies))
+
+
+def joined(tables: Sequence[pd.DataFrame], studies: Sequence[Study]) -> pd.DataFrame:
+    """Tables below each other; of several experiments with their names as the last column, `run`."""
+    if len(studies) <= 1:
+        return tables[0]
+    named = [table.assign(run=study.config.name) for table, study in zip(tables, studies, strict=True)]
+    whole = pd.concat([table.astype(object) for table in named], ignore_index=True)
+    known = [name for name in (*COLUMNS, *METRIC_COLUMNS) if name in whole]
+    return whole[[*known, *(name for name in whole if name not in (*known, "run")), "run"]]
+
+
+def _json(studies: Sequence[Study]) -> dict[str, Any]:
+    stamp = {
+        "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+        "interval": INTERVAL,
+    }
+    if len(studies) == 1:
+        return stamp | _about(studies[0])
+    return stamp | {"runs": {study.config.name: _about(study) for study in studies}}
+
+
+def _about(study: Study) -> dict[str, Any]:
+    return {
+        "answer": text_of(verdict(study)),
+        "rows": [dict(model.details) for model in study.models],
+        "label_efficiency": study.curve.to_dict("records"),
+        "warnings": list(study.warnings),
+        "failures": study.failures,
+    }

@@ -1,0 +1,150 @@
+"""The page: sections of one or several experiments rendered into one self-contained HTML file."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.report.analysis.clips import clips_json
+from pipeline.report.figure import Figure
+from pipeline.report.render.drawing import plotly_json
+from pipeline.report.render.embedded import json_script, plotly_script, policy, scripts, styles
+from pipeline.report.render.overview import answers, lines
+from pipeline.report.section import Rendered, Section
+from pipeline.report.study import Study
+
+
+@dataclass(frozen=True)
+class Part:
+    """One experiment in the page.
+
+    Attributes:
+        study: The experiment.
+        sections: What the page shows of it.
+        sources: Of each tested clip (`clips.tested_rows`), the URL of its audio, or None.
+        anchor: What the ids of its elements begin with; "" where it is the only one.
+    """
+
+    study: Study
+    sections: Sequence[Section]
+    sources: Sequence[str | None]
+    anchor: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the experiment is called."""
+        return self.study.config.name
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Its charts, by their ids in the page."""
+        return {
+            self.anchor_of(f"{section.key}-{name}"): figure
+            for section in self.sections
+            for name, figure in section.figures.items()
+        }
+
+    @property
+    def rendered(self) -> list[Rendered]:
+        """Its sections as HTML."""
+        return [render(section, self.study, self.anchor) for section in self.sections]
+
+    @property
+    def clips(self) -> Markup:
+        """Its clips and predictions, for the page's script; embedded audio apart, since it is needed late or never."""
+        linked = [None if _is_embedded(source) else source for source in self.sources]
+        inside = [source if _is_embedded(source) else None for source in self.sources]
+        held = json_script(clips_json(self.study, linked), class_="study-clips")
+        return held + json_script(inside, class_="study-audio") if any(inside) else held
+
+    def anchor_of(self, name: str) -> str:
+        """The id of an element of this part."""
+        return f"{self.anchor}-{name}" if self.anchor else name
+
+
+def page_of(parts: Sequence[Part]) -> str:
+    """The HTML of a page that holds one or several experiments."""
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            parts=parts,
+            overview=_overview(parts) if len(parts) > 1 else "",
+            title=", ".join(part.title for part in parts),
+            policy=policy(),
+            styles=[Markup(style) for style in styles()],
+            scripts=[Markup(script) for script in scripts()],
+            plotly=Markup(plotly_script()),
+            made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def render(section: Section, study: Study, anchor: str = "") -> Rendered:
+    """One section as HTML.
+
+    Its template sees the section's `context`, `study`, `section`, and the functions `figure(name)` and `anchor(name)`.
+    """
+    context = {
+        **section.context,
+        "study": study,
+        "section": section,
+        "anchor": lambda name: f"{anchor}-{name}" if anchor else name,
+        "figure": partial(_figure, section, anchor),
+    }
+    html = environment().get_template(section.template).render(context)
+    return Rendered(section, Markup(html))
+
+
+def _overview(parts: Sequence[Part]) -> Markup:
+    """What stands above several experiments."""
+    studies = [part.study for part in parts]
+    rows = lines(studies)
+    html = (
+        environment()
+        .get_template("overview.html")
+        .render(
+            answers=answers(studies, [part.anchor for part in parts]),
+            lines=rows,
+            runs=list(dict.fromkeys(row.run for row in rows)),
+            families=sorted({row.family for row in rows}),
+            heads=sorted({row.head for row in rows}),
+        )
+    )
+    return Markup(html)
+
+
+@cache
+def environment() -> Environment:
+    """Templates, with everything escaped that is not markup already and no name taken for granted."""
+    made = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["json_script"] = json_script
+    return made
+
+
+def _figure(section: Section, anchor: str, name: str) -> Markup:
+    """A chart's place in the page, its data, and the values as a table for who cannot see or point."""
+    figure = section.figures[name]
+    context: dict[str, Any] = {
+        "name": f"{anchor}-{section.key}-{name}" if anchor else f"{section.key}-{name}",
+        "figure": figure,
+        "data": json_script(plotly_json(figure), class_="figure-data"),
+        "has_clips": any(len(series.clips) for series in figure.series),
+    }
+    return Markup(environment().get_template("figure.html").render(context))
+
+
+def _is_embedded(source: str | None) -> bool:
+    return source is not None and source.startswith("data:")

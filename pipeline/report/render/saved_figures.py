@@ -1,0 +1,264 @@
+"""Figures for papers: every chart of the report by Matplotlib, as SVG whose text stays text and as PNG."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from features.errors import RunError
+from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions, slots
+from pipeline.report.render.ticks import compact, log_range, log_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+VERSION = 2  # raised when drawings change
+KINDS = ("png", "svg")
+HEAD_BYTES = 4096  # of an SVG, in which its metadata stands
+WIDTH_INCHES = 6.3  # a page's text width
+PIXELS_PER_INCH = 96.0  # of `Figure.height`
+DPI = 200
+# Those of the page in light.
+COLOURS = ("#0072b2", "#d55e00", "#332288", "#3a9c8c", "#882255", "#1b1f24", "#117733", "#cc6677")
+HEAT = ("#f3f7fb", "#b5d2e8", "#6aa5cf", "#1f6aa8", "#08306b")
+NEUTRAL = "#59616b"  # of what stands for no model: a front, a diagonal
+MARKERS = "osD^X*pP"  # beyond the colours, series differ by these
+LEGEND_COLUMNS = 3
+LONGEST_NAME = 32  # letters of a class or model along a heat map
+LETTER_INCHES, ROW_INCHES = 0.09, 0.17
+MANY = 300  # points, from which on they are drawn small
+CROWDED = 60  # letters of a horizontal axis' names, from which they stand upright
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "audioheads",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.usetex": False,
+    "text.parse_math": False,  # a class named `$x$` keeps its name
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "errorbar.capsize": 2,
+}
+
+
+def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Draw every figure as `<name>.png` and `<name>.svg`; the same figures give the same bytes.
+
+    Those drawn before from the same numbers stay. Files of figures that are no longer there go.
+
+    Args:
+        folder: Made where it is missing.
+        figures: By file name without extension: `<section>-<figure>`.
+
+    Returns:
+        The files, in order.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    written: list[Path] = []
+    try:
+        if figures:
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            paths = {kind: folder / f"{name}.{kind}" for kind in KINDS}
+            if not _is_drawn(paths, digest := digest_of(figure)):
+                for kind, content in render(figure, digest).items():
+                    paths[kind].write_bytes(content)
+            written += paths.values()
+        for path in folder.glob("*"):
+            if path.suffix in (".svg", ".png") and path not in written:
+                path.unlink()
+    except OSError as error:
+        raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
+    return written
+
+
+def digest_of(figure: Figure) -> str:
+    """SHA-256 of all that a drawing shows, and of what draws it."""
+    import matplotlib
+
+    return hashlib.sha256(f"{VERSION} {matplotlib.__version__} {figure!r}".encode("utf-8", "replace")).hexdigest()
+
+
+def _is_drawn(paths: Mapping[str, Path], digest: str) -> bool:
+    """Whether both files of a figure are there; the SVG, written last, says of what."""
+    if not all(path.is_file() for path in paths.values()):
+        return False
+    with paths["svg"].open("rb") as file:
+        return digest.encode() in file.read(HEAD_BYTES)
+
+
+def render(figure: Figure, digest: str = "") -> dict[str, bytes]:
+    """One figure as `png` and `svg`, which holds `digest` in its metadata."""
+    import matplotlib
+
+    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the SVG has the text all the same
+        drawing = draw(figure)
+        found = {}
+        for kind in KINDS:
+            buffer = io.BytesIO()
+            own = {"Software": None} if kind == "png" else {"Date": None, "Creator": None, "Identifier": digest}
+            drawing.savefig(buffer, format=kind, dpi=DPI, metadata=own)
+            found[kind] = buffer.getvalue()
+    return found
+
+
+def draw(figure: Figure) -> Drawing:
+    """One figure as Matplotlib holds it; nothing global is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    height = figure.height / PIXELS_PER_INCH
+    if figure.heatmap is not None:
+        upright = min(LONGEST_NAME, max(map(len, figure.heatmap.columns), default=0))
+        height = max(height, upright * LETTER_INCHES + len(figure.heatmap.rows) * ROW_INCHES + 1)
+    drawing = Drawing(figsize=(WIDTH_INCHES, height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.add_subplot()
+    if figure.heatmap is not None:
+        _heatmap(drawing, axes, figure.heatmap)
+        axes.set_xlabel(_text(figure.x.title))
+        axes.set_ylabel(_text(figure.y.title))
+        return drawing
+    for which in ("x", "y"):
+        _axis(axes, which, figure)
+    for series, at in zip(figure.series, slots(figure), strict=True):
+        _series(axes, series, at, figure)
+    for series in figure.series:
+        _labels(axes, series, figure)
+    if figure.equal:
+        axes.set_aspect("equal")
+    if figure.legend and sum(bool(series.name) for series in figure.series) > 1:
+        # Outside the axes, where it covers nothing.
+        drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)
+    return drawing
+
+
+def _axis(axes: Axes, which: Literal["x", "y"], figure: Figure) -> None:
+    """Title, scale, names and range of one axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    horizontal, axis = which == "x", figure.x if which == "x" else figure.y
+    (axes.set_xlabel if horizontal else axes.set_ylabel)(_text(axis.title))
+    names = [_short(name) for name in names_along(figure, which)]
+    if names and horizontal:
+        axes.set_xticks(range(len(names)), names, rotation=90 if sum(map(len, names)) > CROWDED else 0)
+    elif names:
+        axes.set_yticks(range(len(names)), names)
+    elif axis.log:
+        values = [float(value) for series in figure.series for value in (series.x if horizontal else series.y)]
+        _log(axes, horizontal, axis.range or log_range(values))
+        return
+    elif axis.whole:
+        (axes.xaxis if horizontal else axes.yaxis).set_major_locator(MaxNLocator("auto", integer=True))
+    if not axis.ticks:
+        (axes.set_xticks if horizontal else axes.set_yticks)([])
+    if axis.range is not None:
+        (axes.set_xlim if horizontal else axes.set_ylim)(*axis.range)
+
+
+def _log(axes: Axes, horizontal: bool, shown: tuple[float, float]) -> None:
+    """A logarithmic axis whose ticks are plain numbers: SVG text cannot raise an exponent."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    (axes.set_xscale if horizontal else axes.set_yscale)("log")
+    (axes.set_xlim if horizontal else axes.set_ylim)(*shown)
+    axis = axes.xaxis if horizontal else axes.yaxis
+    axis.set_major_locator(FixedLocator(log_ticks(*shown)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+
+
+def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
+    """Draw one series in colour and marker number `at`; None: as what stands for no model."""
+    colour = NEUTRAL if at is None else COLOURS[at % len(COLOURS)]
+    marker = "" if at is None and series.mark == "line" else MARKERS[((at or 0) + (at or 0) // 8) % len(MARKERS)]
+    x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
+    style: dict[str, Any] = {"color": colour, "label": _text(series.name) or "_nolegend_"}
+    if series.mark == "bars":
+        axes.bar(x, y, width=_bar_width(x), **style)
+        return
+    if series.mark == "line":
+        style |= {"linestyle": "--" if series.dashed else "-", "linewidth": 1.4}
+        if is_band(series):
+            axes.fill_between(x, series.y_low, series.y_high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(x, y, **style)
+            return
+    else:
+        style["linestyle"] = "none"
+    style |= {"marker": marker, "markersize": 4.5 if sum(len(one.x) for one in figure.series) <= MANY else 2.5}
+    if len(series.y_low):
+        axes.errorbar(x, y, _spread(series, y), elinewidth=1, **style)
+    else:
+        axes.plot(x, y, **style)
+
+
+def _labels(axes: Axes, series: Series, figure: Figure) -> None:
+    """Texts beside points, where neither intervals nor a front run, towards the middle of the drawing."""
+    if not series.labels:
+        return
+    x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
+    for one, other, text, left in zip(x, y, series.labels, in_right_half(series, figure), strict=True):
+        if text:
+            axes.annotate(
+                _text(text),
+                (one, other),
+                xytext=(-6, 4) if left else (6, -4),
+                va="bottom" if left else "top",
+                textcoords="offset points",
+                ha="right" if left else "left",
+                fontsize=8,
+            )
+
+
+def _short(name: str) -> str:
+    """A name of bearable length."""
+    name = _text(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _text(text: str) -> str:
+    """Text on one line, without what XML cannot hold."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
+
+
+def _spread(series: Series, y: Sequence[float]) -> list[list[float]]:
+    """Distances of the ends of the intervals from the values."""
+    low = [max(0.0, value - end) for value, end in zip(y, series.y_low, strict=True)]
+    return [low, [max(0.0, end - value) for value, end in zip(y, series.y_high, strict=True)]]
+
+
+def _bar_width(x: Sequence[float]) -> float:
+    steps = [second - first for first, second in zip(sorted(x), sorted(x)[1:], strict=False) if second > first]
+    return 0.9 * min(steps) if steps else 0.9
+
+
+def _heatmap(drawing: Drawing, axes: Axes, heatmap: Heatmap) -> None:
+    """A matrix with its numbers in the cells where there is room."""
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    values = np.array([[np.nan if value is None else value for value in row] for row in heatmap.values], dtype=float)
+    axes.grid(visible=False)
+    image = axes.imshow(values, cmap=LinearSegmentedColormap.from_list("heat", HEAT), vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(heatmap.columns)), [_short(name) for name in heatmap.columns], rotation=90)
+    axes.set_yticks(range(len(heatmap.rows)), [_short(name) for name in heatmap.rows])
+    drawing.colorbar(image, ax=axes)
+    for row, texts in enumerate(heatmap.texts):
+        for column, text in enumerate(texts):
+            if text and np.isfinite(values[row, column]):
+                colour = "white" if values[row, column] > 0.6 else "black"
+                axes.text(column, row, _text(text), color=colour, ha="center", va="center", fontsize=7)

@@ -1,0 +1,135 @@
+"""Stage 3: kept predictions of one or several experiments to a page, tables, and what is printed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from features.errors import RunError, UserError
+from pipeline.config.config import Config
+from pipeline.console import Console
+from pipeline.report.analysis.clips import tested_rows
+from pipeline.report.analysis.verdict import text_of, verdict
+from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
+from pipeline.report.render.files import write_tables
+from pipeline.report.render.page import Part, page_of
+from pipeline.report.render.saved_figures import save_figures
+from pipeline.report.section import build
+from pipeline.report.sections import SECTIONS
+from pipeline.report.study import Study, gather
+from pipeline.results.table import LEGEND, NUMBERS, SPARE, counted, headings, shown_rows, title
+from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
+
+LARGE_PAGE_BYTES = 50_000_000  # more than many mail servers and phones take
+
+
+def run_report(*configs: Config, console: Console, output: Path | None = None, audio: AudioMode = "link") -> None:
+    """Score every trained model, write the page and its tables, and print the tables.
+
+    Args:
+        configs: The experiments that share the page.
+        console: Where the tables are printed.
+        output: The folder to write; None: `report_folder`.
+        audio: How the page comes by the clips' audio, see `audio_sources`.
+
+    Raises:
+        UserError: A model of a config is not trained yet; two configs are the same run.
+        RunError: The report cannot be written.
+    """
+    folder = output or report_folder(configs)
+    check_runs(configs)
+    studies = [gather(config) for config in configs]
+    try:
+        write_tables(folder, studies)
+        parts = [
+            _part(study, folder, audio, console, f"study-{number}" if len(studies) > 1 else "")
+            for number, study in enumerate(studies, 1)
+        ]
+        page = page_of(parts)
+        (folder / "index.html").write_text(page, encoding="utf-8", errors="replace")
+        remove_unused(folder, (source for part in parts for source in part.sources))
+        save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})
+    except OSError as error:
+        raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
+    for study in studies:
+        _print(study, console)
+    if audio != "link":
+        _print_audio(parts, folder, audio, len(page.encode("utf-8", "replace")), console)
+    names = " + ".join(study.manifest.name for study in studies)
+    rows = sum(len(study.table) for study in studies)
+    console.line(
+        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, figures/"
+    )
+
+
+def report_folder(configs: Sequence[Config]) -> Path:
+    """Where a report goes: the run's own folder; for several runs `reports/<names>` beside them."""
+    if len(configs) == 1:
+        return configs[0].run_dir / "report"
+    return configs[0].output.runs / "reports" / "+".join(config.name for config in configs)[:120]
+
+
+def check_runs(configs: Sequence[Config]) -> None:
+    """Refuse the same run twice.
+
+    Raises:
+        UserError: Two configs have one name and one folder of runs.
+    """
+    seen: dict[Path, Config] = {}
+    for config in configs:
+        other = seen.setdefault(config.run_dir.absolute(), config)
+        if other is not config:
+            raise UserError(
+                f"{config._source} and {other._source} are both the run {config.run_dir}; give one another `name`"
+            )
+
+
+def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
+    sections = build(study, SECTIONS)
+    with console.progress(f"audio {study.manifest.name}", len(tested_rows(study))) as work:
+        sources = audio_sources(study, folder, audio, work.advance)
+    return Part(study, sections, sources, anchor)
+
+
+def _print(study: Study, console: Console) -> None:
+    """One experiment's tables and what their readers must know."""
+    table, failures = study.table, study.failures
+    left_out = console.table(
+        list(headings(table).values()),
+        shown_rows(table),
+        title=title(table),
+        right=NUMBERS,
+        foldable=["weights"],
+        spare=SPARE,
+    )
+    if left_out:
+        console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
+    console.line(LEGEND)
+    console.line(text_of(verdict(study)))
+    if len(study.curve):
+        shown = curve_cells(study.curve)
+        console.table(
+            list(shown), list(zip(*shown.values(), strict=True)), title="label efficiency", right=CURVE_NUMBERS
+        )
+    for warning in study.warnings:
+        console.line(f"warning: {warning}")
+    if failures:
+        clip, reason = next(iter(failures.items()))
+        console.line(
+            f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
+        )
+
+
+def _print_audio(parts: Sequence[Part], folder: Path, audio: AudioMode, page_bytes: int, console: Console) -> None:
+    """How much audio travels with the page."""
+    sources = [source for part in parts for source in part.sources]
+    held = {source for source in sources if source}
+    missing = f", {counted(sources.count(None), 'clip')} without audio" if None in sources else ""
+    if audio == "embed":
+        size = sum(len(source) for source in held)
+        console.line(f"audio: {counted(len(held), 'clip')} in the page, {size / 1e6:.1f} MB of it{missing}")
+        if page_bytes > LARGE_PAGE_BYTES:
+            console.line(f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio keeps it small, with a folder beside")
+    else:
+        size = sum((folder / source).stat().st_size for source in held)
+        console.line(f"audio: {counted(len(held), 'file')}, {size / 1e6:.1f} MB, copied to {folder}/audio{missing}")

@@ -1,0 +1,1 @@
+"""The run folder, its tables of results, and the leaderboard over runs."""

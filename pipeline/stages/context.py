@@ -1,0 +1,72 @@
+"""What all fits of a run share: the experiment, its splits, and the digests that say whether a fit is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from features.manifest import Manifest
+from features.store.table import EmbeddingTable
+from heads.options import HeadOptions
+from heads.splits.protocol import Splits, make_splits
+from heads.splits.targets import Targets
+from pipeline.config.config import Config
+from pipeline.console import Console
+from pipeline.results.run_folder import job_digest
+from pipeline.stages.inputs import Inputs
+
+TRAINER_VERSION = 3  # raised when a change in `heads` changes results
+
+
+@dataclass(frozen=True)
+class Stage2:
+    """What every fit of a run shares."""
+
+    config: Config
+    manifest: Manifest
+    inputs: Inputs
+    targets: Targets
+    splits: Splits
+    device: str
+    console: Console
+
+
+def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
+    """The protocol's splits, without the clips that some model cannot use."""
+    return make_splits(
+        manifest,
+        config.protocol,
+        split_seed=config.split_seed,
+        keys=[content.key for content in inputs.contents],
+        strict=strict,
+        shots=config.few_shot.shots,
+        draws=config.few_shot.draws,
+        failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures],
+    )
+
+
+def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str]) -> str:
+    """Digest of everything that decides what a head on a backbone becomes."""
+    model = {"table": table.fingerprint, "head": head.model_dump(), "refit": stage.config.refit}
+    return job_of(stage, model, poolings)
+
+
+def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
+    """Digest of everything that decides one fit's result."""
+    clips = stage.manifest.clips
+    return job_digest(
+        {
+            "version": TRAINER_VERSION,
+            "model": model,
+            "pooling": list(poolings),
+            "protocol": stage.splits.protocol,
+            "splits": [
+                [str(s.fold), s.draw, s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits
+            ],
+            "seeds": list(stage.config.seeds),
+            "ids": clips["id"].tolist(),
+            "labels": clips["label"].tolist(),
+            "keys": [content.key for content in stage.inputs.contents],
+        }
+    )

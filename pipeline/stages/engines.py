@@ -1,0 +1,44 @@
+"""Who computes stage 1's blocks: this process, or Ray actors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from features.distributed.engine import RayEngine
+from features.distributed.options import ActorOptions
+from features.errors import UserError
+from features.inference.worker import Engine, work_here
+from features.planning.worklist import Settings
+
+
+@contextmanager
+def chosen_engine(name: str, options: ActorOptions, settings: Settings) -> Iterator[tuple[Engine, Settings]]:
+    """The engine, for all backbones of a run, and the settings it needs.
+
+    Args:
+        name: `local` or `ray`.
+        options: What the config says of actors.
+        settings: How to run; what they leave open follows what an actor has.
+
+    Raises:
+        UserError: Ray is not installed, or the precision cannot be judged here.
+    """
+    if name == "local":
+        yield work_here, settings
+        return
+    gpus = float(settings.device.startswith("cuda")) if options.gpus_per_actor is None else options.gpus_per_actor
+    if gpus and settings.precision != "fp32" and not torch.cuda.is_available():
+        raise UserError(
+            f"features.precision: {settings.precision} is compared with fp32 where the run is started, and there is "
+            "no GPU here; start it on a machine with one, or use fp32"
+        )
+    device = "cuda" if gpus else "cpu" if settings.device.startswith("cuda") else settings.device
+    threads = settings.threads
+    if threads is None and options.cpus_per_actor is not None and not gpus:
+        threads = max(1, int(options.cpus_per_actor))
+    with RayEngine(options) as engine:
+        yield engine, replace(settings, device=device, threads=threads)

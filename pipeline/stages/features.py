@@ -1,0 +1,284 @@
+"""Stage 1 of an experiment: manifest and backbones from the config, one cache file per backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from features import backbones
+from features.backbones.base import check_device
+from features.datasets import load_manifest
+from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
+from features.extract import Summary, extract
+from features.manifest import Manifest
+from features.planning.precision import settle
+from features.planning.run_shard import Share
+from features.planning.worklist import Settings, survey
+from features.spec import BackboneSpec
+from features.system.locks import CacheLock
+from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol
+from pipeline.config.config import Config, dump_config, label_of
+from pipeline.console import Console, Work
+from pipeline.results.run_folder import write_features_index, write_json
+from pipeline.stages.engines import chosen_engine
+
+FAILURES_SHOWN = 5
+
+
+def run_features(
+    config: Config,
+    *,
+    device: str,
+    limit: int | None,
+    dry_run: bool,
+    strict: bool,
+    rehash: bool,
+    console: Console,
+    engine: str = "local",
+    share: Share | None = None,
+) -> None:
+    """Embed every clip once with every backbone, where that is not done yet.
+
+    Args:
+        config: The experiment.
+        device: `auto`, or a torch device.
+        limit: Compute only what the manifest's first `limit` clips lack.
+        dry_run: Say what would be computed.
+        strict: Groups on both sides of an official split are an error, and so is a clip that cannot be used,
+            raised once all others are done.
+        rehash: Read every file to see whether it changed.
+        console: Where progress and summaries go.
+        engine: `local`, or `ray`: actors on a cluster compute.
+        share: Compute only this share of the blocks; the run's folder is written by the last one.
+
+    Raises:
+        AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
+    """
+    manifest = load_checked_manifest(config, strict=strict)
+    settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
+    failures: dict[str, str] = {}
+    made: dict[str, tuple[dict[str, Any], Summary]] = {}
+    with chosen_engine(engine, config.features.ray, settings) as (workers, settings):
+        specs = describe_all(config.features.backbones, console)
+        check_frame_layers(config, specs)
+        if not dry_run and share is None:
+            write_run_inputs(config, manifest)
+            write_json(failures_file(config), {})
+        for options, spec in zip(config.features.backbones, specs, strict=True):
+            label = label_of(options)
+            with ExitStack() as stack:
+                progress = StageBar(label, console, stack)
+                load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
+                load_as = None if dry_run else lambda precision, load=load: load(precision=precision)
+                own = settle(manifest, spec, load_as, settings, config.output.cache, progress.note)
+                if dry_run:
+                    announce(label, manifest, spec, own, config.output.cache, console)
+                    continue
+                summary = extract(
+                    manifest,
+                    spec,
+                    partial(load, precision=own.precision),
+                    own,
+                    config.output.cache,
+                    progress,
+                    engine=workers,
+                    share=share,
+                )
+            made[label] = (features_entry(config, options, summary.path), summary)
+            if share is None:
+                write_features_index(config.run_dir, label, made[label][0])
+            console.line(summary_line(label, summary, dataset=manifest.name))
+            if summary.computed:
+                console.line(f"  {summary.timings}")
+            failures |= summary.failures
+            if share is None:
+                write_json(failures_file(config), failures)
+    if share is not None:
+        finish_shares(config, manifest, made, failures)
+    for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
+        console.note(f"  failed {clip}: {reason}")
+    if len(failures) > FAILURES_SHOWN and not strict:
+        console.note(f"  … and {len(failures) - FAILURES_SHOWN} more; all are in {failures_file(config)}")
+    if strict and failures:
+        raise RunError(f"{manifest.name}: {len(failures)} clip(s) cannot be used, and --strict makes that an error")
+
+
+def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
+    """The experiment's clips, fit for its protocol.
+
+    Raises:
+        ManifestError: They are not; under `strict` also where official folds or splits share groups.
+    """
+    manifest = load_manifest(config.dataset.model_dump())
+    check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
+    if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
+        raise ManifestError(f"{overlaps[0]} (an error under --strict)")
+    return manifest
+
+
+def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None, rehash: bool = False) -> Settings:
+    """How stage 1 runs by this config on this device, which is resolved; its precision may still be `auto`."""
+    section = config.features
+    device = resolve_device(device)
+    return Settings(
+        pooling=tuple(section.pooling),
+        precision=section.precision,
+        compile=section.compile,
+        resample=section.resample,
+        frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
+        frame_dtype=section.frame_dtype,
+        window_overlap_s=section.window_overlap_s,
+        block_rows=section.block_rows,
+        batch_s=section.batch_s,
+        threads=section.threads,
+        workers=section.workers,
+        device=device,
+        limit=limit,
+        rehash=rehash,
+    )
+
+
+def resolve_device(device: str) -> str:
+    """A device that is there: `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: The device asked for is not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return check_device(device)
+
+
+def describe_all(options: Sequence[BaseModel], console: Console | None = None) -> list[BackboneSpec]:
+    """Specs of all backbones, found before any work starts.
+
+    Raises:
+        AudioheadsError: One line per backbone whose weights cannot be had.
+    """
+    specs: list[BackboneSpec] = []
+    problems: list[AudioheadsError] = []
+    for item in options:
+        try:
+            specs.append(backbones.describe(item))  # type: ignore[arg-type]
+        except AudioheadsError as error:
+            problems.append(error)
+    if problems:
+        kind = WeightsError if all(isinstance(problem, WeightsError) for problem in problems) else UserError
+        raise kind("\n".join(map(str, problems)))
+    for spec in specs:
+        if console and spec.settings.get("normalize_assumed"):
+            console.note(
+                f"{spec.name}: no preprocessor_config.json beside the weights, so inputs are normalised and taken "
+                f"at {spec.sample_rate} Hz (set `normalize` to say otherwise)"
+            )
+    return specs
+
+
+def check_frame_layers(config: Config, specs: Sequence[BackboneSpec]) -> None:
+    """Refuse layers to keep frames of that a backbone does not have.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for options, spec in zip(config.features.backbones, specs, strict=True):
+        for layer in config.features.frame_layers or ():
+            if layer not in spec.layers:
+                raise ConfigError(
+                    f"features.frame_layers: {label_of(options)} has no layer {layer}, its last is {spec.layers[-1]}"
+                )
+
+
+def failures_file(config: Config) -> Path:
+    """Where stage 1 leaves the reason of every clip that cannot be used."""
+    return config.run_dir / "failures.json"
+
+
+def write_run_inputs(config: Config, manifest: Manifest) -> None:
+    """Write what this run is about: `config.yaml`, resolved, and `manifest.csv`."""
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    named = config.dataset.model_copy(update={"name": manifest.name})
+    resolved = config.model_copy(update={"dataset": named})
+    (config.run_dir / "config.yaml").write_text(dump_config(resolved), encoding="utf-8")
+    manifest.write_csv(config.run_dir / "manifest.csv")
+
+
+def finish_shares(
+    config: Config,
+    manifest: Manifest,
+    made: Mapping[str, tuple[dict[str, Any], Summary]],
+    failures: Mapping[str, str],
+) -> None:
+    """Leave in the run's folder what a run without shares leaves, for every backbone that is sealed; one at a time."""
+    sealed = {label: entry for label, (entry, summary) in made.items() if not summary.waiting}
+    if not sealed:
+        return
+    with CacheLock(config.run_dir / "features.json", lambda message: None):
+        write_run_inputs(config, manifest)
+        for label, entry in sealed.items():
+            write_features_index(config.run_dir, label, entry)
+        if len(sealed) == len(made):
+            write_json(failures_file(config), dict(failures))
+
+
+def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
+    """What stage 2 needs to know that a cache file is the one this config asks for."""
+    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
+    section = config.features.model_dump(mode="json", include=kept)
+    return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
+
+
+def summary_line(label: str, summary: Summary, dataset: str) -> str:
+    """What one backbone's extraction did, in a line."""
+    parts = [f"{summary.computed} computed", f"{summary.reused} reused", f"{len(summary.failures)} failed"]
+    if summary.computed and summary.seconds:
+        rate, realtime = summary.computed / summary.seconds, summary.audio_s / summary.seconds
+        parts.append(f"{rate:.3g} clips/s, {realtime:.3g}× real time")
+    if summary.waiting:
+        others = ", ".join(map(str, summary.waiting))
+        return f"features {dataset} {label}: {', '.join(parts)}; not sealed yet, still missing: --shard {others}"
+    return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
+
+
+def announce(
+    label: str, manifest: Manifest, spec: BackboneSpec, settings: Settings, cache: Path, console: Console
+) -> None:
+    """Say what a run would compute."""
+    work = survey(manifest, spec, settings, cache, save_keys=False)
+    clips = [content for content in work.contents.take(work.todo) if not content.failure]
+    failed = len(work.failed) + len(work.todo) - len(clips)
+    seconds = sum(content.duration_s for content in clips)
+    console.line(
+        f"features {manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
+        f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
+    )
+
+
+class StageBar:
+    """Stage 1's progress as a bar; opened when there is something to compute."""
+
+    def __init__(self, label: str, console: Console, stack: ExitStack) -> None:
+        """Show `label`; the bar closes with `stack`."""
+        self._label = label
+        self._console = console
+        self._stack = stack
+        self._work: Work | None = None
+
+    def start(self, clips: int, audio_s: float, reused: int) -> None:
+        """Open the bar."""
+        if clips:
+            self._work = self._stack.enter_context(self._console.progress(f"features {self._label}", clips))
+
+    def advance(self, clips: int, audio_s: float, failed: int) -> None:
+        """Move it."""
+        if self._work is not None:
+            self._work.advance(clips, audio_s, failed)
+
+    def note(self, message: str) -> None:
+        """Print a line above it."""
+        self._console.note(f"{self._label}: {message}")

@@ -1,0 +1,68 @@
+"""The cached log-mels and waveforms that models trained end to end read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from features import backbones
+from features.extract import extract
+from features.manifest import Manifest
+from features.planning.worklist import Settings, known_failures
+from features.records import Records
+from features.store import fingerprint as fp
+from features.store.content_keys import ClipContent
+from features.store.table import EmbeddingTable, open_table, verify_table
+from heads.finetuning.options import Recipe
+from pipeline.config.config import Config
+from pipeline.console import Console
+from pipeline.finetune.models import input_entry
+from pipeline.stages.features import StageBar, stage1_settings, summary_line
+
+
+def cache_inputs(
+    config: Config, manifest: Manifest, entries: Sequence[Recipe], *, device: str, console: Console
+) -> list[EmbeddingTable]:
+    """The cache file of each model's inputs, brought up to date; models that read the same share it.
+
+    Raises:
+        CacheError: A file is damaged.
+        RunError: More than half of the clips fail.
+    """
+    settings = input_settings(config, device)
+    made: dict[Path, EmbeddingTable] = {}
+    tables = []
+    for options in entries:
+        entry = input_entry(options)
+        spec = backbones.describe(entry)
+        with ExitStack() as stack:
+            bar = StageBar(str(entry["name"]), console, stack)
+            load = partial(backbones.load, entry, settings.device, settings.precision, spec)
+            summary = extract(manifest, spec, load, settings, config.output.cache, bar)
+        if summary.path not in made:
+            console.line(summary_line(str(entry["name"]), summary, dataset=manifest.name))
+            made[summary.path] = verify_table(summary.path)
+        tables.append(made[summary.path])
+    return tables
+
+
+def input_settings(config: Config, device: str) -> Settings:
+    """Stage 1's settings for model inputs: whole frames in full precision, whatever the features are."""
+    settings = stage1_settings(config, device=device)
+    return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
+
+
+def input_failures(config: Config, manifest: Manifest, contents: Records[ClipContent]) -> dict[str, str]:
+    """Clips that some model's inputs, where cached already, are known to lack: id -> reason."""
+    failures: dict[str, str] = {}
+    settings = input_settings(config, "cpu")
+    for options in config.finetune:
+        if isinstance(options, Recipe):
+            spec = backbones.describe(input_entry(options))
+            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
+            if path.exists():
+                failures |= known_failures(open_table(path), manifest, contents)
+    return failures

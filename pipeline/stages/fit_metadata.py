@@ -1,0 +1,91 @@
+"""What `fit.json` says of a head: where its embeddings come from, what they cost, and what was chosen among what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from features.store.fingerprint import DEVICE_RESAMPLER
+from features.store.table import EmbeddingTable
+from heads.training.results import HeadResult
+from pipeline.results.table import layer_text, weights_text
+from pipeline.stages.context import Stage2
+
+
+def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
+    """What `fit.json` says of the frozen side: source and cost of the embeddings."""
+    cost, parameters, weights = table.cost, table.cost["parameters"], weights_text(table.spec.weights)
+    seconds = cost["compute_s"] or None
+    return {
+        "family": "handcrafted" if weights == "none" else "frozen",
+        "weights": weights,
+        "weights_sha256": table.spec.weights_sha256,
+        "params_total": None if parameters is None else parameters + params_trained,
+        "extract_clips_per_s": seconds and cost["clips"] / seconds,
+        "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
+        "extract_device": cost["device"],
+        "cache_bytes_per_clip": table.size_bytes / max(1, len(table)),
+        "precision": table.cache_spec["precision"],
+        "cache_file": str(table.path),
+        "fingerprint": table.fingerprint,
+        "versions": table.versions,
+    }
+
+
+def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
+    """What `fit.json` says of the training: protocol, what was chosen, among what."""
+    return {
+        "dataset": stage.manifest.name,
+        "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
+        "n_folds": stage.splits.n_folds,
+        "n_seeds": len(stage.config.seeds),
+        "layer": layer_text([fit.layer for fit in result.fits]),
+        "params_trained": result.params_trained,
+        "train_seconds": result.train_seconds,
+        "train_device": stage.device,
+        "chosen": [
+            {
+                "fold": fit.fold,
+                "seed": fit.seed,
+                "draw": fit.draw,
+                "layer": fit.layer,
+                **fit.configuration,
+                "valid_loss": finite(fit.valid_loss),
+                "epochs": fit.epochs,
+            }
+            for fit in result.fits
+        ],
+        "candidates": {
+            f"{fold}" + (f" draw {draw}" if draw else ""): [
+                {"layer": score.layer, **score.configuration, "valid_loss": finite(score.valid_loss)}
+                for score in scores
+            ]
+            for (fold, draw), scores in result.candidates.items()
+        },
+        "warnings": list(stage.splits.warnings),
+    }
+
+
+def stage1_notes(table: EmbeddingTable, options: BaseModel) -> dict[str, Any]:
+    """What new audio needs to become such embeddings: the backbone's entry, and how stage 1 ran.
+
+    Args:
+        table: What a model was trained on.
+        options: The entry of `features.backbones` that it was made by.
+    """
+    spec = table.cache_spec
+    return {
+        "backbone": options.model_dump(mode="json", exclude={"label"}),
+        "precision": spec["precision"],
+        "window_overlap_s": spec.get("window_overlap_s", 0.0),
+        "resample": "device" if spec["audio"]["resampler"] == DEVICE_RESAMPLER else "cpu",
+        "frame_dtype": (spec["frames"] or {}).get("dtype", "float32"),
+        "clip_s": float(np.median(table.durations_s)) if len(table) else None,
+    }
+
+
+def finite(value: float) -> float | None:
+    """A number JSON can hold: None for NaN and infinity."""
+    return value if np.isfinite(value) else None

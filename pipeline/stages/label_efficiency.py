@@ -1,0 +1,187 @@
+"""Label efficiency: accuracy against the number of training clips per class, on the folds of the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from features.errors import ManifestError
+from heads.evaluation.predictions import to_frame
+from heads.options import HeadOptions
+from heads.splits.feasibility import base_protocol
+from heads.splits.groups import clip_groups
+from heads.splits.protocol import Splits, few_shot_splits, make_splits
+from pipeline.config.config import Config, label_of
+from pipeline.config.schema import LabelEfficiencySection
+from pipeline.results.run_folder import Fit, finish_fit, is_done, read_fit, start_fit
+from pipeline.results.table import counted
+from pipeline.stages.context import Stage2, head_job
+from pipeline.stages.fit_metadata import about_result
+from pipeline.stages.inputs import features_of
+from pipeline.stages.train_heads import fit_head, head_folder, poolings_of, predictions_of
+
+FOLDER = "label-efficiency"
+CURVE_NUMBERS = ("clips per class", "draws", "accuracy", "mAP", "95 % interval")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: a head on a backbone, trained on some clips per class."""
+
+    model: str
+    head: HeadOptions
+    shots: int | None
+
+    @property
+    def shots_text(self) -> str:
+        """Clips per class, or `all`."""
+        return "all" if self.shots is None else str(self.shots)
+
+    def folder(self, run_dir: Path) -> Path:
+        """Where its results lie."""
+        return run_dir / FOLDER / self.model / head_folder(self.head) / self.shots_text
+
+
+def points(config: Config) -> Iterator[Point]:
+    """Every point that a config asks for, curve by curve, few clips first."""
+    section = config.label_efficiency
+    if section is None:
+        return
+    heads = [head for head in config.heads if isinstance(head, HeadOptions)]
+    heads = heads[:1] if section.heads is None else [head for head in heads if label_of(head) in section.heads]
+    numbers = sorted(number for number in section.shots if isinstance(number, int))
+    shots: list[int | None] = [*numbers]
+    if "all" in section.shots:
+        shots.append(None)
+    for backbone in config.features.backbones:
+        label = label_of(backbone)
+        if section.backbones is None or label in section.backbones:
+            yield from (Point(label, head, number) for head in heads for number in shots)
+
+
+def train_curves(stage: Stage2, *, dry_run: bool) -> None:
+    """Train every point that is not done yet; all folds and draws of one train as one job.
+
+    Raises:
+        ManifestError: More shots than some class has training clips; labels that are numbers.
+    """
+    section = stage.config.label_efficiency
+    assert section is not None
+    base = _base_splits(stage)
+    features = {}
+    for point in points(stage.config):
+        table, poolings = stage.inputs.tables[point.model], poolings_of(stage.config, point.head)
+        part = replace(stage, splits=_splits(stage, base, section, point))
+        job = head_job(part, table, point.head, poolings)
+        folder = point.folder(stage.config.run_dir)
+        what = f"label-efficiency {stage.manifest.name} {point.model} {point.head.title} {point.shots_text} per class"
+        if is_done(folder, job):
+            stage.console.line(f"{what}: reused → {folder}")
+            continue
+        if dry_run:
+            stage.console.line(f"{what}: would train → {folder}")
+            continue
+        key = (point.model, *poolings)
+        if key not in features:
+            features = {key: features_of(table, poolings, stage.manifest, stage.inputs)}
+        result = fit_head(part, point.model, table, point.head, features[key], part.splits)
+        start_fit(folder)
+        about = {
+            "job": job,
+            "model": point.model,
+            "head": point.head.title,
+            "pooling": "+".join(poolings),
+            "shots": point.shots,
+            "draws": 1 + max(split.draw for split in part.splits.splits),
+            "n_train": sum(len(split.train) for split in part.splits.splits) / len(part.splits.splits),
+            **about_result(part, result),
+        }
+        predictions = predictions_of(part, point.model, point.head, poolings, result)
+        finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
+        stage.console.line(
+            f"{what}: {counted(len(part.splits.splits), 'split')}, {result.train_seconds:.1f} s → {folder}"
+        )
+
+
+def read_curves(config: Config) -> list[Fit]:
+    """The fit of every point, in the order of `points`.
+
+    Raises:
+        UserError: One is not trained yet.
+    """
+    return [
+        read_fit(
+            point.folder(config.run_dir),
+            f"label efficiency of {point.model} {point.head.title}",
+            config.command("train-heads"),
+        )
+        for point in points(config)
+    ]
+
+
+def curve_table(fits: Sequence[Fit], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """`label_efficiency.csv`: a row per point.
+
+    Args:
+        fits: Of `read_curves`.
+        rows: Of each, its row of the results table.
+    """
+    shown = ("dataset", "model", "pooling", "head", "protocol")
+    figures = [name for name in (rows[0] if rows else ()) if name.startswith(("accuracy", "metric", "value"))]
+    return pd.DataFrame(
+        [
+            {name: row[name] for name in shown}
+            | {"shots": "all" if fit.about["shots"] is None else fit.about["shots"]}
+            | {name: fit.about[name] for name in ("n_train", "draws")}
+            | {name: row[name] for name in figures}
+            for fit, row in zip(fits, rows, strict=True)
+        ]
+    )
+
+
+def curve_cells(curve: pd.DataFrame) -> dict[str, list[str]]:
+    """A curve table as people read it: a column of texts per heading."""
+    score = "value" if "value" in curve else "accuracy"
+    low, high = curve[f"{score}_ci_low"], curve[f"{score}_ci_high"]
+    return {
+        "model": curve["model"].tolist(),
+        "head": curve["head"].tolist(),
+        "clips per class": curve["shots"].astype(str).tolist(),
+        "draws": curve["draws"].astype(str).tolist(),
+        str(curve["metric"].iat[0]) if score == "value" else score: [f"{value:.3f}" for value in curve[score]],
+        "95 % interval": [f"{one:.3f}–{other:.3f}" for one, other in zip(low, high, strict=True)],
+    }
+
+
+def _base_splits(stage: Stage2) -> Splits:
+    """The splits that training clips are drawn from: the experiment's own, undrawn."""
+    config, manifest = stage.config, stage.manifest
+    return make_splits(
+        manifest,
+        base_protocol(manifest, config.protocol),
+        split_seed=config.split_seed,
+        keys=[content.key for content in stage.inputs.contents],
+        failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in stage.inputs.failures],
+    )
+
+
+def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, point: Point) -> Splits:
+    groups = clip_groups(stage.manifest, [content.key for content in stage.inputs.contents])
+    ids = stage.manifest.clips["id"].to_numpy(dtype=str)
+    try:
+        return few_shot_splits(
+            base,
+            stage.targets,
+            groups,
+            ids,
+            point.shots,
+            section.draws,
+            stage.config.split_seed,
+            name=stage.manifest.name,
+        )
+    except ManifestError as error:
+        raise ManifestError(str(error).replace("few_shot.shots", "label_efficiency.shots")) from error

@@ -1,0 +1,281 @@
+"""Stage 2 of an experiment: every head on every backbone's cached embeddings, over the protocol's splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import ConfigError, UserError
+from features.manifest import Manifest
+from features.store.table import EmbeddingTable
+from features.tasks import Task
+from heads.batched.frame_blocks import ClipLayers
+from heads.evaluation.predictions import Predictions, to_frame
+from heads.finetuning.options import Recipe
+from heads.kinds.sklearn.head import check_estimator
+from heads.options import HeadOptions, SklearnOptions
+from heads.splits.protocol import Splits
+from heads.splits.targets import targets_of
+from heads.training.checkpoint import save_head
+from heads.training.results import HeadResult
+from heads.training.train import layer_positions, train_head
+from pipeline.config.config import Config, label_of
+from pipeline.console import Console
+from pipeline.results.run_folder import (
+    Fit,
+    file_name,
+    finish_fit,
+    fit_folder,
+    is_done,
+    read_fit,
+    start_fit,
+    write_predictions,
+)
+from pipeline.results.table import counted, layer_text
+from pipeline.stages.context import Stage2, head_job, splits_of
+from pipeline.stages.features import load_checked_manifest, resolve_device, write_run_inputs
+from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
+from pipeline.stages.inputs import features_of, read_inputs
+from pipeline.stages.layer_predictions import layers_frame, write_layers
+
+
+def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    """Train every head on every backbone, where that is not done yet.
+
+    Args:
+        config: The experiment.
+        device: `auto`, or a torch device.
+        dry_run: Say what would be trained.
+        strict: Official splits that leak are an error.
+        console: Where progress and summaries go.
+
+    Raises:
+        AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
+    """
+    manifest = load_checked_manifest(config)
+    check_heads(config, manifest.task)
+    try:
+        inputs = read_inputs(config, manifest)
+    except UserError as error:
+        if not dry_run:
+            raise
+        console.line(
+            f"train-heads {manifest.name}: would train {len(expected_fits(config))} heads after stage 1 ({error})"
+        )
+        return
+    splits = splits_of(config, manifest, inputs, strict)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
+    if not dry_run:
+        write_run_inputs(config, manifest)
+    for warning in splits.warnings:
+        console.note(f"warning: {warning}")
+    for label, table in inputs.tables.items():
+        for head in config.heads:
+            assert isinstance(head, HeadOptions)
+            poolings = poolings_of(config, head)
+            job = head_job(stage, table, head, poolings)
+            folder = fit_folder(config.run_dir, label, head_folder(head))
+            what = f"train-heads {manifest.name} {label} {head.title}"
+            if is_done(folder, job):
+                console.line(f"{what}: reused → {folder}")
+            elif dry_run:
+                console.line(f"{what}: would train → {folder}")
+            else:
+                result = _train(stage, label, table, head, poolings, job, folder)
+                console.line(
+                    f"{what}: {counted(splits.n_folds, 'fold')} × {counted(len(config.seeds), 'seed')}, "
+                    f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
+                )
+    if config.label_efficiency is not None:
+        from pipeline.stages.label_efficiency import train_curves
+
+        train_curves(stage, dry_run=dry_run)
+    if not dry_run:
+        collect_predictions(config, manifest)
+
+
+def poolings_of(config: Config, head: HeadOptions) -> list[str]:
+    """The poolings a head sees.
+
+    Raises:
+        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
+    """
+    if head.reads == "frames":
+        if "frames" not in config.features.pooling:
+            raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
+        if head.pooling not in (None, ["frames"]):
+            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
+        return ["frames"]
+    poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
+    if not poolings or "frames" in poolings:
+        raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
+    return list(poolings)
+
+
+def check_heads(config: Config, task: Task) -> None:
+    """Refuse heads that cannot be trained, before any is.
+
+    Raises:
+        UserError: What a head reads is not cached; an estimator that cannot be imported or built.
+    """
+    for number, head in enumerate(config.heads):
+        assert isinstance(head, HeadOptions)
+        poolings_of(config, head)
+        if isinstance(head, SklearnOptions):
+            try:
+                check_estimator(head, task)
+            except ConfigError as error:
+                raise ConfigError(f"heads[{number}].{error}") from error
+
+
+def head_folder(head: HeadOptions) -> str:
+    """The folder name of a head: its title, and its own poolings where it names some."""
+    return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
+
+
+def expected_fits(config: Config) -> list[tuple[str, str, str]]:
+    """(model, head folder, command that trains it) of every fit this config asks for, in the order of the config."""
+    heads = [head for head in config.heads if isinstance(head, HeadOptions)]
+    frozen = [
+        (label_of(backbone), head_folder(head), "train-heads")
+        for backbone in config.features.backbones
+        for head in heads
+    ]
+    trained = [(label_of(model), model.head, "finetune") for model in config.finetune if isinstance(model, Recipe)]
+    return frozen + trained
+
+
+def read_fits(config: Config) -> list[Fit]:
+    """Every fit this config asks for.
+
+    Raises:
+        UserError: One is not trained yet.
+    """
+    return [
+        read_fit(fit_folder(config.run_dir, model, head), f"{model} {head}", config.command(command))
+        for model, head, command in expected_fits(config)
+    ]
+
+
+def collect_predictions(config: Config, manifest: Manifest) -> None:
+    """Write the run's one table of predictions from those of its fits that are complete."""
+    fits = []
+    for model, head, _ in expected_fits(config):
+        with suppress(UserError):
+            fits.append(read_fit(fit_folder(config.run_dir, model, head), model, ""))
+    write_predictions(config.run_dir, fits, manifest.labels)
+
+
+def _train(
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    poolings: Sequence[str],
+    job: str,
+    folder: Path,
+) -> HeadResult:
+    """Train one head on one backbone and write its results."""
+    features = features_of(table, poolings, stage.manifest, stage.inputs)
+    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True)
+    options = next(item for item in stage.config.features.backbones if label_of(item) == label)
+    notes = stage1_notes(table, options)
+    if head.reads == "layers":
+        notes["layers"] = [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
+    start_fit(folder)
+    for fit in result.fits:
+        draw = f"-draw-{fit.draw}" if fit.draw else ""
+        save_head(
+            folder / f"fold-{file_name(str(fit.fold))}-seed-{fit.seed}{draw}.safetensors",
+            fit.state,
+            head=head.name,
+            labels=stage.manifest.labels,
+            backbone=table.cache_spec["backbone"],
+            pooling=list(poolings),
+            layer=fit.layer,
+            configuration=fit.configuration,
+            task=stage.targets.task,
+            extra={
+                "fold": fit.fold,
+                "seed": fit.seed,
+                "draw": fit.draw,
+                "dataset": stage.manifest.name,
+                "fingerprint": table.fingerprint,
+                "stage1": notes,
+            },
+        )
+    about = {
+        "job": job,
+        "model": label,
+        "head": head.title,
+        "pooling": "+".join(poolings),
+        "feature_dim": features.shape[2],
+        **about_backbone(table, result.params_trained),
+        **about_result(stage, result),
+    }
+    if result.layers:
+        ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+        write_layers(folder, layers_frame(result.layers, ids, stage.targets))
+    predictions = predictions_of(stage, label, head, poolings, result)
+    finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
+    return result
+
+
+def fit_head(
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    features: np.ndarray | ClipLayers,
+    splits: Splits,
+    *,
+    keep_layers: bool = False,
+) -> HeadResult:
+    """Train one head on one backbone's features, with a bar."""
+    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
+
+        def on_candidate(done: int, total: int) -> None:
+            work.bar.update(work.task, total=total)
+            work.advance(done - work.done)
+
+        return train_head(
+            head,
+            features,
+            stage.targets.values,
+            splits,
+            stage.config.seeds,
+            n_classes=stage.targets.n_outputs,
+            task=stage.targets.task,
+            device=stage.device,
+            layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
+            refit=stage.config.refit,
+            keep_layers=keep_layers,
+            on_candidate=on_candidate,
+        )
+
+
+def predictions_of(
+    stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
+) -> list[Predictions]:
+    """What the chosen fits say of their test clips."""
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    return [
+        Predictions(
+            probabilities=fit.probabilities,
+            targets=stage.targets.values[fit.test_rows],
+            ids=ids[fit.test_rows],
+            fold=fit.fold,
+            seed=fit.seed,
+            model=label,
+            head=head.title,
+            pooling="+".join(poolings),
+            layer=str(fit.layer),
+            run=stage.config.name,
+            task=stage.targets.task,
+            draw=fit.draw,
+        )
+        for fit in result.fits
+    ]

@@ -1,0 +1,131 @@
+"""A batch that memory cannot hold goes through in pieces; no clip is lost and the budget is learnt."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.inference.oom import Splitter, budget_of, find_budget
+from features.store.table import verify_table
+from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, toy_spec
+
+POOLINGS = ("mean", "std", "max", "frames")
+
+
+class Small(Toy):
+    """Holds no more than `room` padded samples."""
+
+    room = 3000
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.seen = []
+
+    def forward(self, waveforms, lengths):
+        if waveforms.numel() > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is")
+        self.seen.append(tuple(waveforms.shape))
+        return super().forward(waveforms, lengths)
+
+
+def test_no_clip_is_lost_and_every_value_is_that_of_a_clip_alone(seven):
+    whole = seven.run(seven.manifest(*NAMES), pooling=POOLINGS)
+    expected = {pooling: rows_of(whole.path, pooling) for pooling in POOLINGS[:3]}
+    frames = {name: verify_table(whole.path).frames(name) for name in NAMES}
+    whole.path.unlink()
+    made = []
+    seven.backbone = lambda spec: made.append(Small(spec)) or made[-1]
+    summary = seven.run(seven.manifest(*NAMES), pooling=POOLINGS)
+    assert (summary.computed, summary.failures) == (7, {})
+    for pooling, rows in expected.items():
+        for name, row in rows_of(summary.path, pooling).items():
+            np.testing.assert_allclose(row, rows[name], atol=1e-6)
+    for name in NAMES:
+        np.testing.assert_array_equal(verify_table(summary.path).frames(name), frames[name])
+    assert sum(rows for rows, _ in made[0].seen) == 7
+    assert [note for note in seven.log.notes if "out of memory" in note]
+
+
+def test_later_batches_are_cut_to_what_fitted(corpus):
+    names = [f"{n}.wav" for n in range(16)]
+    for number, name in enumerate(names):
+        corpus.write(name, noise(1000, number))
+    made = []
+    corpus.backbone = lambda spec: made.append(Small(spec)) or made[-1]
+    corpus.run(corpus.manifest(*names), batch_s=1.0)  # eight clips each
+    assert made[0].seen == [(2, 1000)] * 8
+    assert len([note for note in corpus.log.notes if "out of memory" in note]) == 2, "eight, four, and never again"
+
+
+def test_a_clip_too_large_for_itself_fails_alone_and_is_tried_again(seven):
+    seven.write("large.wav", noise(3100))
+    seven.backbone = Small
+    summary = seven.run(seven.manifest(*NAMES, "large.wav"))
+    assert summary.computed == 7
+    assert list(summary.failures) == ["large.wav"]
+    assert "0.4 s at once need more memory than cpu has; lower max_duration_s" in summary.failures["large.wav"]
+    seven.backbone = Toy
+    assert seven.run(seven.manifest(*NAMES, "large.wav")).computed == 1
+
+
+def test_a_window_too_large_fails_its_clip_and_no_other(corpus):
+    corpus.write("long.wav", noise(RATE * 25))
+    corpus.write("short.wav", noise(1000))
+    corpus.backbone = Small
+    summary = corpus.run(corpus.manifest("long.wav", "short.wav"))
+    assert (summary.computed, list(summary.failures)) == (1, ["long.wav"])
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 400), st.none() | st.integers(1, 400))
+def test_pieces_are_the_batch_in_order_and_fit(lengths, room, budget):
+    lengths = torch.tensor(sorted(lengths, reverse=True))
+    waveforms = torch.arange(len(lengths))[:, None].repeat(1, int(lengths.max()))
+
+    def work(part, valid):
+        if part.numel() > room:
+            raise torch.OutOfMemoryError
+        assert part.shape == (len(valid), valid.max())
+        return part[:, 0].tolist()
+
+    splitter = Splitter(lambda message: None, budget)
+    pieces = list(splitter.run(waveforms, lengths, work))
+    assert [row for piece in pieces for row in piece.rows] == list(range(len(lengths)))
+    for piece in pieces:
+        if piece.result is None:
+            assert len(piece.rows) == 1
+            assert lengths[piece.rows[0]] > room
+        else:
+            assert piece.result == list(piece.rows)
+    before = splitter.budget
+    list(splitter.run(waveforms, lengths, work))
+    assert splitter.budget == before or splitter.budget < before, "it never grows"
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(seven):
+    class Broken(Toy):
+        def forward(self, waveforms, lengths):
+            raise RuntimeError("a bug")
+
+    seven.backbone = Broken
+    with pytest.raises(RuntimeError, match="a bug"):
+        seven.run(seven.manifest(*NAMES))
+
+
+def test_the_budget_comes_from_two_small_batches():
+    assert budget_of([1000, 2000], [150_000, 250_000], 1_000_000) == pytest.approx((700_000 - 50_000) / 100, abs=1)
+    assert budget_of([1000, 2000], [150_000, 150_000], 1_000_000) is None
+    assert budget_of([1000, 1000], [150_000, 250_000], 1_000_000) is None
+    assert find_budget(Toy(toy_spec()), lambda waveforms, lengths: None) is None
+
+
+@pytest.mark.gpu
+def test_a_budget_is_found_on_a_gpu_and_batches_of_it_fit():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    from features import backbones
+
+    backbone = backbones.load({"name": "wav2vec2", "weights": "random", "size": "tiny"}, "cuda")
+    budget = find_budget(backbone, backbone.embed_batch)
+    assert budget is not None
+    assert budget > 20 * backbone.spec.sample_rate

@@ -1,0 +1,203 @@
+"""Interrupts, damaged files and full disks: nothing finished is lost, nothing damaged is used."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import pytest
+
+from features.errors import CacheError, RunError
+from features.store import hdf5_file as checked_file
+from features.store.finalize import write_file
+from features.store.table import verify_table
+from tests.features.toys import NAMES, RATE, Log, Toy, noise, rows_of, temporaries
+
+
+def interrupted(corpus, manifest, after=3):
+    """A run that stops when `after` blocks are done."""
+
+    class Stops(Toy):
+        calls = 0
+
+        def forward(self, waveforms, lengths):
+            Stops.calls += 1
+            if Stops.calls > after:
+                raise KeyboardInterrupt
+            return super().forward(waveforms, lengths)
+
+    corpus.backbone = Stops
+    with pytest.raises(KeyboardInterrupt):
+        corpus.run(manifest, block_rows=1)
+    corpus.backbone = Toy
+    corpus.log = Log()
+    return sorted(corpus.file().with_suffix(".parts").glob("shard-*.h5"))
+
+
+def test_finished_blocks_are_kept_over_an_interrupt(seven):
+    manifest = seven.manifest(*NAMES)
+    assert len(interrupted(seven, manifest)) == 3
+    summary = seven.run(manifest, block_rows=1)
+    assert (summary.computed, summary.reused, seven.log.started) == (4, 3, [4])
+    assert set(rows_of(summary.path)) == set(NAMES)
+    assert temporaries(seven.cache) == []
+
+
+def test_the_plan_holds_over_an_interrupt_whatever_the_settings_say_now(seven):
+    manifest = seven.manifest(*NAMES)
+    interrupted(seven, manifest)
+    summary = seven.run(manifest, block_rows=100, batch_s=100.0)
+    assert (summary.computed, summary.reused) == (4, 3)
+    assert seven.log.batches == 4
+
+
+def test_files_touched_or_moved_between_a_kill_and_its_resume_are_still_the_same_audio(seven, tmp_path):
+    manifest = seven.manifest(*NAMES)
+    interrupted(seven, manifest)
+    for name in NAMES:
+        os.utime(seven.root / name, ns=(1, 1))
+    seven.root.rename(tmp_path / "elsewhere")
+    seven.root = tmp_path / "elsewhere"
+    summary = seven.run(seven.manifest(*NAMES), block_rows=1)
+    assert (summary.computed, summary.reused, summary.failures) == (4, 3, {})
+
+
+def test_another_manifest_after_an_interrupt_keeps_the_finished_blocks(seven):
+    done = len(interrupted(seven, seven.manifest(*NAMES)))
+    seven.write("new.wav")
+    summary = seven.run(seven.manifest(*NAMES, "new.wav"), block_rows=1)
+    assert (summary.computed, summary.reused) == (8 - done, done)
+    assert any("keeping 3 finished block" in note for note in seven.log.notes)
+    assert temporaries(seven.cache) == []
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:3000] + b"!!" + b[3002:]])
+def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
+    manifest = seven.manifest(*NAMES)
+    shard = interrupted(seven, manifest)[1]
+    shard.write_bytes(damage(shard.read_bytes()))
+    summary = seven.run(manifest, block_rows=1)
+    assert (summary.computed, summary.reused) == (5, 2)
+    assert seven.log.notes == [f"{shard.name} is damaged: its block is computed again"]
+    assert set(rows_of(summary.path)) == set(NAMES)
+
+
+@pytest.mark.parametrize("loss", ["damaged", "deleted", "replaced"])
+def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, monkeypatch, loss):
+    import features.extract
+
+    damaged = []
+
+    def seal(path, spec, shards, failures, right=features.extract.seal):
+        if not damaged:
+            damaged.append(shards[2])
+            shards[2].unlink()
+            if loss == "damaged":
+                shards[2].write_bytes(b"\x89HDF garbage")
+            elif loss == "replaced":
+                with h5py.File(shards[2], "w") as file:
+                    file["x"] = 1
+        right(path, spec, shards, failures)
+
+    monkeypatch.setattr(features.extract, "seal", seal)
+    summary = seven.run(seven.manifest(*NAMES), block_rows=2)
+    assert set(rows_of(summary.path)) == set(NAMES)
+    assert seven.log.notes == ["shard-000002.h5 is damaged: its block is computed again"]
+    assert temporaries(seven.cache) == []
+
+
+def test_a_shard_of_other_settings_is_not_taken_for_ours(seven, monkeypatch):
+    manifest = seven.manifest(*NAMES)
+    shard = interrupted(seven, manifest)[0]
+    other = seven.run(manifest, block_rows=100, pooling=("max",)).path
+    shutil.copy(other, shard)
+    assert seven.run(manifest, block_rows=1).computed == 5
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"x" * 900, lambda b: b[:2000] + b"!!" + b[2002:]])
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_damaged_cache_file_is_an_error_and_stays_as_it_is(seven, damage, grown):
+    path = seven.run(seven.manifest(*NAMES)).path
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    seven.write("new.wav")
+    with pytest.raises(CacheError, match=r"damaged.*nothing was deleted"):
+        seven.rerun(seven.manifest(*NAMES, *["new.wav"] * grown))
+    assert path.read_bytes() == before
+    path.unlink()
+    assert seven.run(seven.manifest(*NAMES)).computed == 7
+
+
+def test_a_cache_file_of_another_version_is_an_error_and_stays_as_it_is(seven, monkeypatch):
+    monkeypatch.setattr(checked_file, "FORMAT_VERSION", 9)
+    path = seven.run(seven.manifest(*NAMES)).path
+    monkeypatch.undo()
+    before = path.read_bytes()
+    with pytest.raises(CacheError, match="cache format 9, this program reads 1"):
+        seven.rerun(seven.manifest(*NAMES))
+    assert path.read_bytes() == before
+
+
+def test_a_cache_folder_that_is_a_file_is_one_line(seven):
+    seven.cache.write_text("I am a file")
+    with pytest.raises(RunError, match=r"cannot write .*cache") as error:
+        seven.run(seven.manifest(*NAMES))
+    assert "\n" not in str(error.value)
+    assert seven.cache.read_text() == "I am a file"
+
+
+def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
+    import features.seal
+
+    path = seven.run(seven.manifest(*NAMES[:3])).path
+    before = path.read_bytes()
+
+    def full(target, *args, **options):
+        if target == path:
+            raise RunError(f"cannot write {target} (No space left on device)")
+        return write_file(target, *args, **options)
+
+    monkeypatch.setattr(features.store.finalize, "write_file", full)
+    with pytest.raises(RunError, match="No space left"):
+        seven.run(seven.manifest(*NAMES))
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    summary = seven.rerun(seven.manifest(*NAMES))
+    assert (summary.reused, set(rows_of(path))) == (7, set(NAMES))
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
+    """A real limit on file size, in a process of its own: the shards fit, the sealed file does not."""
+    seven.run(seven.manifest(*NAMES[:2]), pooling=("frames",))
+    path = seven.file(pooling=("frames",))
+    before = path.read_bytes()
+    for number in range(12):
+        seven.write(f"more{number}.wav", noise(RATE * 4, number))
+    names = [*NAMES, *(f"more{number}.wav" for number in range(12))]
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from features.errors import RunError
+        from tests.features.toys import Corpus
+        corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        try:
+            corpus.run(corpus.manifest(*sys.argv[3:]), pooling=("frames",), block_rows=2)
+        except RunError as error:
+            print(error)
+            sys.exit(3)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(seven.root), str(seven.cache), *names]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 3, done.stderr
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    assert done.stdout.startswith(f"cannot write {path} (File too large)")
+    assert path.read_bytes() == before
+    summary = seven.rerun(seven.manifest(*names), pooling=("frames",))
+    assert summary.reused == len(names)
+    assert len(verify_table(path)) == len(names)
+    assert temporaries(seven.cache) == []

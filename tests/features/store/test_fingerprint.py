@@ -1,0 +1,92 @@
+"""The fingerprint covers what changes a value, each thing alone, and nothing else."""
+
+import dataclasses
+import json
+
+import pytest
+
+from features.spec import BackboneSpec
+from features.store import fingerprint as fp
+from features.store.fingerprint import backbone_of, cache_path, cache_spec, fingerprint
+from tests.features.toys import toy_spec
+
+SPEC = toy_spec(settings={"normalize": True, "normalize_assumed": False, "config_sha256": "c"})
+CHANGED = {
+    "family": "other",
+    "weights_sha256": "other",
+    "sample_rate": 16000,
+    "layers": (0, 2),
+    "dim": 5,
+    "frame_rate": 50.0,
+    "min_duration_s": 0.5,
+    "max_duration_s": 20.0,
+    "settings": {**SPEC.settings, "normalize": False},
+}
+SAME = {
+    "name": "alias",
+    "weights": "elsewhere/on/this/disk",
+    "settings": {**SPEC.settings, "normalize_assumed": True},
+}
+
+
+def of(spec=SPEC, pooling=("mean",), **options):
+    return fingerprint(cache_spec(spec, pooling, **options))
+
+
+def test_every_field_of_a_backbone_is_looked_at_here():
+    assert {field.name for field in dataclasses.fields(BackboneSpec)} == CHANGED.keys() | SAME.keys()
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_each_field_that_changes_a_value_counts(field):
+    assert of(dataclasses.replace(SPEC, **{field: CHANGED[field]})) != of()
+
+
+@pytest.mark.parametrize("field", SAME)
+def test_names_and_places_do_not_count(field):
+    assert of(dataclasses.replace(SPEC, **{field: SAME[field]})) == of()
+
+
+def test_a_setting_that_appears_counts():
+    assert of(dataclasses.replace(SPEC, settings={**SPEC.settings, "new": None})) != of()
+
+
+def test_what_is_kept_and_how_precisely_counts():
+    options = [
+        {},
+        {"pooling": ("std",)},
+        {"pooling": ("mean", "std")},
+        {"pooling": ("mean", "frames")},
+        {"pooling": ("mean", "frames"), "frame_layers": [1]},
+        {"pooling": ("mean", "frames"), "frame_dtype": "float16"},
+        {"precision": "bf16"},
+        {"precision": "fp16"},
+    ]
+    assert len({of(**each) for each in options}) == len(options)
+
+
+def test_the_order_of_poolings_and_unused_frame_options_do_not_count():
+    assert of(pooling=("std", "mean")) == of(pooling=("mean", "std"))
+    assert of(frame_layers=[1], frame_dtype="float16") == of()
+    assert of(pooling=("frames",), frame_layers=[0, 1]) == of(pooling=("frames",))
+
+
+@pytest.mark.parametrize("key", list(fp.AUDIO_SPEC))
+def test_how_audio_is_read_counts(monkeypatch, key):
+    before = of()
+    monkeypatch.setattr(fp, "AUDIO_SPEC", {**fp.AUDIO_SPEC, key: "another way"})
+    assert of() != before
+
+
+def test_the_schema_counts(monkeypatch):
+    before = of()
+    monkeypatch.setattr(fp, "SCHEMA", 99)
+    assert of() != before
+
+
+def test_a_spec_comes_back_from_its_json(tmp_path):
+    spec = cache_spec(SPEC, ("mean", "frames"))
+    again = json.loads(json.dumps(spec))
+    assert backbone_of(again) == SPEC
+    assert fingerprint(again) == fingerprint(spec)
+    assert cache_path(tmp_path, "birds", again) == tmp_path / "birds" / f"toy-{fingerprint(spec)[:12]}.h5"

@@ -1,0 +1,40 @@
+"""Embeddings read piece by piece are those read at once, whatever a piece holds."""
+
+import numpy as np
+import pytest
+
+from features.store import shard_set
+from features.store.iterate import stored_order, stream
+from features.store.table import verify_table
+from tests.features.toys import NAMES
+
+POOLING = {"pooling": ("mean", "max", "frames")}
+
+
+@pytest.mark.parametrize("as_set", [False, True])
+@pytest.mark.parametrize("piece_bytes", [1, 200, 1 << 20])
+@pytest.mark.parametrize("layers", [None, [1]])
+def test_pieces_hold_each_row_once_in_stored_order(seven, monkeypatch, as_set, piece_bytes, layers):
+    if as_set:
+        monkeypatch.setattr(shard_set, "SET_BYTES", 0)
+    table = verify_table(seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path)
+    assert table.places.is_set == as_set
+    rows = table.rows(["5.wav", "0.wav", "3.wav", "6.wav", "1.wav"])
+    pieces = list(stream(table, rows, ["mean", "max"], layers, frames=True, piece_bytes=piece_bytes))
+    order = np.concatenate([piece.rows for piece in pieces])
+    np.testing.assert_array_equal(order, stored_order(table, rows))
+    assert sorted(order) == sorted(rows)
+    take = layers or [0, 1]
+    for name in ("mean", "max"):
+        got = np.concatenate([piece.pooled[name] for piece in pieces])
+        np.testing.assert_array_equal(got, table.embeddings(name)[order][:, take])
+    for row, frames in zip(order, (frames for piece in pieces for frames in piece.frames), strict=True):
+        np.testing.assert_array_equal(frames, table.frames(table.ids[row])[:, take])
+    assert len(pieces) == 5 if piece_bytes == 1 else len(pieces) >= 1
+
+
+def test_a_piece_reads_no_more_than_it_was_told(seven):
+    table = verify_table(seven.run(seven.manifest(*NAMES), pooling=("mean",)).path)
+    row_bytes = 4 * 2 * 4
+    pieces = list(stream(table, np.arange(7), ["mean"], piece_bytes=3 * row_bytes))
+    assert [len(piece.rows) for piece in pieces] == [3, 3, 1]

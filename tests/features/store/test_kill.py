@@ -1,0 +1,204 @@
+"""Killed at any moment: the next run finishes, keeps finished blocks, and seals the same bits."""
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.store.table import verify_table
+from tests.features.toys import Corpus, noise, temporaries
+
+CLIPS, BLOCK_ROWS = 12, 2
+BACKBONES = {
+    "wav2vec2": {"name": "wav2vec2", "weights": "random", "size": "tiny"},
+    "mfcc": {"name": "mfcc"},
+}
+PLANNED = {"pooling": ["mean", "std"], "block_rows": BLOCK_ROWS, "batch_s": 20.0, "threads": 1}
+# A resume is given other settings, so that only a plan that is obeyed gives the same bits.
+RESUMED = {**PLANNED, "block_rows": 5, "batch_s": 60.0, "workers": 1}
+PATIENCE_S = 120
+
+
+class Job:
+    """One run of stage 1 in a process of its own."""
+
+    def __init__(self, worker, folder: Path, backbone: str, **job: Any) -> None:
+        folder.mkdir()
+        self.folder = folder
+        worker.stdin.write(json.dumps({**job, "folder": folder, "backbone": BACKBONES[backbone]}, default=str) + "\n")
+        worker.stdin.flush()
+        self.pid = int(worker.stdout.readline())
+
+    def wait_for(self, name: str) -> Path:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (self.folder / name).exists():
+            assert time.monotonic() < deadline, f"{name} did not come"
+            time.sleep(0.01)
+        return self.folder / name
+
+    def kill(self, how: signal.Signals) -> None:
+        self.wait_for("reached")
+        self.kill_now(how)
+
+    def kill_now(self, how: signal.Signals) -> None:
+        os.kill(self.pid, how)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.alive():
+            assert time.monotonic() < deadline, "still alive"
+            time.sleep(0.01)
+
+    def alive(self) -> bool:
+        """Whether it runs; its parent does not wait for it, so that it ends as a zombie."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+    def report(self) -> dict:
+        path = self.wait_for("report.json")
+        while not (text := path.read_text()):
+            time.sleep(0.01)
+        return json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts jobs on one corpus of short clips of unequal length."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc to watch the processes it kills")
+    folder = tmp_path_factory.mktemp("kill")
+    corpus = Corpus(folder / "clips", folder / "cache")
+    for number in range(CLIPS):
+        corpus.write(f"{number}.wav", noise(3000 + 1117 * number, number), 16_000)
+    command = [sys.executable, "-m", "tests.features.kill_worker", json.dumps(list(BACKBONES.values()))]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    numbers = itertools.count()
+
+    def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", share: str = "") -> Job:
+        job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "share": share}
+        return Job(worker, folder / f"job{next(numbers)}", backbone, **job)
+
+    yield start
+    worker.stdin.close()
+    worker.wait(PATIENCE_S)
+    worker.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start):
+    """backbone -> its rows, from a run that nothing happened to."""
+    reports = {backbone: start(backbone, "undisturbed").report() for backbone in BACKBONES}
+    assert {report["computed"] for report in reports.values()} == {CLIPS}
+    return {backbone: rows(report) for backbone, report in reports.items()}
+
+
+def rows(report: dict) -> dict[str, tuple[bytes, ...]]:
+    table = verify_table(report["path"])
+    columns = [table.embeddings("mean"), table.embeddings("std"), table.n_frames, table.durations_s, table.keys]
+    return {clip: tuple(np.asarray(column[row]).tobytes() for column in columns) for row, clip in enumerate(table.ids)}
+
+
+SHARDS = CLIPS // BLOCK_ROWS
+BEFORE_RENAME = [2 + 2 * shard for shard in range(SHARDS)]  # fsync 1 is the plan's, then two for each shard
+SEALING = 2 + 2 * SHARDS
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stop", "finished"),
+    [
+        ("wav2vec2", "fsync:1", 0),  # the plan is not there yet
+        ("wav2vec2", "fsync:2", 0),  # so is the first shard, in the middle of the next block
+        ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
+        ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
+        ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
+        ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
+        ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
+        ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
+    ],
+)
+def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, backbone, stop, finished):
+    start(backbone, tmp_path / "cache", stop=stop).kill(signal.SIGKILL)
+    settings = RESUMED if stop != "fsync:1" else PLANNED
+    report = start(backbone, tmp_path / "cache", settings).report()
+    assert (report["computed"], report["reused"]) == (CLIPS - BLOCK_ROWS * finished, BLOCK_ROWS * finished)
+    assert rows(report) == undisturbed[backbone]
+    assert temporaries(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is in place
+def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, moment):
+    large = {"set_bytes": 0}
+    killed = start("mfcc", tmp_path / "cache", PLANNED | large, stop=f"fsync:{SEALING + moment}")
+    killed.kill(signal.SIGKILL)
+    (index,) = [*(tmp_path / "cache").glob("birds/*.h5")] if moment == 2 else [None]
+    assert index is None or rows({"path": index}) == undisturbed["mfcc"]
+    report = start("mfcc", tmp_path / "cache", RESUMED | large).report()
+    assert (report["computed"], report["reused"]) == (0, CLIPS)
+    assert rows(report) == undisturbed["mfcc"]
+    assert temporaries(tmp_path / "cache") == []
+    assert len([*(tmp_path / "cache").glob("birds/*.shards/*/*")]) == SHARDS
+
+
+@pytest.mark.parametrize("batches", [1, 3, 6])
+def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undisturbed, tmp_path, batches):
+    start("wav2vec2", tmp_path / "cache", stop=f"advance:{batches}").kill(signal.SIGKILL)
+    report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
+    assert report["computed"] + report["reused"] == CLIPS
+    assert report["reused"] >= BLOCK_ROWS * (batches - 1)  # the shards are written beside the model, and may be ahead
+    assert rows(report) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("stop", ["advance:3", f"fsync:{SEALING}"])
+def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, stop):
+    start("wav2vec2", tmp_path / "cache", stop=stop).kill(signal.SIGINT)
+    report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
+    assert report["reused"] == CLIPS if stop != "advance:3" else 6 <= report["reused"] < CLIPS
+    assert rows(report) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []
+
+
+def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
+    start("wav2vec2", tmp_path / "cache", stop=f"fsync:{BEFORE_RENAME[2]}").kill(signal.SIGKILL)
+    start("wav2vec2", tmp_path / "cache", RESUMED, stop="fsync:5").kill(signal.SIGKILL)  # its third shard; no plan
+    report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
+    assert (report["computed"], report["reused"]) == (CLIPS - 8, 8)
+    assert rows(report) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []
+
+
+def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undisturbed, tmp_path):
+    first = start("wav2vec2", tmp_path / "cache", stop="advance:2")
+    first.wait_for("reached")
+    second = start("wav2vec2", tmp_path / "cache", stop="note:1")
+    second.wait_for("reached")
+    (second.folder / "go").touch()
+    (first.folder / "go").touch()
+    one, two = first.report(), second.report()
+    assert (one["computed"], two["computed"], two["reused"]) == (CLIPS, 0, CLIPS)
+    assert [note.split(" on ")[0] for note in two["notes"]] == ["waiting for another run"]
+    assert rows(two) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []
+
+
+def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
+    """The short version of `python -m benchmarks.kills`."""
+    rng, names = random.Random(0), ["1/2", "2/2"]
+    jobs = {name: start("wav2vec2", tmp_path / "cache", share=name) for name in names}
+    for _ in range(6):
+        time.sleep(rng.uniform(0.0, 0.2))
+        name = rng.choice(names)
+        jobs[name].kill_now(signal.SIGKILL)
+        jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, share=name)
+    for job in jobs.values():
+        job.report()
+    report = start("wav2vec2", tmp_path / "cache", RESUMED, share="1/2").report()
+    assert (report["computed"], report["reused"]) == (0, CLIPS)
+    assert rows(report) == undisturbed["wav2vec2"]
+    assert temporaries(tmp_path / "cache") == []

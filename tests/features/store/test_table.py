@@ -1,0 +1,126 @@
+"""Cache files: written whole or not at all, and read back by id as they were."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from features.errors import CacheError, RunError
+from features.store import fingerprint as fp
+from features.store import hdf5_file as checked_file
+from features.store.table import open_table, verify_table
+from features.store.writer import Totals, write_file
+from tests.features.tables import BACKBONE, FRAMES_SPEC, SPEC, rows, write
+
+
+def test_what_is_written_is_read(tmp_path):
+    made = rows("a", "ä b/日本.wav", failures=[("c", "", "file not found – weg")])
+    table = verify_table(write(tmp_path / "x" / "t.h5", made))
+    assert (table.ids.tolist(), table.keys.tolist()) == (made.ids, made.keys)
+    assert table.durations_s.tolist() == [1.5, 2.5]
+    assert table.n_frames.tolist() == [1, 2]
+    assert table.failures == {"c": ("", "file not found – weg")}
+    assert (table.spec, table.fingerprint, table.poolings) == (BACKBONE, fp.fingerprint(SPEC), ["mean", "std"])
+    assert len(table) == 2
+    for method in ("mean", "std"):
+        values = table.embeddings(method)
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, made.pooled[method])
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["t.h5"]
+
+
+def test_frames_come_back_ragged(tmp_path):
+    made = rows("a", "b", "c", spec=FRAMES_SPEC)
+    table = verify_table(write(tmp_path / "t.h5", made, FRAMES_SPEC))
+    for clip, frames in zip(made.ids, made.frames, strict=True):
+        assert table.frames(clip).dtype == np.float16
+        np.testing.assert_array_equal(table.frames(clip), frames)
+    with pytest.raises(CacheError, match="holds no frames"):
+        verify_table(write(tmp_path / "u.h5", rows("a"))).frames("a")
+
+
+def test_the_layout_is_the_documented_one(tmp_path):
+    with h5py.File(write(tmp_path / "t.h5", rows("a", failures=[("b", "k", "r")]))) as file:
+        names = []
+        file.visit(names.append)
+        assert {n for n in names if isinstance(file[n], h5py.Dataset)} == {
+            *(f"clips/{n}" for n in ("id", "key", "duration_s", "n_frames")),
+            *(f"failures/{n}" for n in ("id", "key", "reason")),
+            "embeddings/mean",
+            "embeddings/std",
+        }
+        assert file.attrs["format"] == "audioheads-embeddings"
+        assert file.attrs["format_version"] == 1
+        assert json.loads(file.attrs["spec"]) == SPEC
+        assert {"versions", "created_utc", "digest", "fingerprint"} <= set(file.attrs)
+        mean = file["embeddings/mean"]
+        assert (mean.dtype, mean.fletcher32, mean.compression) == (np.float32, True, None)
+
+
+def test_rows_follow_the_ids_asked_for(tmp_path):
+    table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
+    assert table.rows(["c", "a"]).tolist() == [2, 0]
+    assert table.rows(["b"], ["kb"]).tolist() == [1]
+    with pytest.raises(CacheError, match=r"2 clip.s. are missing, first 'x'"):
+        table.rows(["a", "x", "y"])
+    with pytest.raises(CacheError, match=r"audio of 1 clip.s. has changed .* first 'b'"):
+        table.rows(["a", "b"], ["ka", "other"])
+    with pytest.raises(CacheError, match="holds no pooling 'max'; it holds mean, std"):
+        table.embeddings("max")
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(CacheError, match=r"no cache file .*t\.h5"):
+        open_table(tmp_path / "t.h5")
+
+
+def test_another_format_version_is_named_with_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(checked_file, "FORMAT_VERSION", 7)
+    path = write(tmp_path / "t.h5", rows("a"))
+    monkeypatch.undo()
+    with pytest.raises(CacheError, match="cache format 7, this program reads 1"):
+        verify_table(path)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
+    path = write(tmp_path / "t.h5", rows("a"))
+    before = path.read_bytes()
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from features.errors import RunError
+        from tests.features.tables import rows, write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            write(Path(sys.argv[1]), rows(*(f"clip {i}" for i in range(2000))))
+        except RunError as error:
+            print(error)
+            sys.exit(3)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith(f"cannot write {path} (")
+    assert done.stdout.count("\n") == 1
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
+
+
+def test_a_folder_that_is_none_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    made = rows("a")
+    with pytest.raises(RunError, match=r"cannot write .* \(Not a directory\)"):
+        write_file(tmp_path / "file" / "t.h5", SPEC, [made], Totals.of(made), {})
+
+
+def test_a_folder_that_went_away_is_not_made_anew(tmp_path):
+    made = rows("a")
+    with pytest.raises(RunError, match=r"cannot write .* \(No such file or directory\)"):
+        write_file(tmp_path / "unmounted" / "t.h5", SPEC, [made], Totals.of(made), {})
+    assert list(tmp_path.iterdir()) == []

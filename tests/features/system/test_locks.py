@@ -1,0 +1,72 @@
+"""One lock for each cache file: who plans or seals is alone, and a rival that slips in between harms nothing."""
+
+import threading
+
+import pytest
+
+from features.errors import RunError
+from features.store.table import verify_table
+from features.system.locks import CacheLock
+from tests.features.toys import NAMES, temporaries
+
+fcntl = pytest.importorskip("fcntl", reason="no advisory locks on this system")
+
+
+def test_a_second_taker_is_told_and_waits(tmp_path):
+    notes, taken = [], threading.Event()
+
+    def take():
+        with CacheLock(tmp_path / "t.h5", notes.append):
+            taken.set()
+
+    with CacheLock(tmp_path / "t.h5", notes.append) as lock:
+        other = threading.Thread(target=take)
+        other.start()
+        assert not taken.wait(0.2)
+        lock.shared()
+        assert not taken.wait(0.2), "planning waits for workers too"
+    other.join(240)
+    assert taken.is_set()
+    assert notes == [f"waiting for another run on {tmp_path / 't.h5'}"]
+
+
+def test_workers_share(tmp_path):
+    notes = []
+    with CacheLock(tmp_path / "t.h5", notes.append) as one:
+        one.shared()
+        descriptor = (tmp_path / "t.h5.lock").open()
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        descriptor.close()
+    assert notes == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot write .*file"), CacheLock(tmp_path / "file" / "t.h5", print):
+        pass
+
+
+@pytest.mark.parametrize("rival", ["the same clips", "more clips"])
+def test_a_rival_that_seals_while_the_lock_is_on_its_way_up(seven, monkeypatch, rival):
+    """The system lets go of a shared lock before it gives the exclusive one."""
+    manifest = seven.manifest(*NAMES)
+    seven.write("more.wav")
+    others = manifest if rival == "the same clips" else seven.manifest(*NAMES, "more.wav")
+    rivals = []
+    take = CacheLock.exclusive
+
+    def exclusive(lock):
+        ours.append(lock)
+        if ours.count(lock) == 2 and not rivals:
+            rivals.append(lock)
+            fcntl.flock(lock._descriptor, fcntl.LOCK_UN)
+            rivals.append(seven.run(others, block_rows=2))
+        take(lock)
+
+    ours = []
+    monkeypatch.setattr(CacheLock, "exclusive", exclusive)
+    summary = seven.run(manifest, block_rows=2)
+    assert summary.computed == 7
+    assert (rivals[1].computed, rivals[1].reused) == ((0, 7) if rival == "the same clips" else (1, 7))
+    assert set(verify_table(summary.path).ids) == set(others.clips["id"])
+    assert temporaries(seven.cache) == []

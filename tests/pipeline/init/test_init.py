@@ -1,0 +1,216 @@
+"""`audioheads init`: what it recognises, what it suggests, and that the config it writes runs."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.errors import UserError
+from pipeline.cli.app import main
+from pipeline.config.config import load_config
+from pipeline.console import Console
+from pipeline.init import cost
+from pipeline.init.cost import Speed, minutes_text
+from pipeline.init.look import Audio
+from pipeline.init.suggest import CANDIDATES, suggest_backbones
+from pipeline.init.write import run_init
+from pipeline.stages.features import load_checked_manifest
+from tests.pipeline import small_corpora
+from tests.pipeline.small_corpora import tone
+from tests.pipeline.datasets.test_download import MAKERS
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "MEASURED_S", 0.01)
+
+
+def init(path, output=None, force=False):
+    return run_init(path, output, device="cpu", force=force, console=Console())
+
+
+def clips(root, *names, seconds=0.5, rate=16_000):
+    for number, name in enumerate(names):
+        tone(root / name, 300 + 50 * number, seconds, rate, number)
+    return root
+
+
+def six(root, *places, **options):
+    """Six clips in each of some places."""
+    return clips(root, *(f"{place}/{n}.wav" for place in places for n in range(6)), **options)
+
+
+def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
+    six(tmp_path / "my sounds", "dog", "cat: a")
+    with pytest.raises(SystemExit) as end:
+        main(["init", "my sounds"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "12 clips, 2 classes" in said and "audioheads run my-sounds.yaml" in said
+    text = (tmp_path / "my-sounds.yaml").read_text()
+    assert "Clips per class: cat: a 6, dog 6." in text and "`group` column" in text
+    config = load_config("my-sounds.yaml")
+    assert (config.dataset.kind, config.protocol) == ("folder", "kfold")
+    with pytest.raises(SystemExit) as end:
+        main(["run", "my-sounds.yaml", "--set", "seeds=[0]"])
+    assert end.value.code == 0
+    table = pd.read_csv(tmp_path / "runs" / "my-sounds" / "report" / "results.csv")
+    assert set(table["model"]) == {one.name for one in CANDIDATES if f"    - {{name: {one.name}}}" in text}
+    assert "mfcc" in set(table["model"])
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [
+        *(("esc50", "folds"), ("urbansound8k", "folds"), ("gtzan", "kfold"), ("fsdd", "split")),
+        *(("speech_commands", "split"), ("ravdess", "leave-one-group-out")),
+    ],
+)
+def test_known_corpora_are_recognised_by_their_layout(tmp_path, name, protocol):
+    for path, content in MAKERS[name]().items():
+        top, _, rest = path.partition("/")
+        place = tmp_path / "corpus" / (rest if top.startswith(("ESC", "Urban", "free")) else path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    config = load_config(init(tmp_path / "corpus"))
+    assert (config.dataset.kind, config.protocol) == (name, protocol)
+    load_checked_manifest(config)
+
+
+def test_esc_10_is_told_from_esc_50(tmp_path):
+    config = load_config(init(small_corpora.esc10(tmp_path / "ESC-10")))
+    assert (config.dataset.kind, config.dataset.subset, config.dataset.name) == ("esc50", "esc10", "esc10")
+
+
+def test_genres_of_ones_own_are_no_gtzan(tmp_path):
+    config = load_config(init(six(tmp_path / "music", "rock", "bossa nova", "fado")))
+    assert config.dataset.kind == "folder"
+    assert len(load_checked_manifest(config)) == 18
+
+
+def test_a_manifest_with_other_names_of_columns(tmp_path):
+    names = [f"{speaker}{n}.wav" for speaker in "abcd" for n in range(6)]
+    clips(tmp_path / "audio", *names)
+    table = pd.DataFrame({"Filename": [f"audio/{name}" for name in names]})
+    table["emotion"] = ["happy", "sad"] * 12
+    table["speaker"] = [name[0] for name in names]
+    table.to_csv(tmp_path / "list.csv", index=False)
+    config = load_config(init(tmp_path / "list.csv"))
+    assert (config.name, config.protocol) == ("list", "leave-one-group-out")
+    manifest = load_checked_manifest(config)
+    assert (manifest.labels, manifest.clips["group"].nunique()) == (["happy", "sad"], 4)
+    found = load_config(init(tmp_path, tmp_path / "again.yaml"))  # the folder, with the table in it
+    assert load_checked_manifest(found).clips["label"].tolist() == manifest.clips["label"].tolist()
+
+
+@pytest.mark.parametrize(("labels", "task"), [("words", "multi-label"), ("numbers", "regression")])
+def test_lists_of_labels_and_numbers(tmp_path, labels, task):
+    names = [f"{n}.wav" for n in range(20)]
+    clips(tmp_path, *names)
+    words = [["x"], ["y"], ["x", "y"], []] * 5
+    values = words if labels == "words" else list(np.linspace(0.5, 3.2, 20))
+    pd.DataFrame({"path": names, "label": values}).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    config = load_config(init(tmp_path / "a.jsonl"))
+    assert load_checked_manifest(config).task == task
+
+
+def test_split_folders_become_a_manifest_beside_the_config(tmp_path):
+    six(tmp_path / "data", "train/dog", "train/cat", "val/dog", "val/cat", "test/dog", "test/cat")
+    path = init(tmp_path / "data", tmp_path / "out" / "exp.yaml")
+    config = load_config(path)
+    manifest = load_checked_manifest(config)
+    assert config.protocol == "split" and str(config.dataset.root) == str(tmp_path / "out" / "exp.csv")
+    assert manifest.clips["split"].value_counts().to_dict() == {"train": 12, "valid": 12, "test": 12}
+    assert manifest.labels == ["cat", "dog"] and manifest.path_of(0).is_file()
+    path.unlink()
+    with pytest.raises(UserError, match=r"exp\.csv: there already"):
+        init(tmp_path / "data", path)
+
+
+def test_nothing_is_written_over_without_force(tmp_path):
+    six(tmp_path / "a", "x", "y")
+    path = init(tmp_path / "a")
+    path.write_text("mine")
+    with pytest.raises(UserError, match=r"there already; .*--force"):
+        init(tmp_path / "a")
+    assert path.read_text() == "mine"
+    assert load_config(init(tmp_path / "a", force=True)).dataset.kind == "folder"
+
+
+def test_few_clips_get_a_protocol_that_can_divide_them(tmp_path):
+    config = load_config(init(clips(tmp_path / "few", *(f"{c}/{n}.wav" for c in "xy" for n in range(3)))))
+    assert config.protocol == "holdout"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: clips(root, "1.wav", "2.wav"), "2 audio file.* no labels: looked for .* a folder per class"),
+        (lambda root: root.mkdir(), "no audio files"),
+        (lambda root: six(root, "only"), "no protocol can divide these clips: .*'only'"),
+        (lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]), "none of 12 clips"),
+        (lambda root: None, "no such folder or manifest file"),
+    ],
+)
+def test_what_cannot_be_trained_on_says_why(tmp_path, make, message):
+    make(tmp_path / "it")
+    with pytest.raises(UserError, match=message):
+        init(tmp_path / "it")
+    assert [*tmp_path.glob("*.yaml")] == []
+
+
+def test_a_table_that_names_no_labels_or_files_says_which(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,notes\na.wav,hm\n")
+    with pytest.raises(UserError, match=r"no column that looks like the label \(columns: path, notes\)"):
+        init(table)
+    table.write_text("path,label\na.wav,x\nb.wav,y\n")
+    with pytest.raises(UserError, match="2 of 2 files are not there"):
+        init(table)
+
+
+def audio(**changes):
+    fields = {"median_s": 5.0, "shortest_s": 5.0, "longest_s": 5.0, "total_s": 1000.0, "rate": 16_000, "rates": 1}
+    return Audio(**{**fields, "looked_at": 10, "unreadable": 0, **changes})
+
+
+def test_backbones_are_judged_by_length_rate_and_kind_of_audio(tmp_path):
+    def judged(kind="folder", **changes):
+        return {one.candidate.name: one for one in suggest_backbones(audio(**changes), kind)}
+
+    assert judged()["mfcc"].use
+    assert "needs weights/yamnet.tflite" in judged()["yamnet"].why and not judged()["yamnet"].use
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "yamnet.tflite").touch()
+    assert judged()["yamnet"].use
+    assert "of it padding" in judged(median_s=0.4)["yamnet"].why and not judged(median_s=0.4)["yamnet"].use
+    assert "made for other sounds" in judged("fsdd")["yamnet"].why and not judged("fsdd")["yamnet"].use
+    assert "nothing above 4000 Hz" in judged(rate=8000)["wav2vec2-base"].why
+    assert "up to 8000 Hz only" in judged(rate=44_100)["vggish"].why
+    assert judged()["wav2vec2-nano"].use  # comes with the program
+    assert list(judged("fsdd"))[2] == "wav2vec2-base" and list(judged("gtzan"))[2] == "yamnet"
+
+
+def test_the_estimate_follows_audio_and_machine():
+    slow, fast = Speed("cpu", 50.0, 0.02), Speed("cpu", 500.0, 0.02)
+    by_name = {one.name: one for one in CANDIDATES}
+    for candidate in CANDIDATES:
+        assert slow.minutes(candidate, 2000) == pytest.approx(2 * slow.minutes(candidate, 1000))
+        assert slow.minutes(candidate, 1000) >= fast.minutes(candidate, 1000)
+    assert slow.minutes(by_name["mfcc"], 6000) == pytest.approx(2)
+    assert slow.minutes(by_name["wav2vec2-base"], 1000) > 3 * slow.minutes(by_name["vggish"], 1000)
+    assert [minutes_text(m) for m in (0.2, 1.2, 40, 240)] == [
+        *("under a minute", "about 1 minute", "about 40 minutes", "about 4 hours"),
+    ]
+    measured = cost.measure("cpu")
+    assert measured.gflop_per_s > 0 and measured.mfcc_s > 0
+
+
+def test_comments_stay_comments(tmp_path):
+    six(tmp_path / "odd", "a # b", "c\nd", "- e")
+    text = init(tmp_path / "odd").read_text()
+    config = load_config("odd.yaml")
+    assert len(load_checked_manifest(config).labels) == 3
+    assert all(re.match(r"#|\s*#|[\w ]|$", line) for line in text.splitlines())

@@ -1,0 +1,94 @@
+"""What models cost, and which none beats, worked out by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pipeline.report.analysis.costs import costs_of, pareto_front
+from pipeline.report.render.page import render
+from pipeline.report.sections import cost
+from tests.pipeline.report.toy_studies import manifest_of, study_of
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def study(tmp_path, about):
+    """Three models on 20 clips, right on 20, 15 and 10 of them."""
+    manifest = manifest_of([f"c{row % 2}" for row in range(20)])
+    truth = np.arange(20) % 2
+    said = {}
+    for at, title in enumerate(about):
+        wrong = np.arange(20) < 5 * at
+        said[title] = np.eye(2)[np.where(wrong, 1 - truth, truth)][None]
+    return study_of(manifest, said, folder=tmp_path, about=about)
+
+
+def test_a_front_has_what_none_beats_in_both():
+    points = [(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (1.0, 0.4), (4.0, 0.9), (0.5, 0.1)]
+    assert pareto_front(points) == [5, 0, 1]
+    assert pareto_front([(1.0, 0.5), (1.0, 0.5), (2.0, 0.5)]) == [0, 1]
+    assert pareto_front([(1.0, 0.5)]) == [0] and pareto_front([]) == []
+
+
+def test_seconds_are_those_of_all_clips_and_of_training(tmp_path):
+    found = costs_of(study(tmp_path, {"a · linear": {"extract_device": "cpu", "train_device": "cpu"}, "b · mlp": {}}))
+    first, second = found
+    assert (first.title, first.head, first.score) == ("a · linear", "linear", 1.0)
+    assert first.clip_s == pytest.approx(1 / 50)
+    assert first.total_s == pytest.approx(20 / 50 + 2.5)
+    assert (first.device, second.device) == ("cpu", "")
+    assert (second.score, second.parameters) == (0.75, 1_000_000)
+
+
+def test_failed_clips_cost_no_embedding(tmp_path):
+    toy = study(tmp_path, {"a · linear": {}})
+    inputs = dataclasses.replace(toy.inputs, failures={"clip0003.wav": "cut short"})
+    assert costs_of(dataclasses.replace(toy, inputs=inputs))[0].total_s == pytest.approx(19 / 50 + 2.5)
+
+
+def test_the_front_is_drawn_as_stairs_and_only_models_that_cost_are_shown(tmp_path):
+    about = {
+        "best · linear": {"train_seconds": 90.0, "params_total": None},
+        "middle · linear": {"train_seconds": 10.0, "params_total": 0},
+        "worst · linear": {"train_seconds": 20.0, "params_total": 500},
+    }
+    section = cost.section(study(tmp_path, about))
+    figure = section.figures["seconds"]
+    front, *models = figure.series
+    assert front.dashed and list(front.x) == pytest.approx([10.4, 90.4, 90.4, 90.4])
+    assert list(front.y) == [0.75, 0.75, 1.0, 1.0]
+    assert {one.name: list(one.labels) for one in models} == {
+        "best": ["linear"],
+        "middle": ["linear"],
+        "worst": [""],
+    }
+    assert all(low <= y <= high for one in models for low, y, high in zip(one.y_low, one.y, one.y_high, strict=True))
+    assert [one.name for one in section.figures["parameters"].series] == ["Pareto front", "worst"]
+    assert section.context["unknown"] == ["best · linear"] and section.context["without"] == ["middle · linear"]
+
+
+def test_each_device_has_its_own_front(tmp_path):
+    about = {
+        "a · linear": {"extract_device": "cpu", "train_device": "cpu", "train_seconds": 50.0},
+        "b · linear": {"extract_device": "cuda: H100", "train_device": "cpu", "train_seconds": 5.0},
+        "c · linear": {"extract_device": "cpu", "train_device": "cpu", "train_seconds": 9.0},
+    }
+    toy = study(tmp_path, about)
+    section = cost.section(toy)
+    fronts = {one.name: list(one.y) for one in section.figures["seconds"].series if one.dashed}
+    assert fronts == {"Pareto front, cpu": [0.5, 0.5, 1.0, 1.0], "Pareto front, cuda: H100 + cpu": [0.75, 0.75]}
+    assert "Costs of different devices do not compare" in str(render(section, toy).html)
+
+
+def test_there_is_no_section_without_costs(tmp_path):
+    nothing = {"extract_clips_per_s": None, "train_seconds": None, "params_total": None}
+    assert cost.section(study(tmp_path, {"a · linear": nothing})) is None
+
+
+def test_an_untrained_control_is_marked_and_names_stay_text(tmp_path):
+    toy = study(tmp_path, {f"{HOSTILE} · linear": {"weights": "untrained"}, "b · linear": {}})
+    section = cost.section(toy)
+    assert f"{HOSTILE} (untrained)" in [one.name for one in section.figures["seconds"].series]
+    html = str(render(section, toy).html)
+    assert HOSTILE not in html and "&lt;script&gt;" in html

@@ -1,0 +1,68 @@
+"""Hard clips: orders worked out by hand, for every task."""
+
+import numpy as np
+import pytest
+
+from pipeline.report.analysis.hard_clips import (
+    Confident,
+    difficulty,
+    hardest,
+    missed_by_all,
+    most_confidently_wrong,
+    votes,
+)
+from pipeline.report.analysis.outcomes import Outcomes
+
+# Three clips of classes 0, 1, 0; `sure` is right on none but the second, in one of two seeds on the third.
+SURE = Outcomes(
+    np.array([[[0.1, 0.9], [0.2, 0.8], [0.4, 0.6]], [[0.3, 0.7], [0.0, 1.0], [0.8, 0.2]]]),
+    np.array([0, 1, 0]),
+    "single-label",
+)
+VAGUE = Outcomes(np.array([[[0.4, 0.6], [0.6, 0.4], [0.3, 0.7]]]), np.array([0, 1, 0]), "single-label")
+
+
+def test_difficulty_is_what_the_true_class_lacks_every_model_counting_alike():
+    assert difficulty([SURE]) == pytest.approx([0.8, 0.1, 0.4])
+    assert difficulty([SURE, VAGUE]) == pytest.approx([0.7, 0.35, 0.55])
+    assert hardest([SURE, VAGUE], 2) == [0, 2]
+    assert hardest([VAGUE], 3) == [2, 0, 1]  # clips 0 and 1 are equally hard: page order
+
+
+def test_confidently_wrong_goes_by_mean_probabilities():
+    # Clip 2 is wrong in one seed, but its mean probabilities, 0.6 and 0.4, are right.
+    assert most_confidently_wrong(SURE, 5) == [Confident(0, 1, True, pytest.approx(0.8))]
+    assert [(one.clip, one.label) for one in most_confidently_wrong(VAGUE, 2)] == [(2, 1), (0, 1)]
+
+
+def test_missed_by_all_needs_every_repetition_of_every_model():
+    assert missed_by_all([SURE]) == [0]
+    assert missed_by_all([VAGUE]) == [2, 0, 1]
+    assert missed_by_all([SURE, VAGUE]) == [0]
+
+
+def test_votes_count_models_and_part_of_one_that_wavers():
+    assert votes([SURE, VAGUE]).tolist() == [[0, 2], [1, 1], [0.5, 1.5]]
+    several = Outcomes(np.array([[[0.9, 0.5]], [[0.6, 0.1]]]), np.array([[1, 0]]), "multi-label")
+    assert votes([several, several]).tolist() == [[2, 1]]
+
+
+def test_several_labels():
+    targets = np.array([[1, 0], [1, 1], [0, 0]])
+    model = Outcomes(np.array([[[0.9, 0.7], [0.2, 0.9], [0.5, 0.4]]]), targets, "multi-label")
+    assert most_confidently_wrong(model, 5) == [
+        Confident(1, 0, False, pytest.approx(0.8)),
+        Confident(0, 1, True, pytest.approx(0.7)),
+        Confident(2, 0, True, pytest.approx(0.5)),
+    ]
+    losses = [-np.log([0.9, 0.3]).mean(), -np.log([0.2, 0.9]).mean(), -np.log([0.5, 0.6]).mean()]
+    assert difficulty([model]) == pytest.approx(losses)
+    other = Outcomes(np.array([[[0.2, 0.6], [0.9, 0.2], [0.1, 0.1]]]), targets, "multi-label")
+    # Both call clip 0 class 1, which it is not; no other decision do both get wrong.
+    assert missed_by_all([model, other]) == [0]
+
+
+def test_numbers():
+    model = Outcomes(np.array([[[1.0], [4.0], [0.0]], [[2.0], [2.0], [0.5]]]), np.array([2.0, 1.0, 0.0]), "regression")
+    assert difficulty([model]) == pytest.approx([0.5, 2.0, 0.25])
+    assert hardest([model], 2) == [1, 0]

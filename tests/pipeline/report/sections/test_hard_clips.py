@@ -1,0 +1,72 @@
+"""The section of hard clips: its lists name the clips, and say what they mean."""
+
+import numpy as np
+import pytest
+
+from heads.splits.targets import targets_of
+from pipeline.report.render.page import render
+from pipeline.report.sections import hard_clips
+from tests.pipeline.report.toy_studies import manifest_of, random_study, study_of
+
+
+def html_of(study):
+    return " ".join(str(render(hard_clips.section(study), study).html).split())
+
+
+def test_lists_name_clips_by_their_place_in_the_page(tmp_path):
+    study = random_study(60, 4, 3, folder=tmp_path)
+    context = hard_clips.section(study).context
+    ids, labels = (study.manifest.clips[name].tolist() for name in ("id", "label"))
+    listings = [context["hardest"], context["missed"], *context["of_models"]]
+    for clip, cells in (row for listing in listings for row in listing.rows):
+        assert cells[:2] == (ids[clip], labels[clip])
+    probabilities = [float(cells[2]) for _, cells in context["hardest"].rows]
+    assert probabilities == sorted(probabilities) and len(probabilities) == hard_clips.LISTED
+    for model, listing in zip(study.models, context["of_models"], strict=True):
+        for clip, (_, truth, said, _) in listing.rows:
+            assert said != truth
+            wrong = [one for one in model.predictions for row in np.flatnonzero(one.ids == ids[clip])
+                     if one.predicted[row] != one.targets[row]]  # fmt: skip
+            assert wrong  # in some repetition at least
+
+
+def test_controls_and_a_single_model(tmp_path):
+    manifest = manifest_of(["a", "b"] * 5)
+    right = np.eye(2)[[0, 1] * 5] * 0.8 + 0.1
+    right[3] = [0.9, 0.1]
+    said = {"good · linear": right[None], "random · linear": 1 - right[None]}
+    study = study_of(manifest, said, folder=tmp_path, about={"random · linear": {"weights": "untrained"}})
+    context = hard_clips.section(study).context
+    assert context["all_missed"] == [3] and context["n_models"] == 1 and context["without_controls"]
+    text = html_of(study)
+    assert (
+        "1 of 10 test clips is classified wrongly by the model, in every repetition (untrained controls aside)." in text
+    )
+    assert context["hardest"].rows[0] == (3, ("clip0003.wav", "b", "0.100", "a (1 of 1)"))
+
+
+def test_nothing_is_missed_by_a_perfect_model(tmp_path):
+    manifest = manifest_of(["a", "b"] * 5)
+    study = study_of(manifest, {"good · linear": np.eye(2)[[0, 1] * 5][None]}, folder=tmp_path)
+    text = html_of(study)
+    assert (
+        "None: each of the 10 test clips is classified right" in text
+        and "its mean probabilities over repetitions are right on every test clip" in text
+    )
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_other_tasks(tmp_path, task):
+    labels = [["a", "<b>"], ["<b>"], []] * 5 if task == "multi-label" else (np.arange(15) / 7).tolist()
+    manifest = manifest_of(labels, task)
+    targets = targets_of(manifest)
+    truth = targets.values[:, None] if task == "regression" else targets.members
+    said = truth + 1.5 * np.random.default_rng(0).normal(size=(1, *truth.shape))
+    said = said if task == "regression" else np.clip(said, 0, 1)
+    study = study_of(manifest, {"m · linear": said}, folder=tmp_path)
+    text = html_of(study)
+    assert "<b>" not in text.replace("<bdi>", "")
+    assert ("Largest errors" in text) == (task == "regression")
+    assert ("Missed by all" in text) == (task == "multi-label")
+    if task == "multi-label":
+        assert "&lt;b&gt;" in text and "not " in text

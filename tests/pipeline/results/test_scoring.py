@@ -1,0 +1,131 @@
+"""Tables of every task: columns, order, ties, and what stands in results.json beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.errors import RunError
+from features.manifest import Manifest
+from heads.evaluation.predictions import Predictions, to_frame
+from pipeline.results.run_folder import Fit
+from pipeline.results.scoring import score
+from pipeline.results.table import COLUMNS, METRIC_COLUMNS, headings, markdown, shown_rows, table_of
+
+N = 90
+TASKS = ("single-label", "multi-label", "regression")
+
+
+def manifest(task):
+    rng = np.random.default_rng(0)
+    labels = {
+        "single-label": [f"label{row % 3}" for row in range(N)],
+        "multi-label": [[f"label{c}" for c in range(3) if row % 3 == c or rng.random() < 0.2] for row in range(N)],
+        "regression": rng.normal(size=N).tolist(),
+    }[task]
+    ids = [f"c{row:03d}" for row in range(N)]
+    return Manifest("toy", ".", pd.DataFrame({"id": ids, "path": ids, "label": pd.Series(labels, dtype=object)}))
+
+
+def fit(clips, model, noise, rows=range(N), draws=(0,)):
+    """Two folds and two seeds of a model that knows the answers, up to noise."""
+    from heads.splits.targets import targets_of
+
+    targets = targets_of(clips)
+    answers = targets.values[:, None] if clips.task == "regression" else targets.members.astype(float)
+    values = targets.values.astype(int) if clips.task == "multi-label" else targets.values
+    ids = clips.clips["id"].to_numpy(dtype=object)
+    predictions = []
+    for seed in (0, 1):
+        for draw in draws:
+            said = answers + noise * np.random.default_rng([seed, draw]).normal(size=answers.shape)
+            if clips.task == "single-label":
+                said = np.exp(3 * said) / np.exp(3 * said).sum(axis=1, keepdims=True)
+            if clips.task == "multi-label":
+                said = 1 / (1 + np.exp(-(said - 0.5) * 4))
+            for fold in (1, 2):
+                own = [row for row in rows if row % 2 == fold - 1]
+                predictions.append(
+                    Predictions(
+                        said[own].astype(np.float32), values[own], ids[own], fold, seed, model, "linear", "mean", "0",
+                        task=clips.task, draw=draw,
+                    )
+                )  # fmt: skip
+    about = {"dataset": "toy", "model": model, "head": "linear", "protocol": "folds", "n_folds": 2, "n_seeds": 2}
+    return Fit(Path(model), about, to_frame(predictions, clips.labels))
+
+
+def scored(task, **kwargs):
+    clips = manifest(task)
+    fits = [fit(clips, name, noise, **kwargs) for name, noise in (("bad", 3.0), ("good", 0.3), ("twin", 0.3))]
+    return score(fits, clips, np.arange(N) // 2, 1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_best_first_with_ties_and_an_interval_around_the_score(task):
+    rows, details = scored(task)
+    table = table_of(rows)
+    assert tuple(table.columns) == (COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS)
+    assert set(table["model"][:2]) == {"good", "twin"} and table["tied_with_best"].tolist() == [True, True, False]
+    name = "accuracy" if task == "single-label" else "value"
+    assert (table[f"{name}_ci_low"] < table[name]).all() and (table[name] <= table[f"{name}_ci_high"]).all()
+    assert (table["n_test"] == N).all() and (table["n_failed"] == 1).all()
+    for detail in details:
+        assert set(detail[f"fold_{name}"]) == {"1", "2"} and set(detail[f"seed_{name}"]) == {"0", "1"}
+        assert detail["seed_std"] == pytest.approx(np.std(list(detail[f"seed_{name}"].values()), ddof=1))
+        assert detail["mean_of_folds"] == pytest.approx(np.mean(list(detail[f"fold_{name}"].values())))
+        assert detail["bootstrap_draws"] == (2000 if task == "multi-label" else 10_000)
+        assert "draw_std" not in detail
+
+
+def test_metric_columns_by_task():
+    several, number = (table_of(scored(task)[0]) for task in ("multi-label", "regression"))
+    assert (several["metric"] == "mAP").all() and (number["metric"] == "CCC").all()
+    for table in (several, number):
+        assert table[["accuracy", "accuracy_ci_low", "accuracy_ci_high", "log_loss"]].isna().all(axis=None)
+    assert several["macro_f1"].notna().all() and number["macro_f1"].isna().all()
+
+
+def test_classes_have_intervals():
+    _, (bad, *_) = scored("single-label")
+    assert list(bad["class_accuracy"]) == list(bad["class_accuracy_ci"]) == ["label0", "label1", "label2"]
+    for name, (low, high) in bad["class_accuracy_ci"].items():
+        assert 0 <= low < bad["class_accuracy"][name] < high <= 1
+    whole = bad["accuracy_ci_high"] - bad["accuracy_ci_low"]
+    assert all(high - low > whole for low, high in bad["class_accuracy_ci"].values())
+
+
+def test_what_else_is_kept_of_lists_and_numbers():
+    _, (bad, *_) = scored("multi-label")
+    assert 0 < bad["micro_f1"] < 1
+    assert np.mean(list(bad["class_average_precision"].values())) == pytest.approx(bad["value"])
+    _, (bad, good, _) = scored("regression")
+    assert bad["mse"] > good["mse"] and good["pearson"] > bad["pearson"]
+
+
+def test_draws_have_a_spread_of_their_own():
+    _, details = scored("single-label", draws=(0, 1, 2))
+    assert set(details[0]["draw_accuracy"]) == {"0", "1", "2"} and details[0]["draw_std"] > 0
+    assert details[0]["accuracy"] == pytest.approx(np.mean(list(details[0]["draw_accuracy"].values())))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_people_see_the_score_and_its_interval(task):
+    table = table_of(scored(task)[0])
+    heads, rows = list(headings(table).values()), shown_rows(table)
+    assert all(len(row) == len(heads) for row in rows)
+    shown = dict(zip(heads, rows[0], strict=True))
+    name, heading = ("accuracy", "accuracy") if task == "single-label" else ("value", "value")
+    assert shown[heading] == f"{table[name][0]:.3f}"
+    assert shown["95 % interval"] == f"{table[f'{name}_ci_low'][0]:.3f}–{table[f'{name}_ci_high'][0]:.3f}"
+    assert [dict(zip(heads, row, strict=True))["best"] for row in rows] == ["best", "tied", ""]
+    assert ("accuracy" in heads) == (task == "single-label")
+    text = markdown(table, {}, [])
+    assert " | ".join(heads) in text and ("mAP" in text) == (task == "multi-label")
+
+
+def test_models_tested_on_other_clips_are_refused():
+    clips = manifest("single-label")
+    with pytest.raises(RunError, match="tested on other clips than"):
+        score([fit(clips, "a", 1.0), fit(clips, "b", 1.0, rows=range(N - 2))], clips, np.arange(N), 0)
