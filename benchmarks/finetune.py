@@ -27,7 +27,7 @@ from benchmarks.clips import SHARED, Silent, clips_of, manifest_of, spread
 from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.store.frames import ClipFrames
 from features.store.table import open_table
 from heads.finetuning.augmentation import Augmenter

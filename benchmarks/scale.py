@@ -67,7 +67,7 @@ def main() -> None:
     from features import backbones
     from features.extract import extract
     from features.manifest import Manifest
-    from features.planning.worklist import Settings
+    from features.planning.settings import Settings
     from features.system.malloc import keep_large_buffers
 
     keep_large_buffers()  # as the command line does

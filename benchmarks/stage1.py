@@ -23,7 +23,7 @@ from benchmarks.figures import Figure, ratio, timed_rounds
 from features import backbones
 from features.extract import Summary, extract
 from features.manifest import Manifest
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.store.table import open_table
 
 

@@ -50,7 +50,7 @@ def peak_memory(path: Path) -> float:
     from benchmarks.clips import Silent
     from features import backbones
     from features.extract import extract
-    from features.planning.worklist import Settings
+    from features.planning.settings import Settings
     from features.system.malloc import keep_large_buffers
 
     keep_large_buffers()  # as the command line does

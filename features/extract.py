@@ -12,14 +12,15 @@ import numpy as np
 
 from features.backbones.base import Backbone
 from features.errors import CacheError, RunError, UserError
-from features.inference.embed import Progress
 from features.inference.timing import Timings
 from features.inference.worker import Computed, Engine, Job, work_here
 from features.manifest import Manifest
 from features.planning.plan import Plan, stated_digest
-from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for, remove_temporaries
+from features.planning.progress import Progress
+from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for
 from features.planning.run_shard import Share
-from features.planning.worklist import Settings, Work, known_failures, survey
+from features.planning.settings import Settings
+from features.planning.worklist import Work, known_failures, survey
 from features.records import release_memory
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
@@ -27,6 +28,7 @@ from features.store import shard_set
 from features.store import table as store
 from features.store.content_keys import readable
 from features.store.finalize import seal
+from features.store.writer import remove_temporaries
 from features.system.locks import CacheLock
 from features.system.retry import Patience, cache_away
 

@@ -7,11 +7,14 @@ import math
 import re
 from collections.abc import Sequence
 from numbers import Real
+from typing import Literal
 
 import numpy as np
 
 from features.errors import ManifestError
-from features.tasks import Task
+
+Task = Literal["single-label", "multi-label", "regression"]
+"""What a label is: one class of C, any number of C classes, or a number."""
 
 SEPARATORS = re.compile("[;,]")
 Label = str | tuple[str, ...] | float

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
-from features.labels import check_alike, read_labels, task_of
-from features.tasks import Task
+from features.labels import Task, check_alike, read_labels, task_of
 
 REQUIRED = ("id", "path", "label")
 OPTIONAL = ("fold", "split", "group", "start_s", "duration_s")

@@ -13,9 +13,8 @@ from pydantic import Field
 
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
-from features.labels import check_alike, read_labels, read_text_cells, task_of
+from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
 from features.manifest import OPTIONAL, Manifest
-from features.tasks import Task
 
 SOURCE = "write a table with the columns path, label and, if known, id, fold, split, group, start_s, duration_s"
 

@@ -18,7 +18,7 @@ from features.errors import RunError
 from features.inference.worker import Computed, Job, work_here
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 
 
 @dataclass(frozen=True)

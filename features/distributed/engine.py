@@ -15,8 +15,8 @@ from features.distributed.actor import Advanced, Event, Loaded, Noted, RayWorker
 from features.distributed.cluster import import_ray, ray_address, ray_cluster, reason_of
 from features.distributed.options import ActorOptions
 from features.errors import RunError
-from features.inference.embed import Progress
 from features.inference.worker import Computed, Job
+from features.planning.progress import Progress
 
 ATTEMPTS = 3  # actors that one block may cost, or that may die in a row before they have begun
 MOST_BLOCKS = 8  # that an actor is given at a time; from one to the next decoding runs ahead of the model

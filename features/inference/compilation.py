@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
 from features.backbones.base import Backbone
-
-# What `auto` compiles for: so many seconds of audio still to do, most of them in clips of at least this length. On two
-# CPU cores compiling took 46 s and gave up to 9 % with clips of 5 s, nothing with clips of half a second; on CUDA
-# devices it has not been measured yet. See docs/performance.md.
-REPAID_AFTER_AUDIO_S = {"cpu": 36_000.0}
-LONG_CLIP_S = 2.0
-
-
-def is_repaid(device: str, durations_s: Sequence[float]) -> bool:
-    """What `compile: auto` stands for with clips of these lengths to do; no without a compiler to do it with."""
-    in_long_clips = sum(seconds for seconds in durations_s if seconds >= LONG_CLIP_S)
-    enough = in_long_clips >= REPAID_AFTER_AUDIO_S.get(torch.device(device).type, float("inf"))
-    return enough and 2 * in_long_clips > sum(durations_s) and shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def compile_network(backbone: Backbone, note: Callable[[str], None]) -> float:

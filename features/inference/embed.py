@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,23 +26,11 @@ from features.inference.oom import Splitter, find_budget
 from features.inference.shard_writer import Batch, Embedded, ShardWriter, WriteShard
 from features.inference.timing import Clock, Timings
 from features.planning.plan import Plan, PlannedClip
+from features.planning.progress import Progress
+from features.planning.settings import Settings
 from features.planning.windows import Windows, read_ahead
-from features.planning.worklist import Settings
 from features.pooling import POOLINGS, Frames, Moments
 from features.system.retry import Patience, cache_away, folder_away
-
-
-class Progress(Protocol):
-    """Who wants to know how far stage 1 is."""
-
-    def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """Work begins: clips and seconds of audio to compute, clips already there."""
-
-    def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """A batch is done."""
-
-    def note(self, message: str) -> None:
-        """Something worth a line in the log."""
 
 
 def embed_blocks(

@@ -17,7 +17,7 @@ from features.inference.device_transfer import Arriving
 from features.inference.loader import check_unchanged
 from features.inference.timing import Clock
 from features.planning.plan import PlannedClip
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.store.finalize import Rows
 from features.store.writer import LongFrames

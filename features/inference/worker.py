@@ -13,10 +13,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from features.backbones.base import Backbone
-from features.inference.embed import Progress, embed_blocks
+from features.inference.embed import embed_blocks
 from features.inference.timing import Timings
 from features.planning.plan import Plan
-from features.planning.worklist import Settings
+from features.planning.progress import Progress
+from features.planning.settings import Settings
 from features.store.finalize import Rows, Totals, write_file
 from features.system.retry import Patience, cache_away
 

@@ -40,9 +40,9 @@ class Extent:
 def computing_order(clips: Records[Extent]) -> np.ndarray:
     """Positions of clips, longest first, so that little is padded and memory shows its peak early.
 
-    Segments of files that can only be decoded from their start come after all others, in groups of files that fit
-    among the decoded ones (`features.audio.decoded_cache`), longest first within a group. Else segments of one file would stand
-    all over the order by length, and the file be decoded for each.
+    Segments of files that can only be decoded from their start come after all others, in groups of files that fit into
+    the cache of decoded files (`features.audio.decoded_cache`), longest first within a group. Without that, the
+    segments of one file would be scattered over the order by length, and the file would be decoded for each of them.
     """
     files: dict[str, int] = {}
     for clip in clips:

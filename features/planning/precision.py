@@ -21,7 +21,8 @@ from features.errors import AudioError, RunError
 from features.manifest import Manifest
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
-from features.planning.worklist import Settings, Work, survey
+from features.planning.settings import Settings
+from features.planning.worklist import Work, survey
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable

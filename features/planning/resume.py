@@ -6,18 +6,18 @@ import errno
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from features.errors import CacheError, RunError, UserError
-from features.inference.compilation import is_repaid
-from features.inference.embed import Progress
 from features.manifest import Manifest
 from features.planning.plan import Plan, default_batch_s, make_plan, stated_digest
-from features.planning.worklist import Settings, Work, survey
+from features.planning.progress import Progress
+from features.planning.settings import Settings
+from features.planning.worklist import Work, survey
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import table as store
@@ -160,7 +160,17 @@ def is_whole(shard: Path, work: Work, progress: Progress) -> bool:
     return table.fingerprint == fp.fingerprint(work.spec)
 
 
-def remove_temporaries(path: Path, parts: Path) -> None:
-    """Remove what a killed run was writing; only to be called when no other run is at work."""
-    for temporary in (*path.parent.glob(f".{path.name}.*.tmp"), *parts.glob(".*.tmp")):
-        temporary.unlink(missing_ok=True)
+# What `auto` compiles for: so many seconds of audio still to do, most of them in clips of at least this length. On two
+# CPU cores compiling took 46 s and gave up to 9 % with clips of 5 s, nothing with clips of half a second; on CUDA
+# devices it has not been measured yet. See docs/performance.md.
+REPAID_AFTER_AUDIO_S = {"cpu": 36_000.0}
+
+
+LONG_CLIP_S = 2.0
+
+
+def is_repaid(device: str, durations_s: Sequence[float]) -> bool:
+    """What `compile: auto` stands for with clips of these lengths to do; no without a compiler to do it with."""
+    in_long_clips = sum(seconds for seconds in durations_s if seconds >= LONG_CLIP_S)
+    enough = in_long_clips >= REPAID_AFTER_AUDIO_S.get(torch.device(device).type, float("inf"))
+    return enough and 2 * in_long_clips > sum(durations_s) and shutil.which(os.environ.get("CXX", "g++")) is not None

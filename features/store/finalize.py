@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import h5py
-import numpy as np
-import pyarrow as pa
 
 from features.store import shard_set
 from features.store import table as store
 from features.store.array_io import in_parallel
+from features.store.merge import Merged, copies, merge
 from features.store.writer import Rows, Totals, write_file
-
-COPY_BYTES = 1 << 26
-SUMMED_COSTS = ("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s", "write_s")
 
 __all__ = ["Merged", "Rows", "Totals", "copies", "seal", "write_file"]
 
@@ -51,91 +43,3 @@ def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Ite
     merged = merge(sources, failures)
     parts = copies(sources, merged.chosen, merged.failures)
     write_file(path, spec, parts, merged.totals(sources), merged.cost, verify=True)
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What of each source, the older ones first, belongs to the new state.
-
-    Attributes:
-        chosen: Rows of each source, ascending.
-        failures: (id, key, reason) by id.
-        cost: Of all sources together.
-    """
-
-    chosen: list[np.ndarray]
-    failures: list[tuple[str, str, str]]
-    cost: dict[str, Any]
-
-    def totals(self, sources: Sequence[store.EmbeddingTable]) -> Totals:
-        """Sizes of the rows chosen."""
-        frames = (int(table.n_frames[rows].sum()) for table, rows in zip(sources, self.chosen, strict=True))
-        return Totals(sum(map(len, self.chosen)), sum(frames))
-
-
-def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str, str, str]]) -> Merged:
-    """Each clip's newest row, and the failures no later row has made good."""
-    failed: dict[str, tuple[str, str]] = {}
-    cost: dict[str, Any] = {}
-    for table in sources:
-        embedded = set(table.ids) if failed else set()
-        failed = {clip: failure for clip, failure in failed.items() if clip not in embedded} | table.failures
-        cost = table.cost | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
-    failed |= {clip: (key, reason) for clip, key, reason in failures}
-    return Merged(_newest(sources), [(clip, *failure) for clip, failure in sorted(failed.items())], cost)
-
-
-def _newest(sources: Sequence[store.EmbeddingTable]) -> list[np.ndarray]:
-    """The rows of each source that no later one has, too."""
-    ids = pa.chunked_array([table.clips.texts("id") for table in sources], pa.large_string())
-    clip = ids.combine_chunks().dictionary_encode().indices.to_numpy()
-    last = np.empty(len(clip), np.int64)
-    last[clip] = np.arange(len(clip))  # of a clip's rows, the last one stays
-    is_newest = last[clip] == np.arange(len(clip))
-    ends = np.cumsum([0, *map(len, sources)])
-    return [np.flatnonzero(is_newest[first:end]) for first, end in pairwise(ends)]
-
-
-@dataclass(frozen=True)
-class _StoredFrames:
-    """Frames of one clip in an open file."""
-
-    values: h5py.Dataset
-    start: int
-    stop: int
-
-    def pieces(self, most_bytes: int) -> Iterator[np.ndarray]:
-        """See `features.store.writer.LongFrames`."""
-        step = max(1, most_bytes // (self.values.dtype.itemsize * int(np.prod(self.values.shape[1:]))))
-        for first in range(self.start, self.stop, step):
-            yield self.values[first : min(first + step, self.stop)]
-
-
-def copies(
-    sources: Sequence[store.EmbeddingTable], chosen: Sequence[np.ndarray], failures: list[tuple[str, str, str]]
-) -> Iterator[Rows]:
-    """The chosen rows of each source (files of their own, no sets), piece by piece; then the failures."""
-    for table, rows in zip(sources, chosen, strict=True):
-        step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
-        with table.opened(0) as file:
-            for first in range(0, len(table), step):
-                piece = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + step)]
-                if not len(piece):
-                    continue
-                start, stop = int(piece[0]), int(piece[-1]) + 1
-                clips = table.clips.take(piece)
-                yield Rows(
-                    ids=clips.texts("id").to_pylist(),
-                    keys=clips.texts("key").to_pylist(),
-                    durations_s=clips.numbers("duration_s").tolist(),
-                    n_frames=clips.numbers("n_frames").tolist(),
-                    pooled={name: values[start:stop][piece - start] for name, values in file["embeddings"].items()},
-                    frames=_ragged(file["frames/values"], table, piece) if "frames" in file else None,
-                )
-    yield Rows(failures=failures)
-
-
-def _ragged(values: h5py.Dataset, table: store.EmbeddingTable, rows: np.ndarray) -> list[Any]:
-    """Frames of some clips, to be read when they are written."""
-    starts = table.places.first_frame[rows]
-    return [_StoredFrames(values, int(a), int(a + n)) for a, n in zip(starts, table.n_frames[rows], strict=True)]

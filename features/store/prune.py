@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from features.planning.resume import remove_temporaries
 from features.store import shard_set
 from features.store import table as store
-from features.store.finalize import Merged, Totals, copies, write_file
+from features.store.finalize import Totals, write_file
 from features.store.layout import SET_SUFFIX, set_folder
-from features.store.writer import sync_folder
+from features.store.merge import Merged, copies
+from features.store.writer import remove_temporaries, sync_folder
 from features.system.locks import CacheLock
 
 PARTS_SUFFIX = ".parts"  # of the folder of an unfinished run

@@ -28,7 +28,7 @@ from features.store.layout import set_folder
 from features.store.writer import sync_folder, write_attributes, write_clips, write_column, write_hdf5
 
 if TYPE_CHECKING:
-    from features.store.finalize import Merged
+    from features.store.merge import Merged
 
 SET_BYTES = 4 << 30  # caches up to this size are one file
 MARK = "unsealed"  # in a folder that no index lists yet

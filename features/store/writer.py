@@ -271,3 +271,9 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_temporaries(path: Path, parts: Path) -> None:
+    """Remove what a killed run was writing; only to be called when no other run is at work."""
+    for temporary in (*path.parent.glob(f".{path.name}.*.tmp"), *parts.glob(".*.tmp")):
+        temporary.unlink(missing_ok=True)

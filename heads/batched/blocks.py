@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.tasks import Task
+from features.labels import Task
 from heads.splits.protocol import Split
 
 ALL_LAYERS = -1  # the layer of a block that holds them all

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from features.errors import RunError
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import standardize
 from heads.splits.protocol import Split
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import Block
 from heads.batched.frame_blocks import FrameBlock
 from heads.batched.losses import activate

@@ -1,4 +1,4 @@
-"""What all fits of one head share, and what trains them: the contract between `heads.training.train` and each kind of head."""
+"""The contract between `heads.training.train` and each head type: how all fits of a head train as one job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import Fitted, Loader, Place
 from heads.options import Configuration, HeadOptions
 

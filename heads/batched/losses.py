@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from features.tasks import Task
+from features.labels import Task
 
 CLIP = 1e-7  # a probability counts at least this much, so one sure mistake costs 16.1 nats
 SMALLEST_SPREAD = 1e-8  # of values that concordance divides by

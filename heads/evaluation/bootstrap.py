@@ -4,8 +4,8 @@ One bootstrap over groups, the same draws for all models, serves both; a drawn g
 number of times it was drawn. Intervals, for the expected figure of these fitted models on new groups:
 
 - mAP: the variance over draws, widened by G / (G - 1), gives an effective sample size for Wilson's formula as
-  in `heads.evaluation.statistics`. Near 1, where draws hardly differ, the low end is at most that of a perfect ranking times
-  the mAP; a perfect ranking is worth C²/Σ(1/P) observations, of C classes with P groups of positives each.
+  in `heads.evaluation.statistics`. Near 1, where draws hardly differ, the low end is at most that of a perfect ranking
+  times the mAP; a perfect ranking is worth C²/Σ(1/P) observations, of C classes with P groups of positives each.
 - CCC: Fisher's z-transform, as Lin (1989) has it, with the standard deviation of z over draws and Student's t.
   Where no draw differs, its large-sample value for perfect concordance, 1/√(G - 2), stands in.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from features.tasks import Task
+from features.labels import Task
 from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import ALPHA, DRAWS, group_weights, resample, wilson

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, f1_score
 
-from features.tasks import Task
+from features.labels import Task
 from heads.evaluation.predictions import Predictions
 
 Score = Callable[[Sequence[Predictions]], float]

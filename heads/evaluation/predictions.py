@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features.errors import RunError
-from features.tasks import Task
+from features.labels import Task
 from heads.splits.fold_names import fold_name
 
 COLUMNS = (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import Fitted, Loader, Place
 from heads.batched.frame_blocks import FrameBlock
 from heads.batched.inference import outputs, standardisation

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from features.errors import ConfigError
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import Block, Fitted, Loader, Place
 from heads.batched.inference import State, outputs, standardisation, standardized
 from heads.batched.job import Job

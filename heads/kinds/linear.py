@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import BUDGET_BYTES, Block, Fitted, Loader, Place, chunks
-from heads.batched.closed_form import principal_axes
+from heads.batched.closed_form import principal_axes, ridge_path
 from heads.batched.inference import head_state
 from heads.batched.job import Job
 from heads.batched.logistic import LogisticPaths, Rows
 from heads.batched.losses import row_losses, row_weights
 from heads.batched.newton import minimise
-from heads.batched.ridge import ridge_path
 from heads.options import ClassWeight, Configuration, LinearOptions
 
 CPU_STACK_BYTES = 2**25  # blocks beyond the processor's caches gain nothing from each other's company
@@ -85,7 +84,7 @@ def _solve(
 
 
 def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> Rows:
-    """A block's rows as `heads.batched.logistic` takes them; for several labels, each penalty's classes are problems."""
+    """A block's rows for `heads.batched.logistic`; with several labels, each class of each penalty is a problem."""
     weights = row_weights(targets, job.n_outputs, job.task, class_weight)
     if job.task == "single-label":
         return Rows(values, one_hot(targets, job.n_outputs).to(values).T[None], weights[None, None])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.inference import predict_layers
 from heads.batched.job import Kind, State
 from heads.kinds.attention import fit_attention, predict_attention

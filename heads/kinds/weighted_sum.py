@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.batched.blocks import Fitted, Loader, Place
 from heads.batched.early_stopping import train_stepped

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.labels import Task
 from features.manifest import Manifest
-from features.tasks import Task
 
 QUANTILES = (0.2, 0.4, 0.6, 0.8)  # that part a regression's values into strata
 

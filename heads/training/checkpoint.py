@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
+from features.labels import Task
 from features.system.permissions import as_umask_says
-from features.tasks import Task
 from heads.batched.inference import count_layers
 from heads.kinds.registry import KINDS, predict
 from heads.kinds.sklearn.skops_io import checked_state

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from features.errors import ConfigError, RunError
-from features.tasks import Task
+from features.labels import Task
 from heads.options import HeadOptions
 from heads.splits.protocol import Split
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from features.errors import ConfigError, RunError
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
 from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.job import Job, Kind

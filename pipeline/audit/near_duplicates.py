@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +15,13 @@ from features.store.content_keys import ClipContent
 from features.store.table import EmbeddingTable
 from heads.splits.groups import unique_keys
 from pipeline.audit.leaks import across
-from pipeline.audit.neighbours import MIN_DIMS, Pairs, directions, similar_pairs
 
 SIMILARITY = 0.98  # of ESC-10's 79,800 and FSDD's 4.5 million pairs, one each reaches it, by MFCC or YAMNet
 TOO_MANY = 1_000_000  # pairs by one backbone: held in memory, and of no use to anyone
 LISTED = 1000  # pairs kept with their names; all are counted
 DECODED = 200  # pairs whose samples are compared, at most
+BLOCK_CELLS = 1 << 23  # similarities held at a time: 32 MB
+MIN_DIMS = 16  # in fewer dimensions, unlike clips point the same way by chance
 ALIKE = 0.9999  # the same samples from another file are at least this similar
 
 
@@ -116,9 +117,6 @@ def find_near_duplicates(
     return found
 
 
-_NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-
-
 def _vectors(
     table: EmbeddingTable, manifest: Manifest, contents: Sequence[ClipContent]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
@@ -166,3 +164,54 @@ def _same_samples(manifest: Manifest, contents: Sequence[ClipContent], one: int,
     except AudioError:
         return False
     return np.array_equal(first, second)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows that are alike: `first` < `second`, shape (P,) int64; `similarity`, shape (P,) float32."""
+
+    first: np.ndarray
+    second: np.ndarray
+    similarity: np.ndarray
+
+
+_NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+def directions(embeddings: np.ndarray) -> np.ndarray:
+    """Unit vectors whose products are the cosines of the standardised embeddings.
+
+    Standardisation is per dimension over all rows, so that no dimension counts more than another for its
+    unit; dimensions that never change are left out.
+
+    Args:
+        embeddings: Shape (N, D), finite.
+
+    Returns:
+        Shape (N, D') float32, D' ≤ D; a row at the mean of all is zero.
+    """
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    scale = embeddings.std(axis=0, dtype=np.float64)
+    varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)  # less is rounding
+    vectors = ((embeddings[:, varies] - mean[varies]) / scale[varies]).astype(np.float32)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def similar_pairs(vectors: np.ndarray, threshold: float, block_cells: int = BLOCK_CELLS) -> Iterator[Pairs]:
+    """Yield the pairs at or above a cosine, some rows at a time; memory does not grow with N².
+
+    Args:
+        vectors: From `directions`, shape (N, D).
+        threshold: The lowest cosine that counts.
+        block_cells: Similarities held at a time, at most (but one row's at least).
+    """
+    start = 0
+    while start < len(vectors):
+        stop = start + max(1, block_cells // (len(vectors) - start))
+        similarity = vectors[start:stop] @ vectors[start:].T
+        first, second = np.nonzero(similarity >= threshold)
+        upper = second > first
+        first, second = first[upper], second[upper]
+        yield Pairs(first + start, second + start, similarity[first, second])
+        start = stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,9 @@ from features.store.table import EmbeddingTable, open_table
 from heads.splits.protocol import make_splits, resolve_protocol
 from pipeline.audit.file_findings import near_findings, plain_findings, worst_first
 from pipeline.audit.findings import Finding, finding
-from pipeline.audit.leaks import SameAudio, SplitSize, label_counts, label_texts, same_audio, sides_of, split_sizes
-from pipeline.audit.near_duplicates import SIMILARITY, NearDuplicates, find_near_duplicates
+from pipeline.audit.leaks import label_counts, label_texts, same_audio, sides_of, split_sizes
+from pipeline.audit.near_duplicates import SIMILARITY, find_near_duplicates
+from pipeline.audit.result import Audit
 from pipeline.audit.terminal import print_audit
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
@@ -33,37 +34,6 @@ from pipeline.stages.features import stage1_settings
 FORMAT = "audioheads-audit"
 FORMAT_VERSION = 1  # raised when a reader of audit.json has to change
 AUDIT_FILE = "audit.json"
-
-
-@dataclass(frozen=True)
-class Audit:
-    """All that an audit found.
-
-    Attributes:
-        manifest: The clips.
-        protocol: The resolved protocol.
-        strict: Whether `--strict` was given.
-        findings: Errors first, then warnings, then notes.
-        sizes: Of every split; empty where the protocol cannot divide the corpus.
-        contents: Of every manifest row.
-        failures: id -> reason of clips that cannot be read.
-        identical: Clips of the same bytes under different ids.
-        near: Clips that sound alike.
-    """
-
-    manifest: Manifest
-    protocol: str
-    strict: bool
-    findings: tuple[Finding, ...]
-    sizes: tuple[SplitSize, ...]
-    contents: tuple[ClipContent, ...]
-    failures: dict[str, str]
-    identical: tuple[SameAudio, ...]
-    near: NearDuplicates
-
-    def count(self, severity: str) -> int:
-        """How many findings are this bad."""
-        return sum(found.severity == severity for found in self.findings)
 
 
 def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, console: Console) -> bool:

@@ -12,7 +12,7 @@ from pipeline.console import Console
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
-    from pipeline.audit.run import Audit
+    from pipeline.audit.result import Audit
 
 FOLDS_SHOWN = 12
 PAIRS_SHOWN = 10

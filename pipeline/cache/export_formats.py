@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
+from features.labels import Task
 from features.store.iterate import Piece
-from features.tasks import Task
 from pipeline.results.run_folder import write_whole
 
 TAR_BYTES = 1 << 30  # of one tar, about

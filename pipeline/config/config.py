@@ -173,10 +173,10 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
             for index, item in enumerate(values["heads"])
         ]
     if isinstance(values["finetune"], list) and values["finetune"]:
-        from pipeline.finetune import models as finetune_models
+        from pipeline.config import finetune_entries
 
         checked["finetune"] = [
-            _option(item, "name", finetune_models.options_class, ("finetune", index), mistakes)
+            _option(item, "name", finetune_entries.options_class, ("finetune", index), mistakes)
             for index, item in enumerate(map(_with_preset, values["finetune"]))
         ]
     config, own = validate(Config, checked)

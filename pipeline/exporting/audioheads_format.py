@@ -15,9 +15,10 @@ from features.errors import UserError
 from features.store.writer import library_versions
 from heads.models.options import EndToEndOptions, ImageOptions
 from heads.training.checkpoint import save_head
+from pipeline.config.finetune_entries import backbone_entry
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.verification import TestClips, compare
-from pipeline.finetune.models import METADATA, backbone_entry
+from pipeline.finetune.models import METADATA
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import EXPORT_FILE, EXPORT_FORMAT, EXPORT_VERSION, find_model

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from features.errors import UserError
+from features.labels import Task
 from features.pooling import POOLINGS
-from features.tasks import Task
 from heads.batched.inference import NORM_EPS, count_layers
 from heads.training.checkpoint import SavedHead
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble

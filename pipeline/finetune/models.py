@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, create_model
 from torch import Tensor, nn
 
 from features import backbones
@@ -21,13 +19,11 @@ from features.pooling import Frames
 from features.spec import BackboneSpec
 from heads import models
 from heads.finetuning.options import Recipe
-from heads.models.options import NO_WEIGHTS, EndToEndOptions, ImageOptions, SpectrogramOptions
-from pipeline.config.errors import closest
+from heads.models.options import NO_WEIGHTS, EndToEndOptions, ImageOptions
+from pipeline.config.finetune_entries import END_TO_END, backbone_entry
 from pipeline.results.table import weights_text
 
 METADATA = "audioheads-finetuned"  # of a weights file: the key under which it says what it is
-# family -> the part of its network that `freeze_encoder` leaves as it is
-END_TO_END = {"wav2vec2": "feature_extractor", "vggish": "features"}
 
 
 @dataclass(frozen=True)
@@ -50,49 +46,6 @@ class Source:
     def family(self) -> str:
         """Of the row in the table."""
         return "finetuned" if self.text.startswith("pretrained:") else "scratch"
-
-
-def options_class(name: str) -> type[Recipe]:
-    """The pydantic class that validates an entry of `finetune`.
-
-    Raises:
-        ConfigError: No such model.
-    """
-    if name in models.MODELS:
-        return models.MODELS[name][0]
-    if name in backbones.PRESETS or name in backbones.BACKBONES:
-        family = backbones.family_of(name)
-        if family not in END_TO_END:
-            raise ConfigError(f"{name!r} cannot be trained end to end; {', '.join(END_TO_END)} and their presets can")
-        return _end_to_end_class(family)
-    known = models.options_class(name)
-    if known is None:
-        names = [*models.MODELS, *END_TO_END, *(p for p in backbones.PRESETS if backbones.family_of(p) in END_TO_END)]
-        raise ConfigError(f"unknown model {name!r}, {closest(name, names)}; or any classifier of torchvision")
-    return known
-
-
-@cache
-def _end_to_end_class(family: str) -> type[EndToEndOptions]:
-    """Training options and the backbone's own, in one."""
-    own = backbones.options_class(family)
-    return create_model(f"EndToEnd_{family}", __base__=(EndToEndOptions, own))  # type: ignore[arg-type]
-
-
-def backbone_entry(options: EndToEndOptions) -> BaseModel:
-    """The backbone's part of an end-to-end entry."""
-    fields = backbones.options_class(options.name).model_fields
-    given = {name: getattr(options, name) for name in fields if name in options.model_fields_set}
-    return backbones.parse_options({**given, "name": options.name})
-
-
-def input_entry(options: Recipe) -> dict[str, Any]:
-    """The entry of `features.backbones` that caches what a model reads."""
-    if isinstance(options, SpectrogramOptions):
-        return {"name": "logmel", **options.mel.model_dump()}
-    if isinstance(options, EndToEndOptions):
-        return {"name": "waveform", "sample_rate_hz": backbones.describe(backbone_entry(options)).sample_rate}  # type: ignore[arg-type]
-    return {"name": "waveform", "sample_rate_hz": getattr(options, "sample_rate_hz")}  # noqa: B009
 
 
 def find_weights(options: Recipe) -> Source:

@@ -13,19 +13,20 @@ from safetensors.torch import load_file
 
 from features import backbones
 from features.errors import UserError, WeightsError
-from features.planning.worklist import Settings
+from features.labels import Task
+from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 from features.store.finalize import Rows
 from features.store.writer import LongFrames
-from features.tasks import Task
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.network import Network
 from heads.finetuning.options import Recipe
 from heads.models.options import EndToEndOptions
 from heads.options import HEADS
 from heads.training.checkpoint import SavedHead, load_head
-from pipeline.finetune.models import Source, backbone_entry, builder, options_class
+from pipeline.config.finetune_entries import backbone_entry, options_class
+from pipeline.finetune.models import Source, builder
 from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.locate import FitFile, FoundModel
 from pipeline.results.run_folder import read_features_index

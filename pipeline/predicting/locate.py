@@ -56,7 +56,7 @@ class FitFile:
 
     @property
     def stage1(self) -> Mapping[str, Any]:
-        """How audio becomes what it reads, see `pipeline.stages.fit_metadata.stage1_notes`; empty in files that do not say."""
+        """How audio becomes its input (`pipeline.stages.fit_metadata.stage1_notes`); empty in files without that."""
         return self._trained.get("stage1", {})
 
     @property

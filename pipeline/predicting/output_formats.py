@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import RunError, UserError
-from features.tasks import Task
+from features.labels import Task
 from heads.evaluation.predictions import THRESHOLD
 
 Format = Literal["csv", "jsonl", "parquet"]

@@ -19,16 +19,17 @@ from features import backbones
 from features.backbones.base import Backbone
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import AudioError, WeightsError
-from features.inference.embed import Progress, embed_blocks
+from features.inference.embed import embed_blocks
 from features.inference.worker import computing_as_planned
+from features.labels import Task
 from features.manifest import Manifest
 from features.planning.plan import default_batch_s, make_plan
+from features.planning.progress import Progress
 from features.records import Records
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent, clip_contents
 from features.store.finalize import Rows
-from features.tasks import Task
 from pipeline.predicting.audio import NO_LABEL
 from pipeline.predicting.fitted import load_fitted
 from pipeline.predicting.locate import FoundModel, choose, find_model
@@ -228,13 +229,13 @@ class Silent:
     """Nobody who wants to know how far stage 1 is."""
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """See `features.inference.embed.Progress`."""
+        """See `features.planning.progress.Progress`."""
 
     def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """See `features.inference.embed.Progress`."""
+        """See `features.planning.progress.Progress`."""
 
     def note(self, message: str) -> None:
-        """See `features.inference.embed.Progress`."""
+        """See `features.planning.progress.Progress`."""
 
 
 def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> None:

@@ -19,9 +19,10 @@ from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
 from pipeline.results.table import table_of
 from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.head_fits import poolings_of
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_table, read_curves
-from pipeline.stages.train_heads import collect_predictions, poolings_of, read_fits
+from pipeline.stages.train_heads import collect_predictions, read_fits
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from features.distributed.engine import RayEngine
 from features.distributed.options import ActorOptions
 from features.errors import UserError
 from features.inference.worker import Engine, work_here
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from features.extract import Summary, extract
 from features.manifest import Manifest
 from features.planning.precision import settle
 from features.planning.run_shard import Share
-from features.planning.worklist import Settings, survey
+from features.planning.settings import Settings
+from features.planning.worklist import survey
 from features.spec import BackboneSpec
 from features.system.locks import CacheLock
 from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol

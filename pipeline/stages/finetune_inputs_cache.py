@@ -11,15 +11,16 @@ from pathlib import Path
 from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
-from features.planning.worklist import Settings, known_failures
+from features.planning.settings import Settings
+from features.planning.worklist import known_failures
 from features.records import Records
 from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent
 from features.store.table import EmbeddingTable, open_table, verify_table
 from heads.finetuning.options import Recipe
 from pipeline.config.config import Config
+from pipeline.config.finetune_entries import input_entry
 from pipeline.console import Console
-from pipeline.finetune.models import input_entry
 from pipeline.stages.features import StageBar, stage1_settings, summary_line
 
 

@@ -21,8 +21,8 @@ from pipeline.results.run_folder import Fit, finish_fit, is_done, read_fit, star
 from pipeline.results.table import counted
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_result
+from pipeline.stages.head_fits import fit_head, head_folder, poolings_of, predictions_of
 from pipeline.stages.inputs import features_of
-from pipeline.stages.train_heads import fit_head, head_folder, poolings_of, predictions_of
 
 FOLDER = "label-efficiency"
 CURVE_NUMBERS = ("clips per class", "draws", "accuracy", "mAP", "95 % interval")

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from features.errors import ConfigError, UserError
+from features.labels import Task
 from features.manifest import Manifest
 from features.store.table import EmbeddingTable
-from features.tasks import Task
-from heads.batched.frame_blocks import ClipLayers
-from heads.evaluation.predictions import Predictions, to_frame
+from heads.evaluation.predictions import to_frame
 from heads.finetuning.options import Recipe
 from heads.kinds.sklearn.head import check_estimator
 from heads.options import HeadOptions, SklearnOptions
-from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
 from heads.training.checkpoint import save_head
 from heads.training.results import HeadResult
-from heads.training.train import layer_positions, train_head
+from heads.training.train import layer_positions
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
 from pipeline.results.run_folder import (
@@ -38,6 +34,7 @@ from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
 from pipeline.stages.features import load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
+from pipeline.stages.head_fits import fit_head, head_folder, poolings_of, predictions_of
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
 
@@ -97,24 +94,6 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         collect_predictions(config, manifest)
 
 
-def poolings_of(config: Config, head: HeadOptions) -> list[str]:
-    """The poolings a head sees.
-
-    Raises:
-        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
-    """
-    if head.reads == "frames":
-        if "frames" not in config.features.pooling:
-            raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
-        if head.pooling not in (None, ["frames"]):
-            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
-        return ["frames"]
-    poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
-    if not poolings or "frames" in poolings:
-        raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
-    return list(poolings)
-
-
 def check_heads(config: Config, task: Task) -> None:
     """Refuse heads that cannot be trained, before any is.
 
@@ -129,11 +108,6 @@ def check_heads(config: Config, task: Task) -> None:
                 check_estimator(head, task)
             except ConfigError as error:
                 raise ConfigError(f"heads[{number}].{error}") from error
-
-
-def head_folder(head: HeadOptions) -> str:
-    """The folder name of a head: its title, and its own poolings where it names some."""
-    return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
 
 
 def expected_fits(config: Config) -> list[tuple[str, str, str]]:
@@ -222,60 +196,3 @@ def _train(
     predictions = predictions_of(stage, label, head, poolings, result)
     finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
     return result
-
-
-def fit_head(
-    stage: Stage2,
-    label: str,
-    table: EmbeddingTable,
-    head: HeadOptions,
-    features: np.ndarray | ClipLayers,
-    splits: Splits,
-    *,
-    keep_layers: bool = False,
-) -> HeadResult:
-    """Train one head on one backbone's features, with a bar."""
-    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
-
-        def on_candidate(done: int, total: int) -> None:
-            work.bar.update(work.task, total=total)
-            work.advance(done - work.done)
-
-        return train_head(
-            head,
-            features,
-            stage.targets.values,
-            splits,
-            stage.config.seeds,
-            n_classes=stage.targets.n_outputs,
-            task=stage.targets.task,
-            device=stage.device,
-            layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
-            refit=stage.config.refit,
-            keep_layers=keep_layers,
-            on_candidate=on_candidate,
-        )
-
-
-def predictions_of(
-    stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
-) -> list[Predictions]:
-    """What the chosen fits say of their test clips."""
-    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
-    return [
-        Predictions(
-            probabilities=fit.probabilities,
-            targets=stage.targets.values[fit.test_rows],
-            ids=ids[fit.test_rows],
-            fold=fit.fold,
-            seed=fit.seed,
-            model=label,
-            head=head.title,
-            pooling="+".join(poolings),
-            layer=str(fit.layer),
-            run=stage.config.name,
-            task=stage.targets.task,
-            draw=fit.draw,
-        )
-        for fit in result.fits
-    ]

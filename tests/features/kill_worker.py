@@ -18,7 +18,7 @@ from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
 from features.planning.run_shard import Share
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.store import shard_set
 
 FSYNC, RMTREE = os.fsync, features.extract.shutil.rmtree

@@ -10,7 +10,7 @@ import soundfile as sf
 from features import backbones
 from features.errors import RunError
 from features.extract import extract
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.store.table import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of
 

@@ -13,7 +13,7 @@ import torch
 from features.backbones.base import Backbone
 from features.extract import Summary, extract
 from features.manifest import Manifest
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.pooling import Frames
 from features.spec import BackboneSpec
 from features.store.fingerprint import cache_path

@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from features.errors import ConfigError
-from features.tasks import Task
+from features.labels import Task
 from heads.kinds.sklearn.skops_io import to_bytes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
 from features.errors import RunError
-from features.tasks import Task
+from features.labels import Task
 from heads.batched.blocks import Block, Fitted, Loader, Place
 from heads.batched.inference import standardisation, standardized
 from heads.batched.job import Job, State

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.tasks import Task
+from features.labels import Task
 from heads.evaluation.metrics import pool
 from heads.evaluation.predictions import THRESHOLD, Predictions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from features.tasks import Task
+from features.labels import Task
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.maps import MOST_CLIPS, View, projection_of, shown_clips, views
 from pipeline.report.analysis.projection import METHODS, PCA, Projection

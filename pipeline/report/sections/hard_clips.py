@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from features.tasks import Task
+from features.labels import Task
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.hard_clips import difficulty, hardest, missed_by_all, most_confidently_wrong, votes
 from pipeline.report.analysis.outcomes import Outcomes, outcomes

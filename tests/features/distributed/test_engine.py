@@ -14,7 +14,7 @@ from features.distributed.engine import ATTEMPTS, RayEngine
 from features.distributed.options import ActorOptions
 from features.errors import RunError, UserError, WeightsError
 from features.extract import extract
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from tests.features.toys import NAMES, Log, Toy, noise, rows_of, temporaries
 
 pytest.importorskip("ray", reason="needs the extra `ray`")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from features import backbones
-from features.inference.compilation import REPAID_AFTER_AUDIO_S, compile_network, is_repaid
-from features.planning.resume import PLAN_FILE
+from features.inference.compilation import compile_network
+from features.planning.resume import PLAN_FILE, REPAID_AFTER_AUDIO_S, is_repaid
 from features.store.table import verify_table
 from tests.features.toys import NAMES, Toy, noise, toy_spec
 
@@ -75,7 +75,7 @@ def test_auto_compiles_where_the_audio_repays_it(monkeypatch):
 @pytest.mark.parametrize(("given", "audio_s", "expected"), [("auto", 0, True), ("auto", 1e9, False), (True, 1e9, True)])
 def test_what_it_comes_to_is_in_the_plan_and_a_resume_obeys_it(seven, monkeypatch, given, audio_s, expected):
     monkeypatch.setitem(REPAID_AFTER_AUDIO_S, "cpu", audio_s)
-    monkeypatch.setattr("features.inference.compilation.LONG_CLIP_S", 0.0)
+    monkeypatch.setattr("features.planning.resume.LONG_CLIP_S", 0.0)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     asked = []
 

@@ -10,7 +10,7 @@ from features.extract import extract
 from features.planning import precision as drift
 from features.planning.plan import Plan, PlannedClip
 from features.planning.precision import LOWEST_COSINE, auto_precision, measure, read_drift, settle
-from features.planning.worklist import Settings
+from features.planning.settings import Settings
 from features.pooling import Frames
 from features.records import Records
 from features.store.fingerprint import cache_path

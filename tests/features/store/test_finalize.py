@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from features.errors import CacheError
 from features.store import file_header as header
-from features.store import finalize as sealing
+from features.store import merge as merging
 from features.store import table as store
 from features.store.finalize import seal
 from features.store.table import open_table, verify_table
@@ -23,7 +23,7 @@ def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, w
     spec = FRAMES_SPEC if with_frames else SPEC
     pooling = spec["pooling"][0]
     expected, failing, frames = {}, {}, {}
-    sealing.COPY_BYTES, before = copy_bytes, sealing.COPY_BYTES
+    merging.COPY_BYTES, before = copy_bytes, merging.COPY_BYTES
     try:
         for number, (good, bad) in enumerate(written):
             failures = [(clip, f"bad{number}", "why") for clip in bad if clip not in good]
@@ -36,7 +36,7 @@ def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, w
                 frames[clip] = made.frames and made.frames[position]
             failing |= {clip: (key, why) for clip, key, why in failures}
     finally:
-        sealing.COPY_BYTES = before
+        merging.COPY_BYTES = before
     table = verify_table(folder / "t.h5")
     assert dict(zip(table.ids, table.keys, strict=True)) == {clip: key for clip, (key, _) in expected.items()}
     assert table.failures == failing

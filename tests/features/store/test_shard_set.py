@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from features.errors import CacheError
-from features.planning.worklist import Settings, survey
+from features.planning.settings import Settings
+from features.planning.worklist import survey
 from features.store import shard_set
 from features.store.frames import ClipFrames
 from features.store.layout import set_folder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.audit.neighbours import directions, similar_pairs
+from pipeline.audit.near_duplicates import directions, similar_pairs
 
 
 def found(vectors: np.ndarray, threshold: float, **options: int) -> dict[tuple[int, int], float]:

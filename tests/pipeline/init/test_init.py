@@ -17,8 +17,8 @@ from pipeline.init.suggest import CANDIDATES, suggest_backbones
 from pipeline.init.write import run_init
 from pipeline.stages.features import load_checked_manifest
 from tests.pipeline import small_corpora
-from tests.pipeline.small_corpora import tone
 from tests.pipeline.datasets.test_download import MAKERS
+from tests.pipeline.small_corpora import tone
 
 
 @pytest.fixture(autouse=True)

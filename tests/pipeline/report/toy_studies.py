@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from features.labels import Task
 from features.manifest import Manifest
 from features.store.content_keys import ClipContent
-from features.tasks import Task
 from heads.evaluation.predictions import Predictions, to_frame
 from heads.splits.targets import targets_of
 from pipeline.config.config import load_config

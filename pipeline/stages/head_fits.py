@@ -1,0 +1,98 @@
+"""Training one head on one backbone's features: what a run and a label-efficiency curve share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.errors import UserError
+from features.store.table import EmbeddingTable
+from heads.batched.frame_blocks import ClipLayers
+from heads.evaluation.predictions import Predictions
+from heads.options import HeadOptions
+from heads.splits.protocol import Splits
+from heads.training.results import HeadResult
+from heads.training.train import train_head
+from pipeline.config.config import Config
+from pipeline.stages.context import Stage2
+
+
+def poolings_of(config: Config, head: HeadOptions) -> list[str]:
+    """The poolings a head sees.
+
+    Raises:
+        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
+    """
+    if head.reads == "frames":
+        if "frames" not in config.features.pooling:
+            raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
+        if head.pooling not in (None, ["frames"]):
+            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
+        return ["frames"]
+    poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
+    if not poolings or "frames" in poolings:
+        raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
+    return list(poolings)
+
+
+def head_folder(head: HeadOptions) -> str:
+    """The folder name of a head: its title, and its own poolings where it names some."""
+    return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
+
+
+def fit_head(
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    features: np.ndarray | ClipLayers,
+    splits: Splits,
+    *,
+    keep_layers: bool = False,
+) -> HeadResult:
+    """Train one head on one backbone's features, with a bar."""
+    with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
+
+        def on_candidate(done: int, total: int) -> None:
+            work.bar.update(work.task, total=total)
+            work.advance(done - work.done)
+
+        return train_head(
+            head,
+            features,
+            stage.targets.values,
+            splits,
+            stage.config.seeds,
+            n_classes=stage.targets.n_outputs,
+            task=stage.targets.task,
+            device=stage.device,
+            layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
+            refit=stage.config.refit,
+            keep_layers=keep_layers,
+            on_candidate=on_candidate,
+        )
+
+
+def predictions_of(
+    stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
+) -> list[Predictions]:
+    """What the chosen fits say of their test clips."""
+    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    return [
+        Predictions(
+            probabilities=fit.probabilities,
+            targets=stage.targets.values[fit.test_rows],
+            ids=ids[fit.test_rows],
+            fold=fit.fold,
+            seed=fit.seed,
+            model=label,
+            head=head.title,
+            pooling="+".join(poolings),
+            layer=str(fit.layer),
+            run=stage.config.name,
+            task=stage.targets.task,
+            draw=fit.draw,
+        )
+        for fit in result.fits
+    ]
