@@ -107,7 +107,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
-    """The audit as JSON values: the schema of `audit.json`, see `docs/architecture.md`."""
+    """The audit as JSON values: the schema of `audit.json`, see `docs/decisions/corpora.md`."""
     ids = audit.manifest.clips["id"].tolist()
     clips, labels = audit.manifest.clips, label_texts(audit.manifest)
     counts = label_counts(audit.manifest)

@@ -40,7 +40,7 @@ class Config(Section):
     dataset: Options = Field(description="see `audioheads datasets ls`")
     features: FeaturesSection
     heads: list[Options] = Field(min_length=1)
-    finetune: list[Options] = Field([], description="models trained end to end, see docs/architecture.md")
+    finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
     tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="which clips train, validate and test")
     few_shot: FewShotSection = FewShotSection()
