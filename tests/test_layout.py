@@ -30,7 +30,7 @@ def test_files_named_in_a_row_of_the_table_are_in_that_folder(package):
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = text.split(f"## `{package}/`")[1].split("\n## ")[0]
     for row in re.findall(r"^\| `.*$", table, re.MULTILINE):
-        folders = re.findall(r"`(\w+)/`", row.split("|")[1]) or [""]
+        folders = [*re.findall(r"`(\w+)/`", row.split("|")[1]), ""]
         for name in re.findall(r"`(\w+\.py)`", row):
             assert any((ROOT / package / folder / name).exists() for folder in folders), (row, name)
 
