@@ -137,11 +137,12 @@ def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkey
 FULL = """
     import sys
     from pathlib import Path
-    from features import shard_set, spool
     from features.errors import RunError
+    from features.inference import frame_buffer
+    from features.store import shard_set
     from tests.features.toys import Corpus
     shard_set.SET_BYTES = int(sys.argv[3])
-    spool.MEMORY_BYTES = 1000
+    frame_buffer.MEMORY_BYTES = 1000
     corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
     try:
         corpus.run(corpus.manifest(*sys.argv[4:]), pooling=("mean", "frames"), block_rows=1)

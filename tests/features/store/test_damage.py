@@ -150,7 +150,7 @@ def test_a_cache_folder_that_is_a_file_is_one_line(seven):
 
 
 def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
-    import features.seal
+    import features.store.finalize
 
     path = seven.run(seven.manifest(*NAMES[:3])).path
     before = path.read_bytes()

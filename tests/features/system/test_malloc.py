@@ -11,7 +11,7 @@ from features.system.malloc import OWN
 SCRIPT = """
 import resource, sys
 import numpy as np
-from features.allocator import keep_large_buffers
+from features.system.malloc import keep_large_buffers
 kept = len(sys.argv) > 1 and keep_large_buffers()
 np.ones(50_000_000, np.float32)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -59,11 +59,11 @@ def calls(monkeypatch):
         return call
 
     for module, names in (
-        ("extraction", ("run_features",)),
-        ("training", ("run_heads",)),
-        ("finetuning", ("cache_model_inputs", "run_finetune")),
-        ("reporting", ("run_report",)),
-        ("cache_commands", ("list_caches", "verify", "explain")),
+        ("stages.features", ("run_features",)),
+        ("stages.train_heads", ("run_heads",)),
+        ("finetune.run", ("cache_model_inputs", "run_finetune")),
+        ("report.run", ("run_report",)),
+        ("cache.inspect", ("list_caches", "verify", "explain")),
     ):
         for name in names:
             monkeypatch.setattr(f"pipeline.{module}.{name}", fake(name))
