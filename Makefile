@@ -46,7 +46,7 @@ test-browser: $(READY) ## test the report in headless Chromium (installed on Deb
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') AUDIOHEADS_SCREENSHOTS=build/screenshots \
 		$(BIN)/python -m pytest tests/browser $(ARGS)
 
-demo: $(READY) ## run the whole pipeline on synthetic sounds, without download
+demo: $(READY) ## run the whole pipeline on synthetic sounds and print the results table; no download
 	$(BIN)/audioheads run configs/demo.yaml $(OPTIONS)
 
 run: $(READY) ## run all stages of CONFIG that are not finished
