@@ -1,4 +1,4 @@
-# Every target first does what is missing of `setup`. Needs make and Python 3.11 or newer, nothing else.
+# Every target first runs what is missing of `setup`. Only make and Python 3.11 or newer are required.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -20,60 +20,60 @@ help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(READY) ## make .venv with the project and all its extras in it
+setup: $(READY) ## create .venv with the project and all its extras
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make setup PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; set one: make setup PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
-lint: $(READY) ## ruff, mypy and the import contracts
+lint: $(READY) ## run ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## let ruff fix and format
+format: $(READY) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY) ## run the tests; ARGS="-m slow" for the long ones
+test: $(READY) ## run the tests; ARGS="-m slow" runs the slow ones
 	$(BIN)/python -m pytest $(ARGS)
 
-test-browser: $(READY) ## the report in a headless Chromium, which it installs on Debian; or BROWSER=/path/to/one
+test-browser: $(READY) ## test the report in headless Chromium (installed on Debian; else BROWSER=/path/to/one)
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') $(BIN)/python -m tests.browser.browsers
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') AUDIOHEADS_SCREENSHOTS=build/screenshots \
 		$(BIN)/python -m pytest tests/browser $(ARGS)
 
-demo: $(READY) ## the whole path on sounds made by code, no download; prints the results table
+demo: $(READY) ## run the whole pipeline on synthetic sounds and print the results table; no download
 	$(BIN)/audioheads run configs/demo.yaml $(OPTIONS)
 
-run: $(READY) ## all stages of CONFIG that are not done yet
+run: $(READY) ## run all stages of CONFIG that are not finished
 	$(BIN)/audioheads run '$(CONFIG)' $(OPTIONS)
 
-features: $(READY) ## stage 1 of CONFIG: embed the clips
+features: $(READY) ## embed the clips of CONFIG (stage 1)
 	$(BIN)/audioheads features '$(CONFIG)' $(OPTIONS)
 
-train-heads: $(READY) ## stage 2 of CONFIG: train heads on the embeddings
+train-heads: $(READY) ## train heads on the embeddings of CONFIG (stage 2)
 	$(BIN)/audioheads train-heads '$(CONFIG)' $(OPTIONS)
 
-finetune: $(READY) ## models of CONFIG trained end to end, on the same folds
+finetune: $(READY) ## train the end-to-end models of CONFIG on the same folds
 	$(BIN)/audioheads finetune '$(CONFIG)' $(OPTIONS)
 
-report: $(READY) ## stage 3 of CONFIG: page and tables; CONFIGS="a.yaml b.yaml" for several in one page
+report: $(READY) ## write the report of CONFIG (stage 3); CONFIGS="a.yaml b.yaml" combines several
 	$(BIN)/audioheads report $(if $(CONFIGS),$(CONFIGS),'$(CONFIG)') $(OPTIONS)
 
 dashboard: $(READY) ## show the training curves under RUNS (default: runs) in the browser; ARGS="--port 6007"
 	$(BIN)/python -m pipeline.dashboard '$(RUNS)' $(ARGS)
 
-bench: $(READY) ## compare stage 1 with the usual loops: ratios and errors
+bench: $(READY) ## measure speed, error and memory of stage 1 against the usual loops
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(READY) ## build the documentation into site/, links checked, no network
+docs: $(READY) ## build the documentation in site/ and check its links, without network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "wrote site/index.html; with search: $(BIN)/python -m http.server -d site"
 
-clean: ## remove what builds and tools left; keeps .venv, cache and runs
+clean: ## remove build and tool files; keeps .venv, cache and runs
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

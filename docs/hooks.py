@@ -1,4 +1,4 @@
-"""What the site needs beside its Markdown: guides found by themselves, and notebooks as pages."""
+"""MkDocs hooks: add every guide to the navigation and convert notebooks to pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FIRST = ("init", "own-folder", "tour", "reading-the-table", "report", "download"
 
 
 def on_config(config: Any) -> Any:
-    """List every guide under Guides: those that people need first in this order, then the others by name."""
+    """List every guide under Guides: first those in `FIRST`, in this order, then the others by name."""
     folder = Path(config.docs_dir) / "guides"
     names = sorted({path.stem for path in (*folder.glob("*.md"), *folder.glob("*.ipynb"))})
     names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
@@ -31,11 +31,11 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def notebook_page(path: Path) -> str:
-    """A notebook as Markdown: its text as it is, its code in fences."""
+    """Return a notebook as Markdown: text cells unchanged, code cells in fences."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     parts = []
     for cell in cells:
         text = "".join(cell["source"]).strip()
         parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
-    name = f"docs/guides/{path.name}"
-    return "\n\n".join([*parts[:1], f"This page is the notebook `{name}`, which runs as it stands.", *parts[1:]]) + "\n"
+    note = f"This page is generated from the notebook `docs/guides/{path.name}`, which you can run."
+    return "\n\n".join([*parts[:1], note, *parts[1:]]) + "\n"
