@@ -4,10 +4,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
+from heads.batched.inference import activate
 from heads.batched.job import HeadType
 from heads.kinds.registry import HEADS, head_type, options_class
+from heads.training.train import train_head
+from tests.heads.training.test_leak import N_CLASSES, SMALL, as_read, corpus
 
 HEAVY = ("torch", "sklearn", "scipy", "pandas", "joblib", "skops")
 SCRIPT = f"""
@@ -31,3 +36,23 @@ def test_the_options_of_every_head_need_no_heavy_library():
     names, loaded = json.loads(done.stdout)
     assert names == {name: name for name in HEADS}
     assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [*((name, {}) for name in HEADS), ("mlp", {"norm": "layer"}), ("mlp", {"norm": "batch"})]
+)
+def test_a_graph_has_the_scores_that_the_head_predicts_with(name, more):
+    graph = head_type(name).graph
+    if graph is None:
+        assert name in ("knn", "sklearn")
+        return
+    features, targets, splits = corpus("single-label")
+    options = options_class(name).model_validate({"name": name, **SMALL.get(name, {}), **more})
+    train = as_read(options, features)
+    fit = train_head(options, train, targets, splits[:1], [0], n_classes=N_CLASSES).fits[0]
+    arrays = {key: torch.from_numpy(np.asarray(values, dtype=np.float32)) for key, values in fit.state.items()}
+    rng = np.random.default_rng(0)
+    shape = {"layer": (9, 6), "layers": (9, 3, 6), "frames": (1, 9, 6)}[options.reads]
+    raw = rng.normal(size=shape).astype(np.float32)
+    said = activate(graph(arrays, torch.from_numpy(raw)).numpy(), "single-label")
+    assert said == pytest.approx(head_type(name).predict(fit.state, raw, "single-label"), abs=1e-5)
