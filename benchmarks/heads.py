@@ -37,8 +37,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.figures import Figure, ratio
 from benchmarks.matmul import matmul_rate
 from benchmarks.results import RESULTS, save
-from heads.kinds.registry import KINDS
-from heads.options import Configuration, MlpOptions, widths
+from heads.kinds import mlp
+from heads.kinds.mlp import MlpOptions, widths
+from heads.options import Configuration
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 from pipeline.console import Console
@@ -128,14 +129,14 @@ def grid_figures(device: str, sample: int, n_folds: int = N_FOLDS) -> list[Figur
     features, targets, splits = clips()
     splits = splits[:n_folds]
     grid = OPTIONS.configurations()
-    kind, fitted = KINDS["mlp"], []
+    usual, fitted = mlp.HEAD, []
 
     def recorded(*arguments: Any) -> Any:
-        for candidate in kind.fit(*arguments):
+        for candidate in usual.fit(*arguments):
             fitted.append((len(seconds), candidate))
             yield candidate
 
-    KINDS["mlp"] = replace(kind, fit=recorded)
+    mlp.HEAD = replace(usual, fit=recorded)
     ways = {TUTORIAL: 1, f"{TUTORIAL}, validation in batches": OPTIONS.batch_size}
     seconds: list[float] = []
     theirs: dict[str, list[tuple[float, int, float]]] = {way: [] for way in ways}
@@ -153,14 +154,16 @@ def grid_figures(device: str, sample: int, n_folds: int = N_FOLDS) -> list[Figur
                 started = time.perf_counter()
                 epochs, accuracy = tutorial_fit(features, targets, split, grid[configuration], seed, device, valid_size)
                 theirs[way].append((time.perf_counter() - started, epochs, accuracy))
-    KINDS["mlp"] = kind
+    mlp.HEAD = usual
     epochs_run, accuracies = {}, {}
     for fold, candidate in fitted:
         for seed, state, best in zip(SEEDS, candidate.states, candidate.epochs, strict=True):
             key = candidate.configuration, fold, seed
             epochs_run[key] = min(int(best) + OPTIONS.patience, OPTIONS.max_epochs)
             test = splits[fold].test
-            accuracies[key] = (kind.predict(state, features[test, 0], "single-label").argmax(1) == targets[test]).mean()
+            accuracies[key] = (
+                usual.predict(state, features[test, 0], "single-label").argmax(1) == targets[test]
+            ).mean()
     n_fits, fit_epochs = len(epochs_run), sum(epochs_run.values())
     operations = operations_of_an_epoch(len(splits[0].train), len(splits[0].valid)) * fit_epochs
     rate = matmul_rate(torch.float32, device, repeats=8)

@@ -26,9 +26,8 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.figures import Figure
 from heads.batched.blocks import Block, Place, standardize
 from heads.batched.job import Job
-from heads.kinds.linear import fit_linear
+from heads.kinds.linear import LinearOptions, fit_linear
 from heads.kinds.registry import predict
-from heads.options import LinearOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 from pipeline.console import Console

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.labels import Task
-from heads.batched.blocks import Block
-from heads.batched.frame_blocks import FrameBlock
-from heads.batched.losses import activate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.batched.blocks import Block
+    from heads.batched.frame_blocks import FrameBlock
 
 State = Mapping[str, np.ndarray]
 NORM_EPS = 1e-5  # of batch and layer normalisation
@@ -51,6 +55,21 @@ def standardized(state: State, features: np.ndarray) -> np.ndarray:
     return (features.astype(np.float64) - state["mean"]) / state["scale"]
 
 
+def activate(scores: np.ndarray, task: Task) -> np.ndarray:
+    """Outputs of a linear layer as probabilities; regression stays as it is.
+
+    Args:
+        scores: Shape (n, C).
+        task: `single-label`: softmax over C; `multi-label`: a sigmoid each.
+    """
+    if task == "regression":
+        return scores
+    if task == "multi-label":
+        return 0.5 * (1 + np.tanh(0.5 * scores))
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
 def outputs(state: State, scores: np.ndarray, task: Task) -> np.ndarray:
     """Scores (n, C) of a head as probabilities, or as values on the targets' own scale; float32."""
     if task == "regression":
@@ -85,7 +104,29 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
     return outputs(state, x, task)
 
 
-def count_layers(state: State) -> int:
+def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
+    """The scores of `predict_layers` on torch tensors, for ONNX.
+
+    Args:
+        arrays: A trained state.
+        features: Raw features, shape (n, D).
+
+    Returns:
+        Shape (n, C).
+    """
+    x = (features - arrays["mean"]) / arrays["scale"]
+    depth = count_layers(arrays)
+    for at in range(depth):
+        x = x @ arrays[f"weight_{at}"] + arrays[f"bias_{at}"]
+        if f"gain_{at}" in arrays:
+            x = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + NORM_EPS).sqrt()
+            x = x * arrays[f"gain_{at}"] + arrays[f"shift_{at}"]
+        if at < depth - 1:
+            x = x.relu()
+    return x
+
+
+def count_layers(state: Mapping[str, object]) -> int:
     """Linear layers of a head."""
     return sum(name.startswith("weight_") for name in state)
 

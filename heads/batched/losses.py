@@ -13,21 +13,6 @@ CLIP = 1e-7  # a probability counts at least this much, so one sure mistake cost
 SMALLEST_SPREAD = 1e-8  # of values that concordance divides by
 
 
-def activate(scores: np.ndarray, task: Task) -> np.ndarray:
-    """Outputs of a linear layer as probabilities; regression stays as it is.
-
-    Args:
-        scores: Shape (n, C).
-        task: `single-label`: softmax over C; `multi-label`: a sigmoid each.
-    """
-    if task == "regression":
-        return scores
-    if task == "multi-label":
-        return 0.5 * (1 + np.tanh(0.5 * scores))
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
-
-
 def row_losses(
     scores: Tensor, targets: Tensor, task: Task, weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:

@@ -12,13 +12,11 @@ number of times it was drawn. Intervals, for the expected figure of these fitted
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from features.labels import Task
 from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import ALPHA, DRAWS, group_weights, resample, wilson
@@ -127,6 +125,8 @@ def resampled_concordance(
         n_draws: Bootstrap draws.
         seed: Of the draws.
     """
+    from scipy import stats
+
     pooled = list(metrics.pool(predictions).values())
     numbers = np.unique(groups, return_inverse=True)[1]
     draws = np.mean([_resampled_concordance(one, numbers, n_draws, seed) for one in pooled], axis=0)
@@ -168,10 +168,3 @@ def _share_interval(value: float, draws: np.ndarray, truth: np.ndarray, numbers:
     freedom = max(1.0, min(n_groups, worth) - 1)
     low, high = wilson(value, value * (1 - value) / variance if variance > 1e-12 else worth, freedom)
     return min(low, value * wilson(1.0, worth, freedom)[0]), high
-
-
-RESAMPLED: dict[Task, Callable[[Sequence[Predictions], np.ndarray, int], Resampled]] = {
-    "multi-label": resampled_precision,
-    "regression": resampled_concordance,
-}
-"""By task, what ranks its models; single-label data has `heads.evaluation.statistics`."""

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, f1_score
 
-from features.labels import Task
 from heads.evaluation.predictions import Predictions
 
-Score = Callable[[Sequence[Predictions]], float]
+ScoreFunction = Callable[[Sequence[Predictions]], float]
 CLIP = 1e-7  # a probability counts at least this much in the log loss, so one sure mistake costs 16.1 nats
 
 
@@ -25,6 +23,7 @@ def accuracy(predictions: Sequence[Predictions]) -> float:
 
 def macro_f1(predictions: Sequence[Predictions]) -> float:
     """Unweighted mean of the classes' F1; 0 for a class never right, without those neither there nor predicted."""
+    from sklearn.metrics import f1_score
 
     def score(one: Predictions) -> float:
         if one.task == "multi-label":
@@ -40,6 +39,7 @@ def macro_f1(predictions: Sequence[Predictions]) -> float:
 
 def micro_f1(predictions: Sequence[Predictions]) -> float:
     """F1 over all decisions, one per clip and class: of `multi-label` data."""
+    from sklearn.metrics import f1_score
 
     def score(one: Predictions) -> float:
         return float(f1_score(one.targets, one.predicted, average="micro", zero_division=0))
@@ -63,6 +63,7 @@ def class_average_precision(predictions: Sequence[Predictions]) -> np.ndarray:
     The mean of the precision at each positive clip in the order of the probabilities, where equal ones
     count as one step (scikit-learn's definition, without interpolation).
     """
+    from sklearn.metrics import average_precision_score
 
     def score(one: Predictions) -> np.ndarray:
         return np.array(
@@ -110,32 +111,24 @@ def correlation(predictions: Sequence[Predictions]) -> float:
     return _over_repetitions(predictions, score)
 
 
-METRICS: dict[Task, tuple[str, Score]] = {
-    "single-label": ("accuracy", accuracy),
-    "multi-label": ("mAP", mean_average_precision),
-    "regression": ("CCC", concordance),
-}
-"""What each task's models are ranked by."""
-
-
-def mean_of_folds(predictions: Sequence[Predictions], score: Score = accuracy) -> float:
+def mean_of_folds(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> float:
     """Mean of the folds' scores (mean over repetitions each): what papers on official folds print."""
     return float(np.mean(list(fold_scores(predictions, score).values())))
 
 
-def fold_scores(predictions: Sequence[Predictions], score: Score = accuracy) -> dict[int | str, float]:
+def fold_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int | str, float]:
     """Score of each test fold, mean over repetitions."""
     folds = dict.fromkeys(one.fold for one in predictions)
     return {fold: score([one for one in predictions if one.fold == fold]) for fold in folds}
 
 
-def seed_scores(predictions: Sequence[Predictions], score: Score = accuracy) -> dict[int, float]:
+def seed_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int, float]:
     """Score of each seed, pooled over folds, mean over draws."""
     seeds = sorted({one.seed for one in predictions})
     return {seed: score([one for one in predictions if one.seed == seed]) for seed in seeds}
 
 
-def draw_scores(predictions: Sequence[Predictions], score: Score = accuracy) -> dict[int, float]:
+def draw_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int, float]:
     """Score of each draw, pooled over folds, mean over seeds."""
     draws = sorted({one.draw for one in predictions})
     return {draw: score([one for one in predictions if one.draw == draw]) for draw in draws}

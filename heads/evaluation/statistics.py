@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 DRAWS = 10_000
 ALPHA = 0.05
@@ -88,6 +87,8 @@ def wilson(share: float, effective: float, freedom: float, *, level: float = 1 -
         freedom: Degrees of freedom of t.
         level: Of confidence.
     """
+    from scipy import stats
+
     t = float(stats.t.ppf((1 + level) / 2, freedom))
     middle = share + t**2 / (2 * effective)
     half = t * np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))
@@ -170,6 +171,8 @@ def compare(
 
 def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
     """How often the resampled difference strays from `difference` as far as that is from zero, at least."""
+    from scipy import stats
+
     distance = abs(difference) - continuity
     if distance <= 0:
         return 1.0

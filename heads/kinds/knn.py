@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from pydantic import Field
 
 from features.errors import ConfigError
 from features.labels import Task
-from heads.batched.blocks import Block, Fitted, Loader, Place
 from heads.batched.inference import State, outputs, standardisation, standardized
-from heads.batched.job import Job
-from heads.batched.losses import valid_loss
+from heads.batched.job import HeadType, Job
+from heads.options import Count, Grid, HeadOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.batched.blocks import Block, Fitted, Loader, Place
 
 METRICS = ("cosine", "euclidean")  # a state holds the position
 DISTANCES_BYTES = 2**27  # of the distances at work at once
+
+
+class KnnOptions(HeadOptions):
+    """The nearest training clips vote; in regression, their mean.
+
+    Attributes:
+        k: How many vote; a k beyond the number of training clips is left out of the choice.
+        metric: Distance between standardised embeddings; a nearer clip's vote does not count more.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("k", "metric")
+
+    name: Literal["knn"] = "knn"
+    k: Grid[Count] = Field([1, 3, 5, 10, 20])
+    metric: Grid[Literal["cosine", "euclidean"]] = Field(["cosine", "euclidean"])
 
 
 def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
@@ -38,6 +56,9 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]
         ConfigError: Every k is beyond the number of training rows of a block, or the only one where
             there are no validation rows.
     """
+    from heads.batched.blocks import Fitted
+    from heads.batched.losses import valid_loss
+
     for place in places:
         block = load(place)
         ks = [point["k"] for point in job.grid if point["k"] <= len(block.train)]
@@ -75,6 +96,8 @@ def predict_knn(state: State, features: np.ndarray, task: Task = "single-label")
     Raises:
         ValueError: The features have another dimension than the head was trained on.
     """
+    import torch
+
     queries = torch.from_numpy(standardized(state, features))
     rows, answers = (torch.from_numpy(np.ascontiguousarray(state[name])) for name in ("rows", "answers"))
     k = int(state["k"][0])
@@ -98,6 +121,9 @@ def neighbours(queries: Tensor, rows: Tensor, metric: str, k: int) -> Tensor:
     Returns:
         Positions among the rows, shape (m, k) int64.
     """
+    import torch
+    from torch.nn.functional import normalize
+
     rows = rows.double()
     if metric == "cosine":
         queries, rows = normalize(queries), normalize(rows)
@@ -127,6 +153,8 @@ def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
     Returns:
         Shape (m, C) float64; the mean value in regression.
     """
+    import torch
+
     total = sum((answers[near[:, at]].double() for at in range(k)), answers.new_zeros(1, dtype=torch.float64))
     if task == "regression":
         return total / k
@@ -135,6 +163,12 @@ def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
 
 def _answers(block: Block, job: Job) -> Tensor:
     """The training rows' targets, shape (n, C)."""
+    import torch
+    from torch.nn.functional import one_hot
+
     if job.task == "single-label":
         return one_hot(block.train_targets, job.n_outputs).to(torch.uint8)
     return block.train_targets.to(torch.uint8 if job.task == "multi-label" else torch.float64)
+
+
+HEAD = HeadType(KnnOptions, fit_knn, predict_knn, no_graph="asks its training clips")

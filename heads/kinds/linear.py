@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import one_hot
+from pydantic import Field
 
 from features.labels import Task
-from heads.batched.blocks import BUDGET_BYTES, Block, Fitted, Loader, Place, chunks
-from heads.batched.closed_form import principal_axes, ridge_path
-from heads.batched.inference import head_state
-from heads.batched.job import Job
-from heads.batched.logistic import LogisticPaths, Rows
-from heads.batched.losses import row_losses, row_weights
-from heads.batched.newton import minimise
-from heads.options import ClassWeight, Configuration, LinearOptions
+from heads.batched.inference import head_state, layers_graph, predict_layers
+from heads.batched.job import HeadType, Job
+from heads.options import ClassWeight, Configuration, Grid, HeadOptions, Positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.batched.blocks import Block, Fitted, Loader, Place
+    from heads.batched.logistic import Rows
 
 CPU_STACK_BYTES = 2**25  # blocks beyond the processor's caches gain nothing from each other's company
+
+
+class LinearOptions(HeadOptions):
+    """Logistic regression trained to convergence: multinomial, or one per class where clips have several labels.
+
+    In regression, ridge regression of standardised values.
+
+    Attributes:
+        l2: l2 / 2 times the squared norm of the weights is added to the mean log loss, or to half the
+            mean squared error; scikit-learn's C is 1 / (l2 · n_train), its Ridge's alpha l2 · n_train.
+        class_weight: `balanced`: every class counts alike in the training loss.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("l2",)
+
+    name: Literal["linear"] = "linear"
+    l2: Grid[Positive] = Field([1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4])
+    class_weight: ClassWeight = None
 
 
 def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
@@ -40,6 +57,9 @@ def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitt
     Yields:
         One candidate per block and penalty, with one fit each.
     """
+    from heads.batched.blocks import BUDGET_BYTES, chunks
+    from heads.batched.closed_form import principal_axes
+
     block_bytes, point_bytes = _memory(job)
     budget = BUDGET_BYTES if job.device.type == "cuda" else CPU_STACK_BYTES
     at_once = max(1, (BUDGET_BYTES - block_bytes) // point_bytes)
@@ -64,6 +84,12 @@ def _solve(
     turned: Sequence[tuple[Tensor, Tensor]], blocks: Sequence[Block], grid: Sequence[Configuration], job: Job
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Of each block, its solutions (F, C, r + 1) in principal axes, biases last, and their rounds (F,)."""
+    import torch
+
+    from heads.batched.closed_form import ridge_path
+    from heads.batched.logistic import LogisticPaths
+    from heads.batched.newton import minimise
+
     l2 = turned[0][0].new_tensor([point["l2"] for point in grid])
     if job.task == "regression":
         points = [ridge_path(rows, block.train_targets, l2) for (rows, _), block in zip(turned, blocks, strict=True)]
@@ -85,6 +111,11 @@ def _solve(
 
 def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> Rows:
     """A block's rows for `heads.batched.logistic`; with several labels, each class of each penalty is a problem."""
+    from torch.nn.functional import one_hot
+
+    from heads.batched.logistic import Rows
+    from heads.batched.losses import row_weights
+
     weights = row_weights(targets, job.n_outputs, job.task, class_weight)
     if job.task == "single-label":
         return Rows(values, one_hot(targets, job.n_outputs).to(values).T[None], weights[None, None])
@@ -95,6 +126,11 @@ def _candidate(
     place: Place, block: Block, configuration: int, axes: Tensor, point: Tensor, rounds: Tensor, task: Task
 ) -> Fitted:
     """Turn a solution (C, r + 1) back to the block's columns and score its validation rows."""
+    import torch
+
+    from heads.batched.blocks import Fitted
+    from heads.batched.losses import row_losses
+
     weight, bias = axes @ point[:, : axes.shape[1]].T, point[:, -1]
     if task == "single-label":
         bias = bias - bias.mean()  # a shift of all classes is free
@@ -108,3 +144,6 @@ def _candidate(
         epochs=np.array([int(rounds)]),
         params_trained=weight.numel() + bias.numel(),
     )
+
+
+HEAD = HeadType(LinearOptions, fit_linear, predict_layers, graph=layers_graph)

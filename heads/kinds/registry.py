@@ -1,29 +1,49 @@
-"""The heads there are: how each trains and predicts. Options with the same names stand in `heads.options`."""
+"""The heads there are. One module holds all of a head: its options, trainer, predictor and graph.
+
+A module is imported when its head is used. Such an import is light: what needs torch or scikit-learn imports it
+in functions, so that configs are checked without them.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from features.labels import Task
-from heads.batched.inference import predict_layers
-from heads.batched.job import Kind, State
-from heads.kinds.attention import fit_attention, predict_attention
-from heads.kinds.knn import fit_knn, predict_knn
-from heads.kinds.linear import fit_linear
-from heads.kinds.mlp import fit_mlp
-from heads.kinds.sklearn.head import fit_sklearn, predict_sklearn
-from heads.kinds.weighted_sum import fit_weighted_sum, predict_weighted_sum
+from heads.batched.job import HeadType, State
+from heads.options import HeadOptions
 
-KINDS: dict[str, Kind] = {
-    "linear": Kind(fit_linear, predict_layers),
-    "knn": Kind(fit_knn, predict_knn),
-    "mlp": Kind(fit_mlp, predict_layers),
-    "weighted-sum": Kind(fit_weighted_sum, predict_weighted_sum),
-    "sklearn": Kind(fit_sklearn, predict_sklearn, apart=True),
-    "attention": Kind(fit_attention, predict_attention, apart=True),
+HEADS: dict[str, str] = {
+    "linear": "heads.kinds.linear",
+    "mlp": "heads.kinds.mlp",
+    "knn": "heads.kinds.knn",
+    "weighted-sum": "heads.kinds.weighted_sum",
+    "sklearn": "heads.kinds.sklearn.head",
+    "attention": "heads.kinds.attention",
 }
+"""Name and module of every head. The module has a `HeadType` under the name `HEAD`."""
+
+
+def head_type(name: str) -> HeadType:
+    """All about one head.
+
+    Raises:
+        KeyError: There is no head of this name.
+    """
+    found = import_module(HEADS[name]).HEAD
+    assert isinstance(found, HeadType)
+    return found
+
+
+def options_class(name: str) -> type[HeadOptions]:
+    """What a user can set of one head.
+
+    Raises:
+        KeyError: There is no head of this name.
+    """
+    return head_type(name).options
 
 
 def predict(head: str, state: State, features: Any, task: Task = "single-label") -> np.ndarray:
@@ -32,7 +52,7 @@ def predict(head: str, state: State, features: Any, task: Task = "single-label")
     Args:
         head: Its name.
         state: What it was saved with.
-        features: Of the head's layer and poolings, see `heads.batched.job.Kind`.
+        features: Of the head's layer and poolings, see `heads.batched.job.HeadType`.
         task: What the outputs are.
 
     Returns:
@@ -41,4 +61,4 @@ def predict(head: str, state: State, features: Any, task: Task = "single-label")
     Raises:
         ValueError: The features have another shape than the head was trained on.
     """
-    return KINDS[head].predict(state, features, task)
+    return head_type(head).predict(state, features, task)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
 
 from features.labels import Task
-from heads.batched.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
-from heads.batched.blocks import Fitted, Loader, Place
-from heads.batched.early_stopping import train_stepped
 from heads.batched.inference import State, outputs, standardized
-from heads.batched.job import Job
-from heads.batched.rng import initial_layers
+from heads.batched.job import HeadType, Job
+from heads.options import SteppedOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.batched.blocks import Fitted, Loader, Place
 
 ROWS_AT_ONCE = 256  # of a prediction: in float64 they are twice as large as the features
+
+
+class WeightedSumOptions(SteppedOptions):
+    """A softmax-weighted sum of the layers, then one linear layer (SUPERB, arXiv 2105.01051).
+
+    `layers` says which layers are summed.
+    """
+
+    grid: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
+    reads = "layers"
+
+    name: Literal["weighted-sum"] = "weighted-sum"
 
 
 def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
@@ -34,63 +45,11 @@ def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterato
     Yields:
         One candidate per block and configuration, in no particular order.
     """
+    from heads.batched.early_stopping import train_stepped
+    from heads.batched.weighted_sum import WeightedSum
+
     network = WeightedSum(job.n_layers, job.dim, job.n_outputs)
     yield from train_stepped(places, load, job, range(len(job.grid)), network)
-
-
-class WeightedSum:
-    """The arithmetic, see `heads.batched.adamw.Network`."""
-
-    def __init__(self, n_layers: int, dim: int, n_outputs: int) -> None:
-        """Lay out the arrays: L layers of D columns to C outputs."""
-        self.n_layers, self.sizes = n_layers, (dim, n_outputs)
-        self.units = 0
-        self.n_trained = n_layers + (dim + 1) * n_outputs
-        self.trained: dict[str, tuple[int, ...]] = {
-            "weight_0": (aligned(dim), aligned(n_outputs)),
-            "bias_0": (1, aligned(n_outputs)),
-            "mixture": (aligned(n_layers),),
-        }
-        self.tracked: dict[str, tuple[int, ...]] = {}
-
-    def start(self, seed: int) -> dict[str, Tensor]:
-        """First values: equal weights of layers, the linear layer as `torch.nn.Linear`."""
-        weight, bias = initial_layers(seed, self.sizes)[0]
-        extra_in, extra_out = (aligned(size) - size for size in self.sizes)
-        return {
-            "weight_0": pad(weight, (0, extra_out, 0, extra_in)),
-            "bias_0": pad(bias[None], (0, extra_out)),
-            "mixture": torch.zeros(aligned(self.n_layers)),
-        }
-
-    def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
-        """Outputs (M, B, C padded) of rows (M, B, L, D padded) or (B, L, D padded)."""
-        shares = arrays["mixture"][:, : self.n_layers].softmax(-1)[:, None, None]  # (M, 1, 1, L)
-        # Rows that all networks see are mixed for one at a time: a single product would copy them for each.
-        mixed = shares @ rows if rows.ndim == 4 else torch.stack([share @ rows for share in shares])
-        mixed = mixed[:, :, 0]
-        return affine(mixed, arrays, 0), [rows, shares, mixed]
-
-    def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
-        """Gradients of the linear layer and, through the mixed rows, of the mixture."""
-        rows, shares, mixed = tape
-        affine_slopes(mixed, gradient, 0, slopes)
-        along = torch.bmm(gradient, arrays["weight_0"].transpose(1, 2))  # of the mixed rows
-        of_shares = (rows @ along[..., None])[..., 0].sum(1)  # (M, L)
-        shares = shares[:, 0, 0]
-        slope = shares * (of_shares - (shares * of_shares).sum(-1, keepdim=True))
-        slopes["mixture"][:, : self.n_layers] = slope
-
-    def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of `predict_weighted_sum`."""
-        dim, n_outputs = self.sizes
-        mixture = arrays["mixture"][: self.n_layers].astype(np.float64)
-        shares = np.exp(mixture - mixture.max())
-        return {
-            "layer_weights": (shares / shares.sum()).astype(np.float32),
-            "weight_0": arrays["weight_0"][:dim, :n_outputs].copy(),
-            "bias_0": arrays["bias_0"][0, :n_outputs].copy(),
-        }
 
 
 def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
@@ -111,3 +70,20 @@ def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "singl
     pieces = np.array_split(features, max(1, -(-len(features) // ROWS_AT_ONCE)))
     scores = [shares @ standardized(state, piece) @ weight + state["bias_0"] for piece in pieces]
     return outputs(state, np.concatenate(scores), task)
+
+
+def weighted_sum_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
+    """The scores of `predict_weighted_sum` on torch tensors, for ONNX.
+
+    Args:
+        arrays: A trained state.
+        features: Raw features of all its layers, shape (n, L, D).
+
+    Returns:
+        Shape (n, C).
+    """
+    x = (features - arrays["mean"]) / arrays["scale"]
+    return (x * arrays["layer_weights"][:, None]).sum(1) @ arrays["weight_0"] + arrays["bias_0"]
+
+
+HEAD = HeadType(WeightedSumOptions, fit_weighted_sum, predict_weighted_sum, graph=weighted_sum_graph)

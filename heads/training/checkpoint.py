@@ -18,7 +18,7 @@ from features.errors import RunError, WeightsError
 from features.labels import Task
 from features.system.permissions import as_umask_says
 from heads.batched.inference import count_layers
-from heads.kinds.registry import KINDS, predict
+from heads.kinds.registry import HEADS, predict
 from heads.kinds.sklearn.skops_io import checked_state
 
 FORMAT = "audioheads-head"
@@ -30,7 +30,7 @@ class SavedHead:
     """A head and all that is needed to use it.
 
     Attributes:
-        head: Its name among `heads.options.HEADS`.
+        head: Its name among `heads.kinds.registry.HEADS`.
         labels: Class names in the order of the probabilities.
         backbone: The backbone's spec, as JSON holds it.
         pooling: Names of the poolings that are concatenated, in order.
@@ -123,8 +123,8 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
         raise WeightsError(
             f"{path}: head format {about['format_version']}, this program reads {FORMAT_VERSION}; train the head again"
         )
-    if about["head"] not in KINDS:
-        raise WeightsError(f"{path}: unknown head {about['head']!r}; this program knows {', '.join(KINDS)}")
+    if about["head"] not in HEADS:
+        raise WeightsError(f"{path}: unknown head {about['head']!r}; this program knows {', '.join(HEADS)}")
     last = state.get(f"bias_{count_layers(state) - 1}")
     if last is not None and len(last) != max(1, len(about["labels"])):
         raise WeightsError(f"{path}: {len(about['labels'])} labels do not fit the head's output; train the head again")

@@ -15,8 +15,8 @@ from features.errors import ConfigError, RunError
 from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
 from heads.batched.frame_blocks import ClipLayers, FrameSource
-from heads.batched.job import Job, Kind
-from heads.kinds.registry import KINDS
+from heads.batched.job import HeadType, Job
+from heads.kinds.registry import head_type
 from heads.options import HeadOptions, SteppedOptions
 from heads.splits.protocol import Split, Splits
 from heads.training.per_layer import LayerScores
@@ -107,14 +107,14 @@ def train_head(
         n_layers=features.shape[1],
         device=torch.device(device),
     )
-    run = _Run(KINDS[options.name], job, source, folds)
+    run = _Run(head_type(options.name), job, source, folds)
     places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
     if together is None:
-        together = job.device.type == "cuda" or run.kind.apart
+        together = job.device.type == "cuda" or run.head.apart
     groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
     losses = np.full((len(folds), len(grid), len(positions)), np.nan)
     best: dict[int, Fitted] = {}
-    by_layer = LayerScores(job, folds, names, run.kind.predict, source.rows)
+    by_layer = LayerScores(job, folds, names, run.head.predict, source.rows)
     keep_layers &= options.reads == "layer" and len(positions) > 1
     done = 0
     for group in groups:
@@ -162,14 +162,14 @@ class _Arrays:
 class _Run:
     """One head at work on the clips of an experiment."""
 
-    kind: Kind
+    head: HeadType
     job: Job
     source: FrameSource | _Arrays
     folds: Sequence[Split]
 
     def fit(self, places: Sequence[Place]) -> Iterator[Fitted]:
         """Train every candidate of some blocks."""
-        yield from self.kind.fit(places, partial(self._load, self.folds), self.job)
+        yield from self.head.fit(places, partial(self._load, self.folds), self.job)
 
     def score(self, chosen: Fitted, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
         """Score a split's test rows with the chosen candidate's fit of each seed."""
@@ -181,7 +181,7 @@ class _Run:
             )
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
         rows = self.source.rows(split.test, chosen.place.layer)
-        scored = [self.kind.predict(state, rows, job.task) for state in fitted.states]
+        scored = [self.head.predict(state, rows, job.task) for state in fitted.states]
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
             if not np.isfinite(scored[fit]).all():
@@ -207,7 +207,7 @@ class _Run:
         epochs = tuple(int(chosen.epochs[min(at, len(chosen.epochs) - 1)]) for at in range(len(self.job.seeds)))
         job = replace(self.job, grid=(self.job.grid[chosen.configuration],), epochs=epochs)
         place = Place(0, chosen.place.layer)
-        return next(iter(self.kind.fit([place], partial(self._load, [joined]), job)))
+        return next(iter(self.head.fit([place], partial(self._load, [joined]), job)))
 
     def _load(self, folds: Sequence[Split], place: Place) -> Any:
         return self.source.block(folds[place.fold], place.layer, self.job.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,6 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
     """The config, or everything that is wrong with it."""
     import features.backbones
     import features.datasets
-    from heads.options import HEADS
 
     checked = dict(values)
     mistakes: list[Mistake] = []
@@ -169,8 +168,7 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
         checked["features"] = {**section, "backbones": backbones}
     if isinstance(values["heads"], list):
         checked["heads"] = [
-            _option(item, "name", _among(HEADS), ("heads", index), mistakes)
-            for index, item in enumerate(values["heads"])
+            _option(item, "name", _head_class, ("heads", index), mistakes) for index, item in enumerate(values["heads"])
         ]
     if isinstance(values["finetune"], list) and values["finetune"]:
         from pipeline.config import finetune_entries
@@ -217,13 +215,13 @@ def _option(
     return options or _Invalid()
 
 
-def _among(table: Mapping[str, type[BaseModel]]) -> Callable[[str], type[BaseModel]]:
-    def options_class(name: str) -> type[BaseModel]:
-        if name not in table:
-            raise ConfigError(f"unknown name {name!r}, {closest(name, table)}")
-        return table[name]
+def _head_class(name: str) -> type[BaseModel]:
+    """The options of one head."""
+    from heads.kinds.registry import HEADS, options_class
 
-    return options_class
+    if name not in HEADS:
+        raise ConfigError(f"unknown name {name!r}, {closest(name, HEADS)}")
+    return options_class(name)
 
 
 def _contradictions(config: Config) -> list[Mistake]:

@@ -12,70 +12,25 @@ from torch import Tensor, nn
 from features.errors import UserError
 from features.labels import Task
 from features.pooling import POOLINGS
-from heads.batched.inference import NORM_EPS, count_layers
+from heads.batched.job import Graph
+from heads.kinds.registry import head_type
 from heads.training.checkpoint import SavedHead
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble
 
 
-class LayersHead(nn.Module):
-    """Linear layers with ReLU between them, see `heads.batched.inference.predict_layers`."""
+class HeadGraph(nn.Module):
+    """One trained head, see `heads.batched.job.HeadType.graph`."""
 
-    mean: Tensor
-    scale: Tensor
-    weight_0: Tensor
-    bias_0: Tensor
-
-    def __init__(self, head: SavedHead) -> None:
+    def __init__(self, head: SavedHead, arithmetic: Graph) -> None:
         """Take over a head's arrays."""
         super().__init__()
-        self.depth = count_layers(head.state)
+        self.arithmetic, self.names = arithmetic, tuple(head.state)
         for name, values in head.state.items():
             self.register_buffer(name, _tensor(values))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Raw features (n, D) to scores (n, C)."""
-        x = (features - self.mean) / self.scale
-        for at in range(self.depth):
-            x = x @ getattr(self, f"weight_{at}") + getattr(self, f"bias_{at}")
-            if hasattr(self, f"gain_{at}"):
-                x = (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, correction=0, keepdim=True) + NORM_EPS)
-                x = x * getattr(self, f"gain_{at}") + getattr(self, f"shift_{at}")
-            if at < self.depth - 1:
-                x = x.relu()
-        return x
-
-
-class WeightedSumHead(LayersHead):
-    """See `heads.kinds.weighted_sum.predict_weighted_sum`."""
-
-    layer_weights: Tensor
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Raw features (n, L, D) to scores (n, C)."""
-        x = (features - self.mean) / self.scale
-        return (x * self.layer_weights[:, None]).sum(1) @ self.weight_0 + self.bias_0
-
-
-class AttentionHead(LayersHead):
-    """See `heads.attention.predict_attention`."""
-
-    attention_weight: Tensor
-    attention_bias: Tensor
-    attention_score: Tensor
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Raw frames (1, F, D) of one clip to scores (1, C)."""
-        x = (features - self.mean) / self.scale
-        scores = torch.tanh(x @ self.attention_weight + self.attention_bias) @ self.attention_score
-        return (scores.softmax(1)[:, :, None] * x).sum(1) @ self.weight_0 + self.bias_0
-
-
-HEADS: dict[str, type[LayersHead]] = {
-    "linear": LayersHead,
-    "mlp": LayersHead,
-    "weighted-sum": WeightedSumHead,
-    "attention": AttentionHead,
-}
+        """Raw features (n, D) or (n, L, D), or frames (1, F, D) of one clip, to scores (n, C)."""
+        return self.arithmetic({name: getattr(self, name) for name in self.names}, features)
 
 
 class Heads(nn.Module):
@@ -93,14 +48,14 @@ class Heads(nn.Module):
             all_layers: The backbone's.
 
         Raises:
-            UserError: There is no graph for heads of that kind.
+            UserError: Heads of this type have no graph.
         """
         super().__init__()
-        kind = fitted.heads[0].head
-        if kind not in HEADS:
-            why = "asks its training clips" if kind == "knn" else "is no arithmetic on arrays"
-            raise UserError(f"--format onnx: a head {kind} {why}; use --format audioheads")
-        self.heads = nn.ModuleList([HEADS[kind](head) for head in fitted.heads])
+        name = fitted.heads[0].head
+        found = head_type(name)
+        if found.graph is None:
+            raise UserError(f"--format onnx: a head {name} {found.no_graph}; use --format audioheads")
+        self.heads = nn.ModuleList([HeadGraph(head, found.graph) for head in fitted.heads])
         self.task, self.reads = fitted.task, fitted.reads
         if self.reads == "layers":
             self.layers = list(fitted.stage1.get("layers", all_layers))

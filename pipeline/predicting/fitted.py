@@ -22,8 +22,8 @@ from features.store.writer import LongFrames
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.network import Network
 from heads.finetuning.options import Recipe
+from heads.kinds.registry import options_class as head_options
 from heads.models.options import EndToEndOptions
-from heads.options import HEADS
 from heads.training.checkpoint import SavedHead, load_head
 from pipeline.config.finetune_entries import backbone_entry, options_class
 from pipeline.finetune.models import Source, builder
@@ -111,7 +111,7 @@ class HeadEnsemble:
         self.entry = {**stage1["backbone"], **moved}
         self.clip_s: float | None = stage1.get("clip_s")
         self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
-        self.reads = HEADS[first.head].reads
+        self.reads = head_options(first.head).reads
 
     def settings(self, device: str) -> Settings:
         """See `Fitted.settings`."""
@@ -126,7 +126,7 @@ class HeadEnsemble:
         )
 
     def features(self, head: SavedHead, rows: Rows, spec: BackboneSpec) -> Any:
-        """What one of the heads reads of embedded clips, see `heads.batched.job.Kind`."""
+        """What one of the heads reads of embedded clips, see `heads.batched.job.HeadType`."""
         if self.reads == "frames":
             at = self._frame_layers().index(int(head.layer))
             return [clip_frames(frames)[:, at] for frames in rows.frames or ()]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from features.manifest import Manifest
-from heads.evaluation.metrics import METRICS
 from heads.evaluation.predictions import Predictions, from_frame
+from heads.evaluation.scores import ranking_score
 from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
 from pipeline.config.config import Config, label_of
@@ -78,12 +78,13 @@ class Study:
     @property
     def metric(self) -> str:
         """What models are ranked by: `accuracy`, `mAP` or `CCC`."""
-        return METRICS[self.manifest.task][0]
+        return ranking_score(self.manifest.task).name
 
     @property
     def score(self) -> str:
         """The column of a row that holds it; its interval is in `<score>_ci_low` and `_ci_high`."""
-        return "accuracy" if self.manifest.task == "single-label" else "value"
+        score = ranking_score(self.manifest.task)
+        return score.column or score.name
 
     def head_of(self, model: Model) -> HeadOptions | None:
         """The config's entry of a model's head; None for a model trained end to end."""

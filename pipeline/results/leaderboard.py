@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from features.errors import RunError, UserError
+from heads.evaluation import scores
 from pipeline.config.errors import closest
 from pipeline.console import Console
 from pipeline.results.leaderboard_text import print_leaderboard
@@ -25,7 +26,12 @@ from pipeline.results.table import counted
 BOARD = ["dataset", "protocol", "metric"]
 MODEL = ["model", "weights", "pooling", "head"]  # what makes two rows of different boards one model
 COUNTS = ("n_folds", "n_seeds", "n_test", "n_failed", "feature_dim", "params_total", "params_trained")
-HIGH_FIRST = ("score", "accuracy", "macro_f1", "value", "extract_clips_per_s", "extract_realtime_factor")
+HIGH_FIRST = (
+    "score",
+    "extract_clips_per_s",
+    "extract_realtime_factor",
+    *(score.column for task in scores.SCORES.values() for score in task if score.higher_is_better and score.column),
+)
 
 
 def run_leaderboard(

@@ -12,12 +12,11 @@ import pandas as pd
 from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
-from heads.evaluation.bootstrap import RESAMPLED, draws_for
 from heads.evaluation.predictions import Predictions, from_frame
-from heads.evaluation.statistics import DRAWS, Comparison, accuracy_interval, compare, tied_with_best
+from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
 from heads.splits.fold_names import natural_order
 from pipeline.results.run_folder import Fit
-from pipeline.results.table import COLUMNS, METRIC_COLUMNS
+from pipeline.results.table import METRIC_COLUMNS, columns_of, score_columns
 
 Rows = list[dict[str, Any]]
 Control = tuple[int, str]  # an untrained control's place among the models, and its label
@@ -49,14 +48,11 @@ def score(
             raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
     groups = pd.Series(group_of, index=manifest.clips["id"]).loc[tested[0]].to_numpy()
     controls = [_control_of(fit, fits, backbone_of or {}) for fit in fits]
-    if manifest.task == "single-label":
-        measured, details = _accuracies(parsed, groups, manifest.labels, controls)
-    else:
-        measured, details = _metrics(parsed, groups, manifest, controls)
+    measured, details = _measured(parsed, groups, manifest, controls)
+    columns = columns_of(manifest.task)
     rows, more = [], []
     for fit, own, detail in zip(fits, measured, details, strict=True):
         own = {"n_test": len(groups), "n_failed": n_failed, **own}
-        columns = COLUMNS if manifest.task == "single-label" else COLUMNS + METRIC_COLUMNS
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
         about = {key: value for key, value in fit.about.items() if key not in columns}
         more.append(rows[-1] | detail | about | {"folder": str(fit.folder)})
@@ -80,83 +76,51 @@ def is_control(about: Mapping[str, Any]) -> bool:
     return about["weights"] == "untrained" and about["family"] == "frozen"
 
 
-def _accuracies(
-    parsed: Sequence[list[Predictions]], groups: np.ndarray, labels: Sequence[str], controls: Sequence[Control | None]
-) -> tuple[Rows, Rows]:
-    """What is measured of single-label models."""
-    clips = [metrics.clip_scores(predictions) for predictions in parsed]
-    comparisons = tied_with_best({str(at): one["score"].to_numpy() for at, one in enumerate(clips)}, groups)
-    measured, details = [], []
-    for at, predictions in enumerate(parsed):
-        scores, target = clips[at]["score"].to_numpy(), clips[at]["target"].to_numpy()
-        low, high = accuracy_interval(scores, groups)
-        by_class = metrics.per_class_accuracy(predictions)
-        tested = np.flatnonzero(np.isfinite(by_class)).tolist()
-        measured.append(
-            {
-                "accuracy": metrics.accuracy(predictions),
-                "accuracy_ci_low": low,
-                "accuracy_ci_high": high,
-                "macro_f1": metrics.macro_f1(predictions),
-                "log_loss": metrics.log_loss(predictions),
-                "tied_with_best": comparisons[str(at)].tied,
-            }
-        )
-        details.append(
-            {
-                **_repetitions(predictions, metrics.accuracy, "accuracy"),
-                "class_accuracy": {labels[own]: float(by_class[own]) for own in tested},
-                "class_accuracy_ci": {
-                    labels[own]: list(accuracy_interval(scores[target == own], groups[target == own])) for own in tested
-                },
-                **_comparison(comparisons, at, controls[at], DRAWS),
-            }
-        )
-    return measured, details
-
-
-def _metrics(
+def _measured(
     parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[Control | None]
 ) -> tuple[Rows, Rows]:
-    """What is measured of multi-label models and of those that predict a number."""
-    name, figure = metrics.METRICS[manifest.task]
-    n_draws = draws_for(parsed)
-    found = [RESAMPLED[manifest.task](predictions, groups, n_draws) for predictions in parsed]
-    comparisons = compare(
-        {str(at): one.value for at, one in enumerate(found)},
-        np.stack([one.draws for one in found], axis=1),
-        len(np.unique(groups)),
-    )
+    """What is measured of the models: columns of the table, and what `results.json` has more."""
+    task = manifest.task
+    first, *others = SCORES[task]
+    ranking = estimation_of(task).rank(parsed, groups)
+    name = first.column or first.name
     measured, details = [], []
-    for at, (predictions, one) in enumerate(zip(parsed, found, strict=True)):
-        more = {"value": one.value, "value_ci_low": one.low, "value_ci_high": one.high}
-        if manifest.task == "multi-label":
-            more["macro_f1"] = metrics.macro_f1(predictions)
-            by_class = metrics.class_average_precision(predictions)
-            beside: dict[str, Any] = {
-                "micro_f1": metrics.micro_f1(predictions),
-                "class_average_precision": {
-                    label: float(value)
-                    for label, value in zip(manifest.labels, by_class, strict=True)
-                    if value == value
-                },
-            }
-        else:
-            beside = {"mse": metrics.squared_error(predictions), "pearson": metrics.correlation(predictions)}
-        tied = comparisons[str(at)].tied
-        # In the table these three stay empty: they are of single-label data.
-        measured.append({"accuracy": None, "log_loss": None, "metric": name, "tied_with_best": tied, **more})
+    for at, predictions in enumerate(parsed):
+        found = {score: score.of(predictions) for score in others}
+        low, high = ranking.intervals[at]
+        measured.append(
+            dict.fromkeys(score_columns())  # those of other tasks stay empty
+            | {name: ranking.values[at], f"{name}_ci_low": low, f"{name}_ci_high": high}
+            | ({"metric": first.name} if name in METRIC_COLUMNS else {})
+            | {score.column: value for score, value in found.items() if score.column}
+            | {"tied_with_best": ranking.comparisons[at].tied}
+        )
         details.append(
             {
-                **_repetitions(predictions, figure, "value"),
-                **beside,
-                **_comparison(comparisons, at, controls[at], n_draws),
+                **_repetitions(predictions, first.of, name),
+                **{score.name: value for score, value in found.items() if not score.column},
+                **_by_class(predictions, groups, manifest),
+                **_comparison(ranking, at, controls[at]),
             }
         )
     return measured, details
 
 
-def _repetitions(predictions: list[Predictions], figure: metrics.Score, name: str) -> dict[str, Any]:
+def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:
+    """The score of each tested class by its label, and its interval where there is one."""
+    score = CLASS_SCORES.get(manifest.task)
+    if score is None:
+        return {}
+    values = score.of(predictions)
+    tested = np.flatnonzero(np.isfinite(values)).tolist()
+    found: dict[str, Any] = {score.name: {manifest.labels[own]: float(values[own]) for own in tested}}
+    if score.intervals is not None:
+        ends = score.intervals(predictions, groups)
+        found[f"{score.name}_ci"] = {manifest.labels[own]: list(ends[own]) for own in tested}
+    return found
+
+
+def _repetitions(predictions: list[Predictions], figure: metrics.ScoreFunction, name: str) -> dict[str, Any]:
     """The score fold by fold, seed by seed and, where there are several, draw by draw."""
     folds = metrics.fold_scores(predictions, figure)
     seeds, draws = metrics.seed_scores(predictions, figure), metrics.draw_scores(predictions, figure)
@@ -172,15 +136,15 @@ def _repetitions(predictions: list[Predictions], figure: metrics.Score, name: st
     return found
 
 
-def _comparison(comparisons: Mapping[str, Comparison], at: int, control: Control | None, draws: int) -> dict[str, Any]:
-    """A model beside the best, and beside its untrained control where there is one."""
-    own = comparisons[str(at)]
-    found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": draws}
+def _comparison(ranking: Ranking, at: int, control: Control | None) -> dict[str, Any]:
+    """A model compared with the best, and with its untrained control if it has one."""
+    own = ranking.comparisons[at]
+    found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": ranking.draws}
     if control is None:
         return found
-    place, model = str(control[0]), control[1]
-    gain = comparisons[place].difference - own.difference
-    return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[place]}}
+    place, model = control
+    gain = ranking.comparisons[place].difference - own.difference
+    return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[str(place)]}}
 
 
 def _finite(value: float) -> float | None:

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from features.backbones.loading.weights import BUNDLED
+from features.labels import Task
+from heads.evaluation.scores import SCORES, Score
 
 LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
 COLUMNS = (
@@ -41,26 +43,28 @@ COLUMNS = (
 )
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
 """At the end of tables of multi-label and regression data, where no column above can hold the score."""
-# What a person reads in the terminal and in results.md; results.csv has every column.
-SHOWN = {
-    "model": "model",
-    "weights": "weights",
-    "layer": "layer",
-    "pooling": "pooling",
-    "head": "head",
-    "accuracy": "accuracy",
-    "interval": "95 % interval",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "feature_dim": "dim",
-    "extract_clips_per_s": "clips/s",
-    "train_seconds": "train s",
-    "tied": "best",
-}
-SHOWN_METRIC = {"metric": "metric", "value": "value", "value_interval": "95 % interval"}
+# What a person reads in the terminal and in results.md, the scores between them; results.csv has every column.
+SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
+SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
+INTERVAL = "95 % interval"
+MORE_SCORES = tuple(
+    dict.fromkeys(score.heading for scores in SCORES.values() for score in scores[1:] if score.heading is not None)
+)
 # What a narrow terminal can do without, the first to go first.
-SPARE = ("dim", "train s", "clips/s", "macro F1", "log loss", "pooling", "layer")
-NUMBERS = ("accuracy", "value", "95 % interval", "macro F1", "log loss", "dim", "clips/s", "train s")
+SPARE = ("dim", "train s", "clips/s", *MORE_SCORES, "pooling", "layer")
+NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, "dim", "clips/s", "train s")
+
+
+def score_columns() -> tuple[str, ...]:
+    """The columns of all tasks' scores, each once; their intervals are not among them."""
+    return tuple(dict.fromkeys(score.column for scores in SCORES.values() for score in scores if score.column))
+
+
+def columns_of(task: Task) -> tuple[str, ...]:
+    """The columns of `results.csv` of a task, in their order; scores that came later are at the end."""
+    known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
+    own = (score.column for score in SCORES[task] if score.column)
+    return tuple(dict.fromkeys((*known, *own)))
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -85,10 +89,12 @@ def weights_text(source: str) -> str:
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a table in the fixed order of columns, best first.
 
-    `METRIC_COLUMNS` are there where a row has a `metric`.
+    `METRIC_COLUMNS` are there where a row has a `metric`, columns of scores that came later where a row has them.
     """
     scored_otherwise = any(row.get("metric") for row in rows)
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS))
+    known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
+    added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
+    table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"
     )
@@ -97,21 +103,28 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def headings(table: pd.DataFrame) -> dict[str, str]:
     """What people read of a table: key and heading of each shown column."""
-    if "metric" not in table:
-        return SHOWN
-    empty = [key for key in ("macro_f1",) if table[key].isna().all()]
-    shown = list(SHOWN.items())
-    at = list(SHOWN).index("accuracy")
-    kept = [item for item in shown[at:] if item[0] not in ("accuracy", "interval", "log_loss", *empty)]
-    return dict([*shown[:at], *SHOWN_METRIC.items(), *kept])
+    scores = shown_scores(table)
+    first = {"accuracy": "accuracy", "interval": INTERVAL}
+    if "metric" in table:
+        first = {"metric": "metric", "value": "value", "value_interval": INTERVAL}
+        scores = {key: score for key, score in scores.items() if table[key].notna().any()}
+    more = {key: str(score.heading) for key, score in scores.items() if key not in first}
+    return {**SHOWN_FIRST, **first, **more, **SHOWN_LAST}
+
+
+def shown_scores(table: pd.DataFrame) -> dict[str, Score]:
+    """The printed scores of a table's task by their columns."""
+    metric = table["metric"].iloc[0] if "metric" in table and len(table) else "accuracy"
+    own = next((scores for scores in SCORES.values() if scores[0].name == metric), ())
+    return {score.column: score for score in own if score.column and score.column in table and score.heading}
 
 
 def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
     """The table as people read it: one text per heading of `headings`."""
-    rows = table.to_dict("records")
+    rows, forms = table.to_dict("records"), {key: score.form for key, score in shown_scores(table).items()}
     best = _scores(table).groupby(table["dataset"]).idxmax().tolist()
     return [
-        tuple("best" if key == "tied" and at in best else _cell(row, key) for key in headings(table))
+        tuple("best" if key == "tied" and at in best else _cell(row, key, forms) for key in headings(table))
         for at, row in enumerate(rows)
     ]
 
@@ -151,18 +164,18 @@ def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequenc
     return "\n\n".join(blocks) + "\n"
 
 
-def _cell(row: Mapping[Any, Any], key: str) -> str:
-    """One shown cell."""
+def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
+    """One shown cell; `forms` has the format of each score."""
     if key in ("interval", "value_interval"):
         name = "accuracy" if key == "interval" else "value"
-        return f"{row[f'{name}_ci_low']:.3f}–{row[f'{name}_ci_high']:.3f}"
+        return "–".join(format(row[f"{name}_ci_{end}"], forms.get(name, ".3f")) for end in ("low", "high"))
     if key == "tied":
         return "tied" if row["tied_with_best"] else ""
     value = row[key]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if key in ("accuracy", "value", "macro_f1", "log_loss"):
-        return f"{value:.3f}"
+    if key in forms:
+        return format(value, forms[key])
     if key in ("extract_clips_per_s", "train_seconds"):
         return f"{value:.1f}"
     return str(value)

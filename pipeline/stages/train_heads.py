@@ -12,8 +12,8 @@ from features.manifest import Manifest
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
 from heads.finetuning.options import Recipe
-from heads.kinds.sklearn.head import check_estimator
-from heads.options import HeadOptions, SklearnOptions
+from heads.kinds.registry import head_type
+from heads.options import HeadOptions
 from heads.splits.targets import targets_of
 from heads.training.checkpoint import save_head
 from heads.training.results import HeadResult
@@ -103,9 +103,10 @@ def check_heads(config: Config, task: Task) -> None:
     for number, head in enumerate(config.heads):
         assert isinstance(head, HeadOptions)
         poolings_of(config, head)
-        if isinstance(head, SklearnOptions):
+        check = head_type(head.name).check
+        if check is not None:
             try:
-                check_estimator(head, task)
+                check(head, task)
             except ConfigError as error:
                 raise ConfigError(f"heads[{number}].{error}") from error
 

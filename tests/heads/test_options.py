@@ -3,11 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from heads.options import HEADS, LinearOptions, MlpOptions
+from heads.kinds.linear import LinearOptions
+from heads.kinds.mlp import MlpOptions
+from heads.kinds.registry import HEADS, options_class
 
 
 def parse(value):
-    return HEADS[value["name"]].model_validate(value)
+    return options_class(value["name"]).model_validate(value)
 
 
 def test_lists_are_the_grid_in_a_fixed_order():
@@ -19,7 +21,8 @@ def test_lists_are_the_grid_in_a_fixed_order():
 
 
 def test_every_head_has_defaults_that_work():
-    for name, options in HEADS.items():
+    for name in HEADS:
+        options = options_class(name)
         assert options().name == name
         assert options().title == (name if name != "sklearn" else "LogisticRegression")
         assert options().configurations()

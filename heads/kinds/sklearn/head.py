@@ -7,33 +7,51 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Any, NamedTuple, cast
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
+from pydantic import Field
 
 from features.errors import RunError
 from features.labels import Task
-from heads.batched.blocks import Block, Fitted, Loader, Place
 from heads.batched.inference import standardisation, standardized
-from heads.batched.job import Job, State
-from heads.batched.losses import valid_loss
-from heads.kinds.sklearn.estimators import (
-    Outcome,
-    answers,
-    build,
-    check_purpose,
-    fit_estimator,
-    import_estimator,
-    takes_seed,
-)
+from heads.batched.job import HeadType, Job, State
 from heads.kinds.sklearn.skops_io import EstimatorState, as_array, check_skops, from_bytes
-from heads.options import Configuration, SklearnOptions
+from heads.options import Configuration, HeadOptions
 
+if TYPE_CHECKING:
+    from heads.batched.blocks import Block, Fitted, Loader, Place
+    from heads.kinds.sklearn.estimators import Outcome
+
+ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 PARALLEL_S = 8.0  # what is left must take this long to be worth the start of processes
 _log = logging.getLogger(__name__)
+
+
+class SklearnOptions(HeadOptions):
+    """Any scikit-learn classifier or regressor, fit by fit.
+
+    Attributes:
+        estimator: Where it is imported from: `sklearn.svm.SVC`.
+        parameters: Its keyword arguments; lists are a grid. A keyword that is itself a list is written
+            as a list in a list.
+    """
+
+    name: Literal["sklearn"] = "sklearn"
+    estimator: ImportPath = "sklearn.linear_model.LogisticRegression"
+    parameters: dict[str, Any | Annotated[list[Any], Field(min_length=1)]] = Field({})
+
+    @property
+    def title(self) -> str:
+        """What tables call this head: by default the estimator's class."""
+        return self.label or self.estimator.rpartition(".")[2]
+
+    def configurations(self) -> list[Configuration]:
+        """Every point of the grid over the parameters that are lists."""
+        lists = [value if isinstance(value, list) else [value] for value in self.parameters.values()]
+        return [dict(zip(self.parameters, values, strict=True)) for values in product(*lists)]
 
 
 class _Fit(NamedTuple):
@@ -54,6 +72,8 @@ def check_estimator(options: SklearnOptions, task: Task) -> list[Configuration]:
         ConfigError: The path leads to no estimator, one of the other kind, or one that does not take a
             parameter; the message starts with the option's name.
     """
+    from heads.kinds.sklearn.estimators import build, check_purpose, import_estimator
+
     check_skops()
     estimator = import_estimator(options.estimator)
     grid = options.configurations()
@@ -80,6 +100,8 @@ def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fit
         ConfigError: As `check_estimator`.
         RunError: Every fit on some split failed, with the first reason; a process died.
     """
+    from heads.kinds.sklearn.estimators import import_estimator, takes_seed
+
     options = cast(SklearnOptions, job.options)
     check_estimator(options, job.task)
     seeded = takes_seed(import_estimator(options.estimator), job.grid[0])
@@ -115,6 +137,8 @@ def predict_sklearn(state: State, features: np.ndarray, task: Task = "single-lab
         ValueError: The features have another dimension than the head was trained on.
         WeightsError: The state holds types that are not trusted, see `heads.kinds.sklearn.skops_io`.
     """
+    from heads.kinds.sklearn.estimators import answers
+
     estimator = from_bytes(state["estimator"].tobytes(), getattr(state, "trusted", ()))
     said = answers(estimator, standardized(state, features), state["classes"], int(state["n_outputs"][0]), task)
     if task == "regression":
@@ -153,6 +177,12 @@ def _outcomes(
     fits: Sequence[_Fit], call: Callable[[_Fit], dict[str, Any]], title: str
 ) -> Iterator[tuple[_Fit, Outcome]]:
     """Fit here as long as little is left to do, and the rest in processes, one per core."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from joblib import Parallel, cpu_count, delayed
+
+    from heads.kinds.sklearn.estimators import fit_estimator
+
     started = time.perf_counter()
     for done, fit in enumerate(fits):
         each = (time.perf_counter() - started) / max(1, done)
@@ -174,6 +204,9 @@ def _candidate(
     fit: _Fit, outcomes: Sequence[Outcome], scales: tuple[dict[str, np.ndarray], np.ndarray], task: Task
 ) -> Fitted:
     """All seeds of one configuration on one block."""
+    from heads.batched.blocks import Fitted
+    from heads.batched.losses import valid_loss
+
     standard, valid_targets = scales
     states: list[dict[str, np.ndarray]] = []
     losses = np.full(len(outcomes), np.nan)
@@ -242,3 +275,13 @@ class _Tally:
             _log.warning("%s: %d of %d fits warned; %s", self.title, count, self.fits, self.first[category])
         if self.by_decision:
             _log.info("%s: no predict_proba; probabilities are a softmax of its decision_function", self.title)
+
+
+HEAD = HeadType(
+    SklearnOptions,
+    fit_sklearn,
+    predict_sklearn,
+    apart=True,
+    no_graph="is no arithmetic on arrays",
+    check=check_estimator,
+)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heads.options import SklearnOptions
+from heads.kinds.sklearn.head import SklearnOptions
 from heads.splits.feasibility import base_protocol
 from pipeline.report.analysis.published_rows import PublishedProtocol, PublishedRow
 from pipeline.report.study import Model, Study

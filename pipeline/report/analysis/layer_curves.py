@@ -11,9 +11,8 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from heads.evaluation import metrics
-from heads.evaluation.bootstrap import MIN_DRAWS, RESAMPLED
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.statistics import accuracy_interval
+from heads.evaluation.scores import estimation_of
 from heads.splits.targets import targets_of
 from heads.training.train import layer_positions
 from pipeline.report.study import Model, Study
@@ -77,12 +76,7 @@ def score_with_interval(predictions: Sequence[Predictions], groups: np.ndarray) 
         predictions: Of one layer of one model, all folds and repetitions.
         groups: Of each test clip, clips in the order of their ids.
     """
-    task = predictions[0].task
-    if task == "single-label":
-        scores = metrics.clip_scores(predictions)["score"].to_numpy()
-        return (float(scores.mean()), *accuracy_interval(scores, groups))
-    one = RESAMPLED[task](predictions, groups, MIN_DRAWS)
-    return one.value, one.low, one.high
+    return estimation_of(predictions[0].task).interval(predictions, groups)
 
 
 def _is_complete(predictions: Sequence[Predictions], whole: Sequence[Predictions]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from heads.evaluation.scores import CLASS_SCORES
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.confusions import (
     DECISIONS,
@@ -39,7 +40,7 @@ def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
     scores = [class_scores(model, labels) for model in study.models]
     totals = matrices[0].totals
     order = order_of_classes(study, scores)
-    measure = "accuracy" if single else "average precision"
+    measure = CLASS_SCORES[study.manifest.task].heading
     best = study.models[0]
     figures = {"scores": _heatmap(study, scores, order, measure)}
     if single:
@@ -79,8 +80,9 @@ def class_scores(model: Model, labels: Sequence[str]) -> dict[int, tuple[float, 
 
     It is accuracy, of `multi-label` data average precision, as `results.json` has them.
     """
-    values: Mapping[str, float] = model.details.get("class_accuracy") or model.details["class_average_precision"]
-    intervals: Mapping[str, Sequence[float]] = model.details.get("class_accuracy_ci", {})
+    name = next(score.name for score in CLASS_SCORES.values() if score.name in model.details)
+    values: Mapping[str, float] = model.details[name]
+    intervals: Mapping[str, Sequence[float]] = model.details.get(f"{name}_ci", {})
     return {
         number: (values[label], *(intervals.get(label) or (None, None)))
         for number, label in enumerate(labels)

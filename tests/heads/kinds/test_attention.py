@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from features.errors import ConfigError, RunError
+from heads.batched.attention import attend, pack
 from heads.batched.frame_blocks import ClipLayers
 from heads.kinds import attention
-from heads.kinds.attention import attend, pack
-from heads.options import AttentionOptions
+from heads.kinds.attention import AttentionOptions
 from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
 from heads.training.train import train_head

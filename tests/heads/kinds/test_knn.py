@@ -9,8 +9,8 @@ from features.errors import ConfigError
 from heads.batched.blocks import Place, standardize
 from heads.batched.job import Job
 from heads.kinds import knn
+from heads.kinds.knn import KnnOptions
 from heads.kinds.registry import predict
-from heads.options import KnnOptions
 from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
 from heads.training.train import train_head

@@ -5,10 +5,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from heads.batched import blocks
 from heads.batched.blocks import BUDGET_BYTES
 from heads.kinds import linear
+from heads.kinds.linear import LinearOptions
 from heads.kinds.registry import predict
-from heads.options import LinearOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 
@@ -117,7 +118,7 @@ def test_a_job_beyond_the_budget_is_cut_and_gives_the_same(monkeypatch, task):
     whole = train(LinearOptions(l2=PATH), data, task, together=True)
     for stack, budget in ((1, BUDGET_BYTES), (1, 1)):  # a block at a time, a penalty at a time
         monkeypatch.setattr(linear, "CPU_STACK_BYTES", stack)
-        monkeypatch.setattr(linear, "BUDGET_BYTES", budget)
+        monkeypatch.setattr(blocks, "BUDGET_BYTES", budget)
         cut = train(LinearOptions(l2=PATH), data, task, together=True)
         for one, other in zip(whole.fits, cut.fits, strict=True):
             assert one.configuration == other.configuration

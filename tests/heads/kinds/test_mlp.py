@@ -10,8 +10,8 @@ from torch import nn
 from heads.batched import early_stopping as stepping
 from heads.batched.losses import choice_loss, concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
 from heads.batched.rng import initial_layers, row_order
+from heads.kinds.mlp import MlpOptions
 from heads.kinds.registry import predict
-from heads.options import MlpOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 

@@ -8,7 +8,7 @@ from torch import nn
 from heads.batched import early_stopping as stepping
 from heads.batched.rng import initial_layers, row_order
 from heads.kinds.registry import predict
-from heads.options import WeightedSumOptions
+from heads.kinds.weighted_sum import WeightedSumOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 

@@ -7,8 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
+from heads.kinds.linear import LinearOptions
+from heads.kinds.mlp import MlpOptions
 from heads.kinds.registry import predict
-from heads.options import LinearOptions, MlpOptions
 from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
 from heads.training.train import train_head

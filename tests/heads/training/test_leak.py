@@ -8,8 +8,7 @@ import pytest
 
 from features.manifest import Manifest
 from heads.batched.frame_blocks import ClipLayers
-from heads.kinds.registry import KINDS
-from heads.options import HEADS
+from heads.kinds.registry import HEADS, options_class
 from heads.splits.protocol import make_splits
 from heads.training.train import train_head
 from tests.heads.learnables import Stored
@@ -55,7 +54,7 @@ def trained(name, task, features, targets, splits):
     given = dict(SMALL.get(name, {}))
     if (name, task) == ("sklearn", "regression"):
         given |= {"estimator": "sklearn.linear_model.Ridge", "parameters": {"alpha": [0.1, 10.0]}}
-    options = HEADS[name].model_validate({"name": name, **given})
+    options = options_class(name).model_validate({"name": name, **given})
     result = train_head(
         options,
         as_read(options, features),
@@ -97,7 +96,7 @@ def permuted(targets, rows):
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", HEADS)
 def test_permuted_test_labels_change_nothing_for_their_fold(name, task):
     features, targets, splits = corpus(task)
     before = trained(name, task, features, targets, splits)
@@ -107,7 +106,7 @@ def test_permuted_test_labels_change_nothing_for_their_fold(name, task):
     assert all(after[split.fold] != before[split.fold] for split in splits if split is not own)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", HEADS)
 def test_choosing_by_test_rows_would_be_noticed(name):
     features, targets, splits = corpus("single-label")
     cheats = [replace(split, valid=split.test) for split in splits]

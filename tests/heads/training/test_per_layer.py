@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from heads.options import KnnOptions, LinearOptions, MlpOptions, WeightedSumOptions
+from heads.kinds.knn import KnnOptions
+from heads.kinds.linear import LinearOptions
+from heads.kinds.mlp import MlpOptions
+from heads.kinds.weighted_sum import WeightedSumOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 

@@ -9,8 +9,9 @@ import torch
 from features.errors import ConfigError, RunError
 from heads.batched import early_stopping as stepping
 from heads.batched.rng import initial_layers, row_order
+from heads.kinds.linear import LinearOptions
+from heads.kinds.mlp import MlpOptions
 from heads.kinds.registry import predict
-from heads.options import LinearOptions, MlpOptions
 from heads.splits.protocol import Split
 from heads.training.train import train_head
 

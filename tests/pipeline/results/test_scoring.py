@@ -8,7 +8,9 @@ import pytest
 
 from features.errors import RunError
 from features.manifest import Manifest
+from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions, to_frame
+from heads.evaluation.scores import SCORES, Score
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import score
 from pipeline.results.table import COLUMNS, METRIC_COLUMNS, headings, markdown, shown_rows, table_of
@@ -129,3 +131,37 @@ def test_models_tested_on_other_clips_are_refused():
     clips = manifest("single-label")
     with pytest.raises(RunError, match="tested on other clips than"):
         score([fit(clips, "a", 1.0), fit(clips, "b", 1.0, rows=range(N - 2))], clips, np.arange(N), 0)
+
+
+def worst_class(predictions):
+    return float(np.nanmin(metrics.per_class_accuracy(predictions)))
+
+
+def test_a_new_score_is_one_entry_of_the_table(monkeypatch):
+    usual = table_of(scored("single-label")[0])
+    own = (*SCORES["single-label"], Score("worst class", worst_class, "worst", "worst_class", form=".1%"))
+    monkeypatch.setitem(SCORES, "single-label", own)
+    rows, details = scored("single-label")
+    table = table_of(rows)
+    assert tuple(table.columns) == (*COLUMNS, "worst_class")
+    pd.testing.assert_frame_equal(table[list(COLUMNS)], usual)
+    wanted = {detail["model"]: min(detail["class_accuracy"].values()) for detail in details}
+    assert dict(zip(table["model"], table["worst_class"], strict=True)) == pytest.approx(wanted)
+    shown = [dict(zip(headings(table).values(), row, strict=True)) for row in shown_rows(table)]
+    assert [row["worst"] for row in shown] == [f"{wanted[row['model']]:.1%}" for row in shown]
+    assert "| worst |" in markdown(table, {}, [])
+
+
+def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
+    own = (*SCORES["regression"], Score("bias", lambda said: float(np.mean([one.predicted.mean() for one in said]))))
+    monkeypatch.setitem(SCORES, "regression", own)
+    rows, details = scored("regression")
+    assert tuple(table_of(rows).columns) == COLUMNS + METRIC_COLUMNS
+    assert all(np.isfinite(detail["bias"]) for detail in details)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_ranks_models_has_intervals(task):
+    first, *others = SCORES[task]
+    assert first.estimation is not None and first.higher_is_better and first.column in ("accuracy", "value")
+    assert all(score.estimation is None for score in others)

@@ -11,8 +11,7 @@ from sklearn.svm import SVC, SVR
 
 from features.errors import ConfigError, RunError, WeightsError
 from heads.kinds.sklearn import head as sklearn_head
-from heads.kinds.sklearn.head import check_estimator
-from heads.options import SklearnOptions
+from heads.kinds.sklearn.head import SklearnOptions, check_estimator
 from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
 from heads.training.train import train_head
@@ -184,7 +183,7 @@ def test_fits_side_by_side_in_processes_are_the_same_to_the_bit(monkeypatch):
     grid = {"C": [0.1, 1.0], "tol": 1e-6}
     alone = train("sklearn.linear_model.LogisticRegression", grid)
     monkeypatch.setattr(sklearn_head, "PARALLEL_S", 0.0)
-    monkeypatch.setattr(sklearn_head, "cpu_count", lambda: 2)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     beside = train("sklearn.linear_model.LogisticRegression", grid)
     assert alone.candidates == beside.candidates
     for one, other in zip(alone.fits, beside.fits, strict=True):
