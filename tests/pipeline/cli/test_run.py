@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 
 from features.datasets import load_manifest
 from features.store.content_keys import clip_contents
@@ -78,17 +79,26 @@ def run(*options: str) -> None:
     assert ended.value.code == 0
 
 
+def linked(clips: list[str]) -> None:
+    """What a page does that links to clips: look whether a browser can play them."""
+    for clip in clips:
+        sf.info(Path("sounds") / clip)
+
+
 def test_where_all_is_there_each_file_is_asked_for_its_state_once(
     clips: list[str], touched: Touched, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
     capsys.readouterr()
     with touched:
+        linked(clips)
+    in_links = touched.stats.copy()
+    with touched:
         run()
     out = capsys.readouterr().out
     assert out.count("0 computed, 20 reused, 0 failed") == 2
     assert out.count(": reused → ") == 4
-    assert touched.stats == dict.fromkeys(clips, 1)
+    assert touched.stats - in_links == dict.fromkeys(clips, 1)
     assert not touched.opens
 
 
@@ -97,6 +107,7 @@ def test_rehash_reads_each_file_as_often_as_one_reading_does(clips: list[str], t
     manifest = load_manifest({"kind": "csv", "root": "sounds.csv"})
     with touched:
         clip_contents(manifest, Path("elsewhere"), save=False)
+        linked(clips)
     stats, opens = touched.stats.copy(), touched.opens.copy()
     assert set(stats) == set(opens) == set(clips)
     with touched:
