@@ -89,13 +89,13 @@ def run_features(
                 load = partial(load, precision=own.precision)
                 summary = extract(corpus, spec, load, own, cache, progress, engine=workers, share=share)
             made[label] = (features_entry(config, options, summary.path), summary)
-            console.line(summary_line(label, summary, dataset=manifest.name))
-            if summary.computed:
-                console.line(f"  {summary.timings}")
             failures |= summary.failures
             if share is None:
                 write_features_index(config.run_dir, label, made[label][0])
                 write_json(failures_file(config), failures)
+            console.line(summary_line(label, summary, dataset=manifest.name))
+            if summary.computed:
+                console.line(f"  {summary.timings}")
     if share is not None:
         finish_shares(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
