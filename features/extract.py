@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from features.backbones.base import Backbone
+from features.corpus import Corpus
 from features.errors import CacheError, RunError, UserError
 from features.inference.timing import Timings
 from features.inference.worker import Computed, Engine, Job, work_here
@@ -20,13 +19,12 @@ from features.planning.progress import Progress
 from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for
 from features.planning.run_shard import Share
 from features.planning.settings import Settings
-from features.planning.worklist import Work, known_failures, survey
+from features.planning.worklist import Work, survey
 from features.records import release_memory
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import shard_set
 from features.store import table as store
-from features.store.content_keys import readable
 from features.store.finalize import seal
 from features.store.writer import remove_temporaries
 from features.system.locks import CacheLock
@@ -61,7 +59,7 @@ class Summary:
 
 
 def extract(
-    manifest: Manifest,
+    clips: Manifest | Corpus,
     backbone: BackboneSpec,
     load: Callable[[], Backbone],
     settings: Settings,
@@ -71,10 +69,10 @@ def extract(
     engine: Engine = work_here,
     share: Share | None = None,
 ) -> Summary:
-    """Bring the cache up to date with the manifest.
+    """Bring the cache up to date with the clips.
 
     Args:
-        manifest: The clips.
+        clips: The clips. The files of a manifest are read here; a corpus may have read its files already.
         backbone: The spec of what embeds them.
         load: Loads the backbone; called only when there is something to compute.
         settings: How to run.
@@ -91,74 +89,43 @@ def extract(
         UserError: Another share is at work on other clips.
         RunError: Disk full, no permission, or more than half of the clips fail.
     """
-    path = fp.cache_path(cache, manifest.name, settings.cache_spec(backbone))
-    parts = path.with_suffix(".parts")
+    corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
+    summary = Summary(path)
     with CacheLock(path, progress.note, join=share is not None) as lock:
-        work, plan = _survey(manifest, backbone, settings, cache, parts, lock, share)
-        _say_what_is_lost(work.table, progress)
-        summary = Summary(path)
-        considered = len(manifest) if settings.limit is None else min(settings.limit, len(manifest))
-        bad = np.flatnonzero(~readable(work.contents)[:considered])
-        unreadable = (content.failure for content in work.contents.take(bad))
-        check_mostly_good(dict(zip(manifest.clips["id"].iloc[bad], unreadable, strict=True)), considered, manifest)
-        if lock.is_alone and (len(work.todo) or parts.exists()):
+        work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, share)
+        _note_lost_shards(work.table, progress)
+        check_mostly_good(corpus.unreadable, corpus.manifest, settings.limit)
+        if lock.is_alone and (len(work.todo) or work.parts.exists()):
             if plan is None:
-                plan, work = plan_for(manifest, backbone, settings, cache, work, parts, progress)
-            remove_temporaries(path, parts)
+                plan, work = plan_for(work, backbone, settings, cache, progress)
+            remove_temporaries(path, work.parts)
         if plan is not None:
-            stated = stated_digest(parts / PLAN_FILE)
-            release_memory()  # what planning took, before the model comes
-            run = _Run(Job(plan, parts, work.spec, settings, load), work, engine, progress)
-            lock.shared()
-            try:
-                run.compute(share)
-            except UserError:  # weights that do not fit: a plan nobody has begun is of no use
-                if lock.alone() and not any(parts.glob("shard-*.h5")):
-                    shutil.rmtree(parts)
-                raise
-            release_memory()  # what the model took
-            if share is not None and is_current(plan, stated, manifest, work, parts):
-                summary.waiting = share.owners(run.missing())
-            if not summary.waiting:
-                lock.exclusive()
-                # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
-                if is_current(plan, stated, manifest, work, parts):
-                    run.seal()
-            summary.computed = sum(run.computed.clips.values())
-            summary.audio_s = run.job.audio_s(list(run.computed.clips))
-            summary.seconds = run.computed.seconds
-            summary.timings = run.computed.timings
-        table = store.open_table(path) if path.exists() else None
-        summary.failures = _failures(table, manifest, work)
-        sealed_now = 0 if summary.waiting else summary.computed
-        summary.reused = _usable(table, manifest, work, summary.failures) - sealed_now
-    first = set(manifest.clips["id"][:considered])
-    check_mostly_good({clip: why for clip, why in summary.failures.items() if clip in first}, considered, manifest)
+            run = _Run(Job(plan, work.parts, work.spec, settings, load), work, engine, progress)
+            run.carry_out(lock, share, summary)
+        if path.exists():
+            _count(summary, store.open_table(path), work)
+    check_mostly_good(summary.failures, corpus.manifest, settings.limit)
     return summary
 
 
-def _survey(
-    manifest: Manifest,
-    backbone: BackboneSpec,
-    settings: Settings,
-    cache: Path,
-    parts: Path,
-    lock: CacheLock,
-    share: Share | None,
+def _work_and_plan(
+    corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, share: Share | None
 ) -> tuple[Work, Plan | None]:
-    """What there is to do, and the plan that a share joins; where it has to wait for one, the lock is taken anew."""
+    """What there is to do, and the plan that a share joins; a share may have to wait until another one has planned."""
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
     while True:
         if lock.is_alone:
-            shard_set.recover(parts.with_suffix(".h5"), parts)
-        work = survey(manifest, backbone, settings, cache)
-        plan = None if share is None else joined_plan(manifest, work, parts, alone=lock.is_alone)
+            shard_set.recover(path, path.with_suffix(".parts"))
+        work = survey(corpus, backbone, settings, cache)
+        plan = None if share is None else joined_plan(work, alone=lock.is_alone)
         if plan is not None or lock.is_alone or not len(work.todo):
             return work, plan
         time.sleep(RETRY_S)
         lock.join()
 
 
-def _say_what_is_lost(table: store.EmbeddingTable | None, progress: Progress) -> None:
+def _note_lost_shards(table: store.EmbeddingTable | None, progress: Progress) -> None:
     """A note for each shard file of a set that is not there as it was: its clips are computed again."""
     if table is None:
         return
@@ -168,31 +135,25 @@ def _say_what_is_lost(table: store.EmbeddingTable | None, progress: Progress) ->
             progress.note(f"{member.path} {why}: its {len(rows)} clip(s) are computed again where they are asked for")
 
 
-def _usable(table: store.EmbeddingTable | None, manifest: Manifest, work: Work, failures: Container[str]) -> int:
-    """How many of the manifest's clips the file holds as they are now."""
-    if table is None:
-        return 0
-    known = table.present()
-    present = zip(manifest.clips["id"], work.contents, strict=True)
-    return sum(clip not in failures and known.get(clip) == content.key for clip, content in present)
-
-
-def _failures(table: store.EmbeddingTable | None, manifest: Manifest, work: Work) -> dict[str, str]:
-    """The manifest's clips that cannot be used, those just tried included: id -> reason."""
-    if table is None:
-        return {}
-    tried = manifest.clips["id"].iloc[work.todo]
+def _count(summary: Summary, table: store.EmbeddingTable, work: Work) -> None:
+    """Note what the cache file holds in the end: failures, those just tried included, and clips that were there."""
+    ids = work.corpus.manifest.clips["id"]
+    tried = ids.iloc[work.todo]
     now = {str(clip): table.failures[clip][1] for clip in tried if clip in table.failures}
-    return known_failures(table, manifest, work.contents) | now
+    summary.failures = work.corpus.failures_in(table) | now
+    usable = work.corpus.is_in(table) & ~ids.isin(summary.failures.keys()).to_numpy()
+    summary.reused = int(usable.sum()) - (0 if summary.waiting else summary.computed)
 
 
-def check_mostly_good(failures: dict[str, str], considered: int, manifest: Manifest) -> None:
-    """Raise `RunError` when more than half of the clips fail: then something else is wrong."""
-    if len(failures) * 2 > considered:
-        clip, reason = next(iter(failures.items()))
+def check_mostly_good(failures: Mapping[str, str], manifest: Manifest, limit: int | None) -> None:
+    """Raise `RunError` when more than half of the first `limit` clips fail: then something else is wrong."""
+    considered = manifest.clips["id"].iloc[:limit]
+    failed = considered[considered.isin(failures.keys())]
+    if 2 * len(failed) > len(considered):
+        first = failed.iloc[0]
         raise RunError(
-            f"{manifest.name}: {len(failures)} of {considered} clips cannot be used, first {clip!r}: {reason}; "
-            "is dataset.root right?"
+            f"{manifest.name}: {len(failed)} of {len(considered)} clips cannot be used, first {first!r}: "
+            f"{failures[first]}; is dataset.root right?"
         )
 
 
@@ -206,6 +167,31 @@ class _Run:
         self.progress = progress
         self.computed = Computed()
         self.shards = [job.shard(number) for number in range(len(job.plan.blocks))]
+
+    def carry_out(self, lock: CacheLock, share: Share | None, summary: Summary) -> None:
+        """Compute what is missing beside other processes, then seal alone; `summary` notes what was done."""
+        job = self.job
+        stated = stated_digest(job.parts / PLAN_FILE)
+        release_memory()  # what planning took, before the model comes
+        lock.shared()
+        try:
+            self.compute(share)
+        except UserError:  # weights that do not fit: a plan nobody has begun is of no use
+            if lock.alone() and not any(job.parts.glob("shard-*.h5")):
+                shutil.rmtree(job.parts)
+            raise
+        release_memory()  # what the model took
+        if share is not None and is_current(job.plan, stated, self.work):
+            summary.waiting = share.owners(self.missing())
+        if not summary.waiting:
+            lock.exclusive()
+            # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
+            if is_current(job.plan, stated, self.work):
+                self.seal()
+        summary.computed = sum(self.computed.clips.values())
+        summary.audio_s = job.audio_s(list(self.computed.clips))
+        summary.seconds = self.computed.seconds
+        summary.timings = self.computed.timings
 
     def compute(self, share: Share | None) -> None:
         """Compute every block, or every one of a share, that has no whole shard yet."""

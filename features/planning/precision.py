@@ -17,12 +17,12 @@ import torch
 from features.audio.decoding import read_waveform
 from features.backbones import FP32_ONLY
 from features.backbones.base import Backbone
+from features.corpus import Corpus
 from features.errors import AudioError, RunError
-from features.manifest import Manifest
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
 from features.planning.settings import Settings
-from features.planning.worklist import Work, survey
+from features.planning.worklist import survey
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable
@@ -94,7 +94,7 @@ def auto_precision(device: str) -> str:
 
 
 def settle(
-    manifest: Manifest,
+    corpus: Corpus,
     backbone: BackboneSpec,
     load: Callable[[str], Backbone] | None,
     settings: Settings,
@@ -104,7 +104,7 @@ def settle(
     """Decide a run's precision. A plan that was begun is kept to; what drifts too far becomes fp32.
 
     Args:
-        manifest: The clips.
+        corpus: The clips and their files.
         backbone: The spec of what embeds them.
         load: Loads it in a precision; called where there is drift to measure. None: nothing is measured or written.
         settings: How to run; `precision` may be `auto`.
@@ -120,35 +120,32 @@ def settle(
     """
     if backbone.family in FP32_ONLY:
         return replace(settings, precision=FULL)
-    wanted = auto_precision(settings.device) if settings.precision == "auto" else settings.precision
-    if settings.precision == "auto":
+
+    def cache_file(precision: str) -> Path:
+        own = replace(settings, precision=precision)
+        return fp.cache_path(cache, corpus.manifest.name, own.cache_spec(backbone))
+
+    wanted = settings.precision
+    if wanted == "auto":
+        wanted = auto_precision(settings.device)
         for precision in dict.fromkeys((wanted, "bf16", FULL)):
-            begun = replace(settings, precision=precision)
-            if Plan.load(_file(manifest, backbone, begun, cache).with_suffix(".parts") / PLAN_FILE) is not None:
-                return begun
+            if Plan.load(cache_file(precision).with_suffix(".parts") / PLAN_FILE) is not None:
+                return replace(settings, precision=precision)
     settings = replace(settings, precision=wanted)
     if wanted == FULL:
         return settings
-    verdict = _file(manifest, backbone, settings, cache).with_suffix(".drift.json")
-    known = read_drift(verdict)
-    if known is not None and not known.small:
-        note(f"{known}, when it was measured: fp32 is used (remove {verdict} to measure again)")
-        return replace(settings, precision=FULL, drift=asdict(known))
-    settings = settings if known is None else replace(settings, drift=asdict(known))
-    if load is None:
+    verdict = cache_file(wanted).with_suffix(".drift.json")
+    drift = read_drift(verdict)
+    if drift is not None and not drift.small:
+        note(f"{drift}, when it was measured: fp32 is used (remove {verdict} to measure again)")
+    elif load is not None and (waveforms := _clips_to_measure(corpus, backbone, settings, cache)):
+        started = time.perf_counter()
+        drift = measure(load(FULL), load(wanted), wanted, waveforms)
+        measured_s = time.perf_counter() - started
+        note(f"{drift}{'' if drift.small else ', too far: fp32 is used'} (measured in {measured_s:.1f} s)")
+        _write_drift(verdict, drift)
+    if drift is None:
         return settings
-    work = survey(manifest, backbone, replace(settings, rehash=False), cache, verify=False)
-    if not len(work.todo) or (work.path.with_suffix(".parts") / PLAN_FILE).exists():
-        return settings
-    waveforms = _some_clips(manifest, work, backbone)
-    if not waveforms:
-        return settings
-    started = time.perf_counter()
-    drift = measure(load(FULL), load(wanted), wanted, waveforms)
-    note(
-        f"{drift}{'' if drift.small else ', too far: fp32 is used'} (measured in {time.perf_counter() - started:.1f} s)"
-    )
-    _write_drift(verdict, drift)
     return replace(settings, precision=wanted if drift.small else FULL, drift=asdict(drift))
 
 
@@ -169,20 +166,17 @@ def _write_drift(path: Path, drift: Drift) -> None:
         raise RunError(f"cannot write {path} ({error.strerror})") from error
 
 
-def _file(manifest: Manifest, backbone: BackboneSpec, settings: Settings, cache: Path) -> Path:
-    """The cache file of these settings."""
-    return fp.cache_path(cache, manifest.name, settings.cache_spec(backbone))
-
-
-def _some_clips(manifest: Manifest, work: Work, backbone: BackboneSpec) -> list[np.ndarray]:
-    """Beginnings of up to `CLIPS` clips that are to be computed, spread over them."""
-    good = work.todo[readable(work.contents.take(work.todo))].tolist()
+def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path) -> list[np.ndarray]:
+    """Beginnings of up to `CLIPS` clips that are to be computed, spread over them; none where a run has begun."""
+    work = survey(corpus, backbone, settings, cache, verify=False)
+    if (work.parts / PLAN_FILE).exists():
+        return []
+    good = work.todo[readable(corpus.contents.take(work.todo))].tolist()
     count = min(CLIPS, len(good))
     waveforms = []
     for row in (good[at * len(good) // count] for at in range(count)):
-        start_s, duration_s = manifest.segment_of(row)
-        shortened = CLIP_S if duration_s is None else min(CLIP_S, duration_s)
-        shortened = min(shortened, work.contents[row].duration_s)
+        path, (start_s, _) = corpus.manifest.path_of(row), corpus.manifest.segment_of(row)
+        length_s = min(CLIP_S, corpus.contents[row].duration_s)
         with suppress(AudioError):  # the run itself will say so
-            waveforms.append(read_waveform(manifest.path_of(row), backbone.sample_rate, start_s, shortened).samples)
+            waveforms.append(read_waveform(path, backbone.sample_rate, start_s, length_s).samples)
     return waveforms

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from features.errors import CacheError, RunError, UserError
-from features.manifest import Manifest
 from features.planning.plan import Plan, default_batch_s, make_plan, stated_digest
 from features.planning.progress import Progress
 from features.planning.settings import Settings
@@ -28,18 +27,13 @@ NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 
 
 def plan_for(
-    manifest: Manifest,
-    backbone: BackboneSpec,
-    settings: Settings,
-    cache: Path,
-    work: Work,
-    parts: Path,
-    progress: Progress,
+    work: Work, backbone: BackboneSpec, settings: Settings, cache: Path, progress: Progress
 ) -> tuple[Plan, Work]:
     """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
+    parts = work.parts
     left = Plan.load(parts / PLAN_FILE)
-    if left is not None and _is_for(left, manifest, work):
-        located = left.located(manifest, work.contents)
+    if left is not None and _is_for(left, work):
+        located = _located(left, work)
         if located != left:
             with _writing(parts):
                 located.save(parts / PLAN_FILE)
@@ -51,11 +45,11 @@ def plan_for(
             seal(work.path, work.spec, finished, ())
         if parts.exists():  # a set takes the folder as it is
             shutil.rmtree(parts)
-        work = survey(manifest, backbone, settings, cache)
+        work = survey(work.corpus, backbone, settings, cache)
     plan = make_plan(
-        manifest,
+        work.corpus.manifest,
         work.todo,
-        work.contents,
+        work.corpus.contents,
         backbone,
         fp.fingerprint(work.spec),
         block_rows=settings.block_rows,
@@ -65,64 +59,68 @@ def plan_for(
         precision=settings.precision,
         compile_network=_should_compile(settings, work),
     )
-    return _publish(plan, manifest, work, parts), work
+    return _publish(plan, work), work
 
 
 def _should_compile(settings: Settings, work: Work) -> bool:
     """What `compile` comes to with what is left to do."""
     if settings.compile == "auto":
-        return is_repaid(settings.device, [content.duration_s for content in work.contents.take(work.todo)])
+        return is_repaid(settings.device, [content.duration_s for content in work.corpus.contents.take(work.todo)])
     return settings.compile
 
 
-def joined_plan(manifest: Manifest, work: Work, parts: Path, *, alone: bool) -> Plan | None:
+def joined_plan(work: Work, *, alone: bool) -> Plan | None:
     """The plan that the shares of a run obey, with the audio found where it lies here; None where there is none.
 
     Args:
-        manifest: The clips.
-        work: What the cache file lacks of them.
-        parts: The plan's folder.
+        work: What the cache file lacks of the clips.
         alone: Nobody else is at work; a plan for other clips of which nothing is finished does not count then.
 
     Raises:
         UserError: The plan there is for other clips.
     """
-    left = Plan.load(parts / PLAN_FILE)
+    path = work.parts / PLAN_FILE
+    left = Plan.load(path)
     if left is None or not len(work.todo):
         return None
-    if _is_for(left, manifest, work):
-        return left.located(manifest, work.contents)
-    if alone and not any(parts.glob("shard-*.h5")):
+    if _is_for(left, work):
+        return _located(left, work)
+    if alone and not any(work.parts.glob("shard-*.h5")):
         return None
     raise UserError(
-        f"{parts / PLAN_FILE}: plans {len(left.wanted())} clips, this run wants {len(work.todo)} and not the same; "
+        f"{path}: plans {len(left.wanted())} clips, this run wants {len(work.todo)} and not the same; "
         "give all shards the same config and files, or run without --shard to finish what is there"
     )
 
 
-def is_current(plan: Plan, stated: bytes, manifest: Manifest, work: Work, parts: Path) -> bool:
+def is_current(plan: Plan, stated: bytes, work: Work) -> bool:
     """Whether a plan is still the one to obey; another run may have sealed it.
 
     Args:
         plan: Made or found for this work.
         stated: What `stated_digest` gave when it was.
-        manifest: The clips.
-        work: What the cache file lacked of them.
-        parts: The plan's folder.
+        work: What the cache file lacked of the clips.
     """
-    if stated and stated_digest(parts / PLAN_FILE) == stated:
+    if stated and stated_digest(work.parts / PLAN_FILE) == stated:
         return True
-    left = Plan.load(parts / PLAN_FILE)
-    return left is not None and _is_for(left, manifest, work) and left.located(manifest, work.contents) == plan
+    left = Plan.load(work.parts / PLAN_FILE)
+    return left is not None and _is_for(left, work) and _located(left, work) == plan
 
 
-def _is_for(plan: Plan, manifest: Manifest, work: Work) -> bool:
+def _is_for(plan: Plan, work: Work) -> bool:
     """Whether a plan covers just the clips that are to do, as they are now."""
-    return plan.fingerprint == fp.fingerprint(work.spec) and plan.is_for(manifest, work.todo, work.contents)
+    same_spec = plan.fingerprint == fp.fingerprint(work.spec)
+    return same_spec and plan.is_for(work.corpus.manifest, work.todo, work.corpus.contents)
 
 
-def _publish(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> Plan:
+def _located(plan: Plan, work: Work) -> Plan:
+    """A plan with its clips' files as they are here."""
+    return plan.located(work.corpus.manifest, work.corpus.contents)
+
+
+def _publish(plan: Plan, work: Work) -> Plan:
     """Put a new plan in place, and say which one counts: where locks do not reach, another run may have been first."""
+    parts = work.parts
     own = parts / f".{PLAN_FILE}.{platform.node()}.{os.getpid()}.tmp"
     with _writing(parts):
         try:
@@ -130,9 +128,9 @@ def _publish(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> Plan:
             (parts / PLAN_FILE).hardlink_to(own)
         except FileExistsError:
             theirs = Plan.load(parts / PLAN_FILE)
-            if theirs is None or not _is_for(theirs, manifest, work):
+            if theirs is None or not _is_for(theirs, work):
                 raise RunError(f"another run has just begun on {parts}; run again when it has ended") from None
-            return theirs.located(manifest, work.contents)
+            return _located(theirs, work)
         except OSError as error:
             if error.errno not in NO_HARD_LINKS:
                 raise

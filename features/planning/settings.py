@@ -28,7 +28,6 @@ class Settings:
         workers: Decoding threads; None: by device.
         device: Torch device.
         limit: Compute at most this many clips (the first of the manifest).
-        rehash: Read every file to see whether it changed.
         drift: How reduced precision differed from fp32 in this run (`features.planning.precision`); None: not measured.
     """
 
@@ -45,7 +44,6 @@ class Settings:
     workers: int | None = None
     device: str = "cpu"
     limit: int | None = None
-    rehash: bool = False
     drift: dict[str, Any] | None = None
 
     def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:

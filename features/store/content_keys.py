@@ -78,16 +78,26 @@ def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
     Raises:
         RunError: The sidecar cannot be written.
     """
-    paths = pa.array(map(os.path.abspath, manifest.paths()), pa.large_string()).dictionary_encode()
-    files = _file_contents(paths.dictionary, folder / SIDECAR, rehash, save)
-    held = (files.take(paths.indices.slice(first, PIECE)) for first in range(0, len(manifest), PIECE))
-    segments = zip(chain.from_iterable(held), *manifest.segments(), strict=True)
-    return Records.of(ClipContent, (_clip_content(*segment) for segment in segments))
+    return clips_of_files(manifest, file_contents(manifest, folder, rehash, save=save))
 
 
-def _file_contents(paths: pa.Array, sidecar: Path, rehash: bool, save: bool) -> Records[FileContent]:
-    """What is known of some files, each looked at; what has changed since it was is read again."""
-    stored = Records.of(FileContent, ()) if rehash else _read_sidecar(sidecar)
+def file_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, save: bool = True) -> Records[FileContent]:
+    """Digest and header of each file that a manifest names; a file that has changed is read again.
+
+    Args:
+        manifest: The clips.
+        folder: Where the sidecar lives.
+        rehash: Read every file even where size and modification time are unchanged.
+        save: Write what was learnt to the sidecar.
+
+    Returns:
+        One record per file, however many clips it holds.
+
+    Raises:
+        RunError: The sidecar cannot be written.
+    """
+    paths = _absolute_paths(manifest).unique()
+    stored = Records.of(FileContent, ()) if rehash else _read_sidecar(folder / SIDECAR)
     known = stored.table.take(pc.index_in(paths, stored.texts("path")))  # nulls where nothing is known
 
     def look(first: int) -> Records[FileContent]:
@@ -98,8 +108,26 @@ def _file_contents(paths: pa.Array, sidecar: Path, rehash: bool, save: bool) -> 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         files = Records.concat(FileContent, pool.map(look, range(0, len(paths), PIECE)))
     if save and not files.table.equals(known):
-        _update_sidecar(sidecar, files)
+        _update_sidecar(folder / SIDECAR, files)
     return files
+
+
+def clips_of_files(manifest: Manifest, files: Records[FileContent]) -> Records[ClipContent]:
+    """Keys and lengths of clips in files that are known already; no file is touched.
+
+    Args:
+        manifest: The clips.
+        files: What `file_contents` gave for these files.
+    """
+    at = pc.index_in(_absolute_paths(manifest), files.texts("path"))
+    held = (files.take(at.slice(first, PIECE)) for first in range(0, len(manifest), PIECE))
+    segments = zip(chain.from_iterable(held), *manifest.segments(), strict=True)
+    return Records.of(ClipContent, (_clip_content(*segment) for segment in segments))
+
+
+def _absolute_paths(manifest: Manifest) -> pa.Array:
+    """Of each row's file."""
+    return pa.array(map(os.path.abspath, manifest.paths()), pa.large_string())
 
 
 def readable(contents: Records[ClipContent]) -> np.ndarray:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from features import backbones
+from features.corpus import Corpus
 from features.datasets import load_manifest
 from features.errors import AudioheadsError, ManifestError
 from features.manifest import Manifest
-from features.planning.worklist import known_failures
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
-from features.store.content_keys import ClipContent, clip_contents
+from features.store.content_keys import ClipContent
 from features.store.table import EmbeddingTable, open_table
 from heads.splits.protocol import make_splits, resolve_protocol
 from pipeline.audit.file_findings import near_findings, plain_findings, worst_first
@@ -30,6 +30,7 @@ from pipeline.config.config import Config, label_of
 from pipeline.console import Console
 from pipeline.results.run_folder import write_json
 from pipeline.stages.features import stage1_settings
+from pipeline.stages.inputs import failures_of
 
 FORMAT = "audioheads-audit"
 FORMAT_VERSION = 1  # raised when a reader of audit.json has to change
@@ -62,17 +63,12 @@ def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, c
 def examine(config: Config, *, strict: bool = False, similarity: float = SIMILARITY) -> Audit:
     """Find everything; see `run_audit`."""
     manifest = load_manifest(config.dataset.model_dump())
-    contents = clip_contents(manifest, config.output.cache / manifest.name)
+    corpus = Corpus(manifest, config.output.cache / manifest.name)
+    contents = corpus.contents
     specs, tables, without = _cached(config, manifest)
-    failures = {
-        str(clip): content.failure
-        for clip, content in zip(manifest.clips["id"], contents, strict=True)
-        if content.failure
-    }
-    for table in tables.values():
-        failures |= known_failures(table, manifest, contents)
+    failures = corpus.unreadable | failures_of(corpus, tables.values())
     protocol = resolve_protocol(manifest, config.protocol)
-    keys = [content.key for content in contents]
+    keys = contents.texts("key").to_pylist()
     found: list[Finding] = []
     splits = None
     try:
@@ -83,7 +79,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
             keys=keys,
             shots=config.few_shot.shots,
             draws=config.few_shot.draws,
-            failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in failures],
+            failed=np.flatnonzero(manifest.clips["id"].isin(failures.keys())).tolist(),
         )
     except ManifestError as error:
         found.append(finding("protocol", str(error)))

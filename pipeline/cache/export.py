@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from features.corpus import Corpus
 from features.datasets import load_manifest
 from features.errors import CacheError, ConfigError
 from features.manifest import Manifest
@@ -63,7 +64,7 @@ def run_export(
         if label not in known:
             raise ConfigError(f"cache export: unknown backbone {label!r}, {closest(label, known)}")
     manifest = load_manifest(config.dataset.model_dump())
-    inputs = read_inputs(config, manifest)
+    inputs = read_inputs(config, Corpus(manifest, config.output.cache / manifest.name))
     folder = output or config.run_dir / "embeddings"
     written: list[Path] = []
     for label in backbones or known:

@@ -13,7 +13,7 @@ from features.store.layout import SET_SUFFIX
 from features.store.table import EmbeddingTable, open_table, verify_table
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
-from pipeline.stages.features import describe_all, load_checked_manifest, stage1_settings
+from pipeline.stages.features import describe_all, load_corpus, stage1_settings
 
 IDS_SHOWN = 5
 
@@ -61,11 +61,11 @@ def verify(paths: Sequence[Path], console: Console) -> bool:
 
 def explain(config: Config, console: Console) -> None:
     """Say for each backbone which file serves it, what is reused, and why anything is computed."""
-    manifest = load_checked_manifest(config)
+    corpus = load_corpus(config, save=False)
     settings = stage1_settings(config)
     for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
-        own = settle(manifest, spec, None, settings, config.output.cache, console.note)
-        work = survey(manifest, spec, own, config.output.cache, save_keys=False)
+        own = settle(corpus, spec, None, settings, config.output.cache, console.note)
+        work = survey(corpus, spec, own, config.output.cache)
         console.line(f"{label_of(options)}: {work.path}")
         if work.table is None:
             for line in _why_new(work.path, work.spec):
@@ -74,7 +74,7 @@ def explain(config: Config, console: Console) -> None:
         console.line(f"  {counts}{f', {len(work.failed)} failed before' if len(work.failed) else ''}")
         for state, rows in (("new", work.new), ("changed", work.changed)):
             for row in rows[:IDS_SHOWN]:
-                console.line(f"    {state}: {manifest.clips['id'].iat[row]}")
+                console.line(f"    {state}: {corpus.manifest.clips['id'].iat[row]}")
             if len(rows) > IDS_SHOWN:
                 console.line(f"    {state}: … and {len(rows) - IDS_SHOWN} more")
 

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,10 +32,6 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.report import report, write_report
 from pipeline.cli.start import open_console, start
-
-if TYPE_CHECKING:
-    from pipeline.config.config import Config
-    from pipeline.console import Console
 
 app = typer.Typer(
     name="audioheads",
@@ -67,19 +62,21 @@ def run(
 ) -> None:
     """Everything that is not done yet, all stages."""
     console, experiment = start(config, sets, verbose)
-    from pipeline.stages.features import run_features
+    from pipeline.stages.features import load_corpus, run_features
     from pipeline.stages.train_heads import run_heads
 
-    run_features(experiment, device=device, limit=limit, dry_run=dry_run, strict=strict, rehash=rehash, console=console)
+    corpus = load_corpus(experiment, strict=strict, rehash=rehash, save=not dry_run)
+    how = {"device": device, "dry_run": dry_run, "strict": strict, "console": console, "corpus": corpus}
+    run_features(experiment, limit=limit, **how)  # type: ignore[arg-type]
     if limit is not None:
         console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
         return
     if experiment.finetune and not dry_run:
-        _finetune_module().cache_model_inputs(experiment, device=device, console=console)
-    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+        _finetune_module().cache_model_inputs(experiment, device=device, console=console, corpus=corpus)
+    run_heads(experiment, **how)  # type: ignore[arg-type]
     if experiment.finetune:
-        _finetune(experiment, device, dry_run, strict, console)
-    write_report([experiment], dry_run=dry_run, console=console)
+        _finetune_module().run_finetune(experiment, **how)
+    write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
 
 
 @app.command()
@@ -135,7 +132,7 @@ def finetune(
 ) -> None:
     """Train spectrogram and raw-wave models, and backbones end to end."""
     console, experiment = start(config, sets, verbose)
-    _finetune(experiment, device, dry_run, strict, console)
+    _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
 
 
 app.command()(report)
@@ -203,10 +200,6 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
     message, code = explain(error)
     console.error(message)
     return code
-
-
-def _finetune(experiment: Config, device: str, dry_run: bool, strict: bool, console: Console) -> None:
-    _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
 
 
 def _finetune_module() -> ModuleType:

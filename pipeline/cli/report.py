@@ -12,6 +12,7 @@ from pipeline.cli.options import DryRun, Sets, UnusedDevice, UnusedLimit, Unused
 from pipeline.cli.start import start
 
 if TYPE_CHECKING:
+    from features.corpus import Corpus
     from pipeline.config.config import Config
     from pipeline.console import Console
 
@@ -59,6 +60,7 @@ def write_report(
     console: Console,
     output: Path | None = None,
     audio: str = "link",
+    corpora: Sequence[Corpus] | None = None,
 ) -> None:
     """Write the report of one or several experiments, or say where it would go."""
     from pipeline.report.run import check_runs, report_folder, run_report
@@ -67,4 +69,4 @@ def write_report(
         check_runs(configs)
         console.line(f"report: would write {output or report_folder(configs)}")
     else:
-        run_report(*configs, console=console, output=output, audio=audio)  # type: ignore[arg-type]
+        run_report(*configs, console=console, output=output, audio=audio, corpora=corpora)  # type: ignore[arg-type]

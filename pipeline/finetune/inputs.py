@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from features.corpus import Corpus
 from features.errors import UserError
-from features.manifest import Manifest
-from features.planning.worklist import known_failures
 from features.spec import BackboneSpec
-from features.store.content_keys import clip_contents
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.finetuning.augmentation import Augmenter
@@ -25,36 +22,27 @@ from heads.splits.protocol import Split
 from pipeline.config.config import Config
 from pipeline.finetune.windows import fit_windows, in_decibels
 from pipeline.stages.context import Stage2
-from pipeline.stages.inputs import Inputs, read_inputs
+from pipeline.stages.inputs import Inputs, failures_of, read_inputs, usable_rows
 
 
-def shared_inputs(config: Config, manifest: Manifest, tables: Sequence[EmbeddingTable]) -> Inputs:
+def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTable]) -> Inputs:
     """What fits share: content keys, and the clips that some model, frozen ones included, cannot use."""
-    contents = clip_contents(manifest, config.output.cache / manifest.name)
-    failures: dict[str, str] = {}
-    for table in tables:
-        failures |= known_failures(table, manifest, contents)
-    with suppress(UserError):  # before stage 1 has run: files that cannot be read fail here just the same
-        failures |= read_inputs(config, manifest).failures
-    return Inputs({}, contents, failures)
+    try:
+        return read_inputs(config, corpus)
+    except UserError:  # before stage 1 has run: files that cannot be read fail here just the same
+        return Inputs({}, corpus.contents, failures_of(corpus, tables))
 
 
 def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
     """Inputs of all usable clips, in manifest order."""
-    usable = usable_rows(stage)
-    ids = stage.manifest.clips["id"].to_numpy(dtype=object)[usable]
-    return ClipFrames(table, list(ids), [stage.inputs.contents[row].key for row in usable])
-
-
-def usable_rows(stage: Stage2) -> np.ndarray:
-    """Rows of the manifest that no model fails on, ascending."""
-    failed = stage.manifest.clips["id"].isin(list(stage.inputs.failures)).to_numpy()
-    return np.flatnonzero(~failed)
+    usable = usable_rows(stage.manifest, stage.inputs.failures)
+    keys = stage.inputs.contents.take(usable).texts("key").to_pylist()
+    return ClipFrames(table, stage.manifest.clips["id"].iloc[usable].tolist(), keys)
 
 
 def fit_rows(stage: Stage2, split: Split) -> Rows:
     """A split's sides as positions among the usable clips."""
-    usable = usable_rows(stage)
+    usable = usable_rows(stage.manifest, stage.inputs.failures)
     return Rows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
 
 
@@ -85,7 +73,7 @@ def fit_clips(
         rows: The fit's.
         statistics: From `fit_statistics`.
     """
-    targets = stage.targets.values[usable_rows(stage)]
+    targets = stage.targets.values[usable_rows(stage.manifest, stage.inputs.failures)]
     longest = int(frames.lengths[rows.train].max())
     if options.duration_s is not None:
         length = max(1, round(options.duration_s * rate))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from features import backbones
+from features.corpus import Corpus
 from features.errors import AudioheadsError, UserError, WeightsError
-from features.manifest import Manifest
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
@@ -29,7 +29,7 @@ from pipeline.finetune.models import METADATA, Source, builder, find_weights
 from pipeline.finetune.results import about_model, predictions_of
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.stages.context import Stage2, job_of, splits_of
-from pipeline.stages.features import announce, load_checked_manifest, resolve_device, write_run_inputs
+from pipeline.stages.features import announce, load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
 from pipeline.stages.fit_metadata import stage1_notes
 from pipeline.stages.train_heads import collect_predictions
@@ -52,7 +52,9 @@ class Model:
     table: EmbeddingTable
 
 
-def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+def run_finetune(
+    config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
+) -> None:
     """Train every model of `finetune` over all folds and seeds, where that is not done yet.
 
     Args:
@@ -61,6 +63,7 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         dry_run: Say what would be trained.
         strict: Official splits that leak are an error.
         console: Where progress and summaries go.
+        corpus: From `load_corpus`; None: loaded here.
 
     Raises:
         AudioheadsError: Weights or a tracker cannot be had, the dataset cannot be used, a cache is damaged.
@@ -70,19 +73,20 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         console.note("finetune: the config asks for no models (section `finetune`)")
         return
     check_tracking(config.tracking)
-    manifest = load_checked_manifest(config)
+    corpus = corpus or load_corpus(config, save=not dry_run)
+    manifest = corpus.manifest
     if manifest.task != "single-label":
         raise UserError(f"finetune: models are trained on one class per clip; {manifest.name} is {manifest.task}")
     sources = find_all_weights(entries)
     if dry_run:
-        _announce_all(config, manifest, entries, device, console)
+        _announce_all(config, corpus, entries, device, console)
         return
     if is_main_process():
         write_run_inputs(config, manifest)
     else:
         console.out.quiet = console.err.quiet = True
-    tables = cache_inputs(config, manifest, entries, device=device, console=console)
-    inputs = shared_inputs(config, manifest, tables)
+    tables = cache_inputs(config, corpus, entries, device=device, console=console)
+    inputs = shared_inputs(config, corpus, tables)
     splits = splits_of(config, manifest, inputs, strict)
     if splits.protocol == "folds-no-valid":
         raise UserError("finetune: protocol 'folds-no-valid' leaves no validation clips to stop by; use `folds`")
@@ -95,7 +99,7 @@ def run_finetune(config: Config, *, device: str, dry_run: bool, strict: bool, co
         collect_predictions(config, manifest)
 
 
-def cache_model_inputs(config: Config, *, device: str, console: Console) -> None:
+def cache_model_inputs(config: Config, *, device: str, console: Console, corpus: Corpus | None = None) -> None:
     """Cache what the models of `finetune` read, so that heads leave out the clips that these cannot use.
 
     Raises:
@@ -104,7 +108,7 @@ def cache_model_inputs(config: Config, *, device: str, console: Console) -> None
     entries = [options for options in config.finetune if isinstance(options, Recipe)]
     check_tracking(config.tracking)
     find_all_weights(entries)
-    cache_inputs(config, load_checked_manifest(config), entries, device=device, console=console)
+    cache_inputs(config, corpus or load_corpus(config), entries, device=device, console=console)
 
 
 def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:
@@ -125,14 +129,14 @@ def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:
     return sources
 
 
-def _announce_all(config: Config, manifest: Manifest, entries: Sequence[Recipe], device: str, console: Console) -> None:
+def _announce_all(config: Config, corpus: Corpus, entries: Sequence[Recipe], device: str, console: Console) -> None:
     """Say what a run would do."""
     settings = input_settings(config, device)
     for options in entries:
         entry = input_entry(options)
-        announce(str(entry["name"]), manifest, backbones.describe(entry), settings, config.output.cache, console)
+        announce(str(entry["name"]), corpus, backbones.describe(entry), settings, config.output.cache, console)
         folder = fit_folder(config.run_dir, options.title, options.head)
-        console.line(f"finetune {manifest.name} {options.title}: would train what is not done → {folder}")
+        console.line(f"finetune {corpus.manifest.name} {options.title}: would train what is not done → {folder}")
 
 
 def _train_all(stage: Stage2, model: Model) -> None:

@@ -16,7 +16,7 @@ from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from features.records import Records
-from features.store.content_keys import ClipContent, clip_contents
+from features.store.content_keys import ClipContent, clips_of_files, file_contents
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # a manifest has labels; here nobody knows them
@@ -102,7 +102,8 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
         cut: Into which windows; None: clips stay whole.
         known: A folder that remembers digests of files, so that none is read twice.
     """
-    contents = clip_contents(manifest, known)
+    files = file_contents(manifest, known)
+    contents = clips_of_files(manifest, files)
     ids = [str(clip) for clip in manifest.clips["id"]]
     if cut is None:
         return Clips(manifest, contents, ids)
@@ -123,7 +124,7 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
     )
     pieces = Manifest(manifest.name, manifest.root, table, "single-label")
     of = [ids[row] for row, _ in rows]
-    return Clips(pieces, clip_contents(pieces, known), of, starts, ends)
+    return Clips(pieces, clips_of_files(pieces, files), of, starts, ends)
 
 
 def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:

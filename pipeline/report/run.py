@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from features.corpus import Corpus
 from features.errors import RunError, UserError
 from pipeline.config.config import Config
 from pipeline.console import Console
@@ -18,12 +19,19 @@ from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
 from pipeline.report.study import Study, gather
 from pipeline.results.table import LEGEND, NUMBERS, SPARE, counted, headings, shown_rows, title
+from pipeline.stages.features import load_corpus
 from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
 LARGE_PAGE_BYTES = 50_000_000  # more than many mail servers and phones take
 
 
-def run_report(*configs: Config, console: Console, output: Path | None = None, audio: AudioMode = "link") -> None:
+def run_report(
+    *configs: Config,
+    console: Console,
+    output: Path | None = None,
+    audio: AudioMode = "link",
+    corpora: Sequence[Corpus] | None = None,
+) -> None:
     """Score every trained model, write the page and its tables, and print the tables.
 
     Args:
@@ -31,6 +39,7 @@ def run_report(*configs: Config, console: Console, output: Path | None = None, a
         console: Where the tables are printed.
         output: The folder to write; None: `report_folder`.
         audio: How the page comes by the clips' audio, see `audio_sources`.
+        corpora: Of the configs, in their order, from `load_corpus`; None: loaded here.
 
     Raises:
         UserError: A model of a config is not trained yet; two configs are the same run.
@@ -38,7 +47,7 @@ def run_report(*configs: Config, console: Console, output: Path | None = None, a
     """
     folder = output or report_folder(configs)
     check_runs(configs)
-    studies = [gather(config) for config in configs]
+    studies = list(map(gather, configs, corpora or load_corpora(configs)))
     try:
         write_tables(folder, studies)
         parts = [
@@ -60,6 +69,21 @@ def run_report(*configs: Config, console: Console, output: Path | None = None, a
     console.line(
         f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, figures/"
     )
+
+
+def load_corpora(configs: Sequence[Config]) -> list[Corpus]:
+    """The clips of each experiment; experiments on the same dataset share one corpus, so its files are read once.
+
+    Raises:
+        ManifestError: Clips cannot be listed, or do not fit a protocol.
+    """
+    corpora: list[Corpus] = []
+    for config in configs:
+        corpus = load_corpus(config)  # this checks the protocol, too
+        made = zip(configs, corpora, strict=False)
+        same = [one for other, one in made if other.dataset == config.dataset and one.folder == corpus.folder]
+        corpora.append(same[0] if same else corpus)
+    return corpora
 
 
 def report_folder(configs: Sequence[Config]) -> Path:

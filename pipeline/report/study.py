@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.corpus import Corpus
 from features.manifest import Manifest
 from heads.evaluation.predictions import Predictions, from_frame
 from heads.evaluation.scores import ranking_score
@@ -18,7 +19,7 @@ from pipeline.config.config import Config, label_of
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
 from pipeline.results.table import table_of
-from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.features import load_corpus
 from pipeline.stages.head_fits import poolings_of
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_table, read_curves
@@ -100,18 +101,23 @@ class Study:
         return self.inputs.failures
 
 
-def gather(config: Config) -> Study:
+def gather(config: Config, corpus: Corpus | None = None) -> Study:
     """Score an experiment's kept predictions; nothing is trained or embedded.
+
+    Args:
+        config: The experiment.
+        corpus: From `load_corpus`; None: loaded here.
 
     Raises:
         UserError: A model of this config is not trained yet; the message has the command.
         RunError: Models were tested on different clips.
     """
-    manifest = load_checked_manifest(config)
+    corpus = corpus or load_corpus(config)
+    manifest = corpus.manifest
     fits = read_fits(config)
     collect_predictions(config, manifest)
-    inputs = read_inputs(config, manifest)
-    groups = clip_groups(manifest, [content.key for content in inputs.contents])
+    inputs = read_inputs(config, corpus)
+    groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
     backbone_of = {label: table.spec.name for label, table in inputs.tables.items()}
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of)
     table = table_of(rows)

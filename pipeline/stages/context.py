@@ -38,7 +38,7 @@ def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) 
         manifest,
         config.protocol,
         split_seed=config.split_seed,
-        keys=[content.key for content in inputs.contents],
+        keys=inputs.contents.texts("key").to_pylist(),
         strict=strict,
         shots=config.few_shot.shots,
         draws=config.few_shot.draws,
@@ -67,6 +67,6 @@ def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str
             "seeds": list(stage.config.seeds),
             "ids": clips["id"].tolist(),
             "labels": clips["label"].tolist(),
-            "keys": [content.key for content in stage.inputs.contents],
+            "keys": stage.inputs.contents.texts("key").to_pylist(),
         }
     )

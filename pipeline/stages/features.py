@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from features import backbones
 from features.backbones.base import check_device
+from features.corpus import Corpus
 from features.datasets import load_manifest
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
@@ -39,10 +40,11 @@ def run_features(
     limit: int | None,
     dry_run: bool,
     strict: bool,
-    rehash: bool,
+    rehash: bool = False,
     console: Console,
     engine: str = "local",
     share: Share | None = None,
+    corpus: Corpus | None = None,
 ) -> None:
     """Embed every clip once with every backbone, where that is not done yet.
 
@@ -53,16 +55,19 @@ def run_features(
         dry_run: Say what would be computed.
         strict: Groups on both sides of an official split are an error, and so is a clip that cannot be used,
             raised once all others are done.
-        rehash: Read every file to see whether it changed.
+        rehash: Read every file to see whether it changed; counts only without `corpus`.
         console: Where progress and summaries go.
         engine: `local`, or `ray`: actors on a cluster compute.
         share: Compute only this share of the blocks; the run's folder is written by the last one.
+        corpus: From `load_corpus`; None: loaded here.
 
     Raises:
         AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
     """
-    manifest = load_checked_manifest(config, strict=strict)
-    settings = stage1_settings(config, device=device, limit=limit, rehash=rehash)
+    if corpus is None:
+        corpus = load_corpus(config, strict=strict, rehash=rehash, save=not dry_run)
+    manifest, cache = corpus.manifest, config.output.cache
+    settings = stage1_settings(config, device=device, limit=limit)
     failures: dict[str, str] = {}
     made: dict[str, tuple[dict[str, Any], Summary]] = {}
     with chosen_engine(engine, config.features.ray, settings) as (workers, settings):
@@ -77,29 +82,20 @@ def run_features(
                 progress = StageBar(label, console, stack)
                 load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
                 load_as = None if dry_run else lambda precision, load=load: load(precision=precision)
-                own = settle(manifest, spec, load_as, settings, config.output.cache, progress.note)
+                own = settle(corpus, spec, load_as, settings, cache, progress.note)
                 if dry_run:
-                    announce(label, manifest, spec, own, config.output.cache, console)
+                    announce(label, corpus, spec, own, cache, console)
                     continue
-                summary = extract(
-                    manifest,
-                    spec,
-                    partial(load, precision=own.precision),
-                    own,
-                    config.output.cache,
-                    progress,
-                    engine=workers,
-                    share=share,
-                )
+                load = partial(load, precision=own.precision)
+                summary = extract(corpus, spec, load, own, cache, progress, engine=workers, share=share)
             made[label] = (features_entry(config, options, summary.path), summary)
+            failures |= summary.failures
             if share is None:
                 write_features_index(config.run_dir, label, made[label][0])
+                write_json(failures_file(config), failures)
             console.line(summary_line(label, summary, dataset=manifest.name))
             if summary.computed:
                 console.line(f"  {summary.timings}")
-            failures |= summary.failures
-            if share is None:
-                write_json(failures_file(config), failures)
     if share is not None:
         finish_shares(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
@@ -108,6 +104,22 @@ def run_features(
         console.note(f"  … and {len(failures) - FAILURES_SHOWN} more; all are in {failures_file(config)}")
     if strict and failures:
         raise RunError(f"{manifest.name}: {len(failures)} clip(s) cannot be used, and --strict makes that an error")
+
+
+def load_corpus(config: Config, *, strict: bool = False, rehash: bool = False, save: bool = True) -> Corpus:
+    """The experiment's clips, fit for its protocol; their files are read once, when a stage first asks for them.
+
+    Args:
+        config: The experiment.
+        strict: Groups on both sides of an official split are an error.
+        rehash: Read every file to see whether it changed.
+        save: Write new digests to the cache folder.
+
+    Raises:
+        ManifestError: The clips cannot be listed, or do not fit the protocol.
+    """
+    manifest = load_checked_manifest(config, strict=strict)
+    return Corpus(manifest, config.output.cache / manifest.name, rehash, save)
 
 
 def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
@@ -123,7 +135,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
     return manifest
 
 
-def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None, rehash: bool = False) -> Settings:
+def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None) -> Settings:
     """How stage 1 runs by this config on this device, which is resolved; its precision may still be `auto`."""
     section = config.features
     device = resolve_device(device)
@@ -141,7 +153,6 @@ def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = 
         workers=section.workers,
         device=device,
         limit=limit,
-        rehash=rehash,
     )
 
 
@@ -246,16 +257,14 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
 
 
-def announce(
-    label: str, manifest: Manifest, spec: BackboneSpec, settings: Settings, cache: Path, console: Console
-) -> None:
+def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
     """Say what a run would compute."""
-    work = survey(manifest, spec, settings, cache, save_keys=False)
-    clips = [content for content in work.contents.take(work.todo) if not content.failure]
+    work = survey(corpus, spec, settings, cache)
+    clips = [content for content in corpus.contents.take(work.todo) if not content.failure]
     failed = len(work.failed) + len(work.todo) - len(clips)
     seconds = sum(content.duration_s for content in clips)
     console.line(
-        f"features {manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
+        f"features {corpus.manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
         f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
     )
 

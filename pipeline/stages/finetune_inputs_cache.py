@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from features import backbones
+from features.corpus import Corpus
 from features.extract import extract
 from features.manifest import Manifest
 from features.planning.settings import Settings
-from features.planning.worklist import known_failures
-from features.records import Records
 from features.store import fingerprint as fp
-from features.store.content_keys import ClipContent
 from features.store.table import EmbeddingTable, open_table, verify_table
 from heads.finetuning.options import Recipe
 from pipeline.config.config import Config
@@ -25,7 +23,7 @@ from pipeline.stages.features import StageBar, stage1_settings, summary_line
 
 
 def cache_inputs(
-    config: Config, manifest: Manifest, entries: Sequence[Recipe], *, device: str, console: Console
+    config: Config, corpus: Corpus, entries: Sequence[Recipe], *, device: str, console: Console
 ) -> list[EmbeddingTable]:
     """The cache file of each model's inputs, brought up to date; models that read the same share it.
 
@@ -42,9 +40,9 @@ def cache_inputs(
         with ExitStack() as stack:
             bar = StageBar(str(entry["name"]), console, stack)
             load = partial(backbones.load, entry, settings.device, settings.precision, spec)
-            summary = extract(manifest, spec, load, settings, config.output.cache, bar)
+            summary = extract(corpus, spec, load, settings, config.output.cache, bar)
         if summary.path not in made:
-            console.line(summary_line(str(entry["name"]), summary, dataset=manifest.name))
+            console.line(summary_line(str(entry["name"]), summary, dataset=corpus.manifest.name))
             made[summary.path] = verify_table(summary.path)
         tables.append(made[summary.path])
     return tables
@@ -56,14 +54,18 @@ def input_settings(config: Config, device: str) -> Settings:
     return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
 
 
-def input_failures(config: Config, manifest: Manifest, contents: Records[ClipContent]) -> dict[str, str]:
-    """Clips that some model's inputs, where cached already, are known to lack: id -> reason."""
-    failures: dict[str, str] = {}
+def cached_inputs(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
+    """The cache files of model inputs that are there already, for the models of `finetune`.
+
+    Raises:
+        CacheError: A file is damaged.
+    """
     settings = input_settings(config, "cpu")
+    tables = []
     for options in config.finetune:
         if isinstance(options, Recipe):
             spec = backbones.describe(input_entry(options))
             path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
             if path.exists():
-                failures |= known_failures(open_table(path), manifest, contents)
-    return failures
+                tables.append(open_table(path))
+    return tables

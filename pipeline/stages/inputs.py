@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from features.corpus import Corpus
 from features.errors import CacheError, UserError
 from features.manifest import Manifest
-from features.planning.worklist import known_failures
 from features.pooling import POOLINGS
 from features.records import Records
-from features.store.content_keys import ClipContent, clip_contents
+from features.store.content_keys import ClipContent
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable, open_table
 from heads.batched.frame_blocks import ClipLayers
 from pipeline.config.config import Config, label_of
 from pipeline.results.run_folder import read_features_index
 from pipeline.stages.features import features_entry
+from pipeline.stages.finetune_inputs_cache import cached_inputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Inputs:
     failures: dict[str, str]
 
 
-def read_inputs(config: Config, manifest: Manifest) -> Inputs:
+def read_inputs(config: Config, corpus: Corpus) -> Inputs:
     """Open the cache files that stage 1 made for this config.
 
     Raises:
@@ -55,33 +56,36 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
         if entry != features_entry(config, options, path) or not path.is_file():
             raise UserError(f"{label}: no embeddings for these settings yet; run `{command}`")
         tables[label] = open_table(path)  # its structure is checked here, each array when it is read
-    contents = clip_contents(manifest, config.output.cache / manifest.name)
-    failures: dict[str, str] = {}
-    for table in tables.values():
-        failures |= known_failures(table, manifest, contents)
-    if config.finetune:
-        from pipeline.stages.finetune_inputs_cache import input_failures
-
-        failures |= input_failures(config, manifest, contents)
-    usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in failures]
+    failures = failures_of(corpus, [*tables.values(), *cached_inputs(config, corpus.manifest)])
+    usable = usable_rows(corpus.manifest, failures)
     for table in tables.values():
         try:
-            table_rows(table, manifest, contents, usable)
+            table_rows(table, corpus.manifest, corpus.contents, usable)
         except CacheError as error:
             raise UserError(f"{error}; run `{command}`") from error
-    return Inputs(tables, contents, failures)
+    return Inputs(tables, corpus.contents, failures)
+
+
+def failures_of(corpus: Corpus, tables: Iterable[EmbeddingTable]) -> dict[str, str]:
+    """Clips that at least one model cannot use by its cache file: id -> reason. No model is scored on them."""
+    return {clip: reason for table in tables for clip, reason in corpus.failures_in(table).items()}
+
+
+def usable_rows(manifest: Manifest, failures: Container[str]) -> np.ndarray:
+    """Rows of the manifest that no model fails on, ascending."""
+    return np.array([row for row, clip in enumerate(manifest.clips["id"]) if clip not in failures], np.int64)
 
 
 def table_rows(
-    table: EmbeddingTable, manifest: Manifest, contents: Records[ClipContent], rows: Sequence[int]
+    table: EmbeddingTable, manifest: Manifest, contents: Records[ClipContent], rows: Sequence[int] | np.ndarray
 ) -> np.ndarray:
     """Where some manifest rows lie in a table, their content keys checked.
 
     Raises:
         CacheError: A clip is missing, or its audio has changed.
     """
-    ids = manifest.clips["id"]
-    return table.rows(ids.iloc[list(rows)].tolist(), contents.take(rows).texts("key").to_pylist())
+    ids = manifest.clips["id"].iloc[np.asarray(rows, np.int64)]
+    return table.rows(ids.tolist(), contents.take(rows).texts("key").to_pylist())
 
 
 def features_of(
@@ -90,8 +94,11 @@ def features_of(
     """Embeddings in manifest order, the poolings concatenated: (N, L, D·P) float32; NaN for failed clips.
 
     Of the pooling `frames` alone, they are frames, which stay on disk where memory is short.
+
+    Raises:
+        CacheError: A clip is missing, or its audio has changed.
     """
-    usable = [row for row, clip in enumerate(manifest.clips["id"]) if clip not in inputs.failures]
+    usable = usable_rows(manifest, inputs.failures)
     if list(poolings) == ["frames"]:
         keys = inputs.contents.take(usable).texts("key").to_pylist()
         stored = ClipFrames(table, manifest.clips["id"].iloc[usable].tolist(), keys)

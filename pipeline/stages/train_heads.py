@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from features.corpus import Corpus
 from features.errors import ConfigError, UserError
 from features.labels import Task
 from features.manifest import Manifest
@@ -32,14 +33,16 @@ from pipeline.results.run_folder import (
 )
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
-from pipeline.stages.features import load_checked_manifest, resolve_device, write_run_inputs
+from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
 from pipeline.stages.head_fits import fit_head, head_folder, poolings_of, predictions_of
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
 
 
-def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+def run_heads(
+    config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
+) -> None:
     """Train every head on every backbone, where that is not done yet.
 
     Args:
@@ -48,14 +51,16 @@ def run_heads(config: Config, *, device: str, dry_run: bool, strict: bool, conso
         dry_run: Say what would be trained.
         strict: Official splits that leak are an error.
         console: Where progress and summaries go.
+        corpus: From `load_corpus`; None: loaded here.
 
     Raises:
         AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
     """
-    manifest = load_checked_manifest(config)
+    corpus = corpus or load_corpus(config, save=not dry_run)
+    manifest = corpus.manifest
     check_heads(config, manifest.task)
     try:
-        inputs = read_inputs(config, manifest)
+        inputs = read_inputs(config, corpus)
     except UserError as error:
         if not dry_run:
             raise

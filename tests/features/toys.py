@@ -10,6 +10,7 @@ import pandas as pd
 import soundfile as sf
 import torch
 
+import features.corpus
 from features.backbones.base import Backbone
 from features.extract import Summary, extract
 from features.manifest import Manifest
@@ -98,7 +99,13 @@ class Corpus:
         clips = {"id": list(names), "path": list(names), "label": ["a"] * len(names), **columns}
         return Manifest("birds", self.root, pd.DataFrame(clips))
 
-    def run(self, manifest: Manifest, spec: BackboneSpec | None = None, **settings: Any) -> Summary:
+    def read(self, *names: str, **options: Any) -> features.corpus.Corpus:
+        """The files of these names as one command sees them."""
+        return features.corpus.Corpus(self.manifest(*names), self.cache / "birds", **options)
+
+    def run(
+        self, manifest: Manifest | features.corpus.Corpus, spec: BackboneSpec | None = None, **settings: Any
+    ) -> Summary:
         spec = spec or toy_spec()
 
         def load() -> Backbone:
@@ -108,7 +115,9 @@ class Corpus:
         how = {name: settings.pop(name) for name in ("engine", "share") if name in settings}
         return extract(manifest, spec, load, Settings(**settings), self.cache, self.log, **how)
 
-    def rerun(self, manifest: Manifest, spec: BackboneSpec | None = None, **settings: Any) -> Summary:
+    def rerun(
+        self, manifest: Manifest | features.corpus.Corpus, spec: BackboneSpec | None = None, **settings: Any
+    ) -> Summary:
         """A run that may not load the backbone."""
         before = self.loads
         summary = self.run(manifest, spec, **settings)

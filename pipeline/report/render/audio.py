@@ -55,7 +55,7 @@ class Clip:
         path: The file.
         start_s: Where the clip starts in it.
         duration_s: How long it is; None: to the end.
-        key: Digest of its content.
+        key: Digest of its content; empty if the file cannot be read.
     """
 
     path: Path
@@ -101,7 +101,7 @@ def audio_sources(
 
     def one(clip: Clip) -> str | None:
         try:
-            return make(clip) if clip.path.is_file() else None
+            return make(clip) if clip.key else None
         except AudioError:
             return None
         except OSError as error:

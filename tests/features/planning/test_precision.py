@@ -45,9 +45,9 @@ class Loader:
 
 def run(corpus, loader, log=None, names=NAMES, **settings):
     """Settle and extract, as stage 1 does."""
-    log, spec, manifest = log or Log(), toy_spec(), corpus.manifest(*names)
-    own = settle(manifest, spec, loader, Settings(**settings), corpus.cache, log.note)
-    return own, extract(manifest, spec, lambda: loader(own.precision), own, corpus.cache, log), log
+    log, spec, clips = log or Log(), toy_spec(), corpus.read(*names)
+    own = settle(clips, spec, loader, Settings(**settings), corpus.cache, log.note)
+    return own, extract(clips, spec, lambda: loader(own.precision), own, corpus.cache, log), log
 
 
 def verdict_file(corpus, precision="bf16"):
@@ -117,7 +117,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
             return super().forward(waveforms, lengths)
 
     settle(
-        corpus.manifest("long.wav"),
+        corpus.read("long.wav"),
         toy_spec(max_duration_s=60.0),
         lambda precision: Told(toy_spec(max_duration_s=60.0)),
         Settings(precision="bf16"),
@@ -133,14 +133,14 @@ def test_auto_is_what_the_device_has_and_a_plan_that_was_begun_wins(seven, monke
     assert own.precision == "bf16"
     begun = cache_path(seven.cache, "birds", Settings(precision="fp32").cache_spec(toy_spec())).with_suffix(".parts")
     Plan("f", Records.of(PlannedClip, ()), (), 1, 20.0, ()).save(begun / "plan.json")
-    manifest = seven.manifest(*NAMES)
-    settings = settle(manifest, toy_spec(), Loader(1e-3), Settings(precision="auto"), seven.cache, seven.log.note)
+    clips = seven.read(*NAMES)
+    settings = settle(clips, toy_spec(), Loader(1e-3), Settings(precision="auto"), seven.cache, seven.log.note)
     assert settings.precision == "fp32"
     monkeypatch.setattr(drift, "auto_precision", lambda device: "fp32")
     begun.rename(
         cache_path(seven.cache, "birds", Settings(precision="bf16").cache_spec(toy_spec())).with_suffix(".parts")
     )
-    settings = settle(manifest, toy_spec(), Loader(1e-3), Settings(precision="auto"), seven.cache, seven.log.note)
+    settings = settle(clips, toy_spec(), Loader(1e-3), Settings(precision="auto"), seven.cache, seven.log.note)
     assert settings.precision == "bf16"
 
 
@@ -150,7 +150,7 @@ def test_auto_on_this_machine_is_a_precision():
 
 def test_transforms_without_a_network_stay_fp32(seven):
     settings = settle(
-        seven.manifest(*NAMES),
+        seven.read(*NAMES),
         replace(toy_spec(), family="mfcc"),
         None,
         Settings(precision="bf16"),
@@ -161,7 +161,7 @@ def test_transforms_without_a_network_stay_fp32(seven):
 
 
 def test_a_dry_run_measures_and_writes_nothing(seven):
-    settings = settle(seven.manifest(*NAMES), toy_spec(), None, Settings(precision="bf16"), seven.cache, seven.log.note)
+    settings = settle(seven.read(*NAMES), toy_spec(), None, Settings(precision="bf16"), seven.cache, seven.log.note)
     assert settings.precision == "bf16"
     assert not seven.cache.exists()
 

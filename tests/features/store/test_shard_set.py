@@ -270,5 +270,5 @@ def test_a_survey_counts_what_is_lost(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
     members(path)[0].unlink()
-    work = survey(manifest, toy_spec(), Settings(**POOLING), large.cache)
+    work = survey(large.read(*NAMES), toy_spec(), Settings(**POOLING), large.cache)
     assert (len(work.reused), len(work.changed), len(work.new)) == (5, 2, 0)

@@ -67,6 +67,7 @@ def calls(monkeypatch):
     ):
         for name in names:
             monkeypatch.setattr(f"pipeline.{module}.{name}", fake(name))
+    monkeypatch.setattr("pipeline.stages.features.load_corpus", lambda _, **options: SimpleNamespace(**options))
     return record
 
 
@@ -81,8 +82,12 @@ def test_run_calls_the_three_stages_in_turn(config, calls):
     assert [name for name, _, _ in calls.made] == ["run_features", "run_heads", "run_report"]
     experiment = calls.made[0][1][0]
     assert (experiment.name, experiment.seeds) == ("other", [3])
-    assert calls.made[0][2] == {"device": "auto", "limit": None, "dry_run": False, "strict": True, "rehash": True}
-    assert calls.made[1][2] == {"device": "auto", "dry_run": False, "strict": True}
+    corpus = calls.made[0][2]["corpus"]
+    assert (corpus.strict, corpus.rehash, corpus.save) == (True, True, True)
+    how = {"device": "auto", "dry_run": False, "strict": True, "corpus": corpus}
+    assert calls.made[0][2] == {"limit": None, **how}
+    assert calls.made[1][2] == how
+    assert calls.made[2][2]["corpora"] == [corpus]
 
 
 def test_run_trains_end_to_end_where_the_config_asks(config, calls):

@@ -15,9 +15,9 @@ from pipeline.config.config import Config, load_config
 from pipeline.console import Console
 from pipeline.report.run import run_report
 from pipeline.results.table import COLUMNS
-from pipeline.stages.features import run_features
+from pipeline.stages.features import load_corpus, run_features
 from pipeline.stages.inputs import features_of, read_inputs
-from pipeline.stages.train_heads import load_checked_manifest, run_heads
+from pipeline.stages.train_heads import run_heads
 from tests.pipeline.small_corpora import tone
 
 CONFIG = """
@@ -118,8 +118,8 @@ def test_a_second_run_trains_nothing_and_loads_no_backbone(
 
 
 def test_saved_heads_give_the_kept_predictions(experiment: Config) -> None:
-    manifest = load_checked_manifest(experiment)
-    inputs = read_inputs(experiment, manifest)
+    corpus = load_corpus(experiment)
+    manifest, inputs = corpus.manifest, read_inputs(experiment, corpus)
     folder = experiment.run_dir / "models" / "wav2vec2" / "mlp"
     predictions = pd.read_parquet(folder / "predictions.parquet")
     for path in sorted(folder.glob("*.safetensors")):
@@ -176,7 +176,7 @@ def test_a_clip_that_one_backbone_cannot_use_is_in_no_score(tmp_path: Path) -> N
     path = tmp_path / "failing.yaml"
     path.write_text(CONFIG.format(root=tmp_path))
     config = load_config(path, ["heads=[{name: linear}]", "seeds=[0]"])
-    manifest = load_checked_manifest(config)
+    manifest = load_corpus(config).manifest
     manifest.path_of(3).write_bytes(b"not audio")
     table = tmp_path / "manifest.csv"
     manifest.write_csv(table)

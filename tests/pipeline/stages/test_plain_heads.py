@@ -10,7 +10,7 @@ import pytest
 from heads.training.checkpoint import load_head
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
-from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import features_of, read_inputs
 
 CONFIG = """
@@ -49,8 +49,8 @@ def test_the_table_has_a_row_for_each_head_with_what_it_reads(config: Path) -> N
 
 def test_stored_heads_predict_what_was_scored(config: Path) -> None:
     loaded = load_config(config)
-    manifest = load_checked_manifest(loaded)
-    inputs = read_inputs(loaded, manifest)
+    corpus = load_corpus(loaded)
+    manifest, inputs = corpus.manifest, read_inputs(loaded, corpus)
     row_of = {clip: row for row, clip in enumerate(manifest.clips["id"])}
     for folder in ("attention", "SVC"):
         predictions = pd.read_parquet(loaded.run_dir / "models" / "mfcc" / folder / "predictions.parquet")
