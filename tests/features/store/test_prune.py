@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_everything_as_it_was(cache, monkeypatch):
 KILLED = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    from features.prune import prune_rows, remove_cache
+    from features.store.prune import prune_rows, remove_cache
 
     left, right = int(sys.argv[2]), getattr(os, sys.argv[3])
 
