@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+import features.store.finalize
 from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
 from features.store.finalize import write_file
@@ -150,8 +151,6 @@ def test_a_cache_folder_that_is_a_file_is_one_line(seven):
 
 
 def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
-    import features.store.finalize
-
     path = seven.run(seven.manifest(*NAMES[:3])).path
     before = path.read_bytes()
 
