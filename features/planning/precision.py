@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from features.audio.decoding import read_waveform
-from features.backbones import FP32_ONLY
+from features.backbones import get_family
 from features.backbones.base import Backbone
 from features.errors import AudioError, RunError
 from features.manifest import Manifest
@@ -118,7 +118,7 @@ def settle(
         RunError: What was measured cannot be written.
         WeightsError: The backbone cannot be loaded.
     """
-    if backbone.family in FP32_ONLY:
+    if get_family(backbone.family).fp32_only:
         return replace(settings, precision=FULL)
     wanted = auto_precision(settings.device) if settings.precision == "auto" else settings.precision
     if settings.precision == "auto":
