@@ -14,8 +14,8 @@ COMMITS = {"main": "a" * 40, "old": "b" * 40}
 
 LOAD = """
 import json, sys
-from features.backbones.folders import folder_sha256, read_preprocessing
-from features.backbones.weights import find_model_folder
+from features.backbones.loading.model_folders import folder_sha256, read_preprocessing
+from features.backbones.loading.weights import find_model_folder
 from features.errors import WeightsError
 for weights in sys.argv[1:]:
     try:
