@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.figures import Figure
 from features import backbones
-from features.backbones.base import PRECISIONS
+from features.backbones.base import check_precision
 from features.inference.compilation import compile_network
 
 CLIPS, CLIP_S = 4, 5.0  # a batch of stage 1 on a CPU: 20 s
@@ -67,11 +67,11 @@ def matmul_figures(rounds: int, device: str) -> list[Figure]:
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(max(5, rounds)):
             for is_compiled, model in ((False, plain), (True, compiled)):
-                before = matmul_rate(PRECISIONS[precision], device)
+                before = matmul_rate(check_precision(precision), device)
                 started = time.perf_counter()
                 model.embed_batch(waveforms, lengths).values.float().mean().item()
                 seconds[is_compiled].append(time.perf_counter() - started)
-                rate = (before + matmul_rate(PRECISIONS[precision], device)) / 2
+                rate = (before + matmul_rate(check_precision(precision), device)) / 2
                 shares[is_compiled].append(flops / seconds[is_compiled][-1] / rate)
         for is_compiled in (False, True):
             details: dict[str, Any] = {"GFLOP/s": flops / statistics.median(seconds[is_compiled]) / 1e9}

@@ -148,7 +148,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
 def _entry(text: str) -> dict[str, Any]:
     """The entry that a path, a name or a text stands for."""
-    if text in ("", *backbones.BACKBONES, *backbones.PRESETS):
+    if text in ("", *backbones.names()):
         return {"name": text or DEFAULT}
     try:
         if Path(text).is_dir():
@@ -158,7 +158,7 @@ def _entry(text: str) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         entry = None
     if not isinstance(entry, dict):
-        names = ", ".join([*backbones.BACKBONES, *backbones.PRESETS])
+        names = ", ".join(backbones.names())
         raise ConfigError(
             f"{text!r} is no backbone, folder, or file or text with an entry such as {{name: mfcc}}; known are {names}"
         )

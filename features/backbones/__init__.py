@@ -1,23 +1,26 @@
-"""The visible table of backbones and presets; each family is one module, imported when first needed."""
+"""The visible table of backbone families; each is one module, which also holds its presets."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from features.backbones.family import Family
 from features.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from features.backbones.base import Backbone, BackboneOptions, Bundle
+    from features.backbones.base import Backbone, Bundle
+    from features.backbones.options import BackboneOptions
     from features.spec import BackboneSpec
 
-# family -> module with `Options`, `describe(options) -> BackboneSpec` and `load(options, spec, device, precision)`
+# family -> its module, which says all there is to know of it; docs/guides/add-a-backbone.md lists what it holds
 BACKBONES = {
     "mfcc": "features.backbones.mfcc",
     "wav2vec2": "features.backbones.wav2vec2",
@@ -31,119 +34,52 @@ BACKBONES = {
     "python": "features.backbones.python",
 }
 
-# families that compute in fp32 whatever precision is asked for
-FP32_ONLY = ("mfcc", "litert", "logmel", "waveform", "onnx", "hear", "python")
 
-# families that run other people's code -> the option that names it
-RUNS_CODE = {"hear": "module", "python": "callable"}
+def get_family(family: str) -> Family:
+    """The facts about a family; the defaults for one that is not in the table."""
+    return import_module(BACKBONES[family]).FAMILY if family in BACKBONES else Family()
 
-_WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
 
-# preset -> the family and the options it stands for; a config's own options win.
-# `size`, `architecture` and `random_normalize` are the published configuration's, for untrained weights.
-PRESETS: dict[str, dict[str, Any]] = {
-    "wav2vec2-nano": {"family": "wav2vec2", "weights": "bundled:wav2vec2-nano", "size": "nano"},  # recipes/nano
-    "wav2vec2-base": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base", "size": "base"},
-    "wav2vec2-base-960h": {"family": "wav2vec2", "weights": "facebook/wav2vec2-base-960h", "size": "base"},
-    "wav2vec2-large": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large", "size": "large"},
-    "wav2vec2-large-lv60": {"family": "wav2vec2", "weights": "facebook/wav2vec2-large-lv60", "size": "large-stable"},
-    "wav2vec2-xls-r-300m": {"family": "wav2vec2", "weights": "facebook/wav2vec2-xls-r-300m", "size": "large-stable"},
-    "mms-300m": {"family": "wav2vec2", "weights": "facebook/mms-300m", "size": "large-stable"},
-    "hubert-base": {
-        "family": "wav2vec2",
-        "model_type": "hubert",
-        "weights": "facebook/hubert-base-ls960",
-        "size": "base",
-    },
-    "hubert-large": {
-        "family": "wav2vec2",
-        "model_type": "hubert",
-        "weights": "facebook/hubert-large-ll60k",
-        "size": "large-stable",
-    },
-    "wavlm-base": {
-        "family": "wav2vec2",
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-base",
-        "size": "base",
-        "random_normalize": False,
-    },
-    "wavlm-base-plus": {
-        "family": "wav2vec2",
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-base-plus",
-        "size": "base",
-        "random_normalize": False,
-    },
-    "wavlm-large": {
-        "family": "wav2vec2",
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-large",
-        "size": "large-stable",
-        "architecture": {"conv_bias": False},
-    },
-    "data2vec-audio-base": {
-        "family": "wav2vec2",
-        "model_type": "data2vec-audio",
-        "weights": "facebook/data2vec-audio-base",
-        "size": "base",
-    },
-    "unispeech-sat-base": {
-        "family": "wav2vec2",
-        "model_type": "unispeech-sat",
-        "weights": "microsoft/unispeech-sat-base",
-        "size": "base",
-    },
-    "ast": {
-        "family": "transformers",
-        "weights": "MIT/ast-finetuned-audioset-10-10-0.4593",
-        "model_type": "audio-spectrogram-transformer",
-    },
-    "clap": {
-        "family": "transformers",
-        "weights": "laion/clap-htsat-unfused",
-        "model_type": "clap",
-        "extractor": {"sampling_rate": 48000, "frequency_min": 50, "truncation": "rand_trunc"},
-    },
-    "whisper-base": {
-        "family": "transformers",
-        "weights": "openai/whisper-base",
-        "model_type": "whisper",
-        "architecture": {
-            "d_model": 512,
-            **{f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in _WHISPER_BASE.items()},
-        },
-    },
-    "w2v-bert-2.0": {"family": "transformers", "weights": "facebook/w2v-bert-2.0", "model_type": "wav2vec2-bert"},
-    "yamnet": {
-        "family": "litert",
-        "weights": "weights/yamnet.tflite",
-        "tensor": "layer28/reduce_mean",
-        "sample_rate_hz": 16000,
-        "window_samples": 15600,
-        "hop_samples": 7680,
-    },
-}
+def presets() -> dict[str, str]:
+    """Name of each preset -> its family, those first that need no optional dependency."""
+    families = sorted(BACKBONES, key=lambda family: get_family(family).extra is not None)
+    return {preset: family for family in families for preset in get_family(family).presets}
+
+
+def preset_options(name: str) -> dict[str, Any]:
+    """The options that a preset sets; empty for any other name."""
+    family = presets().get(name)
+    return {} if family is None else dict(get_family(family).presets[name])
+
+
+def names() -> list[str]:
+    """Every name that a config can use: the families, then the presets."""
+    return [*BACKBONES, *presets()]
+
+
+def libraries() -> list[str]:
+    """Distributions that decide the values of any family."""
+    return list(dict.fromkeys(library for family in BACKBONES for library in get_family(family).libraries))
 
 
 def family_of(name: str) -> str:
-    """The line of `BACKBONES` that a backbone's or preset's name leads to.
+    """The family that the name of a backbone or preset belongs to.
 
     Raises:
         ConfigError: No such name; the message lists the valid ones.
     """
-    if name in PRESETS:
-        return str(PRESETS[name]["family"])
     if name in BACKBONES:
         return name
-    close = difflib.get_close_matches(name, [*BACKBONES, *PRESETS], n=1)
+    if name in (known := presets()):
+        return known[name]
+    close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"unknown backbone {name!r}: {hint}known are {', '.join([*BACKBONES, *PRESETS])}")
+    raise ConfigError(f"unknown backbone {name!r}: {hint}known are {', '.join(names())}")
 
 
 def options_class(name: str) -> type[BackboneOptions]:
     """The pydantic class that validates a config's entry of this name."""
-    return import_module(BACKBONES[family_of(name)]).Options
+    return _module(name).Options
 
 
 def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptions:
@@ -153,11 +89,10 @@ def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptio
     given = dict(options) if isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
     name = given.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"a backbone needs a name, got {name!r}: known are {', '.join([*BACKBONES, *PRESETS])}")
-    preset = {key: value for key, value in PRESETS.get(name, {}).items() if key != "family"}
+        raise ConfigError(f"a backbone needs a name, got {name!r}: known are {', '.join(names())}")
     model = options_class(name)
     try:
-        return model.model_validate({**preset, **given})
+        return model.model_validate({**preset_options(name), **given})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -182,7 +117,7 @@ def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: st
         UserError: It would run other code; the message names it.
     """
     name = str(options.get("name"))
-    key = RUNS_CODE.get(family_of(name))
+    key = get_family(family_of(name)).runs_code
     code = None if key is None else str(options.get(key))
     if code is not None and code not in trusted:
         arguments = options.get("arguments") or {}
@@ -197,7 +132,7 @@ def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
         WeightsError: The weights cannot be had; the message names the backbone and the ways out.
     """
     parsed = parse_options(options)
-    return import_module(BACKBONES[family_of(parsed.name)]).describe(parsed)
+    return _module(parsed.name).describe(parsed)
 
 
 def load(
@@ -221,7 +156,7 @@ def load(
     from features.backbones.base import check_device, check_precision
 
     parsed = parse_options(options)
-    module = import_module(BACKBONES[family_of(parsed.name)])
+    module = _module(parsed.name)
     check_device(device)
     check_precision(precision)
     return module.load(parsed, spec or module.describe(parsed), device=device, precision=precision)
@@ -241,12 +176,10 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
         UserError: The family has no way to do that.
         WeightsError: The weights cannot be had.
     """
-    from features.errors import UserError
-
     parsed = parse_options(options)
-    module = import_module(BACKBONES[family_of(parsed.name)])
+    module = _module(parsed.name)
     if not hasattr(module, "bundle"):
-        why = ", since they are code" if spec.family in RUNS_CODE else ""
+        why = ", since they are code" if get_family(spec.family).runs_code else ""
         raise UserError(
             f"{parsed.title}: backbones of family {spec.family} cannot be copied into a folder{why}; "
             "--no-backbone leaves it out"
@@ -266,25 +199,23 @@ def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:
     Raises:
         UserError: The family has no way to do that.
     """
-    from features.errors import UserError
-
     parsed = parse_options(options)
-    module = import_module(BACKBONES[family_of(parsed.name)])
+    module = _module(parsed.name)
     if not hasattr(module, "blank"):
         raise UserError(f"{parsed.name}: a network of its architecture cannot be made without its weights")
     return {**parsed.model_dump(mode="json", exclude_unset=True), **module.blank(parsed)}
 
 
-def extra_of(family: str) -> str | None:
-    """The optional dependencies of this program that a family needs: `EXTRA` in its module; None: none."""
-    return getattr(import_module(BACKBONES[family]), "EXTRA", None)
-
-
 def list_backbones() -> list[dict[str, Any]]:
     """Every name a config can use: `name`, `family`, `weights`, `sample_rate_hz`, `summary`."""
     rows = []
-    for name in [*BACKBONES, *PRESETS]:
-        module = import_module(BACKBONES[family_of(name)])
-        options = module.Options.model_construct(**{"name": name, **PRESETS.get(name, {})})
+    for name in names():
+        module = _module(name)
+        options = module.Options.model_construct(**{"name": name, **preset_options(name)})
         rows.append({"name": name, "family": family_of(name), **module.summary(options)})
     return rows
+
+
+def _module(name: str) -> ModuleType:
+    """The module of the family that a name belongs to."""
+    return import_module(BACKBONES[family_of(name)])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
 from features.errors import ConfigError, WeightsError
-from features.pooling import Frames
-from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from features.pooling import Frames
+    from features.spec import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,6 @@ class Bundle:
 
     files: dict[str, str]
     options: dict[str, Any] = field(default_factory=dict)
-
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class BackboneOptions(BaseModel):
-    """What every entry of `features.backbones` may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="a backbone or preset, see `audioheads backbones ls`")
-    label: str | None = Field(None, description="the name in tables and files, where it differs from `name`")
-    max_duration_s: float = Field(30.0, ge=10.0, description="longer clips go through in windows of this length")
-
-    @property
-    def title(self) -> str:
-        """What messages call it, and `--set` finds it by: a config may have several of one name."""
-        return self.label or self.name
 
 
 class Backbone(ABC):
@@ -96,10 +80,14 @@ class Backbone(ABC):
     @property
     def device_name(self) -> str:
         """What it runs on, for people."""
+        import torch
+
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """`forward` without gradients, on inputs from anywhere."""
+        import torch
+
         with torch.inference_mode():
             return self.forward(waveforms.to(self.device), lengths.cpu())
 
@@ -153,6 +141,8 @@ def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) 
     Returns:
         waveforms (B, T) float32 and lengths (B,) int64.
     """
+    import torch
+
     lengths = [max(len(clip), min_samples) for clip in clips]
     waveforms = torch.zeros(len(clips), max(lengths), pin_memory=pinned)
     for row, clip in zip(waveforms.numpy(), clips, strict=True):
@@ -161,10 +151,17 @@ def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) 
 
 
 def check_precision(precision: str) -> torch.dtype:
-    """The torch dtype of `fp32`, `bf16` or `fp16`."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
-    return PRECISIONS[precision]
+    """The torch dtype of `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        ConfigError: Another precision.
+    """
+    import torch
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in dtypes:
+        raise ConfigError(f"precision {precision!r}: use one of {', '.join(dtypes)}")
+    return dtypes[precision]
 
 
 def check_device(device: str) -> str:
@@ -173,6 +170,8 @@ def check_device(device: str) -> str:
     Raises:
         ConfigError: It is not, or there is no such kind.
     """
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -11,13 +11,12 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field, field_validator
-from torch import Tensor, nn
 
 from features.backbones.adapters.equal_length import UnpaddedBackbone, as_layers, probe
+from features.backbones.family import Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.import_paths import (
     CodeOptions,
@@ -32,6 +31,12 @@ from features.backbones.loading.import_paths import (
 )
 from features.errors import ConfigError
 from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FAMILY = Family(weights_from="code", fp32_only=True, runs_code="module")
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
 SIZES = {"scene": "scene_embedding_size", "timestamps": "timestamp_embedding_size"}
@@ -69,6 +74,8 @@ def describe(options: Options) -> BackboneSpec:
         ConfigError: No such module, or it does not keep to the API.
         WeightsError: The weights are not there, or the model cannot be loaded.
     """
+    import torch
+
     module = _import(options)
     model = _load_model(options, module)
     rate, size = _attribute(options, model, "sample_rate"), _attribute(options, model, SIZES[options.embeddings])
@@ -116,6 +123,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         ConfigError: No such module.
         WeightsError: It cannot be loaded, or has other weights than before.
     """
+    import torch
+
     module = _import(options)
     model = _load_model(options, module)
     check_same_weights(options.title, spec.weights_sha256, weights_digest(model, _file(options)))
@@ -127,14 +136,18 @@ class HearBackbone(UnpaddedBackbone):
 
     def __init__(self, module: ModuleType, model: Any, spec: BackboneSpec, device: torch.device) -> None:
         """Take over a model; a TensorFlow model chooses its device by itself."""
+        import torch
+
         self.spec = spec
         self.model = _placed(model, device)
-        self.device = device if isinstance(model, nn.Module) else torch.device("cpu")
+        self.device = device if isinstance(model, torch.nn.Module) else torch.device("cpu")
         self._functions = module
 
     @property
     def parameters(self) -> int | None:
         """Those of a torch module; None for others."""
+        from torch import nn
+
         if not isinstance(self.model, nn.Module):
             return None
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -162,6 +175,8 @@ def _load_model(options: Options, module: ModuleType) -> Any:
 
 
 def _placed(model: Any, device: torch.device) -> Any:
+    from torch import nn
+
     return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
@@ -206,10 +221,12 @@ def _input_of(model: Any, waveforms: Tensor) -> Any:
 
 def _frame_rate(options: Options, module: ModuleType, model: Any, rate: int) -> float | None:
     """Frames per second by the timestamps of some seconds of silence; None where there is but one."""
+    import torch
+
     try:
         with torch.inference_mode():
             stamps = module.get_timestamp_embeddings(_input_of(model, torch.zeros(1, 4 * rate)), model)[1]
-        times = torch.from_numpy(stamps.numpy()) if not isinstance(stamps, Tensor) else stamps
+        times = torch.from_numpy(stamps.numpy()) if not isinstance(stamps, torch.Tensor) else stamps
         times = times.detach().cpu().double().reshape(1, -1)[0]  # ms
         if len(times) < 2:
             return None

@@ -11,23 +11,46 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from pydantic import Field, ValidationInfo, field_validator
-from torch import Tensor
 
 from features.backbones.adapters.fixed_windows import cut_windows
-from features.backbones.base import Backbone, BackboneOptions, Bundle
+from features.backbones.base import Backbone, Bundle
+from features.backbones.family import Candidate, Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
+from features.backbones.options import BackboneOptions
 from features.errors import ConfigError, WeightsError, first_line
-from features.pooling import Frames
 from features.spec import BackboneSpec
 
-EXTRA = "litert"  # of this program's optional dependencies
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from features.pooling import Frames
+
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "yamnet": {
+        "weights": "weights/yamnet.tflite",
+        "tensor": "layer28/reduce_mean",
+        "sample_rate_hz": 16000,
+        "window_samples": 15600,
+        "hop_samples": 7680,
+    },
+}
+
+FAMILY = Family(
+    presets=PRESETS,
+    weights_from="file",
+    extra="litert",
+    libraries=("ai-edge-litert",),
+    fp32_only=True,
+    licences={"yamnet": "apache-2.0"},
+    candidates=(Candidate("yamnet", "pretrained on 521 kinds of sound", False, 0.975, 0.29),),
+)
 
 
 class Options(BackboneOptions):
@@ -106,6 +129,8 @@ class LiteRtBackbone(Backbone):
 
     def __init__(self, path: Path, options: Options, spec: BackboneSpec) -> None:
         """Take over a file; interpreters start when there is work for them."""
+        import torch
+
         self.spec = spec
         self.device = torch.device("cpu")
         self._path = path
@@ -122,6 +147,10 @@ class LiteRtBackbone(Backbone):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of windows. Not differentiable."""
+        import torch
+
+        from features.pooling import Frames
+
         size, hop = self._options.window_samples, self._options.hop_samples
         windows, shares = cut_windows(waveforms.numpy(), lengths.tolist(), size, hop)
         while self._runners < min(len(windows), torch.get_num_threads()):

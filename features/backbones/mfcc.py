@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.fft
-import torch
-from torch import Tensor
 
-from features.backbones.base import Backbone, BackboneOptions, Bundle
-from features.pooling import Frames
+from features.backbones.base import Backbone, Bundle
+from features.backbones.family import Candidate, Family
+from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from features.pooling import Frames
 
 SAMPLE_RATE = 22_050
 N_FFT = 2048
@@ -31,6 +34,12 @@ POWER_FLOOR = 1e-10
 SILENCE = 1e-10  # of a sample, for zero crossings
 # MFCC, their deltas; centroid, bandwidth, roll-off, flatness, zero crossings, RMS; contrast
 DIM = 2 * N_MFCC + 6 + N_CONTRAST_BANDS + 1
+
+FAMILY = Family(
+    libraries=("librosa", "scipy"),
+    fp32_only=True,
+    candidates=(Candidate("mfcc", "handcrafted features, the control that needs no weights", None, 0.0, None),),
+)
 
 
 class Options(BackboneOptions):
@@ -78,6 +87,8 @@ class MfccBackbone(Backbone):
 
     def __init__(self, spec: BackboneSpec) -> None:
         """Hold the spec."""
+        import torch
+
         self.spec = spec
         self.device = torch.device("cpu")
 
@@ -88,6 +99,10 @@ class MfccBackbone(Backbone):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; not differentiable."""
+        import torch
+
+        from features.pooling import Frames
+
         samples = [waveform[:n].numpy() for waveform, n in zip(waveforms, lengths.tolist(), strict=True)]
         with ThreadPoolExecutor(torch.get_num_threads(), "mfcc") as pool:
             clips = list(pool.map(describe_clip, samples))
@@ -105,6 +120,7 @@ def describe_clip(samples: np.ndarray) -> np.ndarray:
     lock for long, so that clips go through in several threads.
     """
     import librosa
+    import scipy.fft
 
     tables = _tables()
     padded = np.pad(samples, N_FFT // 2)

@@ -6,26 +6,30 @@ import math
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
-from torch import Tensor
 
 from features.audio.mel import MelOptions
 from features.backbones import logmel
 from features.backbones.adapters.equal_length import UnpaddedBackbone, probe
 from features.backbones.adapters.fixed_windows import cut_windows
-from features.backbones.base import Backbone, BackboneOptions, Bundle
+from features.backbones.base import Backbone, Bundle
+from features.backbones.family import Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.import_paths import described
 from features.backbones.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
+from features.backbones.options import BackboneOptions
 from features.errors import ConfigError
-from features.pooling import Frames
 from features.spec import BackboneSpec
 
-EXTRA = "onnx"  # of this program's optional dependencies
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from features.pooling import Frames
+
+FAMILY = Family(weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True)
 LN_10 = math.log(10)
 LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # what decibels are multiplied with
 
@@ -163,13 +167,19 @@ class _Source:
             what = "log-mels, so say how they are made with `mel`" if not n_mels else "waveforms, so leave out `mel`"
             raise ConfigError(f"{options.title}: input_axes {self.ports.input_axes} means {what}")
         if options.mel is not None:
+            import torch
+
+            from features.backbones.logmel_network import LogmelBackbone
+
             plain = options.mel.model_dump(include=set(MelOptions.model_fields))
             entry = logmel.Options(name="logmel", **plain)
-            self.logmel = logmel.LogmelBackbone(logmel.describe(entry), torch.device("cpu"))
+            self.logmel = LogmelBackbone(logmel.describe(entry), torch.device("cpu"))
         self._check_length(options)
 
     def embed(self, waveforms: Tensor) -> Tensor:
         """Clips of equal length (B, T) to (B, L, F, D)."""
+        import torch
+
         values = waveforms.cpu()
         if self.mel is not None:
             bands = self.logmel.forward(values, torch.full((len(values),), values.shape[1])).values[:, 0]
@@ -196,6 +206,8 @@ class _OnnxParts(Backbone):
 
     def __init__(self, source: _Source, spec: BackboneSpec) -> None:
         """Take over a model; arrays go to it and come from it on the CPU."""
+        import torch
+
         self.spec = spec
         self.device = torch.device("cpu")
         self._source = source
@@ -228,6 +240,10 @@ class OnnxWindows(_OnnxParts):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`. Not differentiable."""
+        import torch
+
+        from features.pooling import Frames
+
         size, hop = self.spec.settings["window_samples"], self.spec.settings["hop_samples"]
         windows, shares = cut_windows(waveforms.numpy(), lengths.tolist(), size, hop)
         embedded = self._source.embed(torch.from_numpy(windows))  # [W, L, F, D]
@@ -249,6 +265,8 @@ class OnnxWindows(_OnnxParts):
 
 def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int, int]:
     """Layers, frames and dimensions that a window gives."""
+    import torch
+
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, size)).astype(np.float32)
     try:
         embedded = source.embed(torch.from_numpy(noise))

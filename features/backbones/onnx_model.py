@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import ConfigError, WeightsError, first_line
@@ -52,6 +51,8 @@ class OnnxModel:
             ConfigError: It has no such tensor.
             WeightsError: Not an ONNX model, or onnxruntime is not installed.
         """
+        import torch
+
         self.name, self.path = name, path
         onnx, runtime = _libraries(name)
         options = runtime.SessionOptions()
@@ -210,6 +211,8 @@ def _with_output(onnx: Any, path: Path, tensor: str) -> bytes:
 
 def _providers(name: str, runtime: Any, device: str) -> list[Any]:
     """Where to run, in order of preference."""
+    import torch
+
     wanted = torch.device(device)
     if wanted.type != "cuda":
         return ["CPUExecutionProvider"]

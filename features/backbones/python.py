@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field, field_validator
-from torch import Tensor, nn
 
 from features.backbones.adapters.equal_length import UnpaddedBackbone, as_layers, probe
+from features.backbones.family import Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.import_paths import (
     CodeOptions,
@@ -24,6 +23,12 @@ from features.backbones.loading.import_paths import (
 )
 from features.errors import ConfigError
 from features.spec import BackboneSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FAMILY = Family(weights_from="code", fp32_only=True, runs_code="callable")
 
 
 class Options(CodeOptions):
@@ -88,6 +93,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         ConfigError: No such function.
         WeightsError: It fails, or gives other weights than before.
     """
+    import torch
+
     network, _ = _make(options)
     check_same_weights(options.title, spec.weights_sha256, _digest(options, network))
     return PythonBackbone(network, spec, torch.device(device))
@@ -98,8 +105,10 @@ class PythonBackbone(UnpaddedBackbone):
 
     def __init__(self, network: Any, spec: BackboneSpec, device: torch.device) -> None:
         """Take over a network; what is no torch module stays on the CPU."""
+        import torch
+
         self.spec = spec
-        self.module = network.to(device) if isinstance(network, nn.Module) else None
+        self.module = network.to(device) if isinstance(network, torch.nn.Module) else None
         self.device = torch.device("cpu") if self.module is None else device
         self._embed = _embedding(network)
 
@@ -110,6 +119,7 @@ class PythonBackbone(UnpaddedBackbone):
 
 def _embedding(network: Any) -> Any:
     """(B, T) to (B, L, F, D): a torch module gets tensors, anything else numpy arrays."""
+    from torch import nn
 
     def embed(waveforms: Tensor) -> Tensor:
         values = network(waveforms if isinstance(network, nn.Module) else waveforms.detach().cpu().numpy())
@@ -144,6 +154,8 @@ def _make(options: Options) -> tuple[Any, dict[str, Any]]:
         "source_sha256": source_sha256(module),
         "arguments": options.arguments,
     }
+    from torch import nn
+
     return network.eval() if isinstance(network, nn.Module) else network, settings
 
 

@@ -6,20 +6,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
-from features.backbones.base import BackboneOptions, Bundle, check_precision
+from features.backbones.base import Bundle, check_precision
+from features.backbones.family import Family
 from features.backbones.loading import model_folders as folders
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
+from features.backbones.options import BackboneOptions
 from features.backbones.wav2vec2 import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from features.backbones.transformers_network import TransformersBackbone
 
 # model type -> its feature extractor, where transformers' own table has none or another
@@ -27,6 +29,30 @@ EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
 # model type -> the part of the whole model that encodes audio; others: the model, or the encoder of an encoder-decoder
 AUDIO_PARTS = {"clap": "audio_model"}
 DEFAULT_RATE = 16_000
+
+_WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
+PRESETS: dict[str, dict[str, Any]] = {
+    "ast": {
+        "weights": "MIT/ast-finetuned-audioset-10-10-0.4593",
+        "model_type": "audio-spectrogram-transformer",
+    },
+    "clap": {
+        "weights": "laion/clap-htsat-unfused",
+        "model_type": "clap",
+        "extractor": {"sampling_rate": 48000, "frequency_min": 50, "truncation": "rand_trunc"},
+    },
+    "whisper-base": {
+        "weights": "openai/whisper-base",
+        "model_type": "whisper",
+        "architecture": {
+            "d_model": 512,
+            **{f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in _WHISPER_BASE.items()},
+        },
+    },
+    "w2v-bert-2.0": {"weights": "facebook/w2v-bert-2.0", "model_type": "wav2vec2-bert"},
+}
+
+FAMILY = Family(presets=PRESETS, weights_from="hub", libraries=("transformers",))
 
 
 class Options(BackboneOptions):
@@ -61,6 +87,8 @@ def describe(options: Options) -> BackboneSpec:
         ConfigError: Unknown architecture, or one that belongs to another family.
         WeightsError: The weights cannot be had.
     """
+    import torch
+
     from features.backbones.transformers_network import shape_of
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -95,6 +123,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     Raises:
         WeightsError: The weights do not fit the architecture.
     """
+    import torch
+
     from features.backbones.transformers_network import TransformersBackbone
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -106,6 +136,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
     """The whole model and its feature extractor, as `save_pretrained` writes them."""
+    import torch
+
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, _ = _found(options, hashed=False)
         whole: Any = _load_whole(options, config)
@@ -116,6 +148,8 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 def _load_whole(options: Options, config: Any) -> nn.Module:
     """The whole model with its weights; draws from torch's generator where they are random."""
+    import torch
+
     if options.weights == found.RANDOM:
         torch.manual_seed(options.seed)
         return _whole(config)

@@ -6,19 +6,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import nn
 
-from features.backbones.base import BackboneOptions, Bundle, check_precision
+from features.backbones.base import Bundle, check_precision
+from features.backbones.family import Candidate, EndToEnd, Family
 from features.backbones.loading import model_folders as folders
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
+from features.backbones.options import BackboneOptions
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from features.backbones.wav2vec2_network import Wav2Vec2Backbone
 
 MODEL_CLASSES = {
@@ -54,6 +56,80 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": _LARGE,
     "large-stable": {**_LARGE, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
 }
+
+# `size`, `architecture` and `random_normalize` are those of the published configuration, for untrained weights.
+PRESETS: dict[str, dict[str, Any]] = {
+    "wav2vec2-nano": {"weights": "bundled:wav2vec2-nano", "size": "nano"},  # recipes/nano
+    "wav2vec2-base": {"weights": "facebook/wav2vec2-base", "size": "base"},
+    "wav2vec2-base-960h": {"weights": "facebook/wav2vec2-base-960h", "size": "base"},
+    "wav2vec2-large": {"weights": "facebook/wav2vec2-large", "size": "large"},
+    "wav2vec2-large-lv60": {"weights": "facebook/wav2vec2-large-lv60", "size": "large-stable"},
+    "wav2vec2-xls-r-300m": {"weights": "facebook/wav2vec2-xls-r-300m", "size": "large-stable"},
+    "mms-300m": {"weights": "facebook/mms-300m", "size": "large-stable"},
+    "hubert-base": {
+        "model_type": "hubert",
+        "weights": "facebook/hubert-base-ls960",
+        "size": "base",
+    },
+    "hubert-large": {
+        "model_type": "hubert",
+        "weights": "facebook/hubert-large-ll60k",
+        "size": "large-stable",
+    },
+    "wavlm-base": {
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-base",
+        "size": "base",
+        "random_normalize": False,
+    },
+    "wavlm-base-plus": {
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-base-plus",
+        "size": "base",
+        "random_normalize": False,
+    },
+    "wavlm-large": {
+        "model_type": "wavlm",
+        "weights": "microsoft/wavlm-large",
+        "size": "large-stable",
+        "architecture": {"conv_bias": False},
+    },
+    "data2vec-audio-base": {
+        "model_type": "data2vec-audio",
+        "weights": "facebook/data2vec-audio-base",
+        "size": "base",
+    },
+    "unispeech-sat-base": {
+        "model_type": "unispeech-sat",
+        "weights": "microsoft/unispeech-sat-base",
+        "size": "base",
+    },
+}
+
+FAMILY = Family(
+    presets=PRESETS,
+    weights_from="hub",
+    libraries=("transformers",),
+    end_to_end=EndToEnd(frozen_part="feature_extractor", gradient_checkpointing=True),
+    licences={
+        "facebook/wav2vec2-base": "apache-2.0",
+        "facebook/wav2vec2-base-960h": "apache-2.0",
+        "facebook/wav2vec2-large": "apache-2.0",
+        "facebook/wav2vec2-large-lv60": "apache-2.0",
+        "facebook/wav2vec2-xls-r-300m": "apache-2.0",
+        "facebook/hubert-base-ls960": "apache-2.0",
+        "facebook/hubert-large-ll60k": "apache-2.0",
+        "facebook/data2vec-audio-base": "apache-2.0",
+        "wav2vec2-nano": "apache-2.0",
+    },
+    candidates=(
+        Candidate(
+            "wav2vec2-nano", "small, pretrained on sounds made by code, comes with this program", None, 0.025, 0.38
+        ),
+        Candidate("wav2vec2-base", "pretrained on read English speech", True, 0.025, 14.0),
+        Candidate("wavlm-base-plus", "pretrained on 94,000 hours of varied speech", True, 0.025, 14.0),
+    ),
+)
 
 
 class Options(BackboneOptions):
@@ -127,6 +203,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         ConfigError: The architecture contradicts itself.
         WeightsError: The weights do not fit the architecture.
     """
+    import torch
+
     from features.backbones.wav2vec2_network import Wav2Vec2Backbone
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -219,6 +297,8 @@ def _random_config(options: Options) -> Any:
 
 def _random_module(options: Options) -> nn.Module:
     """The encoder with seeded weights; draws from torch's generator."""
+    import torch
+
     config = _random_config(options)
     torch.manual_seed(options.seed)
     try:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from features.backbones.base import Backbone, BackboneOptions, Bundle
-from features.pooling import Frames
+from features.backbones.base import Backbone, Bundle
+from features.backbones.family import Family
+from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from features.pooling import Frames
+
 DEFAULT_SAMPLE_RATE = 16_000
+
+FAMILY = Family(fp32_only=True)
 
 
 class Options(BackboneOptions):
@@ -63,6 +69,8 @@ class WaveformBackbone(Backbone):
 
     def __init__(self, spec: BackboneSpec) -> None:
         """Hold the spec."""
+        import torch
+
         self.spec = spec
         self.device = torch.device("cpu")
 
@@ -73,4 +81,6 @@ class WaveformBackbone(Backbone):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`."""
+        from features.pooling import Frames
+
         return Frames(waveforms[:, None, :, None], lengths.cpu())

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.audio.decoding import resampled_length
+from features.backbones import get_family
 from features.manifest import Manifest
 from features.planning.ordering import Extent, computing_order
 from features.records import Records
@@ -30,8 +31,6 @@ BLOCK_FRAME_BYTES = 1 << 28  # frames a block holds in memory at most, when they
 _SIGNATURE = b'{"sha256":"%b",'
 _SIGNATURE_LENGTH = len(_SIGNATURE % bytes(64))
 BATCH_AUDIO_S = {"cpu": 20.0, "cuda": 320.0}
-# Families whose weights are so many that reading them for a batch of 20 s takes a good part of its time.
-CPU_BATCH_AUDIO_S = {"vggish": 80.0}
 # A batch that holds this share of its budget takes no clip shorter than this share of its longest: of 200 spoken digits
 # 8 % of what the model saw was padding then, and 13 % without.
 WORTHWHILE, ALIKE = 0.25, 0.8
@@ -156,9 +155,7 @@ class Plan:
 def default_batch_s(spec: BackboneSpec, device: str) -> float:
     """Padded audio seconds of a batch where nobody says how many."""
     kind = device.partition(":")[0]
-    if kind == "cpu" and spec.family in CPU_BATCH_AUDIO_S:
-        return CPU_BATCH_AUDIO_S[spec.family]
-    return BATCH_AUDIO_S.get(kind, BATCH_AUDIO_S["cpu"])
+    return get_family(spec.family).batch_s.get(kind, BATCH_AUDIO_S.get(kind, BATCH_AUDIO_S["cpu"]))
 
 
 def stated_digest(path: Path) -> bytes:

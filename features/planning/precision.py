@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from features.audio.decoding import read_waveform
-from features.backbones import FP32_ONLY
+from features.backbones import get_family
 from features.backbones.base import Backbone
 from features.corpus import Corpus
 from features.errors import AudioError, RunError
@@ -117,7 +117,7 @@ def settle(
         RunError: What was measured cannot be written.
         WeightsError: The backbone cannot be loaded.
     """
-    if backbone.family in FP32_ONLY:
+    if get_family(backbone.family).fp32_only:
         return replace(settings, precision=FULL)
 
     def cache_file(precision: str) -> Path:

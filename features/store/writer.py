@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pyarrow.compute as pc
 
+from features import backbones
 from features.errors import RunError
 from features.records import Records
 from features.store import file_header as header
@@ -29,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 1 << 25  # of frames written at a time
 PIECE_ROWS = 4096  # of a column written at a time
 LIBRARY_FORMAT = ("v110", "v110")  # of HDF5; with checksums in its own structures
-LIBRARIES = ("audioheads", "torch", "transformers", "librosa", "soundfile", "soxr", "h5py", "numpy", "ai-edge-litert")
+LIBRARIES = ("audioheads", "torch", "soundfile", "soxr", "h5py", "numpy")  # of every run; families name their own
 
 
 class LongFrames(Protocol):
@@ -222,7 +223,7 @@ def _checked(parts: Iterable[Rows], check: Callable[[], None]) -> Iterator[Rows]
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that decide values; recorded, not fingerprinted."""
     versions = {}
-    for name in LIBRARIES:
+    for name in [*LIBRARIES, *backbones.libraries()]:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

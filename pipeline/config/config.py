@@ -184,11 +184,10 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
 
 def _with_preset(item: Any) -> Any:
     """A backbone's entry, with the values of the preset it names where it is silent."""
-    from features.backbones import PRESETS
+    from features.backbones import preset_options
 
     name = item.get("name") if isinstance(item, dict) else None
-    preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
-    return {**{key: value for key, value in preset.items() if key != "family"}, **item} if preset else item
+    return {**preset_options(name), **item} if isinstance(name, str) else item
 
 
 class _Invalid(BaseModel):

@@ -14,9 +14,6 @@ from heads.finetuning.options import Recipe
 from heads.models.options import EndToEndOptions, SpectrogramOptions
 from pipeline.config.errors import closest
 
-# family -> the part of its network that `freeze_encoder` leaves as it is
-END_TO_END = {"wav2vec2": "feature_extractor", "vggish": "features"}
-
 
 def options_class(name: str) -> type[Recipe]:
     """The pydantic class that validates an entry of `finetune`.
@@ -26,14 +23,16 @@ def options_class(name: str) -> type[Recipe]:
     """
     if name in models.MODELS:
         return models.MODELS[name][0]
-    if name in backbones.PRESETS or name in backbones.BACKBONES:
+    trainable = [family for family in backbones.BACKBONES if backbones.get_family(family).end_to_end]
+    if name in backbones.names():
         family = backbones.family_of(name)
-        if family not in END_TO_END:
-            raise ConfigError(f"{name!r} cannot be trained end to end; {', '.join(END_TO_END)} and their presets can")
+        if family not in trainable:
+            raise ConfigError(f"{name!r} cannot be trained end to end; {', '.join(trainable)} and their presets can")
         return _end_to_end_class(family)
     known = models.options_class(name)
     if known is None:
-        names = [*models.MODELS, *END_TO_END, *(p for p in backbones.PRESETS if backbones.family_of(p) in END_TO_END)]
+        presets = (preset for preset, family in backbones.presets().items() if family in trainable)
+        names = [*models.MODELS, *trainable, *presets]
         raise ConfigError(f"unknown model {name!r}, {closest(name, names)}; or any classifier of torchvision")
     return known
 

@@ -187,7 +187,7 @@ def _plain_source(weights: str) -> str:
 
 def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, check: str, whole: bool) -> Card:
     fitted = predictor.fitted
-    extras = [backbones.extra_of(predictor.spec.family)]
+    extras = [backbones.get_family(predictor.spec.family).extra]
     if isinstance(fitted, NetworkEnsemble) and isinstance(fitted.options, ImageOptions):
         extras.append("finetune")
     wanted = ",".join(extra for extra in extras if extra)

@@ -10,26 +10,13 @@ from typing import Any
 
 import yaml
 
+from features.backbones import get_family
 from features.spec import BackboneSpec
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
 from pipeline.predicting.locate import FoundModel
 from pipeline.predicting.predictor import Predictor
 
 HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
-# What their publishers say; of others nothing is known here.
-LICENCES = {
-    "facebook/wav2vec2-base": "apache-2.0",
-    "facebook/wav2vec2-base-960h": "apache-2.0",
-    "facebook/wav2vec2-large": "apache-2.0",
-    "facebook/wav2vec2-large-lv60": "apache-2.0",
-    "facebook/wav2vec2-xls-r-300m": "apache-2.0",
-    "facebook/hubert-base-ls960": "apache-2.0",
-    "facebook/hubert-large-ll60k": "apache-2.0",
-    "facebook/data2vec-audio-base": "apache-2.0",
-    "wav2vec2-nano": "apache-2.0",
-    "yamnet": "apache-2.0",
-    "vggish": "apache-2.0",
-}
 TASKS = {
     "single-label": "one class per clip",
     "multi-label": "any number of classes per clip (each from a probability of 0.5 on)",
@@ -144,7 +131,7 @@ class Card:
         weights = str(self.model.about.get("weights", ""))
         source = HUB_WEIGHTS.fullmatch(weights)
         known = source.group(1) if source else self.spec.name
-        return LICENCES.get(known) if weights.startswith("pretrained:") else None
+        return get_family(self.spec.family).licences.get(known) if weights.startswith("pretrained:") else None
 
     def _score(self) -> str:
         evaluation, about = self.evaluation, self.model.about

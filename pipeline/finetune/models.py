@@ -20,7 +20,7 @@ from features.spec import BackboneSpec
 from heads import models
 from heads.finetuning.options import Recipe
 from heads.models.options import NO_WEIGHTS, EndToEndOptions, ImageOptions
-from pipeline.config.finetune_entries import END_TO_END, backbone_entry
+from pipeline.config.finetune_entries import backbone_entry
 from pipeline.results.table import weights_text
 
 METADATA = "audioheads-finetuned"  # of a weights file: the key under which it says what it is
@@ -57,7 +57,8 @@ def find_weights(options: Recipe) -> Source:
     """
     if isinstance(options, EndToEndOptions):
         spec = backbones.describe(backbone_entry(options))  # type: ignore[arg-type]
-        if options.gradient_checkpointing and spec.family != "wav2vec2":
+        training = backbones.get_family(spec.family).end_to_end
+        if options.gradient_checkpointing and not (training and training.gradient_checkpointing):
             raise ConfigError(
                 f"{options.title}: gradient_checkpointing needs transformer layers, {spec.family} has none"
             )
@@ -119,8 +120,9 @@ def _end_to_end(options: EndToEndOptions, spec: BackboneSpec, n_classes: int, de
 
     backbone = backbones.load(backbone_entry(options), device, "fp32", spec)  # type: ignore[arg-type]
     encoder = Encoder(backbone)
-    if options.freeze_encoder:
-        getattr(backbone.module, END_TO_END[spec.family]).requires_grad_(False)
+    training = backbones.get_family(spec.family).end_to_end
+    if options.freeze_encoder and training is not None:
+        backbone.module.get_submodule(training.frozen_part).requires_grad_(False)
     if options.gradient_checkpointing:
         network = backbone.module
         enable = getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.init.suggest import Candidate
+from features.backbones.family import Candidate
 
 MEASURED_S = 0.3  # of matrix products
 SIZE = 768  # of the matrices, as in a base-sized transformer

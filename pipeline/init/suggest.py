@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.backbones import PRESETS, family_of
+from features.backbones import BACKBONES, family_of, get_family, preset_options
+from features.backbones.family import Candidate
 from features.backbones.loading.weights import BUNDLED
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
@@ -26,25 +27,6 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A backbone that could fit.
-
-    Attributes:
-        name: As a config names it.
-        about: What it is good at.
-        speech: Whether it was made for speech; None: for anything.
-        window_s: What it needs at least to see anything but padding.
-        gflop_per_s: Billions of floating-point operations for a second of audio, by its architecture; None: measured.
-    """
-
-    name: str
-    about: str
-    speech: bool | None
-    window_s: float
-    gflop_per_s: float | None
-
-
-@dataclass(frozen=True)
 class Suggestion:
     """A candidate for these clips: `use` it now, or leave it in the config as a comment, and why."""
 
@@ -53,14 +35,6 @@ class Suggestion:
     why: str
 
 
-CANDIDATES = (
-    Candidate("mfcc", "handcrafted features, the control that needs no weights", None, 0.0, None),
-    Candidate("wav2vec2-nano", "small, pretrained on sounds made by code, comes with this program", None, 0.025, 0.38),
-    Candidate("yamnet", "pretrained on 521 kinds of sound", False, 0.975, 0.29),
-    Candidate("vggish", "pretrained on videos' sound", False, 0.96, 1.9),
-    Candidate("wav2vec2-base", "pretrained on read English speech", True, 0.025, 14.0),
-    Candidate("wavlm-base-plus", "pretrained on 94,000 hours of varied speech", True, 0.025, 14.0),
-)
 RATE_HZ = 16_000  # that all pretrained candidates take
 
 
@@ -98,10 +72,16 @@ def suggest_protocol(manifest: Manifest) -> Choice:
     raise UserError(f"no protocol can divide these clips: {reason}")
 
 
+def candidates() -> list[Candidate]:
+    """What the families of backbones suggest, the cheapest first."""
+    found = [candidate for family in BACKBONES for candidate in get_family(family).candidates]
+    return sorted(found, key=lambda one: one.gflop_per_s or 0.0)
+
+
 def suggest_backbones(audio: Audio, kind: str) -> list[Suggestion]:
     """Every candidate, those for this kind of audio first, each with the reason to use it or not."""
     speech = True if kind in SPEECH else False if kind in OTHER_SOUNDS else None
-    ordered = sorted(CANDIDATES, key=lambda one: (one.speech is not None, one.speech is not speech))
+    ordered = sorted(candidates(), key=lambda one: (one.speech is not None, one.speech is not speech))
     return [_judge(candidate, audio, speech) for candidate in ordered]
 
 
@@ -129,13 +109,13 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
 
 def _what_is_missing(name: str) -> str:
     """What has to be fetched before this backbone runs; empty where its weights are here."""
-    family, weights = family_of(name), str(PRESETS.get(name, {}).get("weights", ""))
-    if family == "litert":
+    weights_from, weights = get_family(family_of(name)).weights_from, str(preset_options(name).get("weights", ""))
+    if weights_from == "none" or weights.startswith(BUNDLED):
+        return ""
+    if weights_from == "file":
         file = Path(weights)
         return "" if file.is_file() else f"needs {file}"
-    if weights.startswith(BUNDLED):
-        return ""
-    if family == "wav2vec2":
+    if weights_from == "hub":
         from huggingface_hub import try_to_load_from_cache
 
         known = try_to_load_from_cache(weights, "config.json")

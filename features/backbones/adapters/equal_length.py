@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
-from features.pooling import Frames
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from features.pooling import Frames
 
 SHORTEST_S = (0.1, 0.25, 0.5, 1.0, 2.0)  # tried in turn where nobody says what a model takes
 LONG_S = 10.0  # of the clip that tells how frames grow
@@ -60,6 +62,10 @@ class UnpaddedBackbone(Backbone):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`."""
+        import torch
+
+        from features.pooling import Frames
+
         by_length: dict[int, list[int]] = {}
         for row, length in enumerate(lengths.tolist()):
             by_length.setdefault(length, []).append(row)
@@ -82,6 +88,8 @@ class UnpaddedBackbone(Backbone):
         return Frames(padded.transpose(1, 2), counts, weights)
 
     def _checked(self, waveforms: Tensor) -> Tensor:
+        import torch
+
         try:
             values = self.embed_equal(waveforms)
         except torch.OutOfMemoryError:
@@ -102,7 +110,9 @@ def as_layers(values: Any, n_clips: int) -> Tensor:
     Raises:
         ValueError: It is none of these.
     """
-    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    import torch
+
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
     shapes = ", ".join(AXES.values())
     if tensor.ndim not in AXES or not tensor.is_floating_point():
         shape = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
@@ -133,6 +143,8 @@ def probe(
     Raises:
         ConfigError: It fails, gives another answer each time, or what is not finite.
     """
+    import torch
+
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(0.1 * rng.standard_normal((2, round(LONG_S * sample_rate))).astype(np.float32))
 

@@ -12,12 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-import torch
 from pydantic import Field
-from torch import nn
 
-from features.backbones.base import BackboneOptions
 from features.backbones.loading.digests import file_sha256, state_sha256, text_sha256
+from features.backbones.options import BackboneOptions
 from features.errors import ConfigError, WeightsError, first_line
 
 T = TypeVar("T")
@@ -136,6 +134,8 @@ def seeded(name: str, what: str, make: Callable[[], T], seed: int) -> T:
     Raises:
         WeightsError: It fails.
     """
+    import torch
+
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -146,11 +146,13 @@ def seeded(name: str, what: str, make: Callable[[], T], seed: int) -> T:
 
 def weights_digest(made: Any, file: Path | None, seed: int | None = None) -> str:
     """Digest of what a model has learnt: the file it came from, and every tensor of a torch or TensorFlow module."""
+    import torch
+
     parts: dict[str, Any] = {} if seed is None else {"seed": seed}
     if file is not None:
         files = [path for path in sorted(file.rglob("*")) if path.is_file()] if file.is_dir() else [file]
         parts["files"] = [file_sha256(path) for path in files]
-    if isinstance(made, nn.Module):
+    if isinstance(made, torch.nn.Module):
         parts["state"] = state_sha256(made.state_dict())
     elif isinstance(variables := getattr(made, "variables", None), list | tuple):  # TensorFlow's
         parts["state"] = state_sha256({str(at): torch.tensor(each.numpy()) for at, each in enumerate(variables)})
@@ -159,6 +161,8 @@ def weights_digest(made: Any, file: Path | None, seed: int | None = None) -> str
 
 def weights_name(made: Any, path: str) -> str:
     """Where a model's weights come from if no file is named: its code; `none` for a torch module that has none."""
+    from torch import nn
+
     learns_nothing = isinstance(made, nn.Module) and next(made.parameters(), None) is None
     return "none" if learns_nothing else path
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from features.errors import WeightsError, first_line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NOT_NEEDED = {"masked_spec_embed"}  # used in pretraining only
 
@@ -31,6 +31,8 @@ def load_pretrained(
     Raises:
         WeightsError: A parameter is missing or has another shape; the message names it.
     """
+    import torch
+
     try:
         model, report = model_class.from_pretrained(
             folder,

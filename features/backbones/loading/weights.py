@@ -70,8 +70,6 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
     Raises:
         WeightsError: Not there, cannot be fetched, or the hash differs; names the ways out.
     """
-    import torch
-
     ways = ways or ways_out(name, "file")
     if not source.startswith(("http://", "https://")):
         path = Path(source).expanduser()
@@ -85,6 +83,8 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
             f"{name}: {source} has no hash in its name (`…-<8 or more hex digits of its sha256>.pth`), "
             f"so it is not trusted; {ways}"
         )
+    import torch
+
     target = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not target.is_file():
         _download(name, source, target, match.group(1), ways)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.backbones import BACKBONES, PRESETS, blank, bundle, describe, load
+from features.backbones import BACKBONES, blank, bundle, describe, load, preset_options
 from features.backbones.base import pad
 from features.errors import UserError
 from features.pooling import pool
@@ -72,7 +72,7 @@ def options(request):
         chosen = {"weights": str(file), "sample_rate_hz": 16_000}
     elif chosen is None:
         file = str(request.getfixturevalue("yamnet"))
-        chosen = {**{key: value for key, value in PRESETS["yamnet"].items() if key != "family"}, "weights": file}
+        chosen = {**preset_options("yamnet"), "weights": file}
     return {"name": name, "max_duration_s": 10, **chosen}
 
 

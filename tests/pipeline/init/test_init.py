@@ -13,7 +13,7 @@ from pipeline.console import Console
 from pipeline.init import cost
 from pipeline.init.cost import Speed, minutes_text
 from pipeline.init.look import Audio
-from pipeline.init.suggest import CANDIDATES, suggest_backbones
+from pipeline.init.suggest import candidates, suggest_backbones
 from pipeline.init.write import run_init
 from pipeline.stages.features import load_checked_manifest
 from tests.pipeline import small_corpora
@@ -57,7 +57,7 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
         main(["run", "my-sounds.yaml", "--set", "seeds=[0]"])
     assert end.value.code == 0
     table = pd.read_csv(tmp_path / "runs" / "my-sounds" / "report" / "results.csv")
-    assert set(table["model"]) == {one.name for one in CANDIDATES if f"    - {{name: {one.name}}}" in text}
+    assert set(table["model"]) == {one.name for one in candidates() if f"    - {{name: {one.name}}}" in text}
     assert "mfcc" in set(table["model"])
 
 
@@ -195,8 +195,8 @@ def test_backbones_are_judged_by_length_rate_and_kind_of_audio(tmp_path):
 
 def test_the_estimate_follows_audio_and_machine():
     slow, fast = Speed("cpu", 50.0, 0.02), Speed("cpu", 500.0, 0.02)
-    by_name = {one.name: one for one in CANDIDATES}
-    for candidate in CANDIDATES:
+    by_name = {one.name: one for one in candidates()}
+    for candidate in candidates():
         assert slow.minutes(candidate, 2000) == pytest.approx(2 * slow.minutes(candidate, 1000))
         assert slow.minutes(candidate, 1000) >= fast.minutes(candidate, 1000)
     assert slow.minutes(by_name["mfcc"], 6000) == pytest.approx(2)
