@@ -18,9 +18,7 @@ from features.system.atomic_write import atomic_write
 from heads.batched.inference import count_layers
 from heads.kinds.registry import HEADS, predict
 from heads.kinds.sklearn.skops_io import checked_state
-
-FORMAT = "audioheads-head"
-FORMAT_VERSION = 2
+from heads.training.file_format import FORMAT, FORMAT_VERSION
 
 
 @dataclass(frozen=True)

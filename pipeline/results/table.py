@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from features.backbones.loading.weights import BUNDLED
-from features.labels import Task
 from heads.evaluation.scores import SCORES, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from features.labels import Task
 
 LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
 COLUMNS = (
@@ -77,6 +78,8 @@ def layer_text(layers: Sequence[int | str]) -> str:
 
 def weights_text(source: str) -> str:
     """The `weights` column of a backbone's source of weights: `pretrained:…`, `untrained` or `none`."""
+    from features.backbones.loading.weights import BUNDLED
+
     if source in ("none", ""):
         return "none"
     if source == "random":
@@ -91,6 +94,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     `METRIC_COLUMNS` are there where a row has a `metric`, columns of scores that came later where a row has them.
     """
+    import pandas as pd
+
     scored_otherwise = any(row.get("metric") for row in rows)
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
     added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
@@ -131,6 +136,8 @@ def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _scores(table: pd.DataFrame) -> pd.Series:
     """What models are ranked by: the metric where there is one, else accuracy."""
+    import pandas as pd
+
     accuracy = pd.to_numeric(table["accuracy"])
     return pd.to_numeric(table["value"]).fillna(accuracy) if "value" in table else accuracy
 
