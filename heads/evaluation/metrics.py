@@ -6,11 +6,14 @@ A repetition is one seed and, where a protocol draws training clips repeatedly, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from heads.evaluation.predictions import Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ScoreFunction = Callable[[Sequence[Predictions]], float]
 CLIP = 1e-7  # a probability counts at least this much in the log loss, so one sure mistake costs 16.1 nats
@@ -157,6 +160,8 @@ def clip_scores(predictions: Sequence[Predictions]) -> pd.DataFrame:
     Raises:
         ValueError: No predictions, or repetitions that tested other clips than each other.
     """
+    import pandas as pd
+
     pooled = pool(predictions)
     first = next(iter(pooled.values()))
     scores = np.mean([one.predicted == one.targets for one in pooled.values()], axis=0)

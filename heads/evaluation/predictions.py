@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from features.errors import RunError
 from features.labels import Task
 from heads.splits.fold_names import fold_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = (
     "run", "id", "fold", "seed", "target", "predicted", "probabilities", "model", "head", "pooling", "layer",
@@ -101,6 +104,8 @@ def to_frame(predictions: Iterable[Predictions], labels: Sequence[str]) -> pd.Da
         The columns of `COLUMNS`; `target` and `predicted` are names (in `multi-label` lists of names, in
         `regression` numbers), `fold` and `layer` are text, `probabilities` is a list of C float32.
     """
+    import pandas as pd
+
     names = np.asarray(labels, dtype=object)
     parts = [
         pd.DataFrame(
