@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from features.backbones.base import Backbone
 from features.backbones.vggish_frontend import (
     HOP_LENGTH,
+    LOG_OFFSET,
     MEL_RANGE_HZ,
     N_FFT,
     N_MELS,
     PATCH_FRAMES,
     SAMPLE_RATE,
     WINDOW_LENGTH,
-    log_mel_patches,
 )
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -104,6 +104,16 @@ def pooled_first(layers: nn.Sequential) -> nn.Sequential:
     for name, layer in layers.named_children():
         ordered.insert(len(ordered) - isinstance(layer, nn.MaxPool2d), (name, layer))
     return nn.Sequential(OrderedDict(ordered))
+
+
+def log_mel_patches(waveforms: Tensor, n_patches: int, window: Tensor, mel: Tensor) -> Tensor:
+    """The first `n_patches` log-mel patches of each waveform: (B, T) to (B, P, 96, 64)."""
+    n_frames = n_patches * PATCH_FRAMES
+    needed = (n_frames - 1) * HOP_LENGTH + WINDOW_LENGTH
+    frames = waveforms.float()[:, :needed].unfold(1, WINDOW_LENGTH, HOP_LENGTH) * window  # [B, F, 400]
+    magnitude = torch.fft.rfft(frames, n=N_FFT).abs()
+    log_mel = torch.log(magnitude @ mel + LOG_OFFSET)
+    return log_mel.unflatten(1, (n_patches, PATCH_FRAMES))
 
 
 def postprocess(embedded: Tensor, matrix: Tensor, means: Tensor) -> Tensor:
