@@ -9,13 +9,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED = ("id", "path", "label")
 OPTIONAL = ("fold", "split", "group", "start_s", "duration_s")
@@ -86,6 +88,8 @@ class Manifest:
 
     def segments(self) -> tuple[np.ndarray, np.ndarray]:
         """Starts and durations (NaN: to the end) of all rows' segments in their files, in seconds."""
+        import pandas as pd
+
         given = (self.clips.get(column, pd.Series(np.nan, self.clips.index)) for column in ("start_s", "duration_s"))
         starts, durations = (column.to_numpy(np.float64) for column in given)
         return np.nan_to_num(starts), durations
@@ -159,6 +163,8 @@ def _canonical(name: str, clips: pd.DataFrame, task: Task | None) -> tuple[Task,
 
 def _labels(name: str, values: list[object], task: Task) -> pd.Series:
     """Labels that are lists of names, or numbers."""
+    import pandas as pd
+
     places = [f"row {row}" for row in range(1, len(values) + 1)]
     for place, value in zip(places, values, strict=True):
         if value is None or value is pd.NA or (isinstance(value, float) and value != value):
@@ -175,6 +181,8 @@ def _labels(name: str, values: list[object], task: Task) -> pd.Series:
 
 def _texts(name: str, column: str, values: list[object]) -> list[str]:
     """A column's cells as text, none empty and all fit for a file."""
+    import pandas as pd
+
     texts = []
     for row, value in enumerate(values, 1):
         if isinstance(value, list | tuple | set | np.ndarray):
@@ -195,6 +203,8 @@ def _split_name(value: object) -> str:
 
 def _seconds(name: str, column: str, clips: pd.DataFrame) -> pd.Series:
     """A column of seconds as floats; empty cells stay NaN."""
+    import pandas as pd
+
     values = pd.to_numeric(clips[column], errors="coerce").astype("float64")
     bad = (values.isna() & clips[column].notna()) | (values < 0) | np.isinf(values)
     if column == "duration_s":

@@ -1,7 +1,8 @@
 """The readers of labelled corpora: one visible table of kinds, each a module imported when asked for.
 
 A kind's module has `Options`, the pydantic model of its `dataset:` section, and
-`index(root, ...) -> Manifest`. Adding a corpus is one such file and one line in `KINDS`.
+`index(root, ...) -> Manifest`. A corpus that has to be fetched also has `SOURCE`, where to get it.
+Adding a corpus is one such file and one line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from features.errors import ConfigError, ManifestError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from features.datasets.options import DatasetOptions
     from features.manifest import Manifest
 
 KINDS: dict[str, str] = {
@@ -62,6 +64,26 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
     root = fields.pop("root").expanduser()
     try:
         return _module(kind).index(root, **fields)
+    except OSError as error:
+        raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
+
+
+def check_root(options: DatasetOptions) -> None:
+    """Check that a corpus is where its options say. Nothing of it is read, and pandas is not imported.
+
+    Raises:
+        ManifestError: Its folder or file is missing; the message says where to get it.
+    """
+    root = options.root.expanduser()
+    try:
+        if options.kind in TABULAR:
+            from features.datasets.tabular import existing_file
+
+            existing_file(root)
+        elif source := getattr(_module(options.kind), "SOURCE", None):  # a generated corpus has no source
+            from features.datasets.listing import existing_folder
+
+            existing_folder(root, source)
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from features.errors import ManifestError
 from features.manifest import Manifest
 
@@ -79,6 +77,8 @@ def base_name(path: Path) -> str:
 
 def manifest_of(name: str, root: Path, rows: Iterable[Mapping[str, object]]) -> Manifest:
     """A manifest of rows that have `path` and `label`; `id` is the path. Sorted by id."""
+    import pandas as pd
+
     ordered = sorted(({"id": row["path"], **row} for row in rows), key=lambda row: str(row["id"]))
     if not ordered:
         raise ManifestError(f"{root}: no audio files found")

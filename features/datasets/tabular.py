@@ -6,15 +6,17 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
 from features.manifest import OPTIONAL, Manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SOURCE = "write a table with the columns path, label and, if known, id, fold, split, group, start_s, duration_s"
 
@@ -68,10 +70,7 @@ def index(
         ManifestError: The file is missing or cannot be read, or a column or a cell is missing;
             names the line.
     """
-    root = Path(root)
-    if not root.is_file():
-        state = "is a folder, not a manifest file" if root.is_dir() else "no such manifest file"
-        raise ManifestError(f"{root}: {state}; {SOURCE} (point elsewhere with --set dataset.root=FILE)")
+    root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
     table = _read(root, kind, separator)
     table = _renamed(root, table, columns)
@@ -79,6 +78,19 @@ def index(
     task, table["label"] = _labels(root, table["label"], task, texts)
     table = _placed(root.parent, table).sort_values("id", key=lambda ids: ids.map(str), kind="stable")
     return Manifest(name or root.stem, root.parent, table, task)
+
+
+def existing_file(root: Path) -> Path:
+    """`root`, when it is a file.
+
+    Raises:
+        ManifestError: It is missing or a folder; describes the file that is expected.
+    """
+    root = Path(root)
+    if not root.is_file():
+        state = "is a folder, not a manifest file" if root.is_dir() else "no such manifest file"
+        raise ManifestError(f"{root}: {state}; {SOURCE} (point elsewhere with --set dataset.root=FILE)")
+    return root
 
 
 def read_clips(path: Path) -> pd.DataFrame:
@@ -123,6 +135,8 @@ def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = No
     Raises:
         ManifestError: Not UTF-8, not a CSV, a line with too many cells, or a column is missing.
     """
+    import pandas as pd
+
     separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
     cells: list[dict[str, object]] = []
     lines: list[str] = []
@@ -154,6 +168,8 @@ def _read(path: Path, kind: str, separator: str | None) -> pd.DataFrame:
     if kind == "parquet":
         return _read_parquet(path)
     if kind == "jsonl":
+        import pandas as pd
+
         rows = list(_json_lines(path))
         return pd.DataFrame([row for _, row in rows], index=[f"line {line}" for line, _ in rows], dtype=object)
     return read_csv(path, separator=separator)
@@ -179,6 +195,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -194,6 +211,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The manifest's columns under their own names, checked to be there and filled in."""
+    import pandas as pd
+
     wanted = {column: columns.get(f"{column}_column") or column for column in ("id", "path", "label", *OPTIONAL)}
     found = {}
     for column, given in wanted.items():
@@ -210,6 +229,8 @@ def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.
 
 def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tuple[Task, pd.Series]:
     """The task, and each row's label as the task has it."""
+    import pandas as pd
+
     places, values = [str(place) for place in cells.index], cells.tolist()
     if task is None:
         values = read_text_cells(values) if texts else values

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from features.audio.decoding import AUDIO_SPEC
-from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 
 SCHEMA = 1
@@ -40,6 +38,9 @@ def cache_spec(
         window_overlap_s: Of the windows of long clips.
         resample: Where: `cpu` or `device`.
     """
+    from features.audio.decoding import AUDIO_SPEC
+    from features.pooling import POOLINGS
+
     methods = [method for method in POOLINGS if method in pooling]
     frames = None
     if "frames" in pooling:

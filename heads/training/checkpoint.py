@@ -20,9 +20,7 @@ from features.system.permissions import as_umask_says
 from heads.batched.inference import count_layers
 from heads.kinds.registry import KINDS, predict
 from heads.kinds.sklearn.skops_io import checked_state
-
-FORMAT = "audioheads-head"
-FORMAT_VERSION = 2
+from heads.training.file_format import FORMAT, FORMAT_VERSION
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`audioheads cache ls | verify | explain`."""
+"""`audioheads cache ls | verify`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features.errors import CacheError
-from features.planning.precision import settle
-from features.planning.worklist import survey
-from features.store import fingerprint as fp
 from features.store.layout import SET_SUFFIX
-from features.store.table import EmbeddingTable, open_table, verify_table
-from pipeline.config.config import Config, label_of
+from features.store.table import open_table, verify_table
 from pipeline.console import Console
-from pipeline.stages.features import describe_all, load_checked_manifest, stage1_settings
-
-IDS_SHOWN = 5
 
 
 def list_caches(folder: Path, console: Console) -> None:
@@ -59,26 +52,6 @@ def verify(paths: Sequence[Path], console: Console) -> bool:
     return whole == len(files)
 
 
-def explain(config: Config, console: Console) -> None:
-    """Say for each backbone which file serves it, what is reused, and why anything is computed."""
-    manifest = load_checked_manifest(config)
-    settings = stage1_settings(config)
-    for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
-        own = settle(manifest, spec, None, settings, config.output.cache, console.note)
-        work = survey(manifest, spec, own, config.output.cache, save_keys=False)
-        console.line(f"{label_of(options)}: {work.path}")
-        if work.table is None:
-            for line in _why_new(work.path, work.spec):
-                console.line(f"  {line}")
-        counts = f"{len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed"
-        console.line(f"  {counts}{f', {len(work.failed)} failed before' if len(work.failed) else ''}")
-        for state, rows in (("new", work.new), ("changed", work.changed)):
-            for row in rows[:IDS_SHOWN]:
-                console.line(f"    {state}: {manifest.clips['id'].iat[row]}")
-            if len(rows) > IDS_SHOWN:
-                console.line(f"    {state}: … and {len(rows) - IDS_SHOWN} more")
-
-
 def cache_files(paths: Iterable[Path]) -> list[Path]:
     """The cache files named or lying under folders; shards, of unfinished runs and of sets, are left out."""
     found: list[Path] = []
@@ -93,20 +66,3 @@ def cache_files(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def _why_new(path: Path, spec: dict) -> list[str]:
-    """What distinguishes a spec that has no file yet from the files there are of the same backbone."""
-    wanted = fp.flatten(spec)
-    lines = []
-    for other in sorted(path.parent.glob(f"{spec['backbone']['name']}-*.h5")):
-        try:
-            table: EmbeddingTable = open_table(other)
-        except CacheError as error:
-            lines.append(str(error))
-            continue
-        held = fp.flatten(table.cache_spec)
-        for key in sorted(wanted.keys() | held.keys()):
-            if wanted.get(key) != held.get(key):
-                lines.append(f"not {other.name}: {key} is {wanted.get(key)!r}, there {held.get(key)!r}")
-    return lines or ["no file of this backbone yet"]

@@ -32,7 +32,7 @@ from pipeline.cli.options import (
     Verbose,
 )
 from pipeline.cli.report import report, write_report
-from pipeline.cli.start import open_console, start
+from pipeline.cli.start import check_corpus, open_console, read_experiment, start
 
 if TYPE_CHECKING:
     from pipeline.config.config import Config
@@ -118,6 +118,10 @@ def train_heads(
 ) -> None:
     """Stage 2: train the heads on the cached embeddings."""
     console, experiment = start(config, sets, verbose)
+    if not dry_run:
+        from pipeline.results.expected_fits import check_embedded
+
+        check_embedded(experiment)
     from pipeline.stages.train_heads import run_heads
 
     run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
@@ -134,7 +138,11 @@ def finetune(
     verbose: Verbose = False,
 ) -> None:
     """Train spectrogram and raw-wave models, and backbones end to end."""
-    console, experiment = start(config, sets, verbose)
+    console, experiment = read_experiment(config, sets, verbose)
+    if not experiment.finetune:
+        console.note("finetune: the config asks for no models (section `finetune`)")
+        return
+    check_corpus(experiment)
     _finetune(experiment, device, dry_run, strict, console)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.options import Caches, ConfigFile, DryRun, Sets, Verbose
-from pipeline.cli.start import open_console, start
+from pipeline.cli.start import check_corpus, open_console, start
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -39,9 +39,9 @@ def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = Fal
 def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
     """Say what would be reused or computed, and why."""
     console, experiment = start(config, sets, verbose)
-    from pipeline.cache import inspect as cache_commands
+    from pipeline.cache.explain import explain
 
-    cache_commands.explain(experiment, console)
+    explain(experiment, console)
 
 
 @cache_app.command("prune")
@@ -81,7 +81,10 @@ def cache_prune(
             "cache prune: say what goes: CONFIG… for clips that none of them has, --older-than AGE or --name PATTERN "
             "for whole files"
         )
-    cache_prune.prune_clips([load_config(path, sets or ()) for path in paths], dry_run=dry_run, console=console)
+    experiments = [load_config(path, sets or ()) for path in paths]
+    for experiment in experiments:
+        check_corpus(experiment)
+    cache_prune.prune_clips(experiments, dry_run=dry_run, console=console)
 
 
 @cache_app.command("export")
@@ -107,6 +110,9 @@ def cache_export(
 ) -> None:
     """Write embeddings with ids and labels as Parquet, NPZ or WebDataset tar."""
     console, experiment = start(config, sets, verbose)
+    from pipeline.results.features_index import cached_files
+
+    cached_files(experiment)
     from pipeline.cache.export import run_export
 
     run_export(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import DryRun, Sets, UnusedDevice, UnusedLimit, UnusedStrict, Verbose
-from pipeline.cli.start import start
+from pipeline.cli.start import check_corpus, read_experiment
 
 if TYPE_CHECKING:
     from pipeline.config.config import Config
@@ -42,9 +42,16 @@ def report(
 
     if embed_audio and copy_audio:
         raise UserError("--embed-audio and --copy-audio: audio goes into the page or beside it; choose one")
-    started = [start(path, sets, verbose) for path in configs]
+    started = [read_experiment(path, sets, verbose) for path in configs]
+    experiments = [experiment for _, experiment in started]
+    if not dry_run:
+        from pipeline.results.expected_fits import check_trained
+
+        for experiment in experiments:
+            check_corpus(experiment)
+            check_trained(experiment)
     write_report(
-        [config for _, config in started],
+        experiments,
         output=output,
         audio="embed" if embed_audio else "copy" if copy_audio else "link",
         dry_run=dry_run,

@@ -1,4 +1,7 @@
-"""What every command begins with: the one console, and the experiment read and checked."""
+"""What every command begins with: the one console, and the experiment read and checked.
+
+Nothing here imports torch or pandas, so that a wrong config or a missing corpus is reported at once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,25 @@ if TYPE_CHECKING:
 
 
 def start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
-    """The console, and the experiment read and checked."""
+    """The console, and the experiment read and checked; its corpus is there."""
+    console, experiment = read_experiment(path, sets, verbose)
+    check_corpus(experiment)
+    return console, experiment
+
+
+def check_corpus(experiment: Config) -> None:
+    """Check that the corpus is there.
+
+    Raises:
+        ManifestError: Its folder or file is missing.
+    """
+    from features.datasets import check_root
+
+    check_root(experiment.dataset)  # type: ignore[arg-type]
+
+
+def read_experiment(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
+    """The console, and the experiment read and checked; its corpus may be missing."""
     console = open_console(verbose)
     from pipeline.config.config import load_config
 

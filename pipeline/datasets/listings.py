@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.config.config import Config
 from pipeline.console import Console
+
+if TYPE_CHECKING:
+    from pipeline.config.config import Config
 
 
 def list_datasets(console: Console) -> None:

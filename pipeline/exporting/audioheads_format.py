@@ -18,7 +18,7 @@ from heads.training.checkpoint import save_head
 from pipeline.config.finetune_entries import backbone_entry
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.verification import TestClips, compare
-from pipeline.finetune.models import METADATA
+from pipeline.finetune.file_format import METADATA
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import EXPORT_FILE, EXPORT_FORMAT, EXPORT_VERSION, find_model

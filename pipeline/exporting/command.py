@@ -12,11 +12,9 @@ from typing import Literal
 from features.errors import RunError, UserError
 from features.system.permissions import as_umask_says
 from pipeline.console import Console
-from pipeline.exporting.verification import find_test_clips
 from pipeline.predicting.command import Choice
 from pipeline.predicting.listing import evaluate
 from pipeline.predicting.locate import FoundModel, choose, find_model
-from pipeline.predicting.predictor import Predictor
 
 Format = Literal["audioheads", "onnx", "transformers"]
 
@@ -57,6 +55,9 @@ def run_export(
     if format == "transformers":
         found = _one_fit(found, choice)
     found, which = choose(found, choice.fold, choice.seed, choice.ensemble)
+    from pipeline.exporting.verification import find_test_clips
+    from pipeline.predicting.predictor import Predictor
+
     evaluation = evaluate(found)
     precision = None if format == "audioheads" else "fp32"
     predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights, precision=precision)

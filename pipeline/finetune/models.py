@@ -23,8 +23,6 @@ from heads.models.options import NO_WEIGHTS, EndToEndOptions, ImageOptions
 from pipeline.config.finetune_entries import END_TO_END, backbone_entry
 from pipeline.results.table import weights_text
 
-METADATA = "audioheads-finetuned"  # of a weights file: the key under which it says what it is
-
 
 @dataclass(frozen=True)
 class Source:

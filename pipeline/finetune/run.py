@@ -23,9 +23,10 @@ from heads.splits.targets import targets_of
 from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
 from pipeline.console import Console
+from pipeline.finetune.file_format import METADATA
 from pipeline.finetune.fits import Finished, FitFolder, remove_others
 from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_frames, shared_inputs
-from pipeline.finetune.models import METADATA, Source, builder, find_weights
+from pipeline.finetune.models import Source, builder, find_weights
 from pipeline.finetune.results import about_model, predictions_of
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.stages.context import Stage2, job_of, splits_of

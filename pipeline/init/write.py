@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from features.datasets.listing import base_name
 from features.errors import RunError, UserError
 from features.manifest import Manifest
-from pipeline.config.config import load_config
 from pipeline.config.yaml import dump_yaml
 from pipeline.console import Console
-from pipeline.init.cost import Speed, measure, minutes_text
-from pipeline.init.look import Audio, look
 from pipeline.init.recognise import Found, recognise
-from pipeline.init.suggest import Choice, Suggestion, suggest_backbones, suggest_protocol
 from pipeline.results.table import counted
-from pipeline.stages.features import resolve_device
+
+if TYPE_CHECKING:
+    from pipeline.init.cost import Speed
+    from pipeline.init.look import Audio
+    from pipeline.init.suggest import Choice, Suggestion
 
 CLASSES_SHOWN = 12
 WIDTH = 110
@@ -49,6 +50,12 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
     found = recognise(path, table)
     if found.table is not None:
         _refuse_overwriting(table, force)
+    from pipeline.config.config import load_config
+    from pipeline.init.cost import measure
+    from pipeline.init.look import look
+    from pipeline.init.suggest import suggest_backbones, suggest_protocol
+    from pipeline.stages.features import resolve_device
+
     audio = look(found.manifest)
     choice = suggest_protocol(found.manifest)
     suggestions = suggest_backbones(audio, found.options["kind"])
@@ -160,6 +167,8 @@ def _audio_line(manifest: Manifest, audio: Audio) -> str:
 
 
 def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
+    from pipeline.init.cost import minutes_text
+
     cost = minutes_text(speed.minutes(one.candidate, audio.total_s))
     yield from _comment(f"{one.why}; {cost}.", 4)
     yield f"    {'' if one.use else '# '}- {{name: {one.candidate.name}}}"

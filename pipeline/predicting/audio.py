@@ -6,17 +6,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, TextIO
 
 from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
-from features.records import Records
-from features.store.content_keys import ClipContent, clip_contents
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from features.records import Records
+    from features.store.content_keys import ClipContent
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # a manifest has labels; here nobody knows them
@@ -85,8 +86,11 @@ def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
 
     Raises:
         ManifestError: A manifest cannot be read.
-        UserError: Nothing was named, or a folder holds no audio.
+        UserError: Nothing was named, a folder holds no audio, or no file is there.
     """
+    _check_there(audio)
+    import pandas as pd
+
     tables = [table for named in audio for table in _tables(named, stdin)]
     if not tables or not sum(map(len, tables)):
         raise UserError("no audio was named; give files, folders, a manifest, or - with paths on stdin")
@@ -102,6 +106,10 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
         cut: Into which windows; None: clips stay whole.
         known: A folder that remembers digests of files, so that none is read twice.
     """
+    import numpy as np
+
+    from features.store.content_keys import clip_contents
+
     contents = clip_contents(manifest, known)
     ids = [str(clip) for clip in manifest.clips["id"]]
     if cut is None:
@@ -147,8 +155,17 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
         yield _files([path])
 
 
+def _check_there(audio: Sequence[str]) -> None:
+    """Refuse a call whose every argument is a file that is missing; one of several is a failed clip."""
+    if audio and all(named != STDIN and not Path(named).exists() for named in audio):
+        others = f", nor are the other {len(audio) - 1}" if len(audio) > 1 else ""
+        raise UserError(f"{audio[0]}: no such file or folder{others}")
+
+
 def _files(paths: Sequence[Path]) -> pd.DataFrame:
     texts = [path.as_posix() for path in paths]
     if bad := next((text for text in texts if text.encode("utf-8", "replace").decode("utf-8") != text), None):
         raise ManifestError(f"{bad!r}: a file name that is not UTF-8; rename it")
+    import pandas as pd
+
     return pd.DataFrame({"id": texts, "path": texts})

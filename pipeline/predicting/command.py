@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from features.errors import RunError, UserError
 from pipeline.console import Console
 from pipeline.predicting.audio import Clips, Cut, find_clips, read_clips
 from pipeline.predicting.locate import Ensemble, choose, find_model
 from pipeline.predicting.output_formats import Answers, Scored, format_of, write
-from pipeline.predicting.predictor import Predictor
-from pipeline.predicting.resume import Parts
 from pipeline.results.table import counted
-from pipeline.stages.features import FAILURES_SHOWN, StageBar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.predicting.predictor import Predictor
+    from pipeline.predicting.resume import Parts
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ def run_predict(
     kind = format_of(asked.output, asked.format)
     found, which = choose(find_model(model), choice.fold, choice.seed, choice.ensemble)
     manifest = find_clips(audio, sys.stdin)
+    from pipeline.predicting.predictor import Predictor
+    from pipeline.predicting.resume import Parts
+
     predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
     console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     with ExitStack() as stack:
@@ -116,6 +121,8 @@ def _cut(asked: Asked, predictor: Predictor, console: Console) -> Cut | None:
 
 def _score(predictor: Predictor, clips: Clips, parts: Parts | None, folder: Path, console: Console) -> list[Scored]:
     """Every row's outputs, those of an earlier run included, in the order asked for."""
+    from pipeline.stages.features import StageBar
+
     outputs = dict(parts.done) if parts else {}  # by content key
     ids = [str(clip) for clip in clips.manifest.clips["id"]]
     key_of = {clip: content.key for clip, content in zip(ids, clips.contents, strict=True)}
@@ -148,6 +155,8 @@ def _conclude(rows: Sequence[Scored], asked: Asked, strict: bool, console: Conso
     Raises:
         RunError: More than half of the clips failed, or one under `strict`.
     """
+    from pipeline.stages.features import FAILURES_SHOWN
+
     failed = {row.id: row.error for row in rows if row.error}
     clips = len({row.id for row in rows})
     for clip, reason in list(failed.items())[: None if strict else FAILURES_SHOWN]:

@@ -29,7 +29,7 @@ from pipeline.config.finetune_entries import backbone_entry, options_class
 from pipeline.finetune.models import Source, builder
 from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.locate import FitFile, FoundModel
-from pipeline.results.run_folder import read_features_index
+from pipeline.results.features_index import read_features_index
 
 PIECE_BYTES = 1 << 25  # of a long clip's frames read at a time
 

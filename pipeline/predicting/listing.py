@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.datasets import tabular
 from features.errors import AudioheadsError, UserError
-from heads.splits.groups import clip_groups
 from pipeline.console import Console
 from pipeline.predicting.locate import FoundModel, find_model, models_of
 from pipeline.results.run_folder import read_fit
-from pipeline.results.scoring import score
 from pipeline.results.table import counted
 
 
@@ -138,6 +135,10 @@ def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
 
 def _computed(model: FoundModel, folder: Path) -> dict[str, Any]:
     """The model's row as `report` would have it, but that identical audio is not looked for."""
+    from features.datasets import tabular
+    from heads.splits.groups import clip_groups
+    from pipeline.results.scoring import score
+
     assert model.run_dir is not None
     try:
         task = model.fits[0].about.get("task", "single-label")

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 
 from features.errors import UserError, WeightsError
 from heads.splits.fold_names import natural_order
-from heads.training.checkpoint import FORMAT as HEAD_METADATA
+from heads.training.file_format import FORMAT as HEAD_METADATA
 from pipeline.config.errors import closest
-from pipeline.finetune.models import METADATA as NETWORK_METADATA
+from pipeline.finetune.file_format import METADATA as NETWORK_METADATA
 from pipeline.results.run_folder import FIT_FILE
 
 MODELS_FOLDER = "models"

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import RunError, UserError
-from features.labels import Task
-from heads.evaluation.predictions import THRESHOLD
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from features.labels import Task
 
 Format = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -69,6 +69,10 @@ class Answers:
         numbers = [_number(value) for value in scored.outputs]
         if self.task == "regression":
             return row | {"value": numbers[0], "error": None}
+        import numpy as np
+
+        from heads.evaluation.predictions import THRESHOLD
+
         order = np.argsort(-scored.outputs, kind="stable")  # of equals the first, as argmax has it
         label: str | list[str] = self.labels[order[0]]
         if self.task == "multi-label":
@@ -102,6 +106,8 @@ def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path |
     """
     table = [answers.row(row) for row in rows]
     if kind == "parquet":
+        import pyarrow.parquet as pq
+
         sink = io.BytesIO()
         pq.write_table(_arrow(table, answers), sink)
         data = sink.getvalue()
@@ -159,6 +165,8 @@ def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
     """Columns `labels` and `probabilities` are lists, the most probable first."""
+    import pyarrow as pa
+
     columns: dict[str, pa.Array] = {"id": pa.array([row["id"] for row in table], pa.string())}
     if table and "start_s" in table[0]:
         columns |= {name: pa.array([row[name] for row in table], pa.float64()) for name in ("start_s", "end_s")}
@@ -177,4 +185,6 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
 
 def _number(value: np.floating) -> float:
     """A float32 with the digits that tell it from its neighbours."""
+    import numpy as np
+
     return float(str(np.float32(value)))

@@ -15,11 +15,11 @@ from heads.evaluation.predictions import Predictions, from_frame
 from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
 from pipeline.config.config import Config, label_of
+from pipeline.results.expected_fits import poolings_of
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
 from pipeline.results.table import table_of
 from pipeline.stages.features import load_checked_manifest
-from pipeline.stages.head_fits import poolings_of
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_table, read_curves
 from pipeline.stages.train_heads import collect_predictions, read_fits

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.errors import RunError, UserError
 from pipeline.config.errors import closest
@@ -21,6 +20,9 @@ from pipeline.console import Console
 from pipeline.results.leaderboard_text import print_leaderboard
 from pipeline.results.result_files import METRIC_COLUMNS, SCORES, find_results, read_results, run_names
 from pipeline.results.table import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BOARD = ["dataset", "protocol", "metric"]
 MODEL = ["model", "weights", "pooling", "head"]  # what makes two rows of different boards one model
@@ -71,6 +73,8 @@ def joined(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
     Returns:
         The table, and what its reader must know.
     """
+    import pandas as pd
+
     table = pd.concat(tables, ignore_index=True)
     notes = []
     same = table.drop(columns=["run", "run_best"]).duplicated()
@@ -132,6 +136,8 @@ def mean_ranks(table: pd.DataFrame) -> pd.Series:
         Indexed by the columns `MODEL`.
     """
     if table["dataset"].nunique() < 2:
+        import pandas as pd
+
         return pd.Series(dtype=float)
     scores = table.pivot_table(index=MODEL, columns=BOARD, values="score", aggfunc="mean").dropna()
     ranks = scores.rank(ascending=False, method="average")
@@ -175,6 +181,8 @@ def doubts(table: pd.DataFrame) -> list[str]:
 
 def _as_csv(table: pd.DataFrame) -> pd.DataFrame:
     """The rows as they are written: the report's columns, then where they come from and how they rank."""
+    import pandas as pd
+
     last = ["run", "rank", "mean_rank"]
     kept = table.drop(columns=[*SCORES, "run_best", "mark", *last])
     if kept["value"].isna().all():

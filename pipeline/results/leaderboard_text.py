@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
 from pipeline.results.table import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = (
     "rank",

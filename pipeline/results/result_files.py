@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.errors import UserError
 from pipeline.config.config import load_config
 from pipeline.config.errors import closest
 from pipeline.results.table import COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = Path("report") / "results.csv"
 NEEDED = ("dataset", "model", "head")
@@ -82,6 +84,8 @@ def read_results(path: Path, run: str) -> pd.DataFrame:
     Raises:
         UserError: Not such a table, or without the columns that a row cannot be told by.
     """
+    import pandas as pd
+
     again = "`audioheads report CONFIG` writes it anew"
     try:
         texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
@@ -113,6 +117,8 @@ def read_results(path: Path, run: str) -> pd.DataFrame:
 
 def _numbers(path: Path, name: str, column: pd.Series, again: str) -> pd.Series:
     """A column's cells as floats; empty ones are NaN."""
+    import pandas as pd
+
     values = pd.to_numeric(column.replace("", None), errors="coerce").astype("float64")
     bad = column[values.isna() & (column != "") & (column.str.casefold() != "nan")]
     if len(bad):

@@ -14,12 +14,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from features.errors import RunError, UserError
 from features.store.fingerprint import canonical_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -75,14 +76,28 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
     Raises:
         UserError: There is none; the message names `what` is missing and the `command` that makes it.
     """
+    import pandas as pd
+
+    about = read_about(folder, what, command)
+    return Fit(folder, about, pd.read_parquet(folder / PREDICTIONS_FILE))
+
+
+def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
+    """What a complete fit is, without its predictions.
+
+    Raises:
+        UserError: As `read_fit`.
+    """
     about = read_json(folder / FIT_FILE)
     if about is None or not (folder / PREDICTIONS_FILE).is_file():
         raise UserError(f"{what} is not trained yet; run `{command}`")
-    return Fit(folder, about, pd.read_parquet(folder / PREDICTIONS_FILE))
+    return about
 
 
 def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str]) -> None:
     """Write the run's `predictions.parquet` and `labels.json` (label order of the probabilities)."""
+    import pandas as pd
+
     table = pd.concat([fit.predictions for fit in fits], ignore_index=True)
     write_whole(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
     write_json(run_dir / "labels.json", list(labels))
@@ -98,16 +113,6 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON in one step."""
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def read_features_index(run_dir: Path) -> dict[str, Any]:
-    """`features.json`: by backbone label, the settings stage 1 ran with and the cache file it made."""
-    return read_json(run_dir / "features.json") or {}
-
-
-def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) -> None:
-    """Add or replace one backbone's entry."""
-    write_json(run_dir / "features.json", {**read_features_index(run_dir), label: dict(entry)})
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

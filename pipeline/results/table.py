@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from features.backbones.loading.weights import BUNDLED
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
 COLUMNS = (
@@ -73,6 +72,8 @@ def layer_text(layers: Sequence[int | str]) -> str:
 
 def weights_text(source: str) -> str:
     """The `weights` column of a backbone's source of weights: `pretrained:…`, `untrained` or `none`."""
+    from features.backbones.loading.weights import BUNDLED
+
     if source in ("none", ""):
         return "none"
     if source == "random":
@@ -87,6 +88,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     `METRIC_COLUMNS` are there where a row has a `metric`.
     """
+    import pandas as pd
+
     scored_otherwise = any(row.get("metric") for row in rows)
     table = pd.DataFrame(list(rows), columns=list(COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS))
     best_first = table.assign(score=_scores(table)).sort_values(
@@ -118,6 +121,8 @@ def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _scores(table: pd.DataFrame) -> pd.Series:
     """What models are ranked by: the metric where there is one, else accuracy."""
+    import pandas as pd
+
     accuracy = pd.to_numeric(table["accuracy"])
     return pd.to_numeric(table["value"]).fillna(accuracy) if "value" in table else accuracy
 

@@ -26,7 +26,8 @@ from features.system.locks import CacheLock
 from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol
 from pipeline.config.config import Config, dump_config, label_of
 from pipeline.console import Console, Work
-from pipeline.results.run_folder import write_features_index, write_json
+from pipeline.results.features_index import features_entry, write_features_index
+from pipeline.results.run_folder import write_json
 from pipeline.stages.engines import chosen_engine
 
 FAILURES_SHOWN = 5
@@ -225,13 +226,6 @@ def finish_shares(
             write_features_index(config.run_dir, label, entry)
         if len(sealed) == len(made):
             write_json(failures_file(config), dict(failures))
-
-
-def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
-    """What stage 2 needs to know that a cache file is the one this config asks for."""
-    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
-    section = config.features.model_dump(mode="json", include=kept)
-    return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 
 
 def summary_line(label: str, summary: Summary, dataset: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.errors import UserError
 from features.store.table import EmbeddingTable
 from heads.batched.frame_blocks import ClipLayers
 from heads.evaluation.predictions import Predictions
@@ -14,31 +13,7 @@ from heads.options import HeadOptions
 from heads.splits.protocol import Splits
 from heads.training.results import HeadResult
 from heads.training.train import train_head
-from pipeline.config.config import Config
 from pipeline.stages.context import Stage2
-
-
-def poolings_of(config: Config, head: HeadOptions) -> list[str]:
-    """The poolings a head sees.
-
-    Raises:
-        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
-    """
-    if head.reads == "frames":
-        if "frames" not in config.features.pooling:
-            raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
-        if head.pooling not in (None, ["frames"]):
-            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
-        return ["frames"]
-    poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
-    if not poolings or "frames" in poolings:
-        raise UserError(f"{head.title}: heads read pooled embeddings; add `mean` to features.pooling")
-    return list(poolings)
-
-
-def head_folder(head: HeadOptions) -> str:
-    """The folder name of a head: its title, and its own poolings where it names some."""
-    return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
 
 
 def fit_head(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +16,8 @@ from features.store.content_keys import ClipContent, clip_contents
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable, open_table
 from heads.batched.frame_blocks import ClipLayers
-from pipeline.config.config import Config, label_of
-from pipeline.results.run_folder import read_features_index
-from pipeline.stages.features import features_entry
+from pipeline.config.config import Config
+from pipeline.results.features_index import cached_files
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,8 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
         UserError: Stage 1 has not run with these settings, or lacks clips; the message has the command.
         CacheError: A file is damaged.
     """
-    index = read_features_index(config.run_dir)
-    command = config.command("features")
-    tables = {}
-    for options in config.features.backbones:
-        label = label_of(options)
-        entry = index.get(label, {})
-        path = Path(entry.get("file", ""))
-        if entry != features_entry(config, options, path) or not path.is_file():
-            raise UserError(f"{label}: no embeddings for these settings yet; run `{command}`")
-        tables[label] = open_table(path)  # its structure is checked here, each array when it is read
+    # The structure of a file is checked here, each array when it is read.
+    tables = {label: open_table(path) for label, path in cached_files(config).items()}
     contents = clip_contents(manifest, config.output.cache / manifest.name)
     failures: dict[str, str] = {}
     for table in tables.values():
@@ -68,7 +58,7 @@ def read_inputs(config: Config, manifest: Manifest) -> Inputs:
         try:
             table_rows(table, manifest, contents, usable)
         except CacheError as error:
-            raise UserError(f"{error}; run `{command}`") from error
+            raise UserError(f"{error}; run `{config.command('features')}`") from error
     return Inputs(tables, contents, failures)
 
 

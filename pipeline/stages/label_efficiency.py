@@ -17,11 +17,12 @@ from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits, few_shot_splits, make_splits
 from pipeline.config.config import Config, label_of
 from pipeline.config.schema import LabelEfficiencySection
+from pipeline.results.expected_fits import head_folder, poolings_of
 from pipeline.results.run_folder import Fit, finish_fit, is_done, read_fit, start_fit
 from pipeline.results.table import counted
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_result
-from pipeline.stages.head_fits import fit_head, head_folder, poolings_of, predictions_of
+from pipeline.stages.head_fits import fit_head, predictions_of
 from pipeline.stages.inputs import features_of
 
 FOLDER = "label-efficiency"

@@ -11,7 +11,6 @@ from features.labels import Task
 from features.manifest import Manifest
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
-from heads.finetuning.options import Recipe
 from heads.kinds.sklearn.head import check_estimator
 from heads.options import HeadOptions, SklearnOptions
 from heads.splits.targets import targets_of
@@ -20,6 +19,7 @@ from heads.training.results import HeadResult
 from heads.training.train import layer_positions
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
+from pipeline.results.expected_fits import expected_fits, head_folder, poolings_of
 from pipeline.results.run_folder import (
     Fit,
     file_name,
@@ -34,7 +34,7 @@ from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
 from pipeline.stages.features import load_checked_manifest, resolve_device, write_run_inputs
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
-from pipeline.stages.head_fits import fit_head, head_folder, poolings_of, predictions_of
+from pipeline.stages.head_fits import fit_head, predictions_of
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
 
@@ -108,18 +108,6 @@ def check_heads(config: Config, task: Task) -> None:
                 check_estimator(head, task)
             except ConfigError as error:
                 raise ConfigError(f"heads[{number}].{error}") from error
-
-
-def expected_fits(config: Config) -> list[tuple[str, str, str]]:
-    """(model, head folder, command that trains it) of every fit this config asks for, in the order of the config."""
-    heads = [head for head in config.heads if isinstance(head, HeadOptions)]
-    frozen = [
-        (label_of(backbone), head_folder(head), "train-heads")
-        for backbone in config.features.backbones
-        for head in heads
-    ]
-    trained = [(label_of(model), model.head, "finetune") for model in config.finetune if isinstance(model, Recipe)]
-    return frozen + trained
 
 
 def read_fits(config: Config) -> list[Fit]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
-from scipy.signal import butter, fftconvolve, sosfilt
 
 Samples = NDArray[np.float64]
 
@@ -63,6 +61,8 @@ def clicks(
     rng: np.random.Generator, starts: Samples, n: int, sample_rate: int, ring_hz: tuple[float, float]
 ) -> Samples:
     """Damped ringing at each start, loudness varying."""
+    from scipy.signal import fftconvolve
+
     impulses = np.zeros(n)
     impulses[starts.astype(int)] = rng.uniform(0.5, 1.0, starts.size)
     time = time_axis(max(1, int(0.05 * sample_rate)), sample_rate)
@@ -72,6 +72,8 @@ def clicks(
 
 def band_pass(rng: np.random.Generator, samples: Samples, sample_rate: int, centre_hz: tuple[float, float]) -> Samples:
     """Samples through a second-order band one to three octaves wide."""
+    from scipy.signal import butter, sosfilt
+
     half = rng.uniform(0.3, 0.8)
     centre = min(pitch_hz(rng, *centre_hz), 0.3 * sample_rate)
     edges = np.clip([centre / 2**half, centre * 2**half], 20.0, 0.49 * sample_rate)
@@ -80,6 +82,8 @@ def band_pass(rng: np.random.Generator, samples: Samples, sample_rate: int, cent
 
 def tilted(rng: np.random.Generator, samples: Samples, exponent: float) -> Samples:
     """Samples with their spectrum tilted by frequency to a power, at unit power."""
+    from scipy.fft import next_fast_len
+
     size = next_fast_len(samples.size, real=True)
     spectrum = np.fft.rfft(samples, size)
     frequency = np.arange(1, spectrum.size + 1) / spectrum.size

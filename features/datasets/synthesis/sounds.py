@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from features.datasets.synthesis.dsp import (
     Samples,
@@ -75,6 +74,8 @@ def sustained_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Sample
 
 def plucked_string(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Plucked strings after Karplus and Strong (1983): a noise burst in a lossy delay loop."""
+    from scipy.signal import lfilter
+
     period = max(2, round(sample_rate / pitch_hz(rng, 100, 600)))
     loop = np.zeros(period + 2)
     loop[0], loop[period], loop[period + 1] = 1.0, *(-0.5 * rng.uniform(0.985, 0.9995) * np.ones(2))
@@ -151,6 +152,8 @@ def crackle(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
 
 def pulse_train(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
     """Pulses at a pitch through a resonance, like a voiced sound or a motor."""
+    from scipy.signal import lfilter
+
     phase = phase_of(pitch_hz(rng, 50, 200), n, sample_rate) / (2 * np.pi)
     return lfilter([1.0], [1.0, -rng.uniform(0.0, 0.6)], np.diff(np.floor(phase), prepend=0.0))
 

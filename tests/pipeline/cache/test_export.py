@@ -15,7 +15,7 @@ from pipeline.cache import export_formats as embedding_files
 from pipeline.cache.export import run_export
 from pipeline.config.config import Config, load_config
 from pipeline.console import Console
-from pipeline.results.run_folder import read_features_index
+from pipeline.results.features_index import read_features_index
 from pipeline.stages.features import run_features
 from tests.pipeline.small_corpora import tone
 

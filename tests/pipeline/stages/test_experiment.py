@@ -10,7 +10,8 @@ import pytest
 from features.errors import UserError
 from features.store.table import open_table
 from heads.training.checkpoint import load_head
-from pipeline.cache.inspect import cache_files, explain, verify
+from pipeline.cache.explain import explain
+from pipeline.cache.inspect import cache_files, verify
 from pipeline.config.config import Config, load_config
 from pipeline.console import Console
 from pipeline.report.run import run_report

@@ -9,7 +9,7 @@ import soundfile as sf
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from features.errors import ConfigError, ManifestError, RunError, WeightsError
-from pipeline.cache.inspect import explain
+from pipeline.cache.explain import explain
 from pipeline.config.config import load_config
 from pipeline.console import Console
 from pipeline.stages.features import run_features

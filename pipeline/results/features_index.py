@@ -1,0 +1,48 @@
+"""`features.json` of a run: the cache file of each backbone, and the settings it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from features.errors import UserError
+from pipeline.config.config import Config, label_of
+from pipeline.results.run_folder import read_json, write_json
+
+
+def read_features_index(run_dir: Path) -> dict[str, Any]:
+    """By backbone label, the settings stage 1 ran with and the cache file it made."""
+    return read_json(run_dir / "features.json") or {}
+
+
+def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) -> None:
+    """Add or replace one backbone's entry."""
+    write_json(run_dir / "features.json", {**read_features_index(run_dir), label: dict(entry)})
+
+
+def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
+    """What stage 2 needs to know that a cache file is the one this config asks for."""
+    kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
+    section = config.features.model_dump(mode="json", include=kept)
+    return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
+
+
+def cached_files(config: Config) -> dict[str, Path]:
+    """By backbone label, the cache file that stage 1 made for this config. No file is opened.
+
+    Raises:
+        UserError: Stage 1 has not run with these settings; the message has the command.
+    """
+    index = read_features_index(config.run_dir)
+    files = {}
+    for options in config.features.backbones:
+        label = label_of(options)
+        entry = index.get(label, {})
+        path = Path(entry.get("file", ""))
+        if entry != features_entry(config, options, path) or not path.is_file():
+            raise UserError(f"{label}: no embeddings for these settings yet; run `{config.command('features')}`")
+        files[label] = path
+    return files
