@@ -100,8 +100,10 @@ class Records(Sequence[R], Generic[R]):
         return self.table[name].combine_chunks()
 
     def numbers(self, name: str) -> np.ndarray:
-        """A field that is a number, of all records; NaN for None."""
-        return self.table[name].to_numpy()
+        """A field that is a number, of all records; NaN for None. May be a read-only view."""
+        values = self.table[name].combine_chunks()
+        # `to_numpy` imports pandas, which those who only list cache files do without
+        return values.to_numpy(zero_copy_only=False) if values.null_count else np.from_dlpack(values)
 
     def take(self, positions: Sequence[int] | np.ndarray | pa.Array) -> Records[R]:
         """Some of them, in another order."""

@@ -82,14 +82,25 @@ def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> 
 
 def read_texts(file: h5py.File, name: str) -> pa.Array:
     """A dataset of texts."""
-    return pa.array(read_checked(file, name), pa.large_binary()).cast(pa.large_string())
+    values = read_checked(file, name)
+    ends = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value) for value in values], out=ends[1:])
+    return _array(pa.large_binary(), len(values), ends, b"".join(values)).cast(pa.large_string())
 
 
 def read_clips(file: h5py.File) -> Records[StoredClip]:
     """All clips of a file."""
-    numbers = {name: read_checked(file, f"clips/{name}") for name in ("duration_s", "n_frames")}
+    numbers = {}
+    for name in ("duration_s", "n_frames"):
+        values = np.ascontiguousarray(read_checked(file, f"clips/{name}"))
+        numbers[name] = _array(pa.from_numpy_dtype(values.dtype), len(values), values)
     texts = {name: read_texts(file, f"clips/{name}") for name in ("id", "key")}
     return Records(StoredClip, pa.table({**texts, **numbers}))
+
+
+def _array(kind: pa.DataType, length: int, *buffers: Any) -> pa.Array:
+    """An array without empty cells over its own buffers; `pa.array` would import pandas."""
+    return pa.Array.from_buffers(kind, length, [None, *map(pa.py_buffer, buffers)])
 
 
 def attribute_digest(file: h5py.File) -> str:

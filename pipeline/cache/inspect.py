@@ -7,14 +7,19 @@ from pathlib import Path
 
 from features.errors import CacheError
 from features.store.layout import SET_SUFFIX
-from features.store.table import open_table, verify_table
 from pipeline.console import Console
 
 
 def list_caches(folder: Path, console: Console) -> None:
     """Print a line per cache file under `folder`; a damaged one says so."""
+    files = cache_files([folder])
+    if not files:
+        console.line(f"{folder}: no cache files")
+        return
+    from features.store.table import open_table
+
     rows: list[tuple[object, ...]] = []
-    for path in cache_files([folder]):
+    for path in files:
         size = f"{path.stat().st_size / 1e6:.1f} MB"
         try:
             table = open_table(path)
@@ -25,9 +30,6 @@ def list_caches(folder: Path, console: Console) -> None:
         kept = ", ".join([*table.poolings, *(["frames"] if table.cache_spec["frames"] else [])])
         weights = "untrained" if table.spec.untrained else table.spec.weights
         rows.append((path.parent.name, path.name, len(table), len(table.failures), size, f"{kept}; {weights}"))
-    if not rows:
-        console.line(f"{folder}: no cache files")
-        return
     console.table(
         ("dataset", "file", "clips", "failed", "size", "holds"),
         rows,
@@ -38,6 +40,8 @@ def list_caches(folder: Path, console: Console) -> None:
 
 def verify(paths: Sequence[Path], console: Console) -> bool:
     """Check every byte of cache files; True when all are whole."""
+    from features.store.table import verify_table
+
     files = cache_files(paths)
     whole = 0
     for path in files:

@@ -19,9 +19,10 @@ cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_he
 def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
     """List cache files and what is in them."""
     console = open_console(verbose)
+    found = _cache_paths(paths, sets)
     from pipeline.cache import inspect as cache_commands
 
-    for folder in _cache_paths(paths, sets):
+    for folder in found:
         cache_commands.list_caches(folder, console)
 
 
@@ -29,9 +30,10 @@ def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) 
 def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
     """Check cache files against their digests."""
     console = open_console(verbose)
+    found = _cache_paths(paths, sets)
     from pipeline.cache import inspect as cache_commands
 
-    if not cache_commands.verify(_cache_paths(paths, sets), console):
+    if not cache_commands.verify(found, console):
         raise typer.Exit(1)
 
 
