@@ -6,10 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.console import Console
-
 if TYPE_CHECKING:
     from pipeline.config.config import Config
+    from pipeline.console import Console
 
 
 def list_datasets(console: Console) -> None:
