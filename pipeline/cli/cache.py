@@ -65,13 +65,13 @@ def cache_prune(
     """Remove clips that no config asks for, or whole files by age or name."""
     console = open_console(verbose)
     from features.errors import UserError
-    from pipeline.cache import prune as cache_prune
     from pipeline.config.config import load_config
 
     if older_than is not None or name is not None:
-        cache_prune.prune_files(
-            _cache_paths(paths, sets), older_than=older_than, name=name, dry_run=dry_run, console=console
-        )
+        found = _cache_paths(paths, sets)
+        from pipeline.cache.prune import prune_files
+
+        prune_files(found, older_than=older_than, name=name, dry_run=dry_run, console=console)
         return
     for path in paths or ():
         if path.suffix not in CONFIG_SUFFIXES:

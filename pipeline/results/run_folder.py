@@ -23,6 +23,9 @@ from features.system.atomic_write import atomic_write
 if TYPE_CHECKING:
     import pandas as pd
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
 

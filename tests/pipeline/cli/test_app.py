@@ -12,6 +12,10 @@ import pytest
 
 from features.errors import CacheError, ConfigError
 from pipeline.cli.app import main
+from pipeline.config import load_config
+from pipeline.results.expected_fits import expected_fits
+from pipeline.results.features_index import features_entry, write_features_index
+from pipeline.results.run_folder import FIT_FILE, PREDICTIONS_FILE, fit_folder, write_json
 
 COMMANDS = (
     ["run"],
@@ -33,13 +37,14 @@ COMMANDS = (
     ["init"],
 )
 pytestmark = pytest.mark.usefixtures("global_state")
-CONFIG = "dataset: {kind: esc50, root: nowhere}\n"
+CONFIG = "dataset: {kind: esc50, root: corpus}\n"
 
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "exp.yaml").write_text(CONFIG)
+    (tmp_path / "corpus").mkdir()
     return "exp.yaml"
 
 
@@ -63,12 +68,28 @@ def calls(monkeypatch):
         ("stages.train_heads", ("run_heads",)),
         ("finetune.run", ("cache_model_inputs", "run_finetune")),
         ("report.run", ("run_report",)),
-        ("cache.inspect", ("list_caches", "verify", "explain")),
+        ("cache.inspect", ("list_caches", "verify")),
+        ("cache.explain", ("explain",)),
     ):
         for name in names:
             monkeypatch.setattr(f"pipeline.{module}.{name}", fake(name))
     monkeypatch.setattr("pipeline.stages.features.load_corpus", lambda _, **options: SimpleNamespace(**options))
     return record
+
+
+@pytest.fixture
+def done(config):
+    """Leave what the earlier stages leave of the runs `exp` and `y`, as far as a command asks whether it is there."""
+    for name in ("exp", "y"):
+        experiment = load_config(config, [f"name={name}"])
+        [options] = experiment.features.backbones
+        cache = experiment.run_dir / "mfcc.h5"
+        write_features_index(experiment.run_dir, "mfcc", features_entry(experiment, options, cache))
+        cache.touch()
+        for model, head, _ in expected_fits(experiment):
+            folder = fit_folder(experiment.run_dir, model, head)
+            write_json(folder / FIT_FILE, {})
+            (folder / PREDICTIONS_FILE).touch()
 
 
 def exit_code(*arguments):
@@ -110,7 +131,7 @@ def test_run_stops_after_stage_1_under_limit(config, calls, capsys):
 @pytest.mark.parametrize(
     ("command", "function"), [("features", "run_features"), ("train-heads", "run_heads"), ("report", "run_report")]
 )
-def test_every_stage_takes_the_common_options(config, calls, command, function):
+def test_every_stage_takes_the_common_options(config, done, calls, command, function):
     common = ("--device", "cpu", "--limit", "3", "--strict", "--verbose", "--set", "name=y")
     assert exit_code(command, config, *common) == 0
     [(name, (experiment,), options)] = calls.made
@@ -199,7 +220,7 @@ def test_a_command_that_is_missing_gets_the_help_and_nothing_else(arguments, cap
     assert "see audioheads --help" not in shown
 
 
-def test_library_warnings_are_shown_under_verbose_only(config, calls, capsys, monkeypatch):
+def test_library_warnings_are_shown_under_verbose_only(config, done, calls, capsys, monkeypatch):
     def warn(*_, **__):
         warnings.warn("old thing", FutureWarning, stacklevel=1)
         logging.getLogger("features").info("kept [bold]as is[/bold]")
