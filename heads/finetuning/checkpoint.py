@@ -86,9 +86,7 @@ def checkpoint_callbacks(folder: Path, patience: int | None) -> list[Callback]:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    last = ModelCheckpoint(
-        folder, Path(LAST_FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    last = ModelCheckpoint(folder, Path(LAST_FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     if patience is None:
         return [best, last]
     return [EarlyStopping(MONITOR, patience=patience, check_finite=False, check_on_train_epoch_end=True), best, last]

@@ -147,7 +147,7 @@ class Learner(lightning.LightningModule):
         self.metrics["valid/loss"], self.metrics["valid/accuracy"] = loss, accuracy
 
     def on_train_start(self) -> None:
-        """Log the epochs of earlier runs again, because a kill may have cut short what a logger wrote; start the clock."""
+        """Log the epochs of earlier runs again: loggers start empty. Then start the clock."""
         for epoch in range(self.state.epochs):
             self._log_epoch(epoch)
         self._started = time.perf_counter() - self.state.seconds

@@ -19,6 +19,8 @@ class QuietSwanLabLogger(SwanLabLogger):
     SwanLab's own logger prints, and leaves a successful run open: the next fit would be logged into it.
     """
 
+    _experiment: Any
+
     def __init__(self, folder: Path, mode: str, project: str, name: str, config: Mapping[str, Any]) -> None:
         """Set up a run that records the curves and the config, and nothing about the machine."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,6 @@ class QuietSwanLabLogger(SwanLabLogger):
                 swanlab.finish()
             else:
                 swanlab.finish(state="crashed", error=f"training ended as {status!r}")
-        self._experiment = None
 
 
 @contextlib.contextmanager
