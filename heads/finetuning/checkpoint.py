@@ -1,130 +1,108 @@
-"""What a fit keeps at the end of each epoch: its state to go on from, the best weights, the curves; when to stop."""
+"""How far a fit has come, and the Lightning callbacks that record it and decide when it ends."""
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from features.system.atomic_write import atomic_write, remove_leftovers
+from features.system.atomic_write import atomic_write
 
+MONITOR = "valid/loss"
 LAST_FILE = "last.ckpt"
-OVER_FILE = "course.json"  # in place of it once there is nothing left to train
-STATE_KEY = "audioheads"
+BEST_FILE = "best-{epoch:04d}"
+STATE_KEY = "training_state"
 
 
 @dataclass
-class Course:
+class TrainingState:
     """How a fit has gone so far.
 
     Attributes:
-        epochs: Finished epochs.
-        best_epoch: The one with the lowest validation log loss, from 0; -1 before the first.
-        best_loss: That log loss.
+        curves: The metrics of each finished epoch.
         seconds: Spent training and validating, over all runs of this fit.
-        curves: The numbers of each finished epoch.
+        stopped: Whether early stopping has ended it.
     """
 
-    epochs: int = 0
-    best_epoch: int = -1
-    best_loss: float = math.inf
-    seconds: float = 0.0
     curves: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: bool = False
 
-    def is_over(self, max_epochs: int, patience: int | None) -> bool:
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return len(self.curves)
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the lowest validation log loss, from 0; -1 before the first."""
+        losses = [row[MONITOR] for row in self.curves]
+        return min(range(len(losses)), key=lambda epoch: (math.isnan(losses[epoch]), losses[epoch]), default=-1)
+
+    @property
+    def best_loss(self) -> float:
+        """The log loss of that epoch; infinite before the first."""
+        return self.curves[self.best_epoch][MONITOR] if self.curves else math.inf
+
+    def is_over(self, max_epochs: int) -> bool:
         """Whether there is nothing left to train."""
-        waited = patience is not None and self.epochs - 1 - self.best_epoch >= patience
-        return self.epochs >= max_epochs or (self.epochs > 0 and waited)
+        return self.stopped or self.epochs >= max_epochs
 
 
-def read_course(folder: Path) -> Course | None:
-    """How far an earlier run of this fit came; None where it finished no epoch."""
-    over = folder / OVER_FILE
-    if over.is_file():
-        return Course(**json.loads(over.read_text(encoding="utf-8")))
+def read_state(folder: Path) -> TrainingState | None:
+    """How far an earlier run of this fit came; None if it finished no epoch, or is of an older version."""
     path = folder / LAST_FILE
     if not path.is_file():
         return None
-    return Course(**torch.load(path, map_location="cpu", weights_only=True, mmap=True)[STATE_KEY])
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get(STATE_KEY)
+    return state and TrainingState(**state)
 
 
-def best_file(folder: Path, course: Course) -> Path:
-    """Where the best epoch's weights lie."""
-    return folder / f"best-{course.best_epoch:04d}.safetensors"
+def read_best(folder: Path, state: TrainingState) -> dict[str, torch.Tensor]:
+    """The weights of the best epoch, as the Lightning module's state dict."""
+    path = folder / f"{BEST_FILE.format(epoch=state.best_epoch)}.ckpt"
+    return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 
 
-def load_best(folder: Path, course: Course, network: nn.Module) -> None:
-    """Put the best epoch's weights into a network."""
-    network.load_state_dict(load_file(best_file(folder, course)))
+def checkpoint_callbacks(folder: Path, patience: int | None) -> list[Callback]:
+    """What stops a fit, keeps its best weights, and keeps all that is needed to resume it.
+
+    Args:
+        folder: Where the checkpoints are written.
+        patience: Epochs without a lower validation log loss after which training stops; None: never.
+    """
+    # The best weights are written before `last.ckpt`. A kill between the two leaves a `last.ckpt` of the epoch
+    # before, so the weights that were the best then have to be there still: hence two files.
+    best = ModelCheckpoint(
+        folder,
+        BEST_FILE,
+        monitor=MONITOR,
+        save_top_k=2,
+        save_weights_only=True,
+        auto_insert_metric_name=False,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    last = ModelCheckpoint(folder, Path(LAST_FILE).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    if patience is None:
+        return [best, last]
+    return [EarlyStopping(MONITOR, patience=patience, check_finite=False, check_on_train_epoch_end=True), best, last]
 
 
-class Keeper:
-    """Writes a fit's folder at the end of each epoch; every file appears whole or not at all.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint next to its place, then rename it.
 
-    The best weights come first, then `last.ckpt` (or, at the end, `course.json`), which names them; older
-    best weights go last. So a kill at any moment leaves a state whose best weights are there.
+    Lightning's own writes to the system's temporary folder. If that is on another file system, moving the file
+    is a copy, and a kill leaves half of it.
     """
 
-    def __init__(
-        self, folder: Path, course: Course, max_epochs: int, patience: int | None, metadata: dict[str, str]
-    ) -> None:
-        """Keep in `folder`, going on from `course`; `metadata` goes into the weights files."""
-        self.folder = folder
-        self.course = course
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.metadata = metadata
-        self._started = time.perf_counter() - course.seconds
-
-    def close_epoch(self, trainer: lightning.Trainer, network: nn.Module, metrics: dict[str, float]) -> bool:
-        """Write everything down.
-
-        Args:
-            trainer: Whose state to keep.
-            network: Whose weights to keep when they are the best so far.
-            metrics: The epoch's numbers; `valid/loss` decides.
-
-        Returns:
-            Whether training is over.
-        """
-        course = self.course
-        course.curves.append(dict(metrics))
-        if course.best_epoch < 0 or metrics["valid/loss"] < course.best_loss:
-            course.best_epoch, course.best_loss = course.epochs, metrics["valid/loss"]
-            if trainer.is_global_zero:
-                self._save_best(network)
-        course.epochs += 1
-        course.seconds = time.perf_counter() - self._started
-        over = course.is_over(self.max_epochs, self.patience)
-        path = self.folder / (OVER_FILE if over else LAST_FILE)
-        with atomic_write(path) if trainer.is_global_zero else nullcontext(path) as temporary:
-            if not over:
-                trainer.save_checkpoint(temporary)  # every process takes part, only the first one writes
-            elif trainer.is_global_zero:
-                temporary.write_text(json.dumps(self.state()), encoding="utf-8")
-        if trainer.is_global_zero:
-            remove_leftovers(self.folder)  # of killed runs
-            for old in self.folder.glob("best-*.safetensors"):
-                if old != best_file(self.folder, course):
-                    old.unlink()
-        return over
-
-    def _save_best(self, network: nn.Module) -> None:
-        """Write the network's weights as the best so far, in one step."""
-        path = best_file(self.folder, self.course)
-        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-        with atomic_write(path) as temporary:
-            save_file(state, temporary, self.metadata)
-
-    def state(self) -> dict[str, Any]:
-        """What `last.ckpt` holds of the course."""
-        return asdict(self.course)
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; it appears whole or not at all."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)

@@ -13,12 +13,19 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
-from heads.finetuning.checkpoint import LAST_FILE, Course, Keeper, best_file, load_best, read_course
+from heads.finetuning.checkpoint import (
+    LAST_FILE,
+    AtomicCheckpointIO,
+    TrainingState,
+    checkpoint_callbacks,
+    read_best,
+    read_state,
+)
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.lightning_module import Clips, Learner
-from heads.finetuning.loggers import Tracker
 from heads.finetuning.network import Network
 from heads.finetuning.options import Recipe
 from heads.finetuning.rng import n_batches
@@ -43,14 +50,12 @@ class Fitted:
     Attributes:
         network: With the weights of its best epoch on validation.
         probabilities: Of each class for each test clip, (n_test, C) float32.
-        course: How the training went.
-        weights: The file of that epoch's weights.
+        state: How the training went.
     """
 
     network: Network
     probabilities: np.ndarray
-    course: Course
-    weights: Path
+    state: TrainingState
 
 
 def finetune(
@@ -62,10 +67,9 @@ def finetune(
     folder: Path,
     *,
     device: str = "cpu",
-    metadata: dict[str, str] | None = None,
-    trackers: Callable[[Course], Sequence[Tracker]] = lambda course: (),
+    loggers: Callable[[TrainingState], Sequence[Logger]] = lambda state: (),
     on_step: Callable[[int], None] = lambda clips: None,
-    on_epoch: Callable[[Course], None] = lambda course: None,
+    on_epoch: Callable[[TrainingState], None] = lambda state: None,
 ) -> Fitted:
     """Train on the training clips, keep the best epoch on validation, score the test clips once with it.
 
@@ -77,43 +81,30 @@ def finetune(
         seed: Of the weights that start random, and of every draw in training.
         folder: Where the fit keeps its state; an earlier run's is gone on from.
         device: `cpu`, `cuda` or `cuda:k`.
-        metadata: What to say in the file of the best weights.
-        trackers: Opens what takes the curves, given how far an earlier run came.
+        loggers: Opens what takes the curves, given how far an earlier run came.
         on_step: Told how many clips a step took.
         on_epoch: Told how the fit has gone after each epoch.
 
     Returns:
-        The network, the test probabilities (none in the helping processes of several) and the course.
+        The network, the test probabilities (none in the helping processes of several) and how training went.
     """
     folder.mkdir(parents=True, exist_ok=True)
     precision = resolve_precision(recipe.precision, device)
     torch.manual_seed(seed)
     network = build()
-    course = read_course(folder) or Course()
+    state = read_state(folder) or TrainingState()
+    learner = Learner(network, clips, rows.train, rows.valid, recipe, seed, state, on_step, on_epoch)
     with _threads(recipe.threads), _quiet():
-        if not course.is_over(recipe.epochs, recipe.patience):
-            open_trackers = list(trackers(course)) if is_main_process() else []
-
-            def epoch_over(course: Course) -> None:
-                for tracker in open_trackers:
-                    tracker.log(course.curves)
-                on_epoch(course)
-
-            keeper = Keeper(folder, course, recipe.epochs, recipe.patience, metadata or {})
-            learner = Learner(network, clips, rows.train, rows.valid, recipe, seed, keeper, on_step, epoch_over)
-            try:
-                _fit(learner, recipe, precision, device, folder)
-            finally:
-                for tracker in open_trackers:
-                    tracker.close()
+        if not state.is_over(recipe.epochs):
+            _fit(learner, recipe, precision, device, folder, loggers(state))
         if not is_main_process():
-            return Fitted(network, np.empty((0, clips.n_classes), np.float32), course, folder)
-        load_best(folder, course, network)
+            return Fitted(network, np.empty((0, clips.n_classes), np.float32), state)
+        learner.load_state_dict(read_best(folder, state))
         target = torch.device(device)
         network.to(target)
         with mixed_precision(precision, target):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
-    return Fitted(network, probabilities.astype(np.float32), course, best_file(folder, course))
+    return Fitted(network, probabilities.astype(np.float32), state)
 
 
 def is_main_process() -> bool:
@@ -121,7 +112,9 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
-def _fit(learner: Learner, recipe: Recipe, precision: str, device: str, folder: Path) -> None:
+def _fit(
+    learner: Learner, recipe: Recipe, precision: str, device: str, folder: Path, loggers: Sequence[Logger]
+) -> None:
     """Let Lightning train, from the last finished epoch where there is one."""
     kind = torch.device(device)
     devices: int | list[int] = recipe.devices
@@ -137,17 +130,18 @@ def _fit(learner: Learner, recipe: Recipe, precision: str, device: str, folder: 
         default_root_dir=folder,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
+        logger=loggers,
+        callbacks=checkpoint_callbacks(folder, recipe.patience),
+        plugins=AtomicCheckpointIO(),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     numbers = range(n_batches(len(learner.train_clips), recipe.batch_size))
     steps: DataLoader[int] = DataLoader(numbers, batch_size=None)  # type: ignore[arg-type]
     once: DataLoader[int] = DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
-    last = folder / LAST_FILE
+    last = folder / LAST_FILE if learner.state.epochs else None
     try:
-        trainer.fit(learner, steps, once, ckpt_path=last if last.is_file() else None, weights_only=True)
+        trainer.fit(learner, steps, once, ckpt_path=last, weights_only=True)
     except SystemExit as error:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heads.finetuning.augmentation import Augmenter
-from heads.finetuning.checkpoint import STATE_KEY, Course, Keeper
+from heads.finetuning.checkpoint import STATE_KEY, TrainingState
 from heads.finetuning.crops import Windows
 from heads.finetuning.inference import score
 from heads.finetuning.network import Network
@@ -71,9 +72,9 @@ class Learner(lightning.LightningModule):
         valid: np.ndarray,
         recipe: Recipe,
         seed: int,
-        keeper: Keeper,
+        state: TrainingState,
         on_step: Callable[[int], None],
-        on_epoch: Callable[[Course], None],
+        on_epoch: Callable[[TrainingState], None],
     ) -> None:
         """Take over a network.
 
@@ -84,9 +85,9 @@ class Learner(lightning.LightningModule):
             valid: Positions of the validation clips.
             recipe: How to train.
             seed: Of every draw.
-            keeper: Writes each epoch's end down.
+            state: How far an earlier run of this fit came; kept up to date.
             on_step: Told how many clips a step took.
-            on_epoch: Told how the fit has gone, once that is safe on disk.
+            on_epoch: Told how the fit has gone after each epoch.
         """
         super().__init__()
         self.network = network
@@ -95,12 +96,13 @@ class Learner(lightning.LightningModule):
         self.valid_clips = valid
         self.recipe = recipe
         self.seed = seed
-        self.keeper = keeper
+        self.state = state
         self.on_step = on_step
         self.on_epoch = on_epoch
         self.training_scores = EpochScores()
         self.metrics: dict[str, float] = {}
         self._batches: tuple[int, list[np.ndarray]] = (-1, [])
+        self._started = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
@@ -144,18 +146,38 @@ class Learner(lightning.LightningModule):
         loss, accuracy = log_loss(probabilities, self.clips.targets[self.valid_clips])
         self.metrics["valid/loss"], self.metrics["valid/accuracy"] = loss, accuracy
 
+    def on_train_start(self) -> None:
+        """Log the epochs of earlier runs again: loggers start empty. Then start the clock."""
+        for epoch in range(self.state.epochs):
+            self._log_epoch(epoch)
+        self._started = time.perf_counter() - self.state.seconds
+
     def on_train_epoch_end(self) -> None:
-        """Gather the epoch's numbers."""
+        """Gather the epoch's metrics. The callbacks that come after this decide by them and write checkpoints."""
         self.metrics["train/loss"], self.metrics["train/accuracy"] = self.training_scores.close()
         optimizer: Any = self.optimizers()
         self.metrics["learning_rate"] = max(group["lr"] for group in optimizer.param_groups)
-        self.trainer.should_stop = self.keeper.close_epoch(self.trainer, self.network, self.metrics)
+        # Batch norm has other statistics in every process, and the first one's are kept: its metrics decide for all.
+        metrics = self.trainer.strategy.broadcast(dict(self.metrics))
+        # As float64, because float32 would make close validation losses equal.
+        values = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        self.log_dict(values, logger=False, batch_size=1)
+        self.state.curves.append(metrics)
+        self.state.seconds = time.perf_counter() - self._started
+        self._log_epoch(self.state.epochs - 1)
         if self.trainer.is_global_zero:
-            self.on_epoch(self.keeper.course)
+            self.on_epoch(self.state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put how the fit has gone beside Lightning's own state."""
-        checkpoint[STATE_KEY] = self.keeper.state()
+        """Put how the fit has gone into the checkpoint; early stopping has decided by now."""
+        self.state.stopped = self.trainer.should_stop
+        checkpoint[STATE_KEY] = asdict(self.state)
+
+    def _log_epoch(self, epoch: int) -> None:
+        """Give an epoch to the loggers, whose x-axis is the epoch rather than Lightning's count of steps."""
+        for logger in self.loggers:
+            logger.log_metrics({"epoch": epoch, **self.state.curves[epoch]}, step=epoch)
+            logger.save()
 
     def _batch(self, number: int) -> np.ndarray:
         """Positions of the clips this process trains on in a step."""

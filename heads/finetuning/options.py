@@ -1,4 +1,4 @@
-"""How a model is trained end to end: what a config says of epochs, optimiser, schedule and augmentation."""
+"""How a model is trained end to end: epochs, optimiser, schedule, augmentation, and where curves go."""
 
 from __future__ import annotations
 
@@ -54,6 +54,25 @@ class Augment(BaseModel):
         if self.gain and self.gain[0] > self.gain[1]:
             raise ValueError(f"gain should be a range [low, high], got {list(self.gain)}")
         return self
+
+
+class Tracking(BaseModel):
+    """One entry of `tracking`.
+
+    Attributes:
+        name: Where curves go.
+        mode: SwanLab's: `offline` needs no account, `online` does; `local` needs its dashboard extra.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["tensorboard", "swanlab", "csv"]
+    mode: Literal["offline", "local", "online"] = "offline"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
 
 class Recipe(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from features.errors import ConfigError
-from heads.finetuning.loggers import Tracking
+from heads.finetuning.options import Tracking
 from pipeline.config.errors import Location, Mistake, closest, dotted, shown, validate
 from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.schema import (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import save_file
 
 from features.system.atomic_write import atomic_write, remove_leftovers
-from heads.finetuning.checkpoint import Course
+from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import Fitted, is_main_process
 from heads.splits.protocol import Split
 from pipeline.results.run_folder import file_name, write_json
@@ -25,13 +26,13 @@ class Finished:
 
     Attributes:
         probabilities: Of its test clips, (n_test, C) float32.
-        course: How training went.
+        state: How training went.
         params_total: Parameters of the network.
         params_trained: Those that learnt.
     """
 
     probabilities: np.ndarray
-    course: Course
+    state: TrainingState
     params_total: int
     params_trained: int
 
@@ -68,22 +69,35 @@ class FitFolder:
         if about.get("job") != self.job or not self.weights.is_file():
             return None
         probabilities = np.array(about["probabilities"], dtype=np.float32)
-        return Finished(probabilities, Course(**about["course"]), about["params_total"], about["params_trained"])
+        state = TrainingState(about["course"]["curves"], about["course"]["seconds"])
+        return Finished(probabilities, state, about["params_total"], about["params_trained"])
 
-    def write(self, fitted: Fitted) -> Finished:
-        """Write weights, then the rest: the second makes it finished. Helping processes write nothing."""
-        network = fitted.network
-        finished = Finished(fitted.probabilities, fitted.course, network.parameters_total, network.parameters_trained)
+    def write(self, fitted: Fitted, metadata: dict[str, str]) -> Finished:
+        """Write weights, then the rest: the second makes it finished. Helping processes write nothing.
+
+        Args:
+            fitted: The trained network and its results.
+            metadata: Of the weights file.
+        """
+        network, state = fitted.network, fitted.state
+        finished = Finished(fitted.probabilities, state, network.parameters_total, network.parameters_trained)
         if not is_main_process():
             return finished
         remove_leftovers(self.weights.parent, self.weights.name)  # of killed runs
+        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
         with atomic_write(self.weights) as temporary:
-            shutil.copyfile(fitted.weights, temporary)
+            save_file(weights, temporary, metadata)
         about = {
             "job": self.job,
             "params_total": finished.params_total,
             "params_trained": finished.params_trained,
-            "course": asdict(finished.course),
+            "course": {
+                "epochs": state.epochs,
+                "best_epoch": state.best_epoch,
+                "best_loss": state.best_loss,
+                "seconds": state.seconds,
+                "curves": state.curves,
+            },
             "probabilities": finished.probabilities.tolist(),
         }
         write_json(self._about, about)

@@ -69,7 +69,7 @@ def about_model(
         "feature_dim": source.spec.dim if source.spec else table.spec.dim,
         "params_total": first.params_total,
         "params_trained": first.params_trained,
-        "train_seconds": sum(fit.course.seconds for _, _, fit in fits),
+        "train_seconds": sum(fit.state.seconds for _, _, fit in fits),
         "train_device": stage.device,
         "recipe": options.job(),
         "chosen": [
@@ -77,9 +77,9 @@ def about_model(
                 "fold": split.fold,
                 "seed": seed,
                 "draw": split.draw,
-                "epoch": fit.course.best_epoch + 1,
-                "epochs": fit.course.epochs,
-                "valid_loss": fit.course.best_loss,
+                "epoch": fit.state.best_epoch + 1,
+                "epochs": fit.state.epochs,
+                "valid_loss": fit.state.best_loss,
             }
             for split, seed, fit in fits
         ],

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning.pytorch.loggers import Logger
+
 from features import backbones
 from features.corpus import Corpus
 from features.errors import AudioheadsError, UserError, WeightsError
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
-from heads.finetuning.checkpoint import Course
+from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import finetune, is_main_process
-from heads.finetuning.loggers import Tracker, check_tracking, open_trackers
+from heads.finetuning.loggers import check_tracking, open_loggers
 from heads.finetuning.network import Network
 from heads.finetuning.options import Recipe
 from heads.splits.protocol import Split
@@ -215,13 +217,12 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
     description = f"finetune {options.title} fold {split.fold} seed {seed}"
     with stage.console.progress(description, options.epochs * per_epoch) as work:
 
-        def on_epoch(course: Course) -> None:
-            work.advance(course.epochs * per_epoch - work.done)
+        def on_epoch(state: TrainingState) -> None:
+            work.advance(state.epochs * per_epoch - work.done)
 
-        def open_all(course: Course) -> list[Tracker]:
-            on_epoch(course)
-            folder = config.run_dir / "tracking"
-            return open_trackers(config.tracking, folder, config.name, name, about, course.epochs)
+        def loggers(state: TrainingState) -> list[Logger]:
+            on_epoch(state)
+            return open_loggers(config.tracking, config.run_dir / "tracking", config.name, name, about)
 
         fitted = finetune(
             build,
@@ -231,9 +232,8 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
             seed,
             fit.working(),
             device=stage.device,
-            metadata={METADATA: json.dumps({**about, **notes})},
-            trackers=open_all,
+            loggers=loggers,
             on_step=work.advance,
             on_epoch=on_epoch,
         )
-    return fit.write(fitted)
+    return fit.write(fitted, {METADATA: json.dumps({**about, **notes})})

@@ -1,10 +1,17 @@
 """Training end to end: it learns, it resumes bit for bit, it keeps sides apart."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from heads.finetuning.checkpoint import LAST_FILE, read_course
+from heads.finetuning.checkpoint import LAST_FILE, STATE_KEY, AtomicCheckpointIO, TrainingState, read_best, read_state
 from heads.finetuning.finetune import finetune
 from heads.finetuning.inference import score
 from heads.models.options import CnnOptions
@@ -23,26 +30,33 @@ def run(task, folder, seed=0, **changes):
 
 
 class KilledError(Exception):
-    """Stands in for a kill: nothing after the last finished epoch is kept."""
+    """Like a kill: nothing after the last finished epoch is kept."""
 
 
-def kill_after(epochs):
-    def on_epoch(course):
-        if course.epochs == epochs:
+STEPS = 3  # of an epoch: 24 training clips in batches of 8
+
+
+def kill_in(epoch):
+    """An `on_step` that ends the second step of an epoch, counted from 1."""
+    steps = []
+
+    def on_step(clips):
+        steps.append(clips)
+        if len(steps) == (epoch - 1) * STEPS + 2:
             raise KilledError
 
-    return on_epoch
+    return on_step
 
 
 def test_it_learns_and_keeps_the_best_epoch_on_validation(tmp_path):
     task = Task(options(epochs=12, learning_rate=0.01), n_clips=80, strength=4.0)
     fitted = run(task, tmp_path)
     assert (fitted.probabilities.argmax(axis=1) == task.targets[task.rows.test]).mean() >= 0.75
-    losses = [row["valid/loss"] for row in fitted.course.curves]
-    assert fitted.course.best_epoch == int(np.argmin(losses))
-    assert fitted.course.best_loss == min(losses)
+    losses = [row["valid/loss"] for row in fitted.state.curves]
+    assert fitted.state.best_epoch == int(np.argmin(losses))
+    assert fitted.state.best_loss == min(losses)
     assert np.allclose(fitted.probabilities.sum(axis=1), 1, atol=1e-6)
-    assert set(fitted.course.curves[0]) == {
+    assert set(fitted.state.curves[0]) == {
         "valid/loss",
         "valid/accuracy",
         "train/loss",
@@ -57,21 +71,105 @@ def test_a_resumed_fit_is_bit_equal(tmp_path, kind):
     task = Task(options(**changes[kind]))
     undisturbed = run(task, tmp_path / "a")
     with pytest.raises(KilledError):
-        run(task, tmp_path / "b", on_epoch=kill_after(2))
-    assert read_course(tmp_path / "b").epochs == 2
+        run(task, tmp_path / "killed", on_step=kill_in(3))
+    assert read_state(tmp_path / "killed").epochs == 2
+    (tmp_path / "killed").rename(tmp_path / "moved")
     torch.rand(1000)  # another process would be in another state
     seen = []
-    resumed = run(task, tmp_path / "b", on_epoch=lambda course: seen.append(course.epochs))
+    resumed = run(task, tmp_path / "moved", on_epoch=lambda state: seen.append(state.epochs))
     assert seen == [3, 4, 5]
     assert np.array_equal(undisturbed.probabilities, resumed.probabilities)
-    assert undisturbed.course.curves == resumed.course.curves
+    assert undisturbed.state.curves == resumed.state.curves
     assert same_weights(undisturbed.network, resumed.network)
+
+
+def test_an_interrupted_fit_ends_with_an_interrupt_and_resumes(tmp_path):
+    task = Task(options())
+    undisturbed = run(task, tmp_path / "a")
+    before = signal.getsignal(signal.SIGINT)
+    steps = []
+
+    def on_step(clips):
+        steps.append(clips)
+        if len(steps) == 2 * STEPS + 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(task, tmp_path / "b", on_step=on_step)
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from the first on
+    assert len(steps) == 2 * STEPS + 2
+    assert np.array_equal(undisturbed.probabilities, run(task, tmp_path / "b").probabilities)
+
+
+def test_a_kill_between_two_files_leaves_the_best_weights(tmp_path, monkeypatch):
+    task = Task(options(epochs=12, learning_rate=0.01), strength=4.0)
+    write = AtomicCheckpointIO.save_checkpoint
+
+    def deadly(self, checkpoint, path, storage_options=None):
+        epoch = len(checkpoint[STATE_KEY]["curves"])
+        if Path(path).name == LAST_FILE and epoch == 4:
+            raise KilledError
+        write(self, checkpoint, path)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", deadly)
+        run(task, tmp_path / "b")
+    state = read_state(tmp_path / "b")
+    assert state.epochs == 3
+    assert read_best(tmp_path / "b", state)
+    losses = [row["valid/loss"] for row in run(task, tmp_path / "b").state.curves]
+    assert np.argmin(losses[:3]) == 2 and losses[3] < losses[2]  # else no best weights were replaced
+
+
+def test_a_checkpoint_appears_whole_or_not_at_all(tmp_path):
+    class Dying:
+        def __reduce__(self):
+            raise KilledError
+
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"values": torch.ones(3)}, path)
+    with pytest.raises(KilledError):
+        AtomicCheckpointIO().save_checkpoint({"values": torch.zeros(1000), "then": Dying()}, path)
+    assert torch.load(path)["values"].tolist() == [1, 1, 1]
+
+
+def test_the_best_epoch_is_the_first_with_the_lowest_loss():
+    def best(*losses):
+        state = TrainingState([{"valid/loss": loss} for loss in losses])
+        return state.best_epoch, state.best_loss
+
+    assert best() == (-1, np.inf)
+    assert best(0.5, 0.25, 0.25, 0.75) == (1, 0.25)
+    assert best(np.nan, 0.5) == (1, 0.5)
+    assert best(np.nan, np.nan)[0] == 0
+
+
+def test_losses_that_float32_cannot_tell_apart_are_told_apart(tmp_path, monkeypatch):
+    losses = iter([0.5, 0.5 - 1e-12, 0.5 - 2e-12, 0.5, 0.5])
+    monkeypatch.setattr("heads.finetuning.lightning_module.log_loss", lambda *_: (next(losses), 0.5))
+    fitted = run(Task(options(patience=2)), tmp_path)
+    assert (fitted.state.best_epoch, fitted.state.epochs) == (2, 5)
+    best = torch.load(tmp_path / "best-0002.ckpt", weights_only=True)
+    assert len(best[STATE_KEY]["curves"]) == 3
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_agree(tmp_path):
+    command = [sys.executable, "-m", "tests.heads.finetuning.ranks", str(tmp_path)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    one, other = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert one == other
+    losses = [row["valid/loss"] for row in one["curves"]]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2  # the patience
+    assert len(losses) < 50
 
 
 def test_a_finished_fit_is_only_scored_again(tmp_path):
     task = Task(options(epochs=2))
     first = run(task, tmp_path)
-    assert not (tmp_path / LAST_FILE).exists() or read_course(tmp_path).epochs == 2
     again = run(task, tmp_path, on_step=lambda clips: pytest.fail("trained again"))
     assert np.array_equal(first.probabilities, again.probabilities)
 
@@ -83,18 +181,20 @@ def test_seeds_differ(tmp_path):
 
 def test_early_stopping_ends_a_fit_and_stays_ended(tmp_path):
     task = Task(options(epochs=50, patience=2, learning_rate=0.05), strength=0.0)  # nothing to learn
-    course = run(task, tmp_path).course
-    assert course.epochs < 50
-    assert course.epochs - 1 - course.best_epoch == 2
-    assert run(task, tmp_path).course.epochs == course.epochs
+    state = run(task, tmp_path).state
+    assert state.epochs < 50
+    assert state.epochs - 1 - state.best_epoch == 2
+    again = run(task, tmp_path, on_step=lambda clips: pytest.fail("trained again"))
+    assert again.state.epochs == state.epochs
 
 
 def test_checkpoints_hold_nothing_to_unpickle(tmp_path):
     task = Task(options(augment=AUGMENT))
     with pytest.raises(KilledError):
-        run(task, tmp_path, on_epoch=kill_after(1))
-    assert torch.load(tmp_path / LAST_FILE, weights_only=True)["audioheads"]["epochs"] == 1
-    assert len(list(tmp_path.glob("best-*.safetensors"))) == 1
+        run(task, tmp_path, on_step=kill_in(2))
+    for path in (tmp_path / LAST_FILE, tmp_path / "best-0000.ckpt"):
+        assert len(torch.load(path, weights_only=True)[STATE_KEY]["curves"]) == 1
+    assert len(list(tmp_path.glob("*.ckpt"))) == 2
 
 
 def test_only_training_clips_are_augmented(tmp_path):
@@ -115,7 +215,7 @@ def test_only_training_clips_are_augmented(tmp_path):
 def test_test_clips_are_read_once_and_only_at_the_end(tmp_path):
     task = Task(options(epochs=3))
     reads = []
-    fitted = run(task, tmp_path, on_epoch=lambda course: reads.append(set(task.frames.reads)))
+    fitted = run(task, tmp_path, on_epoch=lambda state: reads.append(set(task.frames.reads)))
     allowed = {*task.rows.train.tolist(), *task.rows.valid.tolist()}
     assert all(read <= allowed for read in reads)
     windows = sum(len(task.clips.windows.windows_of(clip)) for clip in task.rows.test)
