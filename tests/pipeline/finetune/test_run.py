@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,12 @@ from pipeline.cli.app import main
 from pipeline.config.config import load_config
 from pipeline.console import Console
 from pipeline.finetune import run as finetuning
+from tests.paths import ROOT
 from tests.pipeline import small_corpora
 
 pytest.importorskip("lightning")
 pytest.importorskip("torchvision")
-CONFIGS = Path(__file__).parents[3] / "configs"
+CONFIGS = ROOT / "configs"
 SMALL = {"threads": 1, "epochs": 1, "precision": "fp32"}
 
 
@@ -131,7 +131,7 @@ def test_a_run_killed_in_epoch_3_gives_the_undisturbed_predictions_bit_for_bit(t
         paths[runs].write_text(CRNN.format(root=root, folder=tmp_path, runs=runs))
     run(load_config(paths["undisturbed"]))
     command = [sys.executable, "-m", "tests.pipeline.finetune.worker", str(paths["killed"]), "2"]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     curves = next((tmp_path / "killed").rglob("csv/**/*.csv")).read_text().splitlines()
     assert len(curves) == 1 + 2  # two epochs were finished

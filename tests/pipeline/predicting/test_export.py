@@ -18,10 +18,10 @@ from features.audio.decoding import read_waveform
 from features.errors import WeightsError
 from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
+from tests.paths import ROOT
 from tests.pipeline.predicting.conftest import run, trained
 from tests.pipeline.predicting.test_predict import clip_paths
 
-ROOT = Path(__file__).parents[3]
 KINDS = [
     *("wav2vec2/linear", "wav2vec2/weighted-sum", "wav2vec2/attention", "mfcc/knn", "mfcc/SVC"),
     *("m5/none", "crnn/none", "resnet18/none", "wav2vec2-finetuned/mlp", "vggish-finetuned/mlp"),

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from pipeline.config.config import load_config
+from tests.paths import ROOT
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
 
 HEAR_MODULE = """
 import torch
@@ -72,7 +73,7 @@ output: {cache: cache, runs: runs}
 
 def python(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run code in a folder."""
-    paths = [str(Path(__file__).parents[3]), str(folder / "models")]
+    paths = [str(ROOT), str(folder / "models")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths[: 2 if "my_network" in code else 1])}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
