@@ -2,11 +2,8 @@
 
 import itertools
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ import numpy as np
 import pytest
 
 from features.store.table import verify_table
+from tests import processes
+from tests.features import kill_worker
 from tests.features.toys import Corpus, noise, temporaries
 
 CLIPS, BLOCK_ROWS = 12, 2
@@ -31,12 +30,10 @@ PATIENCE_S = 120
 class Job:
     """One run of stage 1 in a process of its own."""
 
-    def __init__(self, worker, folder: Path, backbone: str, **job: Any) -> None:
+    def __init__(self, folder: Path, backbone: str, **job: Any) -> None:
         folder.mkdir()
         self.folder = folder
-        worker.stdin.write(json.dumps({**job, "folder": folder, "backbone": BACKBONES[backbone]}, default=str) + "\n")
-        worker.stdin.flush()
-        self.pid = int(worker.stdout.readline())
+        self.process = processes.Child(kill_worker.run, {**job, "folder": folder, "backbone": BACKBONES[backbone]})
 
     def wait_for(self, name: str) -> Path:
         deadline = time.monotonic() + PATIENCE_S
@@ -47,47 +44,28 @@ class Job:
 
     def kill(self, how: signal.Signals) -> None:
         self.wait_for("reached")
-        self.kill_now(how)
-
-    def kill_now(self, how: signal.Signals) -> None:
-        os.kill(self.pid, how)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.alive():
-            assert time.monotonic() < deadline, "still alive"
-            time.sleep(0.01)
-
-    def alive(self) -> bool:
-        """Whether it runs; its parent does not wait for it, so that it ends as a zombie."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        self.process.kill(how)
 
     def report(self) -> dict:
-        path = self.wait_for("report.json")
-        while not (text := path.read_text()):
-            time.sleep(0.01)
-        return json.loads(text)
+        ended = self.process.wait()
+        assert ended.returncode == 0, ended.stderr
+        return json.loads((self.folder / "report.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Starts jobs on one corpus of short clips of unequal length."""
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("needs /proc to watch the processes it kills")
     folder = tmp_path_factory.mktemp("kill")
     corpus = Corpus(folder / "clips", folder / "cache")
     for number in range(CLIPS):
         corpus.write(f"{number}.wav", noise(3000 + 1117 * number, number), 16_000)
-    command = [sys.executable, "-m", "tests.features.kill_worker", json.dumps(list(BACKBONES.values()))]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     numbers = itertools.count()
 
     def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", share: str = "") -> Job:
         job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "share": share}
-        return Job(worker, folder / f"job{next(numbers)}", backbone, **job)
+        return Job(folder / f"job{next(numbers)}", backbone, **job)
 
-    yield start
-    worker.stdin.close()
-    worker.wait(PATIENCE_S)
-    worker.stdout.close()
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +172,7 @@ def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, 
     for _ in range(6):
         time.sleep(rng.uniform(0.0, 0.2))
         name = rng.choice(names)
-        jobs[name].kill_now(signal.SIGKILL)
+        jobs[name].process.kill()
         jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, share=name)
     for job in jobs.values():
         job.report()
