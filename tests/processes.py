@@ -134,4 +134,3 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         call("umount2", os.fsencode(folder), 2)  # at once, and freed when nothing uses it any more
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         shutil.rmtree(kept)
-

@@ -79,4 +79,3 @@ def run(job: dict) -> None:
     )
     report = {"path": str(summary.path), "computed": summary.computed, "reused": summary.reused, "notes": notes}
     (stop.folder / "report.json").write_text(json.dumps(report))
-
