@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+NO_MOUNTS = 77  # the exit code where `small_disk` may not mount
 _PATIENCE_S = 300
 _NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000  # of linux/sched.h
 _RECURSIVE, _PRIVATE = 0x4000, 0x40000  # of linux/mount.h
@@ -94,7 +95,7 @@ def _run(
         os.dup2(file, descriptor)
         os.close(file)
     # The server's own are of another file, perhaps with something in their buffers.
-    sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False, encoding="utf-8") for descriptor in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False, encoding="utf-8") for descriptor in (1, 2))
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
@@ -108,11 +109,8 @@ def _run(
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """Mount a file system of `size` (such as 450k) on an empty folder, for this process alone.
 
-    What is in the folder at the end is copied to it, so that others see it. Only for a child process: it can see no
-    other mounts from then on.
-
-    Raises:
-        OSError: This system does not let us.
+    At the end its files are copied into the folder, so that others see them. Only for a child process, which sees no
+    mounts of others from then on, and which exits with `NO_MOUNTS` where the system does not let it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -121,11 +119,15 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
             raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
     user, group = os.getuid(), os.getgid()
-    call("unshare", _NEW_MOUNTS | _NEW_USERS)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-        Path("/proc/self", name).write_text(text)
-    call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
-    call("mount", b"none", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode())
+    try:
+        call("unshare", _NEW_MOUNTS | _NEW_USERS)
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            Path("/proc/self", name).write_text(text)
+        call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
+        call("mount", b"none", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode())
+    except (OSError, AttributeError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(NO_MOUNTS)
     try:
         yield
     finally:

@@ -8,13 +8,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process with threads of its o
 import numpy as np
 import torch
 
-import pipeline.cache.inspect
-import pipeline.cli.app
-import pipeline.report.run
-import pipeline.stages.features
-import pipeline.stages.train_heads
-import tests.features.toys  # noqa: F401
+import tests.features.toys
 from features import backbones
+from pipeline.cache import inspect
+from pipeline.cli import app
+from pipeline.report import run
+from pipeline.stages import features, train_heads
+
+IMPORTED = (tests.features.toys, inspect, app, run, features, train_heads)
 
 torch.set_num_threads(1)
 # What a backbone imports, its first clip imports too.

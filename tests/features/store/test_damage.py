@@ -1,10 +1,9 @@
 """Interrupts, damaged files and full disks: nothing finished is lost, nothing damaged is used."""
 
 import os
+import resource
 import shutil
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import h5py
@@ -14,7 +13,8 @@ from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
 from features.store.finalize import write_file
 from features.store.table import verify_table
-from tests.features.toys import NAMES, RATE, Log, Toy, noise, rows_of, temporaries
+from tests import processes
+from tests.features.toys import NAMES, RATE, Corpus, Log, Toy, noise, rows_of, temporaries
 
 
 def interrupted(corpus, manifest, after=3):
@@ -169,6 +169,18 @@ def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seve
     assert (summary.reused, set(rows_of(path))) == (7, set(NAMES))
 
 
+def write_little(root: Path, cache: Path, names: list[str]) -> None:
+    """A run in whose process no file may have more than 60 kB."""
+    corpus = Corpus(root, cache)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    try:
+        corpus.run(corpus.manifest(*names), pooling=("frames",), block_rows=2)
+    except RunError as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(3)
+
+
+@pytest.mark.crash
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
     """A real limit on file size, in a process of its own: the shards fit, the sealed file does not."""
     seven.run(seven.manifest(*NAMES[:2]), pooling=("frames",))
@@ -177,22 +189,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
     for number in range(12):
         seven.write(f"more{number}.wav", noise(RATE * 4, number))
     names = [*NAMES, *(f"more{number}.wav" for number in range(12))]
-    script = """
-        import resource, sys
-        from pathlib import Path
-        from features.errors import RunError
-        from tests.features.toys import Corpus
-        corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-        try:
-            corpus.run(corpus.manifest(*sys.argv[3:]), pooling=("frames",), block_rows=2)
-        except RunError as error:
-            print(error)
-            sys.exit(3)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(seven.root), str(seven.cache), *names]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = processes.run(write_little, seven.root, seven.cache, names)
     assert done.returncode == 3, done.stderr
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert done.stdout.startswith(f"cannot write {path} (File too large)")
