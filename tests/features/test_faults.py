@@ -59,6 +59,7 @@ def undisturbed(seven, tmp_path):
     return rows
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("batch", [2, 7])
 @pytest.mark.parametrize("set_bytes", [0, 1 << 30])
 def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undisturbed, monkeypatch, batch, set_bytes):
@@ -73,6 +74,7 @@ def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undis
     assert temporaries(seven.cache) == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("seconds", [1, 25])
 def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, seconds):
     names = [f"more{n}.wav" for n in range(12)]
@@ -85,6 +87,7 @@ def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, se
     assert (summary.computed, summary.failures) == (12, {})
 
 
+@pytest.mark.crash
 def test_a_folder_that_stays_away_is_one_line_and_the_next_run_goes_on(seven, monkeypatch):
     monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
     gone = GoesAway(seven, seven.cache, 7, back=False)  # the shards lag behind by a few batches

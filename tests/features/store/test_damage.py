@@ -74,7 +74,13 @@ def test_another_manifest_after_an_interrupt_keeps_the_finished_blocks(seven):
     assert temporaries(seven.cache) == []
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:3000] + b"!!" + b[3002:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:3000] + b"!!" + b[3002:],
+        *(pytest.param(damage, marks=pytest.mark.crash) for damage in (lambda b: b[:-1], lambda b: b"")),
+    ],
+)
 def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
     manifest = seven.manifest(*NAMES)
     shard = interrupted(seven, manifest)[1]
@@ -85,6 +91,7 @@ def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
     assert set(rows_of(summary.path)) == set(NAMES)
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("loss", ["damaged", "deleted", "replaced"])
 def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, monkeypatch, loss):
     import features.extract
@@ -117,6 +124,7 @@ def test_a_shard_of_other_settings_is_not_taken_for_ours(seven, monkeypatch):
     assert seven.run(manifest, block_rows=1).computed == 5
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"x" * 900, lambda b: b[:2000] + b"!!" + b[2002:]])
 @pytest.mark.parametrize("grown", [False, True])
 def test_a_damaged_cache_file_is_an_error_and_stays_as_it_is(seven, damage, grown):
@@ -149,6 +157,7 @@ def test_a_cache_folder_that_is_a_file_is_one_line(seven):
     assert seven.cache.read_text() == "I am a file"
 
 
+@pytest.mark.crash
 def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
     import features.store.finalize
 

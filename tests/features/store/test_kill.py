@@ -87,18 +87,22 @@ BEFORE_RENAME = [2 + 2 * shard for shard in range(SHARDS)]  # fsync 1 is the pla
 SEALING = 2 + 2 * SHARDS
 
 
+QUICK = [
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
+    ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
+]
+MORE = [
+    ("wav2vec2", "fsync:1", 0),  # the plan is not there yet
+    ("wav2vec2", "fsync:2", 0),  # so is the first shard, in the middle of the next block
+    ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
+    ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
+    ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
+]
+
+
 @pytest.mark.parametrize(
-    ("backbone", "stop", "finished"),
-    [
-        ("wav2vec2", "fsync:1", 0),  # the plan is not there yet
-        ("wav2vec2", "fsync:2", 0),  # so is the first shard, in the middle of the next block
-        ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
-        ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
-        ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
-        ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
-        ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
-        ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
-    ],
+    ("backbone", "stop", "finished"), QUICK + [pytest.param(*point, marks=pytest.mark.crash) for point in MORE]
 )
 def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, backbone, stop, finished):
     start(backbone, tmp_path / "cache", stop=stop).kill(signal.SIGKILL)
@@ -109,6 +113,7 @@ def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is in place
 def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, moment):
     large = {"set_bytes": 0}
@@ -123,6 +128,7 @@ def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(sta
     assert len([*(tmp_path / "cache").glob("birds/*.shards/*/*")]) == SHARDS
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("batches", [1, 3, 6])
 def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undisturbed, tmp_path, batches):
     start("wav2vec2", tmp_path / "cache", stop=f"advance:{batches}").kill(signal.SIGKILL)
@@ -133,6 +139,7 @@ def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undi
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("stop", ["advance:3", f"fsync:{SEALING}"])
 def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, stop):
     start("wav2vec2", tmp_path / "cache", stop=stop).kill(signal.SIGINT)
@@ -142,6 +149,7 @@ def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
     start("wav2vec2", tmp_path / "cache", stop=f"fsync:{BEFORE_RENAME[2]}").kill(signal.SIGKILL)
     start("wav2vec2", tmp_path / "cache", RESUMED, stop="fsync:5").kill(signal.SIGKILL)  # its third shard; no plan
@@ -151,6 +159,7 @@ def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undisturbed, tmp_path):
     first = start("wav2vec2", tmp_path / "cache", stop="advance:2")
     first.wait_for("reached")
@@ -165,6 +174,7 @@ def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undist
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
     """The short version of `python -m benchmarks.kills`."""
     rng, names = random.Random(0), ["1/2", "2/2"]

@@ -46,6 +46,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
         pass
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("rival", ["the same clips", "more clips"])
 def test_a_rival_that_seals_while_the_lock_is_on_its_way_up(seven, monkeypatch, rival):
     """The system lets go of a shared lock before it gives the exclusive one."""

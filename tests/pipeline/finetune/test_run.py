@@ -123,6 +123,7 @@ output: {{cache: {folder}/cache, runs: {folder}/{runs}}}
 """
 
 
+@pytest.mark.crash
 def test_a_run_killed_in_epoch_3_gives_the_undisturbed_predictions_bit_for_bit(tmp_path, monkeypatch):
     root = small_corpora.gtzan(tmp_path / "corpus")
     paths = {}
