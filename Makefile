@@ -12,9 +12,13 @@ BROWSER ?=
 BIN := .venv/bin
 READY := .venv/.ready
 OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
+# One worker per core. pytest obeys the last -m and -n, so those in ARGS replace these.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+ALL := -m 'not slow and not gpu'
+QUICK := -m 'not crash and not docs and not e2e and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-browser demo run features train-heads finetune report dashboard bench docs clean
+.PHONY: help setup lint format test test-all test-browser demo run features train-heads finetune report dashboard bench docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -38,10 +42,13 @@ format: $(READY) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY) ## run the tests; ARGS="-m slow" runs the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## run the quick tests; ARGS="tests/pipeline -x" runs all tests of a path, ARGS="-m slow" those of a marker
+	$(PYTEST) $(if $(filter tests/% ./tests/%,$(ARGS)),$(ALL),$(QUICK)) $(ARGS)
 
-test-browser: $(READY) ## test the report in headless Chromium (installed on Debian; else BROWSER=/path/to/one)
+test-all: $(READY) ## run all tests but those marked slow or gpu
+	$(PYTEST) $(ALL) $(ARGS)
+
+test-browser: $(READY) ## test the report in a headless Chromium, installed on Debian; or in BROWSER=/path/to/one
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') $(BIN)/python -m tests.browser.browsers
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') AUDIOHEADS_SCREENSHOTS=build/screenshots \
 		$(BIN)/python -m pytest tests/browser $(ARGS)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+# One thread per test process: there is one process for each core. Tests of threads set their own number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that spin while they wait slow small products down on busy machines.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell starts what runs in the background with Ctrl-C ignored, and child processes inherit that.
@@ -17,6 +19,12 @@ hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` starts."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(os.environ.get("AUDIOHEADS_TEST_WORKERS", usable))
 
 
 @pytest.fixture

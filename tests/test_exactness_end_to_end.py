@@ -4,9 +4,6 @@ Each layer's frames and means of every clip, whatever it was batched with, equal
 that clip on its own; clips beyond `max_duration_s` equal their windows done one by one.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import torch
 import yaml
 
 from features.store.table import verify_table
+from tests import processes
 
 RATE, WINDOW_S, TOLERANCE = 16_000, 10, 1e-5
 LENGTHS = [400, 401, 719, 1_600, 4_000, 8_017, 16_000, 31_999, 32_000, 90_001, 160_000]
@@ -85,11 +83,7 @@ def made(tmp_path_factory):
         "output": {"cache": str(folder / "cache"), "runs": str(folder / "runs")},
     }
     (folder / "exact.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "features", str(folder / "exact.yaml")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [Path.cwd(), *sys.path]))}
-    done = subprocess.run(
-        [*command, "--device", "cpu"], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = processes.audioheads("features", folder / "exact.yaml", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     tables = {}
     for path in (folder / "cache" / "clips").glob("*.h5"):

@@ -20,9 +20,9 @@ import typer
 from pipeline.cli.app import app, main
 from pipeline.config.config import load_config
 from pipeline.config.yaml import parse_yaml
+from tests.paths import ROOT
 from tests.pipeline.small_corpora import tone
 
-ROOT = Path(__file__).parent.parent
 DOCS = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 # Programs whose lines in `sh` fences are not run, and why.

@@ -8,7 +8,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 
 

@@ -8,8 +8,8 @@ import typer
 
 from pipeline.cli.app import app
 from pipeline.config.config import load_config
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

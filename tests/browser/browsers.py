@@ -5,11 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.paths import ROOT
 
 VARIABLE = "AUDIOHEADS_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
-ROOT = Path(__file__).parents[2]
 
 
 def find_browser() -> str | None:

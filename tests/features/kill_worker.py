@@ -1,17 +1,11 @@
-"""Runs stage 1 in processes that a test can kill: one import of torch, then a fork for each run.
-
-Reads one JSON line per run from standard input, answers with its pid, and again when it has ended.
-"""
+"""Stage 1 in a process that a test can stop at a certain moment, kill, or let go on."""
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
 import features.extract
 from features import backbones
@@ -57,6 +51,7 @@ class Told:
 
 
 def run(job: dict) -> None:
+    """Run it as `job` says, in a process of its own: it changes what others would use."""
     stop, notes = Stop(Path(job["folder"]), job["stop"]), []
 
     def fsync(descriptor: int) -> None:
@@ -84,27 +79,3 @@ def run(job: dict) -> None:
     )
     report = {"path": str(summary.path), "computed": summary.computed, "reused": summary.reused, "notes": notes}
     (stop.folder / "report.json").write_text(json.dumps(report))
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    for options in json.loads(sys.argv[1]):  # what a backbone imports, its first clip imports too
-        backbones.load(options).embed([np.zeros(30_000, dtype=np.float32)])
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                run(json.loads(line))
-                code = 0
-            except KeyboardInterrupt:
-                code = 130
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

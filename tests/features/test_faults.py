@@ -1,9 +1,7 @@
 """Faults made to happen: folders that go away, full disks, files that change, decoders that break down."""
 
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -13,10 +11,12 @@ import pytest
 
 from features.audio import file as audio_file
 from features.errors import RunError
+from features.inference import frame_buffer
 from features.store import shard_set
 from features.store.table import verify_table
 from features.system import retry as patience
-from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, temporaries
+from tests import processes
+from tests.features.toys import NAMES, RATE, Corpus, Toy, noise, rows_of, temporaries
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,7 @@ def undisturbed(seven, tmp_path):
     return rows
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("batch", [2, 7])
 @pytest.mark.parametrize("set_bytes", [0, 1 << 30])
 def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undisturbed, monkeypatch, batch, set_bytes):
@@ -73,6 +74,7 @@ def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undis
     assert temporaries(seven.cache) == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("seconds", [1, 25])
 def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, seconds):
     names = [f"more{n}.wav" for n in range(12)]
@@ -85,6 +87,7 @@ def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, se
     assert (summary.computed, summary.failures) == (12, {})
 
 
+@pytest.mark.crash
 def test_a_folder_that_stays_away_is_one_line_and_the_next_run_goes_on(seven, monkeypatch):
     monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
     gone = GoesAway(seven, seven.cache, 7, back=False)  # the shards lag behind by a few batches
@@ -134,52 +137,43 @@ def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkey
     assert set(rows_of(summary.path)) == {*NAMES} - {NAMES[2]}
 
 
-FULL = """
-    import sys
-    from pathlib import Path
-    from features.errors import RunError
-    from features.inference import frame_buffer
-    from features.store import shard_set
-    from tests.features.toys import Corpus
-    shard_set.SET_BYTES = int(sys.argv[3])
+def fill_the_disk(root: Path, cache: Path, names: list[str], set_bytes: int) -> None:
+    """A run whose cache is on a file system of 240 kB; it may use the code 3 to say how it ended."""
+    shard_set.SET_BYTES = set_bytes
     frame_buffer.MEMORY_BYTES = 1000
-    corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
-    try:
-        corpus.run(corpus.manifest(*sys.argv[4:]), pooling=("mean", "frames"), block_rows=1)
-    except RunError as error:
-        print(error)
-        sys.exit(3)
-"""
+    corpus = Corpus(root, cache)
+    with processes.small_disk(cache, "240k"):
+        try:
+            corpus.run(corpus.manifest(*names), pooling=("mean", "frames"), block_rows=1)
+        except RunError as error:
+            sys.stdout.write(f"{error}\n")
+            sys.exit(3)
 
 
-@pytest.mark.parametrize("set_bytes", [0, 1 << 40])
-@pytest.mark.parametrize("long_clip", [False, True])
+@pytest.mark.parametrize(
+    ("set_bytes", "long_clip"),
+    [
+        pytest.param(0, False, marks=pytest.mark.crash),
+        pytest.param(0, True, marks=pytest.mark.crash),
+        (1 << 40, False),
+        pytest.param(1 << 40, True, marks=pytest.mark.crash),
+    ],
+)
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven, set_bytes, long_clip, monkeypatch):
-    """A real file system of half a megabyte, where one may be mounted."""
+    """A real file system of 240 kB, where one may be mounted."""
     names = ["long.wav"] if long_clip else [f"more{n}.wav" for n in range(12)]
     for number, name in enumerate(names):
-        seven.write(name, noise(RATE * (250 if long_clip else 9), number))
+        seven.write(name, noise(RATE * (130 if long_clip else 4), number))
     names += NAMES
-    script = textwrap.dedent(FULL)
-    kept = seven.cache.with_name("kept")
     seven.cache.mkdir()
-    mounted = 'mount -t tmpfs -o size=450k none "$2" && "$0" -c "$1" "${@:4}"; code=$?; cp -r "$2" "$3"; exit $code'
-    arguments = [str(seven.root), str(seven.cache), str(set_bytes), *names]
-    command = ["unshare", "-rm", "bash", "-c", mounted, sys.executable, script, str(seven.cache), str(kept), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs unshare to mount a small file system")
-    if done.returncode == 1 and ("unshare" in done.stderr or "mount" in done.stderr):
-        pytest.skip("may not mount a small file system here")
+    done = processes.run(fill_the_disk, seven.root, seven.cache, names, set_bytes)
+    if done.returncode == processes.NO_MOUNTS:
+        pytest.skip(f"may not mount a small file system here ({done.stderr.strip()})")
     assert done.returncode == 3, done.stderr + done.stdout
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert "No space left on device" in done.stdout
     assert "run again to go on" in done.stdout
     monkeypatch.setattr(shard_set, "SET_BYTES", set_bytes)
-    seven.cache.rmdir()
-    kept.rename(seven.cache)
     summary = seven.run(seven.manifest(*names), pooling=("mean", "frames"), block_rows=1)
     assert summary.computed + summary.reused == len(names)
     assert long_clip or summary.reused > 0

@@ -2,18 +2,21 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 TARGETS = {
     "setup",
     "lint",
     "test",
+    "test-all",
     "test-browser",
     "demo",
     "run",
@@ -36,7 +39,8 @@ def checkout(tmp_path):
 
 
 def make(folder, *arguments):
-    environment = {"PATH": os.environ["PATH"]}  # not the flags of a `make test` that this runs in
+    # Not the flags of a `make test` that this runs in; and looking for a Python takes time.
+    environment = {"PATH": os.environ["PATH"], "PYTHON": sys.executable}
     done = subprocess.run(["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -74,6 +78,23 @@ def test_config_set_and_args_reach_the_command(checkout):
     )
     expected = "audioheads train-heads 'my exp.yaml' --set 'heads.mlp.hidden=[64]' --set 'name=x=y' --dry-run"
     assert command.split() == (".venv/bin/" + expected).split()
+
+
+@pytest.mark.parametrize(
+    ("command", "expression"),
+    [
+        (["test"], "not crash and not docs and not e2e and not browser and not slow and not gpu"),
+        (["test", "ARGS=-x"], "not crash and not docs and not e2e and not browser and not slow and not gpu"),
+        (["test", "ARGS=tests/features/store -x"], "not slow and not gpu"),
+        (["test", "ARGS=-m slow"], "slow"),
+        (["test-all"], "not slow and not gpu"),
+    ],
+)
+def test_a_target_and_args_choose_the_tests(checkout, command, expression):
+    ready(checkout)
+    words = shlex.split(make(checkout, "-n", *command))
+    assert words[:3] == [".venv/bin/python", "-m", "pytest"]
+    assert words[len(words) - 1 - words[::-1].index("-m") + 1] == expression  # pytest obeys the last one
 
 
 def test_demo_runs_the_shipped_demo(checkout):

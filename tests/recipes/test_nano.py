@@ -14,8 +14,9 @@ from recipes.nano.events import EVENTS
 from recipes.nano.objectives import contrast, frames_in, span_mask, spectra, teacher_distance
 from recipes.nano.student import Student, Training, standardized
 from recipes.nano.teaching import CLIP_SAMPLES, SHARD, Corpus, Shards, student_windows
+from tests.paths import SHARED
 
-YAMNET = Path(__file__).parents[3] / "shared" / "weights" / "yamnet.tflite"
+YAMNET = SHARED / "weights" / "yamnet.tflite"
 SHORT = ["--objectives", "contrast", "spectra", "--batch", "2", "--epoch-steps", "2", "--held-out", "1"]
 SHORT += ["--workers", "0", "--device", "cpu", "--steps", "4"]
 

@@ -4,14 +4,14 @@ import contextlib
 import http.server
 import json
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[3]
-YAMNET = ROOT.parent / "shared" / "weights" / "yamnet.tflite"
+from tests.paths import SHARED
+
+YAMNET = SHARED / "weights" / "yamnet.tflite"
 
 TINY = {
     "hidden_size": 32,

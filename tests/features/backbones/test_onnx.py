@@ -1,7 +1,9 @@
 """ONNX models: the tensor asked for, axes, windows, log-mels, and errors that say what the model has."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,6 +202,7 @@ def test_another_file_is_no_onnx_model(tmp_path, entry):
 def test_a_missing_onnxruntime_is_one_clear_line(entry):
     code = f"""
 import sys
+from pathlib import Path
 sys.modules["onnxruntime"] = None
 from features.backbones import describe, list_backbones
 assert any(row["name"] == "onnx" for row in list_backbones())
@@ -209,9 +212,16 @@ describe({entry!r})
     assert done.stderr.strip().endswith("onnx: onnxruntime is not installed; pip install 'audioheads[onnx]'")
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to count threads")
 def test_threads_are_torchs_own(entry):
-    torch.set_num_threads(2)
+    counts, loaded = [len(os.listdir("/proc/self/task"))], []  # noqa: PTH208
     try:
-        assert load(entry)._source.model.session.get_session_options().intra_op_num_threads == 2
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            loaded.append(load(entry))
+            counts.append(len(os.listdir("/proc/self/task")))  # noqa: PTH208
     finally:
         torch.set_num_threads(1)
+    before, with_one, with_four = counts
+    assert with_one == before, "the thread that calls is enough"
+    assert with_four > with_one and (with_four - with_one) % 3 == 0, "three more for each session"

@@ -1,13 +1,10 @@
 """The public corpora: miniature trees in each one's layout, and the real ones where they are present."""
 
-from pathlib import Path
-
 import pytest
 
 from features.datasets import load_manifest
 from features.errors import ManifestError
-
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
+from tests.paths import SHARED
 
 
 def touch(root, *names):
@@ -82,10 +79,10 @@ def test_an_esc50_clip_without_a_fold_is_named(tmp_path):
         load_manifest({"kind": "esc50", "root": tmp_path})
 
 
-@pytest.mark.skipif(not (SHARED / "ESC-10").is_dir(), reason="no ESC-10 in ../shared/data")
+@pytest.mark.skipif(not (SHARED / "data" / "ESC-10").is_dir(), reason="no ESC-10 in ../shared/data")
 @pytest.mark.parametrize("subset", ["esc10", "esc50"])
 def test_the_real_esc10(subset):
-    manifest = load_manifest({"kind": "esc50", "root": SHARED / "ESC-10", "subset": subset})
+    manifest = load_manifest({"kind": "esc50", "root": SHARED / "data" / "ESC-10", "subset": subset})
     clips = manifest.clips
     assert clips["label"].value_counts().to_dict() == dict.fromkeys(manifest.labels, 40)
     assert len(manifest.labels) == 10
@@ -137,9 +134,9 @@ def test_fsdd(tmp_path, place):
     ]
 
 
-@pytest.mark.skipif(not (SHARED / "free-spoken-digit-dataset").is_dir(), reason="no FSDD in ../shared/data")
+@pytest.mark.skipif(not (SHARED / "data" / "free-spoken-digit-dataset").is_dir(), reason="no FSDD in ../shared/data")
 def test_the_real_fsdd():
-    manifest = load_manifest({"kind": "fsdd", "root": SHARED / "free-spoken-digit-dataset"})
+    manifest = load_manifest({"kind": "fsdd", "root": SHARED / "data" / "free-spoken-digit-dataset"})
     assert len(manifest) == 3000
     assert manifest.labels == list("0123456789")
     assert manifest.clips["split"].value_counts().to_dict() == {"train": 2700, "test": 300}

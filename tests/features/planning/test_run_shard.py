@@ -1,11 +1,12 @@
 """Shares of a run: each takes its blocks, whoever is last seals, and all obey one plan."""
 
+import itertools
+import os
 import threading
 
 import numpy as np
 import pytest
 
-import features.extract
 import features.planning.resume
 from features.errors import UserError
 from features.inference.worker import work_here
@@ -131,16 +132,17 @@ def test_a_share_that_comes_while_another_one_seals_finds_everything_done(seven,
     """It waits for the lock, and then there is no plan to obey any more."""
     manifest = seven.manifest(*NAMES)
     seven.run(manifest, **share("1/2"))
-    late, seal = [], features.extract.seal
+    late, calls, sync = [], itertools.count(1), os.fsync
 
-    def sealing(*arguments):
-        late.append(threading.Thread(target=lambda: late.append(seven.run(manifest, **share("1/2")))))
-        late[0].start()
-        late[0].join(0.3)
-        assert late[0].is_alive(), "it waits"
-        return seal(*arguments)
+    def fsync(descriptor):
+        if next(calls) == 2 * 2 + 1:  # two for each of its two shards, then the sealed file's
+            late.append(threading.Thread(target=lambda: late.append(seven.run(manifest, **share("1/2")))))
+            late[0].start()
+            late[0].join(0.3)
+            assert late[0].is_alive(), "it waits"
+        sync(descriptor)
 
-    monkeypatch.setattr(features.extract, "seal", sealing)
+    monkeypatch.setattr(os, "fsync", fsync)
     summary = seven.run(manifest, **share("2/2"))
     late[0].join(240)
     assert (late[1].computed, late[1].reused, late[1].waiting) == (0, 7, ())

@@ -1,10 +1,10 @@
 """Interrupts, damaged files and full disks: nothing finished is lost, nothing damaged is used."""
 
 import os
+import resource
 import shutil
-import subprocess
 import sys
-import textwrap
+import time
 from pathlib import Path
 
 import h5py
@@ -15,7 +15,8 @@ from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
 from features.store.finalize import write_file
 from features.store.table import verify_table
-from tests.features.toys import NAMES, RATE, Log, Toy, noise, rows_of, temporaries
+from tests import processes
+from tests.features.toys import NAMES, RATE, Corpus, Log, Toy, noise, rows_of, temporaries
 
 
 def interrupted(corpus, manifest, after=3):
@@ -75,7 +76,13 @@ def test_another_manifest_after_an_interrupt_keeps_the_finished_blocks(seven):
     assert temporaries(seven.cache) == []
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:3000] + b"!!" + b[3002:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:3000] + b"!!" + b[3002:],
+        *(pytest.param(damage, marks=pytest.mark.crash) for damage in (lambda b: b[:-1], lambda b: b"")),
+    ],
+)
 def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
     manifest = seven.manifest(*NAMES)
     shard = interrupted(seven, manifest)[1]
@@ -86,25 +93,31 @@ def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
     assert set(rows_of(summary.path)) == set(NAMES)
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("loss", ["damaged", "deleted", "replaced"])
-def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, monkeypatch, loss):
-    import features.extract
+def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, loss):
+    shard = seven.file().with_suffix(".parts") / "shard-000002.h5"
 
-    damaged = []
+    class Harming(Log):
+        """At the last of the four blocks' batches, it harms the third block's shard."""
 
-    def seal(path, spec, shards, failures, right=features.extract.seal):
-        if not damaged:
-            damaged.append(shards[2])
-            shards[2].unlink()
+        def advance(self, *counts):
+            super().advance(*counts)
+            if self.batches != 4:
+                return
+            until = time.monotonic() + 60
+            while not shard.exists() and time.monotonic() < until:
+                time.sleep(0.001)
+            shard.unlink()
             if loss == "damaged":
-                shards[2].write_bytes(b"\x89HDF garbage")
+                shard.write_bytes(b"\x89HDF garbage")
             elif loss == "replaced":
-                with h5py.File(shards[2], "w") as file:
+                with h5py.File(shard, "w") as file:
                     file["x"] = 1
-        right(path, spec, shards, failures)
 
-    monkeypatch.setattr(features.extract, "seal", seal)
+    seven.log = Harming()
     summary = seven.run(seven.manifest(*NAMES), block_rows=2)
+    assert seven.log.batches == 5
     assert set(rows_of(summary.path)) == set(NAMES)
     assert seven.log.notes == ["shard-000002.h5 is damaged: its block is computed again"]
     assert temporaries(seven.cache) == []
@@ -118,6 +131,7 @@ def test_a_shard_of_other_settings_is_not_taken_for_ours(seven, monkeypatch):
     assert seven.run(manifest, block_rows=1).computed == 5
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"x" * 900, lambda b: b[:2000] + b"!!" + b[2002:]])
 @pytest.mark.parametrize("grown", [False, True])
 def test_a_damaged_cache_file_is_an_error_and_stays_as_it_is(seven, damage, grown):
@@ -150,6 +164,7 @@ def test_a_cache_folder_that_is_a_file_is_one_line(seven):
     assert seven.cache.read_text() == "I am a file"
 
 
+@pytest.mark.crash
 def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
     path = seven.run(seven.manifest(*NAMES[:3])).path
     before = path.read_bytes()
@@ -168,6 +183,18 @@ def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seve
     assert (summary.reused, set(rows_of(path))) == (7, set(NAMES))
 
 
+def write_little(root: Path, cache: Path, names: list[str]) -> None:
+    """A run in whose process no file may have more than 60 kB."""
+    corpus = Corpus(root, cache)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    try:
+        corpus.run(corpus.manifest(*names), pooling=("frames",), block_rows=2)
+    except RunError as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(3)
+
+
+@pytest.mark.crash
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
     """A real limit on file size, in a process of its own: the shards fit, the sealed file does not."""
     seven.run(seven.manifest(*NAMES[:2]), pooling=("frames",))
@@ -176,22 +203,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
     for number in range(12):
         seven.write(f"more{number}.wav", noise(RATE * 4, number))
     names = [*NAMES, *(f"more{number}.wav" for number in range(12))]
-    script = """
-        import resource, sys
-        from pathlib import Path
-        from features.errors import RunError
-        from tests.features.toys import Corpus
-        corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-        try:
-            corpus.run(corpus.manifest(*sys.argv[3:]), pooling=("frames",), block_rows=2)
-        except RunError as error:
-            print(error)
-            sys.exit(3)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(seven.root), str(seven.cache), *names]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = processes.run(write_little, seven.root, seven.cache, names)
     assert done.returncode == 3, done.stderr
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert done.stdout.startswith(f"cannot write {path} (File too large)")

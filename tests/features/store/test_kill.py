@@ -2,11 +2,8 @@
 
 import itertools
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ import numpy as np
 import pytest
 
 from features.store.table import verify_table
+from tests import processes
+from tests.features import kill_worker
 from tests.features.toys import Corpus, noise, temporaries
 
 CLIPS, BLOCK_ROWS = 12, 2
@@ -31,12 +30,10 @@ PATIENCE_S = 120
 class Job:
     """One run of stage 1 in a process of its own."""
 
-    def __init__(self, worker, folder: Path, backbone: str, **job: Any) -> None:
+    def __init__(self, folder: Path, backbone: str, **job: Any) -> None:
         folder.mkdir()
         self.folder = folder
-        worker.stdin.write(json.dumps({**job, "folder": folder, "backbone": BACKBONES[backbone]}, default=str) + "\n")
-        worker.stdin.flush()
-        self.pid = int(worker.stdout.readline())
+        self.process = processes.Child(kill_worker.run, {**job, "folder": folder, "backbone": BACKBONES[backbone]})
 
     def wait_for(self, name: str) -> Path:
         deadline = time.monotonic() + PATIENCE_S
@@ -47,47 +44,28 @@ class Job:
 
     def kill(self, how: signal.Signals) -> None:
         self.wait_for("reached")
-        self.kill_now(how)
-
-    def kill_now(self, how: signal.Signals) -> None:
-        os.kill(self.pid, how)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.alive():
-            assert time.monotonic() < deadline, "still alive"
-            time.sleep(0.01)
-
-    def alive(self) -> bool:
-        """Whether it runs; its parent does not wait for it, so that it ends as a zombie."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        self.process.kill(how)
 
     def report(self) -> dict:
-        path = self.wait_for("report.json")
-        while not (text := path.read_text()):
-            time.sleep(0.01)
-        return json.loads(text)
+        ended = self.process.wait()
+        assert ended.returncode == 0, ended.stderr
+        return json.loads((self.folder / "report.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     """Starts jobs on one corpus of short clips of unequal length."""
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("needs /proc to watch the processes it kills")
     folder = tmp_path_factory.mktemp("kill")
     corpus = Corpus(folder / "clips", folder / "cache")
     for number in range(CLIPS):
         corpus.write(f"{number}.wav", noise(3000 + 1117 * number, number), 16_000)
-    command = [sys.executable, "-m", "tests.features.kill_worker", json.dumps(list(BACKBONES.values()))]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     numbers = itertools.count()
 
     def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", share: str = "") -> Job:
         job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "share": share}
-        return Job(worker, folder / f"job{next(numbers)}", backbone, **job)
+        return Job(folder / f"job{next(numbers)}", backbone, **job)
 
-    yield start
-    worker.stdin.close()
-    worker.wait(PATIENCE_S)
-    worker.stdout.close()
+    return start
 
 
 @pytest.fixture(scope="module")
@@ -110,18 +88,22 @@ BEFORE_RENAME = [3 + 2 * shard for shard in range(SHARDS)]
 SEALING = 3 + 2 * SHARDS
 
 
+QUICK = [
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
+    ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
+]
+MORE = [
+    ("wav2vec2", PLAN, 0),  # the plan is not there yet
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[0]}", 0),  # so is the first shard, in the middle of the next block
+    ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
+    ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
+    ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
+]
+
+
 @pytest.mark.parametrize(
-    ("backbone", "stop", "finished"),
-    [
-        ("wav2vec2", PLAN, 0),  # the plan is not there yet
-        ("wav2vec2", f"fsync:{BEFORE_RENAME[0]}", 0),  # so is the first shard, in the middle of the next block
-        ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
-        ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
-        ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
-        ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
-        ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
-        ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
-    ],
+    ("backbone", "stop", "finished"), QUICK + [pytest.param(*point, marks=pytest.mark.crash) for point in MORE]
 )
 def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, backbone, stop, finished):
     start(backbone, tmp_path / "cache", stop=stop).kill(signal.SIGKILL)
@@ -132,6 +114,7 @@ def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is in place
 def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, moment):
     large = {"set_bytes": 0}
@@ -146,6 +129,7 @@ def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(sta
     assert len([*(tmp_path / "cache").glob("birds/*.shards/*/*")]) == SHARDS
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("batches", [1, 3, 6])
 def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undisturbed, tmp_path, batches):
     start("wav2vec2", tmp_path / "cache", stop=f"advance:{batches}").kill(signal.SIGKILL)
@@ -156,6 +140,7 @@ def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undi
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("stop", ["advance:3", f"fsync:{SEALING}"])
 def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, stop):
     start("wav2vec2", tmp_path / "cache", stop=stop).kill(signal.SIGINT)
@@ -165,6 +150,7 @@ def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
     start("wav2vec2", tmp_path / "cache", stop=f"fsync:{BEFORE_RENAME[2]}").kill(signal.SIGKILL)
     start("wav2vec2", tmp_path / "cache", RESUMED, stop="fsync:5").kill(signal.SIGKILL)  # its third shard; no plan
@@ -174,6 +160,7 @@ def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undisturbed, tmp_path):
     first = start("wav2vec2", tmp_path / "cache", stop="advance:2")
     first.wait_for("reached")
@@ -188,6 +175,7 @@ def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undist
     assert temporaries(tmp_path / "cache") == []
 
 
+@pytest.mark.crash
 def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
     """The short version of `python -m benchmarks.kills`."""
     rng, names = random.Random(0), ["1/2", "2/2"]
@@ -195,7 +183,7 @@ def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, 
     for _ in range(6):
         time.sleep(rng.uniform(0.0, 0.2))
         name = rng.choice(names)
-        jobs[name].kill_now(signal.SIGKILL)
+        jobs[name].process.kill()
         jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, share=name)
     for job in jobs.values():
         job.report()

@@ -1,11 +1,10 @@
 """Pruned caches: the rows that stay keep their bits, the file is whole at every moment, and what goes is gone."""
 
+import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from features.store.layout import set_folder
 from features.store.prune import PARTS_SUFFIX, prune_rows, remove_cache, size_of, whole_caches
 from features.store.table import open_table, verify_table
 from features.system.locks import CacheLock
+from tests import processes
 from tests.features.store.test_shard_set import everything, members
 from tests.features.toys import NAMES, temporaries
 
@@ -114,31 +114,27 @@ def test_a_full_disk_leaves_everything_as_it_was(cache, monkeypatch):
     assert [item for item in corpus.cache.rglob("*") if item.suffix in (".tmp", ".pruned")] == []
 
 
-KILLED = textwrap.dedent("""
-    import os, signal, sys
-    from pathlib import Path
-    from features.store.prune import prune_rows, remove_cache
-
-    left, right = int(sys.argv[2]), getattr(os, sys.argv[3])
+def prune_until_killed(path: Path, count: int, function: str, keep: set[str]) -> None:
+    """Prune, or remove where nothing is kept; killed at the n-th call of a function of `os`."""
+    calls, right = itertools.count(1), getattr(os, function)
 
     def stop(*args, **options):
-        global left
-        left -= 1
-        if left == 0:
+        if next(calls) == count:
             os.kill(os.getpid(), signal.SIGKILL)
         return right(*args, **options)
 
-    setattr(os, sys.argv[3], stop)
-    keep = set(sys.argv[4:])
-    prune_rows(Path(sys.argv[1]), keep, print) if keep else remove_cache(Path(sys.argv[1]), print)
-""")
+    setattr(os, function, stop)
+    if keep:
+        prune_rows(path, keep, print)
+    else:
+        remove_cache(path, print)
 
 
 def kill_at(path, count, function, *keep):
-    command = [sys.executable, "-c", KILLED, str(path), str(count), function, *keep]
-    return subprocess.run(command, check=False).returncode
+    return processes.run(prune_until_killed, path, count, function, set(keep)).returncode
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize(
     ("cache", "count", "function"),
     [
@@ -210,6 +206,7 @@ def test_a_whole_cache_goes_with_all_that_belongs_to_it(cache):
     assert whole_caches([corpus.cache]) == []
 
 
+@pytest.mark.crash
 def test_shard_files_that_a_kill_left_without_an_index_are_found(seven, monkeypatch):
     monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     path = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path

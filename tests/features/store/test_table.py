@@ -1,10 +1,8 @@
 """Cache files: written whole or not at all, and read back by id as they were."""
 
 import json
-import os
-import subprocess
+import resource
 import sys
-import textwrap
 from pathlib import Path
 
 import h5py
@@ -16,6 +14,7 @@ from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
 from features.store.table import open_table, verify_table
 from features.store.writer import Totals, write_file
+from tests import processes
 from tests.features.tables import BACKBONE, FRAMES_SPEC, SPEC, rows, write
 
 
@@ -88,23 +87,21 @@ def test_another_format_version_is_named_with_ours(tmp_path, monkeypatch):
         verify_table(path)
 
 
+def write_much(path: Path) -> None:
+    """Write a file in a process in which none may have more than 20 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    try:
+        write(path, rows(*(f"clip {i}" for i in range(2000))))
+    except RunError as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(3)
+
+
+@pytest.mark.crash
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     path = write(tmp_path / "t.h5", rows("a"))
     before = path.read_bytes()
-    script = """
-        import resource, sys
-        from pathlib import Path
-        from features.errors import RunError
-        from tests.features.tables import rows, write
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        try:
-            write(Path(sys.argv[1]), rows(*(f"clip {i}" for i in range(2000))))
-        except RunError as error:
-            print(error)
-            sys.exit(3)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    done = processes.run(write_much, path)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith(f"cannot write {path} (")
     assert done.stdout.count("\n") == 1

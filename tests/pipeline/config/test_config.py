@@ -6,8 +6,9 @@ import pytest
 
 from features.errors import ConfigError
 from pipeline.config.config import dump_config, load_config
+from tests.paths import ROOT
 
-CONFIGS = Path(__file__).parents[3] / "configs"
+CONFIGS = ROOT / "configs"
 SHIPPED = sorted(set(CONFIGS.glob("*.yaml")) - {CONFIGS / "published.yaml"})
 MINIMAL = "dataset: {kind: esc50, root: data/ESC-50}\n"
 

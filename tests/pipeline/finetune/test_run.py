@@ -1,10 +1,9 @@
 """`audioheads finetune`: shipped recipes on miniature corpora, resumption after a kill, and what it leaves."""
 
 import json
+import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,13 @@ from pipeline.cli.app import main
 from pipeline.config.config import load_config
 from pipeline.console import Console
 from pipeline.finetune import run as finetuning
+from tests import processes
+from tests.paths import ROOT
 from tests.pipeline import small_corpora
 
 pytest.importorskip("lightning")
 pytest.importorskip("torchvision")
-CONFIGS = Path(__file__).parents[3] / "configs"
+CONFIGS = ROOT / "configs"
 SMALL = {"threads": 1, "epochs": 1, "precision": "fp32"}
 
 
@@ -123,6 +124,20 @@ output: {{cache: {folder}/cache, runs: {folder}/{runs}}}
 """
 
 
+def run_until_killed(path: Path, epoch: int) -> None:
+    """A run that is killed in the middle of an epoch, as a power cut would."""
+    step = Learner.training_step
+
+    def deadly(self: Learner, number: int, batch_idx: int):
+        if self.current_epoch == epoch and number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, number, batch_idx)
+
+    Learner.training_step = deadly
+    run(load_config(path))
+
+
+@pytest.mark.crash
 def test_a_run_killed_in_epoch_3_gives_the_undisturbed_predictions_bit_for_bit(tmp_path, monkeypatch):
     root = small_corpora.gtzan(tmp_path / "corpus")
     paths = {}
@@ -130,8 +145,7 @@ def test_a_run_killed_in_epoch_3_gives_the_undisturbed_predictions_bit_for_bit(t
         paths[runs] = tmp_path / f"{runs}.yaml"
         paths[runs].write_text(CRNN.format(root=root, folder=tmp_path, runs=runs))
     run(load_config(paths["undisturbed"]))
-    command = [sys.executable, "-m", "tests.pipeline.finetune.worker", str(paths["killed"]), "2"]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    killed = processes.run(run_until_killed, paths["killed"], 2)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     curves = next((tmp_path / "killed").rglob("csv/**/*.csv")).read_text().splitlines()
     assert len(curves) == 1 + 2  # two epochs were finished

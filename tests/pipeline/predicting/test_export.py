@@ -5,7 +5,6 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from features.audio.decoding import read_waveform
 from features.errors import WeightsError
 from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
+from tests import processes
 from tests.pipeline.predicting.conftest import run, trained
 from tests.pipeline.predicting.test_predict import clip_paths
 
-ROOT = Path(__file__).parents[3]
 KINDS = [
     *("wav2vec2/linear", "wav2vec2/weighted-sum", "wav2vec2/attention", "mfcc/knn", "mfcc/SVC"),
     *("m5/none", "crnn/none", "resnet18/none", "wav2vec2-finetuned/mlp", "vggish-finetuned/mlp"),
@@ -44,6 +43,12 @@ def test_a_folder_says_what_the_model_says(everything, tmp_path, name, capsys):
     assert ("backbone" in os.listdir(moved)) == name.startswith("wav2vec2/")  # noqa: PTH208
 
 
+def run_script(script: Path, *arguments: Path) -> None:
+    """A script, as `python SCRIPT ARGUMENTS` runs it."""
+    sys.argv = [str(script), *map(str, arguments)]
+    runpy.run_path(str(script), run_name="__main__")
+
+
 def test_the_example_runs_elsewhere_with_the_folder_alone(everything, tmp_path):
     made = tmp_path / "made"
     assert run("export", everything / "models" / "wav2vec2" / "linear", made) == 0
@@ -54,9 +59,7 @@ def test_the_example_runs_elsewhere_with_the_folder_alone(everything, tmp_path):
     shutil.copy(clip_paths(everything).iloc[0], tmp_path / "some.wav")
     away = tmp_path / "away"
     away.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, str(made / "example.py"), str(tmp_path / "some.wav")]
-    ended = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True)
+    ended = processes.run(run_script, made / "example.py", tmp_path / "some.wav", cwd=away, HF_HUB_OFFLINE="1")
     assert ended.returncode == 0, ended.stderr
     label, score = ended.stdout.split()[1:]
     scores = Predictor.load(made, device="cpu").predict([tmp_path / "some.wav"])[0]

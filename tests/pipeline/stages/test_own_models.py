@@ -1,6 +1,5 @@
 """Models that the project knows nothing of become rows of the table by a line of the config."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,8 +10,10 @@ import pytest
 import yaml
 
 from pipeline.config.config import load_config
+from tests import processes
+from tests.paths import ROOT
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
 
 HEAR_MODULE = """
 import torch
@@ -43,14 +44,6 @@ def load(width):
     return torch.nn.Sequential(torch.nn.Unflatten(1, (1, -1)), torch.nn.Conv1d(1, width, 400, 200), torch.nn.ReLU(),
                                torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten())
 """
-EXPORT = """
-import torch, my_network
-
-torch.manual_seed(1)
-network = my_network.load(width=6).eval()
-torch.onnx.export(network, (torch.zeros(2, 8000),), "models/mine.onnx", input_names=["waveform"],
-                  dynamic_shapes=({0: "clips", 1: "samples"},), dynamo=True, verbose=False)
-"""
 CONFIG = """
 dataset: {kind: synthetic, root: audio, clips_per_class: 8, max_duration_s: 1.0, classes: [siren, crackle]}
 features:
@@ -70,17 +63,22 @@ output: {cache: cache, runs: runs}
 """
 
 
-def python(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a folder."""
-    paths = [str(Path(__file__).parents[3]), str(folder / "models")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths[: 2 if "my_network" in code else 1])}
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+def export_network() -> None:
+    """`models/mine.onnx` of the module in `models`."""
+    import torch
+
+    sys.path.insert(0, "models")
+    import my_network
+
+    torch.manual_seed(1)
+    clips = {"dynamic_shapes": ({0: "clips", 1: "samples"},), "input_names": ["waveform"]}
+    example = (torch.zeros(2, 8000),)
+    torch.onnx.export(my_network.load(width=6).eval(), example, "models/mine.onnx", dynamo=True, verbose=False, **clips)
 
 
 def audioheads(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, started in a folder."""
-    return python(folder, "from pipeline.cli import main; main()", *arguments)
+    return processes.audioheads(*arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "models" / "my_hear_model.py").write_text(HEAR_MODULE)
     (root / "models" / "my_network.py").write_text(NETWORK)
     (root / "models" / "own.yaml").write_text(CONFIG)
-    exported = python(root, EXPORT)
+    exported = processes.run(export_network, cwd=root)
     assert exported.returncode == 0, exported.stderr
     done = audioheads(root, "run", "models/own.yaml", "--device", "cpu")
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 
 from features.distributed.cluster import import_ray
 from features.store.table import verify_table
+from tests import processes
 from tests.pipeline.small_corpora import tone
 
 RATE, CLIPS = 16_000, 12
@@ -27,11 +25,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             tone(Path(f"sounds/{label}/{take}.wav"), 300 + 900 * number, 0.3, RATE, 10 * number + take)
     Path("sounds.yaml").write_text("dataset: {kind: folder, root: sounds}\nfeatures: {backbones: [{name: mfcc}]}\n")
     return tmp_path
-
-
-def audioheads(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
 
 
 def command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -107,14 +100,14 @@ def test_ray_on_this_machine_leaves_the_cache_and_nothing_else(folder: Path) -> 
     temporary.mkdir()
     here = {"HOME": str(home), "TMPDIR": str(temporary) if len(str(temporary)) <= 40 else "/tmp"}
     actors = ["--set", "features.ray={actors: 1, cpus_per_actor: 0.5}"]
-    done = audioheads("features", "sounds.yaml", *BLOCKS, *actors, "--engine", "ray", **here)
+    done = processes.audioheads("features", "sounds.yaml", *BLOCKS, *actors, "--engine", "ray", **here)
     assert done.returncode == 0, done.stderr
     assert "mfcc: 12 computed, 0 reused, 0 failed" in done.stdout
     assert done.stderr == ""
     assert [path for path in (*home.rglob("*"), *temporary.rglob("*")) if "ray" in path.name] == []
     mine = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
     assert not [command for command in mine if any(str(folder) in part for part in command)]
-    alone = audioheads("features", "sounds.yaml", *BLOCKS, "--set", "output.cache=alone")
+    alone = processes.audioheads("features", "sounds.yaml", *BLOCKS, "--set", "output.cache=alone")
     assert alone.returncode == 0, alone.stderr
     assert sealed_rows("alone") == sealed_rows("cache")
 

@@ -1,7 +1,6 @@
 """Published figures beside ours: what is matched, and what is said to differ."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from pipeline.report.analysis.comparisons import compare_published, corpus_of, i
 from pipeline.report.analysis.published_rows import PublishedRow, read_published, shipped
 from pipeline.report.render.page import render
 from pipeline.report.sections import published
+from tests.paths import ROOT
 from tests.pipeline.report.toy_studies import manifest_of, study_of
 
 HOSTILE = "<img src=x>"
@@ -36,7 +36,7 @@ def study(tmp_path, about=None, **settings):
 
 def test_the_shipped_rows_are_those_of_their_sources():
     rows = read_published()
-    assert shipped() == Path(__file__).parents[4] / "configs" / "published.yaml"
+    assert shipped() == ROOT / "configs" / "published.yaml"
     found = {(one.dataset, one.model, one.source.partition(":")[0].partition(",")[0]): one.accuracy for one in rows}
     assert found == {
         ("esc50", "wav2vec2-base", "ARCH"): 0.457,
