@@ -86,7 +86,9 @@ def cache_prune(
     experiments = [load_config(path, sets or ()) for path in paths]
     for experiment in experiments:
         check_corpus(experiment)
-    cache_prune.prune_clips(experiments, dry_run=dry_run, console=console)
+    from pipeline.cache.prune import prune_clips
+
+    prune_clips(experiments, dry_run=dry_run, console=console)
 
 
 @cache_app.command("export")
