@@ -109,7 +109,7 @@ def test_a_second_run_trains_nothing_and_loads_no_backbone(
         raise AssertionError("should not be called")
 
     monkeypatch.setattr("pipeline.stages.features.backbones.load", never)
-    monkeypatch.setattr("pipeline.stages.train_heads.train_head", never)
+    monkeypatch.setattr("pipeline.stages.head_fits.train_head", never)
     stage1(experiment)
     run_heads(experiment, device="cpu", dry_run=False, strict=False, console=Console())
     out = capsys.readouterr().out
