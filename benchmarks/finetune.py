@@ -31,10 +31,10 @@ from features.planning.settings import Settings
 from features.store.frames import ClipFrames
 from features.store.table import open_table
 from heads.finetuning.augmentation import Augmenter
-from heads.finetuning.crops import Windows
-from heads.finetuning.finetune import Rows, finetune
-from heads.finetuning.lightning_module import Clips
-from heads.finetuning.network import Network
+from heads.finetuning.crops import ScoringWindows
+from heads.finetuning.finetune import SplitRows, finetune
+from heads.finetuning.lightning_module import TrainingClips
+from heads.finetuning.network import StandardisedNetwork
 from heads.models import build
 from heads.models.options import ImageOptions
 from pipeline.console import Console
@@ -96,12 +96,14 @@ def our_epochs(
     spec = backbones.describe(entry)
     summary = extract(manifest, spec, lambda: backbones.load(entry), Settings(("frames",)), folder, Silent())
     frames = ClipFrames(open_table(summary.path), list(manifest.clips["id"]))
-    windows = Windows(frames, int(frames.lengths.max()), fill=0.0)
-    clips = Clips(windows, targets, N_CLASSES, Augmenter(options.augment, spec.frame_rate))
+    windows = ScoringWindows(frames, int(frames.lengths.max()), fill=0.0)
+    clips = TrainingClips(windows, targets, N_CLASSES, Augmenter(options.augment, spec.frame_rate))
     everything = np.arange(len(manifest))
 
-    def make() -> Network:
-        return Network(build(options, frames.dim, N_CLASSES), torch.zeros(frames.dim), torch.ones(frames.dim))
+    def make() -> StandardisedNetwork:
+        return StandardisedNetwork(
+            build(options, frames.dim, N_CLASSES), torch.zeros(frames.dim), torch.ones(frames.dim)
+        )
 
     ends: list[float] = []
     inside: list[float] = []
@@ -111,7 +113,7 @@ def our_epochs(
             ends.append(time.perf_counter())
             inside.append(clock[0])
 
-        rows = Rows(everything, everything[:1], everything[:1])
+        rows = SplitRows(everything, everything[:1], everything[:1])
         finetune(make, clips, rows, options, 0, folder / f"fit-{time.time_ns()}", device=device, on_epoch=on_epoch)
     epochs = np.diff(ends).tolist()
     return epochs, 1 - (inside[-1] - inside[0]) / sum(epochs)

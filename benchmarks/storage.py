@@ -36,8 +36,9 @@ from features.manifest import Manifest
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import shard_set
-from features.store.finalize import Rows, Totals, seal, write_file
+from features.store.finalize import finalize
 from features.store.table import open_table
+from features.store.writer import CacheRows, Totals, write_file
 
 RATE = 16_000
 LONG_S = {"3 minutes": 180, "3 hours": 10_800}
@@ -86,11 +87,11 @@ def write_caches(folder: Path, clips: int, shards: int) -> dict[str, Path]:
         for shard in range(shards):
             ids = [f"{shard}-{number}" for number in range(clips // shards)]
             pooled = {"mean": random.normal(size=(len(ids), 13, 768)).astype(np.float32)}
-            rows = Rows(ids, list(ids), [1.0] * len(ids), [1] * len(ids), pooled)
+            rows = CacheRows(ids, list(ids), [1.0] * len(ids), [1] * len(ids), pooled)
             written.append(parts / f"shard-{shard:06d}.h5")
             write_file(written[-1], spec, [rows], Totals.of(rows), {"clips": len(ids)})
         started = time.perf_counter()
-        seal(parts.with_suffix(".h5"), spec, written, ())
+        finalize(parts.with_suffix(".h5"), spec, written, ())
         paths[name] = parts.with_suffix(".h5")
         print(f"sealing as {name}: {time.perf_counter() - started:.1f} s")
     return paths

@@ -12,25 +12,25 @@ from features.backbones.base import Backbone
 from features.corpus import Corpus
 from features.errors import CacheError, RunError, UserError
 from features.inference.timing import Timings
-from features.inference.worker import Computed, Engine, Job, work_here
+from features.inference.worker import Computed, Engine, ExtractionTask, work_here
 from features.manifest import Manifest
 from features.planning.plan import Plan, stated_digest
 from features.planning.progress import Progress
 from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for
-from features.planning.run_shard import Share
+from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
-from features.planning.worklist import Work, survey
+from features.planning.worklist import Worklist, make_worklist
 from features.records import release_memory
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import shard_set
 from features.store import table as store
-from features.store.finalize import seal
+from features.store.finalize import finalize
 from features.store.writer import remove_temporaries
 from features.system.locks import CacheLock
-from features.system.retry import Patience, cache_away
+from features.system.retry import Retry, unavailable_cache
 
-RETRY_S = 0.2  # until a share looks again whether another one has planned or sealed
+RETRY_S = 0.2  # before a shard of a run looks again whether another one has planned or finalized
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Summary:
     seconds: float = 0.0
     audio_s: float = 0.0
     timings: Timings = field(default_factory=Timings)
-    waiting: tuple[Share, ...] = ()
+    waiting: tuple[RunShard, ...] = ()
 
 
 def extract(
@@ -67,7 +67,7 @@ def extract(
     progress: Progress,
     *,
     engine: Engine = work_here,
-    share: Share | None = None,
+    run_shard: RunShard | None = None,
 ) -> Summary:
     """Bring the cache up to date with the clips.
 
@@ -79,21 +79,21 @@ def extract(
         cache: The cache folder.
         progress: Told how far it is.
         engine: Computes blocks.
-        share: Compute only these blocks, beside other processes that compute theirs; the last one seals.
+        run_shard: Compute only these blocks, beside other processes that compute theirs; the last one seals.
 
     Returns:
         What was done.
 
     Raises:
         CacheError: The cache file is damaged; nothing was deleted.
-        UserError: Another share is at work on other clips.
+        UserError: Another run_shard is at work on other clips.
         RunError: Disk full, no permission, or more than half of the clips fail.
     """
     corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
     path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
     summary = Summary(path)
-    with CacheLock(path, progress.note, join=share is not None) as lock:
-        work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, share)
+    with CacheLock(path, progress.note, join=run_shard is not None) as lock:
+        work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, run_shard)
         _note_lost_shards(work.table, progress)
         check_mostly_good(corpus.unreadable, corpus.manifest, settings.limit)
         if lock.is_alone and (len(work.todo) or work.parts.exists()):
@@ -101,8 +101,8 @@ def extract(
                 plan, work = plan_for(work, backbone, settings, cache, progress)
             remove_temporaries(path, work.parts)
         if plan is not None:
-            run = _Run(Job(plan, work.parts, work.spec, settings, load), work, engine, progress)
-            run.carry_out(lock, share, summary)
+            run = _Run(ExtractionTask(plan, work.parts, work.spec, settings, load), work, engine, progress)
+            run.carry_out(lock, run_shard, summary)
         if path.exists():
             _count(summary, store.open_table(path), work)
     check_mostly_good(summary.failures, corpus.manifest, settings.limit)
@@ -110,15 +110,15 @@ def extract(
 
 
 def _work_and_plan(
-    corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, share: Share | None
-) -> tuple[Work, Plan | None]:
+    corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, run_shard: RunShard | None
+) -> tuple[Worklist, Plan | None]:
     """What there is to do, and the plan that a share joins; a share may have to wait until another one has planned."""
     path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
     while True:
         if lock.is_alone:
             shard_set.recover(path, path.with_suffix(".parts"))
-        work = survey(corpus, backbone, settings, cache)
-        plan = None if share is None else joined_plan(work, alone=lock.is_alone)
+        work = make_worklist(corpus, backbone, settings, cache)
+        plan = None if run_shard is None else joined_plan(work, alone=lock.is_alone)
         if plan is not None or lock.is_alone or not len(work.todo):
             return work, plan
         time.sleep(RETRY_S)
@@ -129,13 +129,13 @@ def _note_lost_shards(table: store.EmbeddingTable | None, progress: Progress) ->
     """A note for each shard file of a set that is not there as it was: its clips are computed again."""
     if table is None:
         return
-    for number, rows in table.places.rows_by_member():
-        member = table.places.members[number]
+    for number, rows in table.locations.rows_by_shard_file():
+        member = table.locations.shard_files[number]
         if why := member.absence():
             progress.note(f"{member.path} {why}: its {len(rows)} clip(s) are computed again where they are asked for")
 
 
-def _count(summary: Summary, table: store.EmbeddingTable, work: Work) -> None:
+def _count(summary: Summary, table: store.EmbeddingTable, work: Worklist) -> None:
     """Note what the cache file holds in the end: failures, those just tried included, and clips that were there."""
     ids = work.corpus.manifest.clips["id"]
     tried = ids.iloc[work.todo]
@@ -160,7 +160,7 @@ def check_mostly_good(failures: Mapping[str, str], manifest: Manifest, limit: in
 class _Run:
     """One process in charge of a plan."""
 
-    def __init__(self, job: Job, work: Work, engine: Engine, progress: Progress) -> None:
+    def __init__(self, job: ExtractionTask, work: Worklist, engine: Engine, progress: Progress) -> None:
         self.job = job
         self.work = work
         self.engine = engine
@@ -168,34 +168,34 @@ class _Run:
         self.computed = Computed()
         self.shards = [job.shard(number) for number in range(len(job.plan.blocks))]
 
-    def carry_out(self, lock: CacheLock, share: Share | None, summary: Summary) -> None:
-        """Compute what is missing beside other processes, then seal alone; `summary` notes what was done."""
+    def carry_out(self, lock: CacheLock, run_shard: RunShard | None, summary: Summary) -> None:
+        """Compute what is missing beside other processes, then finalize alone; `summary` notes what was done."""
         job = self.job
         stated = stated_digest(job.parts / PLAN_FILE)
         release_memory()  # what planning took, before the model comes
         lock.shared()
         try:
-            self.compute(share)
+            self.compute(run_shard)
         except UserError:  # weights that do not fit: a plan nobody has begun is of no use
             if lock.alone() and not any(job.parts.glob("shard-*.h5")):
                 shutil.rmtree(job.parts)
             raise
         release_memory()  # what the model took
-        if share is not None and is_current(job.plan, stated, self.work):
-            summary.waiting = share.owners(self.missing())
+        if run_shard is not None and is_current(job.plan, stated, self.work):
+            summary.waiting = run_shard.owners(self.missing())
         if not summary.waiting:
             lock.exclusive()
             # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
             if is_current(job.plan, stated, self.work):
-                self.seal()
+                self.finalize()
         summary.computed = sum(self.computed.clips.values())
         summary.audio_s = job.audio_s(list(self.computed.clips))
         summary.seconds = self.computed.seconds
         summary.timings = self.computed.timings
 
-    def compute(self, share: Share | None) -> None:
+    def compute(self, run_shard: RunShard | None) -> None:
         """Compute every block, or every one of a share, that has no whole shard yet."""
-        wanted = [n for n in range(len(self.shards)) if share is None or share.takes(n)]
+        wanted = [n for n in range(len(self.shards)) if run_shard is None or run_shard.takes(n)]
         there = set(wanted).difference(self.missing())
         done = {n for n in wanted if n in there and is_whole(self.shards[n], self.work, self.progress)}
         self._compute_blocks([n for n in wanted if n not in done], resumed=sorted(done))
@@ -205,13 +205,13 @@ class _Run:
         there = {path.name for path in self.job.parts.iterdir()}
         return [n for n, shard in enumerate(self.shards) if shard.name not in there]
 
-    def seal(self) -> None:
+    def finalize(self) -> None:
         """Merge the shards into the cache file; one damaged since it was written is computed again."""
         while True:
             try:
-                Patience(self.progress.note)(
-                    lambda: seal(self.work.path, self.work.spec, self.shards, self.job.plan.failures),
-                    lambda: cache_away(self.job.parts),
+                Retry(self.progress.note)(
+                    lambda: finalize(self.work.path, self.work.spec, self.shards, self.job.plan.failures),
+                    lambda: unavailable_cache(self.job.parts),
                 )
                 break
             except CacheError as error:

@@ -98,7 +98,7 @@ class Console:
         return left_out
 
     @contextmanager
-    def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[Work]:
+    def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[ProgressTask]:
         """Show a bar with rates, time left and failures while the block runs; none away from a terminal.
 
         Args:
@@ -116,7 +116,7 @@ class Console:
             transient=True,
         )
         with bar:
-            yield Work(bar, bar.add_task(description, total=total))
+            yield ProgressTask(bar, bar.add_task(description, total=total))
 
     def start_logging(self, *, verbose: bool) -> None:
         """Send the program's log lines, and Python's warnings, to stderr.
@@ -139,8 +139,8 @@ def _total(widths: Mapping[str, int]) -> int:
 
 
 @dataclass
-class Work:
-    """Work under way: what a bar shows, and what a summary line says afterwards.
+class ProgressTask:
+    """ProgressTask under way: what a bar shows, and what a summary line says afterwards.
 
     Attributes:
         done: Units finished.

@@ -27,7 +27,7 @@ SAMPLE_BYTES = 4
 PIECE_FRAMES = 1 << 20
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """An open audio file.
 
     Attributes:
@@ -53,7 +53,7 @@ class DecodedFiles:
         self._files: OrderedDict[tuple[str, int, int], _DecodedFile] = OrderedDict()
 
     @contextmanager
-    def opened(self, path: Path, open_source: Callable[[], Source]) -> Iterator[_DecodedFile]:
+    def opened(self, path: Path, open_source: Callable[[], SampleSource]) -> Iterator[_DecodedFile]:
         """One file, decoded as far as anybody asked for.
 
         Args:
@@ -102,14 +102,14 @@ class DecodedFiles:
 
 
 class _DecodedFile:
-    """One file; `info` and `read` as those of a `Source`, but in any order."""
+    """One file; `info` and `read` as those of a `SampleSource`, but in any order."""
 
     def __init__(self) -> None:
         self.info: Any = None
         self.users = 0
         self._lock = threading.Lock()
-        self._open_source: Callable[[], Source] | None = None
-        self._source: Source | None = None
+        self._open_source: Callable[[], SampleSource] | None = None
+        self._source: SampleSource | None = None
         self._samples: Any = None
         self._count = 0
 
@@ -117,7 +117,7 @@ class _DecodedFile:
     def bytes(self) -> int:
         return self._count * SAMPLE_BYTES
 
-    def begin(self, open_source: Callable[[], Source]) -> None:
+    def begin(self, open_source: Callable[[], SampleSource]) -> None:
         """Open the file where that is still to be done."""
         with self._lock:
             if self._source is None and self._samples is None:

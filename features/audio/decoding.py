@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from features.audio import file as audio_file
-from features.audio.decoded_cache import DecodedFiles, Source
+from features.audio.decoded_cache import DecodedFiles, SampleSource
 from features.audio.file import AudioFile, AudioInfo, is_entered_at_start, unreadable
 
 # How samples come about; part of every cache fingerprint.
@@ -147,7 +147,9 @@ def _stream(
 
 
 @contextmanager
-def _source(path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None) -> Iterator[Source]:
+def _source(
+    path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
+) -> Iterator[SampleSource]:
     """A clip's file: as it was decoded for another segment where that spares anything, else opened anew."""
     if decoded is not None and (start_s or duration_s is not None) and is_entered_at_start(path):
         try:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class EndToEnd:
+class EndToEndTraining:
     """How the network of a family is trained end to end.
 
     Attributes:
@@ -65,6 +65,6 @@ class Family:
     fp32_only: bool = False
     runs_code: str | None = None
     batch_s: Mapping[str, float] = field(default_factory=dict)
-    end_to_end: EndToEnd | None = None
+    end_to_end: EndToEndTraining | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()

@@ -32,7 +32,7 @@ LONG_S = 10.0
 
 
 @dataclass(frozen=True)
-class Shape:
+class EncoderShape:
     """What an encoder gives.
 
     Attributes:
@@ -132,7 +132,7 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
     return n_frames if padded_to is None else min(n_frames, math.ceil(n_frames * n_samples / padded_to))
 
 
-def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> Shape:
+def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> EncoderShape:
     """What an encoder gives, found by running its architecture without values; with random ones where it needs some.
 
     Args:
@@ -151,7 +151,7 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
         kind, rate = module.config.model_type, int(extractor.sampling_rate)
         if _is_clap(module):
             longest = extractor.nb_max_samples
-            return Shape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
+            return EncoderShape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
         if embedding == "pooled" and kind != AST:
             raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has frames alone")
         try:
@@ -161,7 +161,7 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
     raise ConfigError(f"{name}: {kind} cannot embed audio with {type(extractor).__name__}: {described(problem)}")
 
 
-def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Shape:
+def _measured(module: Any, extractor: Any, embedding: str, device: str) -> EncoderShape:
     """The shape of what an encoder gives for noise."""
     rate, kind = int(extractor.sampling_rate), module.config.model_type
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(LONG_S * rate)).astype(np.float32)
@@ -192,7 +192,7 @@ def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Shape
         frame_rate = 1 / (AST_HOP_S * module.config.time_stride)
     else:
         frame_rate = (most - least) * rate / (len(noise) - shortest)
-    return Shape(n_layers, dim, frame_rate, shortest, longest)
+    return EncoderShape(n_layers, dim, frame_rate, shortest, longest)
 
 
 def _is_clap(module: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from features.backbones.base import Bundle, check_precision, load_strictly
-from features.backbones.family import Candidate, EndToEnd, Family
+from features.backbones.family import Candidate, EndToEndTraining, Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.options import BackboneOptions
@@ -29,7 +29,7 @@ FAMILY = Family(
     weights_from="web",
     libraries=("torchvggish",),
     batch_s={"cpu": 80.0},  # the weights are so many that reading them for 20 s takes a good part of a batch's time
-    end_to_end=EndToEnd(frozen_part="features"),
+    end_to_end=EndToEndTraining(frozen_part="features"),
     licences={"vggish": "apache-2.0"},
     candidates=(Candidate("vggish", "pretrained on videos' sound", False, 0.96, 1.9),),
 )

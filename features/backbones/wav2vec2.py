@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from features.backbones.base import Bundle, check_precision
-from features.backbones.family import Candidate, EndToEnd, Family
+from features.backbones.family import Candidate, EndToEndTraining, Family
 from features.backbones.loading import model_folders as folders
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
@@ -110,7 +110,7 @@ FAMILY = Family(
     presets=PRESETS,
     weights_from="hub",
     libraries=("transformers",),
-    end_to_end=EndToEnd(frozen_part="feature_extractor", gradient_checkpointing=True),
+    end_to_end=EndToEndTraining(frozen_part="feature_extractor", gradient_checkpointing=True),
     licences={
         "facebook/wav2vec2-base": "apache-2.0",
         "facebook/wav2vec2-base-960h": "apache-2.0",

@@ -15,7 +15,7 @@ from typing import Any
 
 from features.backbones.base import Backbone
 from features.errors import RunError
-from features.inference.worker import Computed, Job, work_here
+from features.inference.worker import Computed, ExtractionTask, work_here
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
 from features.planning.settings import Settings
@@ -53,7 +53,7 @@ class Written:
 Event = Loaded | Advanced | Noted | Written | Computed
 
 
-class Told:
+class RemoteProgress:
     """Progress of an actor, on its way to the driver."""
 
     def __init__(self, tell: Callable[[Event], None]) -> None:
@@ -93,7 +93,7 @@ class RayWorker:
         self._spec = spec
         self._settings = settings
         self._load = cache(load)
-        self._job: Job | None = None
+        self._job: ExtractionTask | None = None
 
     def hello(self) -> str:
         """The machine it runs on.
@@ -112,7 +112,7 @@ class RayWorker:
                 f"{platform.node()} cannot read {plan.clips[0].path}; dataset.root must be a folder that all "
                 "machines of the cluster see under the same path"
             )
-        self._job = Job(plan, self._parts, self._spec, self._settings, self._load)
+        self._job = ExtractionTask(plan, self._parts, self._spec, self._settings, self._load)
         return platform.node() or "a nameless machine"
 
     def compute(self, numbers: list[int]) -> Iterator[Event]:
@@ -141,7 +141,10 @@ class RayWorker:
                 watched = replace(job, load=load)
                 events.put(
                     work_here(
-                        watched, numbers, Told(events.put), lambda block, clips: events.put(Written(block, clips))
+                        watched,
+                        numbers,
+                        RemoteProgress(events.put),
+                        lambda block, clips: events.put(Written(block, clips)),
                     )
                 )
             except BaseException as error:  # raised where Ray sees it

@@ -15,7 +15,7 @@ from features.distributed.actor import Advanced, Event, Loaded, Noted, RayWorker
 from features.distributed.cluster import import_ray, ray_address, ray_cluster, reason_of
 from features.distributed.options import ActorOptions
 from features.errors import RunError
-from features.inference.worker import Computed, Job
+from features.inference.worker import Computed, ExtractionTask
 from features.planning.progress import Progress
 
 ATTEMPTS = 3  # actors that one block may cost, or that may die in a row before they have begun
@@ -51,7 +51,7 @@ class RayEngine:
             self._held.close()
         self._held = None
 
-    def __call__(self, job: Job, numbers: Sequence[int], progress: Progress) -> Computed:
+    def __call__(self, job: ExtractionTask, numbers: Sequence[int], progress: Progress) -> Computed:
         """Compute blocks; see `features.inference.worker.Engine`.
 
         Raises:
@@ -60,7 +60,7 @@ class RayEngine:
         if self._held is not None:
             self._held.enter_context(ray_cluster())
         with ray_cluster() as ray:
-            crew = _Crew(ray, job, numbers, self.options, progress)
+            crew = ActorPool(ray, job, numbers, self.options, progress)
             try:
                 return crew.work()
             finally:
@@ -86,12 +86,13 @@ class _Actor:
     audio_s: float = 0.0
 
 
-class _Crew:
+class ActorPool:
     """All actors of a run: those that Ray has still to answer for, and those that have nothing to do."""
 
     def __init__(
-        self, ray: ModuleType, job: Job, numbers: Sequence[int], options: ActorOptions, progress: Progress
+        self, ray: ModuleType, job: ExtractionTask, numbers: Sequence[int], options: ActorOptions, progress: Progress
     ) -> None:
+        """Start without actors; `numbers` are the blocks to compute."""
         self.ray = ray
         self.job = job
         self.progress = progress
@@ -208,7 +209,7 @@ class _Crew:
         self.waiting.extendleft(reversed(actor.blocks))
 
 
-def _needs(ray: ModuleType, job: Job, options: ActorOptions) -> dict[str, float]:
+def _needs(ray: ModuleType, job: ExtractionTask, options: ActorOptions) -> dict[str, float]:
     """CPUs and GPUs that an actor takes: by default as many CPUs as the plan has threads, or as there are per GPU."""
     on_gpu = job.settings.device.startswith("cuda")
     gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(on_gpu)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from features.audio.decoding import Waveform, resampled_length
 from features.backbones.base import pad
-from features.inference.device_transfer import Feed
+from features.inference.device_transfer import ToDevice
 from features.inference.loader import AudioBatch, Decoded
 
 # torchaudio's parameters for the quality of resampy's `kaiser_best`
 QUALITY = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
 
 
-def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: Feed) -> AudioBatch | None:
+def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: ToDevice) -> AudioBatch | None:
     """The clips of a batch that could be decoded, moved to a device at their own rates and resampled there.
 
     Args:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 
-class Feed:
+class ToDevice:
     """Moves batches to a device; to a CUDA device on a stream of its own, from pinned memory."""
 
     def __init__(self, device: torch.device) -> None:
-        """Feed `device`."""
+        """ToDevice `device`."""
         self.device = device
         self.pinned = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self.pinned else None
@@ -29,7 +29,7 @@ class Feed:
         return moved
 
 
-class Arriving:
+class ToHost:
     """Tensors on their way to the host."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:

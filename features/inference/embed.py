@@ -19,8 +19,8 @@ from features.backbones.base import Backbone, pad
 from features.errors import AudioError
 from features.inference.compilation import compile_network
 from features.inference.device_resampling import batch_on_device
-from features.inference.device_transfer import Arriving, Feed
-from features.inference.frame_buffer import FrameSpool
+from features.inference.device_transfer import ToDevice, ToHost
+from features.inference.frame_buffer import FrameBuffer
 from features.inference.loader import Decoded, check_unchanged, decode_ahead
 from features.inference.oom import Splitter, find_budget
 from features.inference.shard_writer import Batch, Embedded, ShardWriter, WriteShard
@@ -30,7 +30,7 @@ from features.planning.progress import Progress
 from features.planning.settings import Settings
 from features.planning.windows import Windows, read_ahead
 from features.pooling import POOLINGS, Frames, Moments
-from features.system.retry import Patience, cache_away, folder_away
+from features.system.retry import Retry, unavailable_cache, unavailable_folder
 
 
 def embed_blocks(
@@ -63,7 +63,7 @@ def embed_blocks(
     started, clock = time.perf_counter(), Clock()
     batches = (batch for number in numbers for batch in plan.blocks[number])
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
-    about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.drift}
+    about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.precision_check}
     with (
         DecodedFiles() as files,
         ThreadPoolExecutor(workers, "decode") as pool,
@@ -122,9 +122,9 @@ class _Model:
         self.settings = settings
         self.clock = clock
         self.long = long
-        self.patience = Patience(progress.note)
+        self.patience = Retry(progress.note)
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
-        self.feed = Feed(backbone.device)
+        self.feed = ToDevice(backbone.device)
         if settings.batch_s is None and backbone.budget is None:
             backbone.budget = find_budget(backbone, self._pooled)
         self.splitter = Splitter(progress.note, backbone.budget)
@@ -154,14 +154,14 @@ class _Model:
             except _TooLargeError as error:
                 batch.fail(clip, str(error), content=False)
 
-    def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], Arriving]:
+    def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], ToHost]:
         """Frame counts, and the poolings and frames to keep on their way to the host."""
         frames, moments = self._pooled(waveforms, lengths)
         with self.clock.measure("pool", self.backbone.device):
             tensors = self._vectors(moments)
             if "frames" in self.settings.pooling:
                 tensors["frames"] = self._kept(frames)
-            return frames.lengths.tolist(), Arriving(tensors)
+            return frames.lengths.tolist(), ToHost(tensors)
 
     def _pooled(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, Moments]:
         """A batch's frames, their lengths on the CPU, and moments, both on the device."""
@@ -195,7 +195,7 @@ class _Model:
 
         def away() -> Path | None:
             scratch = self.long.scratch
-            return folder_away(Path(clip.path)) or (None if scratch is None else cache_away(scratch))
+            return unavailable_folder(Path(clip.path)) or (None if scratch is None else unavailable_cache(scratch))
 
         return self.patience(lambda: self._embed_long(clip), away)
 
@@ -204,7 +204,7 @@ class _Model:
         spec, cut = self.backbone.spec, self.windows
         moments: Moments | None = None
         n_frames = 0
-        spool = FrameSpool(self.long.scratch) if "frames" in self.settings.pooling else None
+        spool = FrameBuffer(self.long.scratch) if "frames" in self.settings.pooling else None
         windows = stream_windows(
             *(Path(clip.path), spec.sample_rate, cut.samples, clip.start_s, clip.duration_s),
             hop_samples=cut.hop_samples,
@@ -226,7 +226,7 @@ class _Model:
         check_unchanged(clip)
         if moments is None:
             raise AudioError("holds no samples")
-        return Embedded([clip], [n_frames], Arriving(self._vectors(moments)), None if spool is None else [spool])
+        return Embedded([clip], [n_frames], ToHost(self._vectors(moments)), None if spool is None else [spool])
 
     def _too_large(self, seconds: float) -> str:
         """Why a clip cannot be embedded here though it stands alone."""

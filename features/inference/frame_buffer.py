@@ -15,7 +15,7 @@ from features.system.atomic_write import SUFFIX
 MEMORY_BYTES = 1 << 25
 
 
-class FrameSpool:
+class FrameBuffer:
     """Takes frames in pieces and gives them out again in pieces, in order; see `features.store.writer.LongFrames`."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -16,7 +16,7 @@ from features.audio.decoding import Waveform, read_waveform
 from features.backbones.base import pad
 from features.errors import AudioError, RunError
 from features.planning.plan import PlannedClip
-from features.system.retry import Patience, folder_away
+from features.system.retry import Retry, unavailable_folder
 
 READ_AHEAD = 3  # batches
 
@@ -89,14 +89,14 @@ def decode_ahead(
     threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
     A folder of clips that goes away is waited for, and `note` is told.
     """
-    patience = Patience(note)
+    patience = Retry(note)
 
     def read(clip: PlannedClip) -> Waveform | AudioError | None:
         if clip.n_samples > max_samples:
             return None
         started = time.perf_counter()
         try:
-            return patience(lambda: read_planned(clip, sample_rate, files), lambda: folder_away(Path(clip.path)))
+            return patience(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(Path(clip.path)))
         except AudioError as error:
             return error
         except (RunError, MemoryError, RecursionError):

@@ -18,7 +18,7 @@ MEMORY_SHARE = 0.7  # of what is free, for one batch; another one's results are 
 
 
 @dataclass(frozen=True)
-class Piece(Generic[T]):
+class SubBatch(Generic[T]):
     """Some rows of a batch, and what the work gave for them; None where even one row alone did not fit."""
 
     rows: range
@@ -37,7 +37,7 @@ class Splitter:
         self.budget = budget
         self._note = note
 
-    def run(self, waveforms: Tensor, lengths: Tensor, work: Callable[[Tensor, Tensor], T]) -> Iterator[Piece[T]]:
+    def run(self, waveforms: Tensor, lengths: Tensor, work: Callable[[Tensor, Tensor], T]) -> Iterator[SubBatch[T]]:
         """Do `work` on a batch; where memory runs out, on its halves, and later ones are cut to what fitted.
 
         Args:
@@ -59,9 +59,9 @@ class Splitter:
                 continue
             result = attempt(partial(work, waveforms[rows.start : rows.stop, :longest], part))
             if result is not None:
-                yield Piece(rows, result)
+                yield SubBatch(rows, result)
             elif len(rows) == 1:
-                yield Piece(rows, None)
+                yield SubBatch(rows, None)
             else:
                 half = (len(rows) + 1) // 2
                 self.budget = half * longest

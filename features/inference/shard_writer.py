@@ -1,4 +1,4 @@
-"""Rows and shards made beside the model: a thread takes what was embedded, checks it, and writes whole blocks."""
+"""CacheRows and shards made beside the model: a thread takes what was embedded, checks it, and writes whole blocks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from features.errors import AudioError
-from features.inference.device_transfer import Arriving
+from features.inference.device_transfer import ToHost
 from features.inference.loader import check_unchanged
 from features.inference.timing import Clock
 from features.planning.plan import PlannedClip
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
-from features.store.finalize import Rows
-from features.store.writer import LongFrames
+from features.store.writer import CacheRows, LongFrames
 
 IN_FLIGHT = 3  # batches embedded, but not yet rows: what a block's writing may lag behind the model
 
-WriteShard = Callable[[int, Rows, dict[str, Any]], None]
+WriteShard = Callable[[int, CacheRows, dict[str, Any]], None]
 """Writes one block: its number, its rows, and what went into them (see `EmbeddingTable.cost`)."""
 
 
@@ -41,7 +40,7 @@ class Embedded:
 
     clips: list[PlannedClip]
     n_frames: list[int]
-    arriving: Arriving
+    arriving: ToHost
     frames: list[np.ndarray | LongFrames] | None = None
 
 
@@ -165,7 +164,7 @@ class _Block:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._methods = [method for method in POOLINGS if method in settings.pooling]
-        self._rows = Rows(frames=[] if "frames" in settings.pooling else None)
+        self._rows = CacheRows(frames=[] if "frames" in settings.pooling else None)
         self._pooled: dict[str, list[np.ndarray]] = {method: [] for method in self._methods}
         self._clips, self._audio_s = 0, 0.0
 
@@ -196,7 +195,7 @@ class _Block:
         self._clips += batch.clips
         self._audio_s += batch.audio_s
 
-    def rows(self) -> Rows:
+    def rows(self) -> CacheRows:
         """All of them, ready to be written."""
         self._rows.pooled = {method: np.concatenate(values) for method, values in self._pooled.items() if values}
         return self._rows

@@ -18,12 +18,12 @@ from features.inference.timing import Timings
 from features.planning.plan import Plan
 from features.planning.progress import Progress
 from features.planning.settings import Settings
-from features.store.finalize import Rows, Totals, write_file
-from features.system.retry import Patience, cache_away
+from features.store.writer import CacheRows, Totals, write_file
+from features.system.retry import Retry, unavailable_cache
 
 
 @dataclass(frozen=True)
-class Job:
+class ExtractionTask:
     """What whoever computes blocks has to know.
 
     Attributes:
@@ -77,12 +77,12 @@ class Computed:
 class Engine(Protocol):
     """Whoever computes blocks, each into its shard."""
 
-    def __call__(self, job: Job, numbers: Sequence[int], progress: Progress) -> Computed:
+    def __call__(self, job: ExtractionTask, numbers: Sequence[int], progress: Progress) -> Computed:
         """Compute the blocks of these numbers; a shard appears as soon as its block is done."""
 
 
 def work_here(
-    job: Job,
+    job: ExtractionTask,
     numbers: Sequence[int],
     progress: Progress,
     on_shard: Callable[[int, int], None] = lambda number, clips: None,
@@ -102,12 +102,12 @@ def work_here(
         AudioheadsError: The backbone cannot be loaded, or a shard not written.
     """
     computed = Computed()
-    patience = Patience(progress.note)
+    patience = Retry(progress.note)
 
-    def write(number: int, rows: Rows, cost: dict[str, Any]) -> None:
+    def write(number: int, rows: CacheRows, cost: dict[str, Any]) -> None:
         patience(
             lambda: write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost),
-            lambda: cache_away(job.parts),
+            lambda: unavailable_cache(job.parts),
         )
         computed.clips[number] = len(rows.ids)
         on_shard(number, len(rows.ids))

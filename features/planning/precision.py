@@ -20,7 +20,7 @@ from features.errors import AudioError, RunError
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
 from features.planning.settings import Settings
-from features.planning.worklist import survey
+from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable
@@ -33,7 +33,7 @@ FULL = "fp32"
 
 
 @dataclass(frozen=True)
-class Drift:
+class PrecisionCheck:
     """What reduced precision does to some clips.
 
     Attributes:
@@ -59,7 +59,7 @@ class Drift:
         )
 
 
-def measure(full: Backbone, reduced: Backbone, precision: str, waveforms: Sequence[np.ndarray]) -> Drift:
+def measure(full: Backbone, reduced: Backbone, precision: str, waveforms: Sequence[np.ndarray]) -> PrecisionCheck:
     """Compare two backbones that differ in precision alone.
 
     Args:
@@ -70,7 +70,7 @@ def measure(full: Backbone, reduced: Backbone, precision: str, waveforms: Sequen
     """
     pairs = zip(full.embed(waveforms), reduced.embed(waveforms), strict=True)
     cosines = [[_cosine(exact, rough) for exact, rough in zip(*pair, strict=True)] for pair in pairs]
-    return Drift(precision, len(waveforms), tuple(float(lowest) for lowest in np.min(cosines, axis=0)))
+    return PrecisionCheck(precision, len(waveforms), tuple(float(lowest) for lowest in np.min(cosines, axis=0)))
 
 
 def _cosine(exact: np.ndarray, rough: np.ndarray) -> float:
@@ -134,7 +134,7 @@ def settle(
     if wanted == FULL:
         return settings
     verdict = cache_file(wanted).with_suffix(".drift.json")
-    drift = read_drift(verdict)
+    drift = read_precision_check(verdict)
     if drift is not None and not drift.small:
         note(f"{drift}, when it was measured: fp32 is used (remove {verdict} to measure again)")
     elif load is not None and (waveforms := _clips_to_measure(corpus, backbone, settings, cache)):
@@ -142,21 +142,21 @@ def settle(
         drift = measure(load(FULL), load(wanted), wanted, waveforms)
         measured_s = time.perf_counter() - started
         note(f"{drift}{'' if drift.small else ', too far: fp32 is used'} (measured in {measured_s:.1f} s)")
-        _write_drift(verdict, drift)
+        _write_precision_check(verdict, drift)
     if drift is None:
         return settings
-    return replace(settings, precision=wanted if drift.small else FULL, drift=asdict(drift))
+    return replace(settings, precision=wanted if drift.small else FULL, precision_check=asdict(drift))
 
 
-def read_drift(path: Path) -> Drift | None:
+def read_precision_check(path: Path) -> PrecisionCheck | None:
     """What an earlier run measured, if it can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Drift(str(stored["precision"]), int(stored["clips"]), tuple(map(float, stored["cosines"])))
+        return PrecisionCheck(str(stored["precision"]), int(stored["clips"]), tuple(map(float, stored["cosines"])))
     return None
 
 
-def _write_drift(path: Path, drift: Drift) -> None:
+def _write_precision_check(path: Path, drift: PrecisionCheck) -> None:
     try:
         with atomic_write(path) as temporary:  # the shares of a run write it at the same time
             temporary.write_text(json.dumps(asdict(drift)) + "\n", encoding="utf-8")
@@ -166,7 +166,7 @@ def _write_drift(path: Path, drift: Drift) -> None:
 
 def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path) -> list[np.ndarray]:
     """Beginnings of up to `CLIPS` clips that are to be computed, spread over them; none where a run has begun."""
-    work = survey(corpus, backbone, settings, cache, verify=False)
+    work = make_worklist(corpus, backbone, settings, cache, verify=False)
     if (work.parts / PLAN_FILE).exists():
         return []
     good = work.todo[readable(corpus.contents.take(work.todo))].tolist()

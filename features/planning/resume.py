@@ -14,18 +14,18 @@ from features.errors import CacheError, RunError, UserError
 from features.planning.plan import Plan, default_batch_s, make_plan, stated_digest
 from features.planning.progress import Progress
 from features.planning.settings import Settings
-from features.planning.worklist import Work, survey
+from features.planning.worklist import Worklist, make_worklist
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import table as store
-from features.store.finalize import seal
+from features.store.finalize import finalize
 
 PLAN_FILE = "plan.json"
 
 
 def plan_for(
-    work: Work, backbone: BackboneSpec, settings: Settings, cache: Path, progress: Progress
-) -> tuple[Plan, Work]:
+    work: Worklist, backbone: BackboneSpec, settings: Settings, cache: Path, progress: Progress
+) -> tuple[Plan, Worklist]:
     """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
     parts = work.parts
     left = Plan.load(parts / PLAN_FILE)
@@ -39,10 +39,10 @@ def plan_for(
         finished = [shard for shard in sorted(parts.glob("shard-*.h5")) if is_whole(shard, work, progress)]
         if finished:
             progress.note(f"keeping {len(finished)} finished block(s) of an earlier, different run")
-            seal(work.path, work.spec, finished, ())
+            finalize(work.path, work.spec, finished, ())
         if parts.exists():  # a set takes the folder as it is
             shutil.rmtree(parts)
-        work = survey(work.corpus, backbone, settings, cache)
+        work = make_worklist(work.corpus, backbone, settings, cache)
     plan = make_plan(
         work.corpus.manifest,
         work.todo,
@@ -59,14 +59,14 @@ def plan_for(
     return _publish(plan, work), work
 
 
-def _should_compile(settings: Settings, work: Work) -> bool:
+def _should_compile(settings: Settings, work: Worklist) -> bool:
     """What `compile` comes to with what is left to do."""
     if settings.compile == "auto":
         return is_repaid(settings.device, [content.duration_s for content in work.corpus.contents.take(work.todo)])
     return settings.compile
 
 
-def joined_plan(work: Work, *, alone: bool) -> Plan | None:
+def joined_plan(work: Worklist, *, alone: bool) -> Plan | None:
     """The plan that the shares of a run obey, with the audio found where it lies here; None where there is none.
 
     Args:
@@ -90,7 +90,7 @@ def joined_plan(work: Work, *, alone: bool) -> Plan | None:
     )
 
 
-def is_current(plan: Plan, stated: bytes, work: Work) -> bool:
+def is_current(plan: Plan, stated: bytes, work: Worklist) -> bool:
     """Whether a plan is still the one to obey; another run may have sealed it.
 
     Args:
@@ -104,18 +104,18 @@ def is_current(plan: Plan, stated: bytes, work: Work) -> bool:
     return left is not None and _is_for(left, work) and _located(left, work) == plan
 
 
-def _is_for(plan: Plan, work: Work) -> bool:
+def _is_for(plan: Plan, work: Worklist) -> bool:
     """Whether a plan covers just the clips that are to do, as they are now."""
     same_spec = plan.fingerprint == fp.fingerprint(work.spec)
     return same_spec and plan.is_for(work.corpus.manifest, work.todo, work.corpus.contents)
 
 
-def _located(plan: Plan, work: Work) -> Plan:
+def _located(plan: Plan, work: Worklist) -> Plan:
     """A plan with its clips' files as they are here."""
     return plan.located(work.corpus.manifest, work.corpus.contents)
 
 
-def _publish(plan: Plan, work: Work) -> Plan:
+def _publish(plan: Plan, work: Worklist) -> Plan:
     """Put a new plan in place, and say which one counts: where locks do not reach, another run may have been first."""
     parts = work.parts
     with _writing(parts):
@@ -137,7 +137,7 @@ def _writing(parts: Path) -> Iterator[None]:
         raise RunError(f"cannot write {parts} ({error.strerror}); nothing has changed") from error
 
 
-def is_whole(shard: Path, work: Work, progress: Progress) -> bool:
+def is_whole(shard: Path, work: Worklist, progress: Progress) -> bool:
     """Whether a shard is undamaged and of this cache file; if not, it is said and left out."""
     try:
         table = store.verify_table(shard)

@@ -10,7 +10,7 @@ from features.errors import UserError
 
 
 @dataclass(frozen=True)
-class Share:
+class RunShard:
     """Every n-th block of a plan.
 
     Blocks hold clips of falling length, so taking every n-th gives everyone as much to do.
@@ -24,7 +24,7 @@ class Share:
     of: int
 
     @classmethod
-    def parse(cls, text: str, engine: str = "local") -> Share:
+    def parse(cls, text: str, engine: str = "local") -> RunShard:
         """Read `2/8`.
 
         Raises:
@@ -41,9 +41,9 @@ class Share:
         """Whether a block is in this share."""
         return block % self.of == self.number - 1
 
-    def owners(self, blocks: Iterable[int]) -> tuple[Share, ...]:
+    def owners(self, blocks: Iterable[int]) -> tuple[RunShard, ...]:
         """The shares of the same run that some blocks are in."""
-        return tuple(Share(number, self.of) for number in sorted({block % self.of + 1 for block in blocks}))
+        return tuple(RunShard(number, self.of) for number in sorted({block % self.of + 1 for block in blocks}))
 
     def __str__(self) -> str:
         """As on the command line."""

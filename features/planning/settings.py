@@ -28,7 +28,7 @@ class Settings:
         workers: Decoding threads; None: by device.
         device: Torch device.
         limit: Compute at most this many clips (the first of the manifest).
-        drift: How reduced precision differed from fp32 in this run (`features.planning.precision`); None: not measured.
+        precision_check: How reduced precision differed from fp32 in this run (`features.planning.precision`); None: not measured.
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -44,7 +44,7 @@ class Settings:
     workers: int | None = None
     device: str = "cpu"
     limit: int | None = None
-    drift: dict[str, Any] | None = None
+    precision_check: dict[str, Any] | None = None
 
     def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:
         """All that decides the values of the cache file.

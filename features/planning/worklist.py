@@ -16,7 +16,7 @@ from features.store import table as store
 
 
 @dataclass(frozen=True)
-class Work:
+class Worklist:
     """What a cache file holds of a corpus and what it lacks.
 
     Attributes:
@@ -47,7 +47,9 @@ class Work:
         return self.path.with_suffix(".parts")
 
 
-def survey(corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, *, verify: bool = True) -> Work:
+def make_worklist(
+    corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, *, verify: bool = True
+) -> Worklist:
     """Compare a corpus with its cache file, which is opened for this; nothing is computed.
 
     Args:
@@ -72,7 +74,7 @@ def survey(corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Pa
         reused = corpus.is_in(table) & ~failed
     wanted = np.arange(len(ids)) < (len(ids) if settings.limit is None else settings.limit)
     todo = wanted & ~(failed | reused)
-    return Work(
+    return Worklist(
         path=path,
         spec=spec,
         corpus=corpus,

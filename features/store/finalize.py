@@ -9,13 +9,13 @@ from typing import Any
 from features.store import shard_set
 from features.store import table as store
 from features.store.array_io import in_parallel
-from features.store.merge import Merged, copies, merge
-from features.store.writer import Rows, Totals, write_file
-
-__all__ = ["Merged", "Rows", "Totals", "copies", "seal", "write_file"]
+from features.store.merge import copies, merge
+from features.store.writer import write_file
 
 
-def seal(path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Iterable[tuple[str, str, str]]) -> None:
+def finalize(
+    path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Iterable[tuple[str, str, str]]
+) -> None:
     """Make finished shards, and what was sealed before, the new state of a cache.
 
     A clip's row in a shard replaces its row in the old state; a failure is recorded beside an older row,

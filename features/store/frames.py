@@ -49,8 +49,8 @@ class ClipFrames:
         rows = table.rows(ids, keys)
         stored = table.cache_spec["frames"]
         self._table = table
-        self._members = table.places.member[rows]
-        self._starts = table.places.first_frame[rows]
+        self._members = table.locations.shard_number[rows]
+        self._starts = table.locations.first_frame[rows]
         self.lengths: np.ndarray = table.n_frames[rows].astype(np.int64)
         self.dim = len(stored["layers"]) * table.spec.dim
         self._dtype = np.dtype(stored["dtype"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Sink(io.RawIOBase):
+class GuardedFile(io.RawIOBase):
     """The file object that h5py writes through. What goes wrong is raised by `check`, not by `write`.
 
     Attributes:

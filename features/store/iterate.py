@@ -13,7 +13,7 @@ PIECE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Some clips of a table.
 
     Attributes:
@@ -29,7 +29,7 @@ class Piece:
 
 def stored_order(table: EmbeddingTable, rows: np.ndarray) -> np.ndarray:
     """Rows in the order in which `stream` gives them."""
-    return rows[np.lexsort((table.places.place[rows], table.places.member[rows]))]
+    return rows[np.lexsort((table.locations.row[rows], table.locations.shard_number[rows]))]
 
 
 def stream(
@@ -40,7 +40,7 @@ def stream(
     *,
     frames: bool = False,
     piece_bytes: int = PIECE_BYTES,
-) -> Iterator[Piece]:
+) -> Iterator[Chunk]:
     """Embeddings of some rows, in `stored_order`.
 
     Args:
@@ -56,27 +56,27 @@ def stream(
     """
     take = slice(None) if layers is None else list(layers)
     ordered = stored_order(table, rows)
-    members = table.places.member[ordered]
+    members = table.locations.shard_number[ordered]
     for number in dict.fromkeys(members.tolist()):
         with table.opened(number) as file:
             for piece in _pieces(table, ordered[members == number], piece_bytes, frames):
-                at = table.places.place[piece]
+                at = table.locations.row[piece]
                 first, last = int(at[0]), int(at[-1]) + 1
                 pooled = {name: file[f"embeddings/{name}"][first:last][at - first][:, take] for name in poolings}
                 kept = None
                 if frames:
-                    values, starts = file["frames/values"], table.places.first_frame[piece]
+                    values, starts = file["frames/values"], table.locations.first_frame[piece]
                     kept = [
                         values[int(start) : int(start + length)][:, take]
                         for start, length in zip(starts, table.n_frames[piece], strict=True)
                     ]
-                yield Piece(piece, pooled, kept)
+                yield Chunk(piece, pooled, kept)
 
 
 def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: bool) -> Iterator[np.ndarray]:
     """Rows of one file, cut so that what lies between the first and the last of a piece is not too much."""
     row_bytes = 4 * len(table.spec.layers) * table.spec.dim * max(1, len(table.poolings))
-    costs = table.places.place[rows].astype(np.int64) * row_bytes
+    costs = table.locations.row[rows].astype(np.int64) * row_bytes
     if frames:
         kept = table.cache_spec["frames"]
         frame_bytes = np.dtype(kept["dtype"]).itemsize * len(kept["layers"]) * table.spec.dim

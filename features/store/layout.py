@@ -13,7 +13,7 @@ SET_SUFFIX = ".shards"  # of the folder beside an index that holds its shard fil
 
 
 @dataclass(frozen=True)
-class Member:
+class ShardFile:
     """A file that holds arrays.
 
     Attributes:
@@ -40,13 +40,13 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Places:
+class RowLocations:
     """Where each of N rows lies.
 
     Attributes:
-        members: The files.
-        member: (N,) int, position in `members`.
-        place: (N,) int, row in that file.
+        shard_files: The files.
+        shard_number: (N,) int, position in `members`.
+        row: (N,) int, row in that file.
         first_frame: (N,) int, where the clip's frames start in that file, if any are stored.
         is_set: Whether the files are listed by an index.
     """
@@ -56,23 +56,23 @@ class Places:
         *("members/name", "members/bytes", "members/sha256"),
     )
 
-    members: tuple[Member, ...]
-    member: np.ndarray
-    place: np.ndarray
+    shard_files: tuple[ShardFile, ...]
+    shard_number: np.ndarray
+    row: np.ndarray
     first_frame: np.ndarray
     is_set: bool
 
     @classmethod
-    def of_file(cls, path: Path, n_frames: np.ndarray) -> Places:
+    def of_file(cls, path: Path, n_frames: np.ndarray) -> RowLocations:
         """All rows in one file, in order."""
         count = len(n_frames)
         ends = np.cumsum(n_frames, dtype=np.int64)
-        return cls((Member(path),), np.zeros(count, np.int64), np.arange(count), ends - n_frames, False)
+        return cls((ShardFile(path),), np.zeros(count, np.int64), np.arange(count), ends - n_frames, False)
 
-    def rows_by_member(self) -> Iterator[tuple[int, np.ndarray]]:
+    def rows_by_shard_file(self) -> Iterator[tuple[int, np.ndarray]]:
         """(position in `members`, the rows that lie there) of each file that holds any."""
-        order = np.argsort(self.member, kind="stable")
-        numbers, starts = np.unique(self.member[order], return_index=True)
+        order = np.argsort(self.shard_number, kind="stable")
+        numbers, starts = np.unique(self.shard_number[order], return_index=True)
         yield from zip(numbers.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True)
 
 
@@ -81,9 +81,9 @@ def set_folder(index: Path) -> Path:
     return index.with_suffix(SET_SUFFIX)
 
 
-def read_places(index: Path, columns: Mapping[str, np.ndarray]) -> Places:
-    """What the index of a set says, in the datasets `Places.COLUMNS`."""
+def read_row_locations(index: Path, columns: Mapping[str, np.ndarray]) -> RowLocations:
+    """What the index of a set says, in the datasets `RowLocations.COLUMNS`."""
     listed = zip(*(columns[f"members/{name}"].tolist() for name in ("name", "bytes", "sha256")), strict=True)
-    members = tuple(Member(set_folder(index) / name.decode(), size, sha.decode()) for name, size, sha in listed)
+    members = tuple(ShardFile(set_folder(index) / name.decode(), size, sha.decode()) for name, size, sha in listed)
     member, place, first_frame = (columns[f"clips/{name}"] for name in ("member", "place", "first_frame"))
-    return Places(members, member, place, first_frame, True)
+    return RowLocations(members, member, place, first_frame, True)

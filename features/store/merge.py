@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.store import table as store
-from features.store.writer import Rows, Totals
+from features.store.writer import CacheRows, Totals
 
 COPY_BYTES = 1 << 26
 
@@ -25,7 +25,7 @@ class Merged:
     """What of each source, the older ones first, belongs to the new state.
 
     Attributes:
-        chosen: Rows of each source, ascending.
+        chosen: CacheRows of each source, ascending.
         failures: (id, key, reason) by id.
         cost: Of all sources together.
     """
@@ -80,7 +80,7 @@ class _StoredFrames:
 
 def copies(
     sources: Sequence[store.EmbeddingTable], chosen: Sequence[np.ndarray], failures: list[tuple[str, str, str]]
-) -> Iterator[Rows]:
+) -> Iterator[CacheRows]:
     """The chosen rows of each source (files of their own, no sets), piece by piece; then the failures."""
     for table, rows in zip(sources, chosen, strict=True):
         step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
@@ -91,7 +91,7 @@ def copies(
                     continue
                 start, stop = int(piece[0]), int(piece[-1]) + 1
                 clips = table.clips.take(piece)
-                yield Rows(
+                yield CacheRows(
                     ids=clips.texts("id").to_pylist(),
                     keys=clips.texts("key").to_pylist(),
                     durations_s=clips.numbers("duration_s").tolist(),
@@ -99,10 +99,10 @@ def copies(
                     pooled={name: values[start:stop][piece - start] for name, values in file["embeddings"].items()},
                     frames=_ragged(file["frames/values"], table, piece) if "frames" in file else None,
                 )
-    yield Rows(failures=failures)
+    yield CacheRows(failures=failures)
 
 
 def _ragged(values: h5py.Dataset, table: store.EmbeddingTable, rows: np.ndarray) -> list[Any]:
     """Frames of some clips, to be read when they are written."""
-    starts = table.places.first_frame[rows]
+    starts = table.locations.first_frame[rows]
     return [_StoredFrames(values, int(a), int(a + n)) for a, n in zip(starts, table.n_frames[rows], strict=True)]

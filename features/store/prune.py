@@ -16,10 +16,9 @@ import numpy as np
 
 from features.store import shard_set
 from features.store import table as store
-from features.store.finalize import Totals, write_file
 from features.store.layout import SET_SUFFIX, set_folder
 from features.store.merge import Merged, copies
-from features.store.writer import remove_temporaries
+from features.store.writer import Totals, remove_temporaries, write_file
 from features.system.atomic_write import sync_folder
 from features.system.locks import CacheLock
 
@@ -132,7 +131,7 @@ def _write_without(table: store.EmbeddingTable, keep: Container[str]) -> None:
     rows = np.array([row for row, clip in enumerate(table.ids) if clip in keep], dtype=np.int64)
     if not len(rows) and not failures:
         _unlink(table.path)
-    elif table.places.is_set:
+    elif table.locations.is_set:
         _prune_set(table, rows, failures)
     else:
         merged = Merged([rows], failures, table.cost)
@@ -150,13 +149,13 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
     stays = np.zeros(len(table), dtype=bool)
     stays[rows] = True
     try:
-        for number, held in table.places.rows_by_member():
-            member, kept = table.places.members[number], held[stays[held]]
+        for number, held in table.locations.rows_by_shard_file():
+            member, kept = table.locations.shard_files[number], held[stays[held]]
             if len(kept) == len(held) or (len(kept) and member.absence()):
                 untouched.append(kept)
             elif len(kept):
                 shard = store.verify_table(member.path)
-                chosen = np.sort(table.places.place[kept])
+                chosen = np.sort(table.locations.row[kept])
                 totals = Totals(len(chosen), int(shard.n_frames[chosen].sum()))
                 new = folder / f"shard-{len(rewritten):06d}.h5"
                 write_file(new, shard.cache_spec, copies([shard], [chosen], []), totals, shard.cost, verify=True)
@@ -174,7 +173,7 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
 
 def _sweep(table: store.EmbeddingTable) -> None:
     """Remove shard files that a kill left behind: no index lists them, and no unfinished seal put them there."""
-    listed = {member.path for member in table.places.members}
+    listed = {member.path for member in table.locations.shard_files}
     folder = set_folder(table.path)
     for batch in folder.iterdir() if folder.exists() else ():
         if (batch / shard_set.MARK).exists():

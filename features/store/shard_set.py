@@ -39,7 +39,7 @@ EARLIER = "earlier.h5"  # what was sealed as one file before the cache became a 
 
 def is_due(path: Path, old: store.EmbeddingTable | None, shards: Sequence[Path]) -> bool:
     """Whether a cache has to be sealed as a set: it is one already, or would be too large for one file."""
-    if old is not None and old.places.is_set:
+    if old is not None and old.locations.is_set:
         return True
     size = path.stat().st_size if old is not None else 0
     return bool(shards) and size + sum(shard.stat().st_size for shard in shards) > SET_BYTES
@@ -47,7 +47,7 @@ def is_due(path: Path, old: store.EmbeddingTable | None, shards: Sequence[Path])
 
 def with_old(old: store.EmbeddingTable | None, shards: list[store.EmbeddingTable]) -> list[store.EmbeddingTable]:
     """The sources of a set, the old state first; what was one file joins the folder of the shards."""
-    if old is None or old.places.is_set:
+    if old is None or old.locations.is_set:
         return [*([old] if old else []), *shards]
     joined = shards[0].path.with_name(EARLIER)
     joined.unlink(missing_ok=True)
@@ -72,17 +72,17 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
         RunError: The index cannot be written, or the folder not be moved.
     """
     folder = set_folder(path)
-    new = [table.path for table in sources if not table.places.is_set]
+    new = [table.path for table in sources if not table.locations.is_set]
     batch = _batch_name(folder, new)
     names: list[tuple[str, int, str]] = []
     clips: list[Records[StoredClip]] = []
     columns: dict[str, list[np.ndarray]] = {"member": [], "place": [], "first_frame": []}
     for table, rows in zip(sources, merged.chosen, strict=True):
-        for number in np.unique(table.places.member[rows]).tolist():
-            live = rows[table.places.member[rows] == number]
+        for number in np.unique(table.locations.shard_number[rows]).tolist():
+            live = rows[table.locations.shard_number[rows] == number]
             columns["member"].append(np.full(len(live), len(names)))
-            columns["place"].append(table.places.place[live])
-            columns["first_frame"].append(table.places.first_frame[live])
+            columns["place"].append(table.locations.row[live])
+            columns["first_frame"].append(table.locations.first_frame[live])
             clips.append(table.clips.take(live))
             names.append(_listed(table, number, folder, batch))
 
@@ -105,7 +105,7 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
             new[0].parent.rename(folder / batch)
             sync_folder(folder)
 
-    before = {member.path for table in sources if table.places.is_set for member in table.places.members}
+    before = {member.path for table in sources if table.locations.is_set for member in table.locations.shard_files}
     write_hdf5(path, contents, before=move_shards)
     for gone in before - {folder / name for name, _, _ in names}:
         gone.unlink(missing_ok=True)  # none of its rows is anybody's newest
@@ -122,7 +122,7 @@ def recover(path: Path, parts: Path) -> None:
     marks = sorted(set_folder(path).glob(f"*/{MARK}"))
     if not marks:
         return
-    members = store.open_table(path).places.members if path.exists() else ()
+    members = store.open_table(path).locations.shard_files if path.exists() else ()
     listed = {f"{member.path.parent.name}/{member.path.name}" for member in members}
     for mark in marks:
         if any(name.startswith(f"{mark.parent.name}/") for name in listed):
@@ -136,12 +136,12 @@ def recover(path: Path, parts: Path) -> None:
 
 def files_of(path: Path) -> list[Path]:
     """All files that make up a cache: the one file, or the index and the shard files it lists."""
-    return [path, *(member.path for member in store.open_table(path).places.members if member.path != path)]
+    return [path, *(member.path for member in store.open_table(path).locations.shard_files if member.path != path)]
 
 
 def _listed(table: store.EmbeddingTable, number: int, folder: Path, batch: str) -> tuple[str, int, str]:
     """Name below `folder`, size and digest of a member."""
-    member = table.places.members[number]
+    member = table.locations.shard_files[number]
     if member.size is not None:
         return str(member.path.relative_to(folder)), member.size, member.sha256
     return f"{batch}/{member.path.name}", member.path.stat().st_size, header.stated_digest(member.path)

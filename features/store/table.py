@@ -26,7 +26,7 @@ from features.store.hdf5_file import (
     read_clips,
     read_texts,
 )
-from features.store.layout import Member, Places, read_places
+from features.store.layout import RowLocations, ShardFile, read_row_locations
 
 
 class EmbeddingTable:
@@ -43,7 +43,7 @@ class EmbeddingTable:
         cache_spec: Everything the fingerprint covers.
         fingerprint: SHA-256 of that.
         versions: Library versions of the runs that wrote it.
-        places: Where each clip's row and frames lie.
+        locations: Where each clip's row and frames lie.
         cost: What went into it: `clips`, `audio_s` and `compute_s`; the backbone's `parameters` (None if
             unknown) and the `device` of the last run.
     """
@@ -65,10 +65,10 @@ class EmbeddingTable:
             failed = (read_texts(file, f"failures/{name}").to_pylist() for name in ("id", "key", "reason"))
             self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
             if file.attrs["format_version"] == SET_VERSION:
-                columns = {name: read_checked(file, name) for name in Places.COLUMNS}
-                self.places = read_places(path, columns)
+                columns = {name: read_checked(file, name) for name in RowLocations.COLUMNS}
+                self.locations = read_row_locations(path, columns)
             else:
-                self.places = Places.of_file(path, self.n_frames)
+                self.locations = RowLocations.of_file(path, self.n_frames)
         self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
 
     @cached_property
@@ -102,7 +102,7 @@ class EmbeddingTable:
     @property
     def size_bytes(self) -> int:
         """Bytes on disk, of all its files that are there."""
-        files = {self.path, *(member.path for member in self.places.members)}
+        files = {self.path, *(member.path for member in self.locations.shard_files)}
         return sum(file.stat().st_size for file in files if file.is_file())
 
     @property
@@ -141,11 +141,11 @@ class EmbeddingTable:
         """
         if pooling not in self.poolings:
             raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
-        if not self.places.is_set:
+        if not self.locations.is_set:
             return self._array(0, f"embeddings/{pooling}")
         values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
-        for number, rows in self.places.rows_by_member():
-            place, first = self.places.place[rows], int(rows[0])
+        for number, rows in self.locations.rows_by_shard_file():
+            place, first = self.locations.row[rows], int(rows[0])
             part = values[first : first + len(rows)]
             with self.opened(number) as file:
                 stored = file[f"embeddings/{pooling}"]
@@ -167,9 +167,9 @@ class EmbeddingTable:
         """
         self.check_holds_frames()
         row = int(self.rows([clip])[0])
-        length, first = int(self.n_frames[row]), int(self.places.first_frame[row])
+        length, first = int(self.n_frames[row]), int(self.locations.first_frame[row])
         start, stop, _ = slice(start, stop).indices(length)
-        with self.opened(int(self.places.member[row])) as file:
+        with self.opened(int(self.locations.shard_number[row])) as file:
             return file["frames/values"][first + start : first + max(start, stop)]
 
     def check_holds_frames(self) -> None:
@@ -180,8 +180,8 @@ class EmbeddingTable:
     def present(self) -> dict[str, str]:
         """Content keys by id, of the clips whose arrays are there: a shard file of a set can go missing."""
         there = np.ones(len(self), bool)
-        for number, rows in self.places.rows_by_member():
-            there[rows] = not self.places.members[number].absence()
+        for number, rows in self.locations.rows_by_shard_file():
+            there[rows] = not self.locations.shard_files[number].absence()
         return dict(zip(self.ids[there], self.keys[there], strict=True))
 
     @contextmanager
@@ -191,9 +191,9 @@ class EmbeddingTable:
         Raises:
             CacheError: It is missing or damaged.
         """
-        place = self.places.members[member]
+        place = self.locations.shard_files[member]
         if why := place.absence():
-            clips = int((self.places.member == member).sum())
+            clips = int((self.locations.shard_number == member).sum())
             raise CacheError(
                 f"{place.path}: {why}, {clips} clip(s) of {self.path.name} lay there; "
                 f"run `audioheads features` with its config again to compute them anew",
@@ -230,8 +230,8 @@ def verify_table(path: str | Path) -> EmbeddingTable:
         CacheError: As `open_table`, or any byte differs from what was written.
     """
     table = check_table(path)
-    if table.places.is_set:
-        for _ in in_parallel(lambda number: _verify_member(table, number), range(len(table.places.members))):
+    if table.locations.is_set:
+        for _ in in_parallel(lambda number: _verify_member(table, number), range(len(table.locations.shard_files))):
             pass
     return table
 
@@ -252,6 +252,6 @@ def _verify_member(table: EmbeddingTable, number: int) -> None:
     """Check every byte of one shard file of a set."""
     with table.opened(number):
         pass
-    member: Member = table.places.members[number]
+    member: ShardFile = table.locations.shard_files[number]
     if not header.is_whole(member.path):
         raise damaged(member.path, "its bytes do not match its digest")

@@ -21,7 +21,7 @@ from features.store import file_header as header
 from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
 from features.store import table as store
-from features.store.guarded_file import Sink
+from features.store.guarded_file import GuardedFile
 from features.store.hdf5_file import StoredClip
 from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.signals import interrupts_held
@@ -41,7 +41,7 @@ class LongFrames(Protocol):
 
 
 @dataclass
-class Rows:
+class CacheRows:
     """Embedded clips on their way to disk.
 
     Attributes:
@@ -71,7 +71,7 @@ class Totals:
     frames: int
 
     @classmethod
-    def of(cls, rows: Rows) -> Totals:
+    def of(cls, rows: CacheRows) -> Totals:
         """Those of rows that are all there."""
         return cls(len(rows.ids), sum(rows.n_frames))
 
@@ -79,7 +79,7 @@ class Totals:
 def write_file(
     path: Path,
     spec: dict[str, Any],
-    parts: Iterable[Rows],
+    parts: Iterable[CacheRows],
     totals: Totals,
     cost: dict[str, Any],
     *,
@@ -124,7 +124,7 @@ def write_hdf5(
     """
     try:
         with atomic_write(path, sync="folder", before=before) as temporary:
-            with interrupts_held() as check_interrupt, Sink(temporary) as sink:
+            with interrupts_held() as check_interrupt, GuardedFile(temporary) as sink:
 
                 def check() -> None:
                     sink.check()
@@ -143,7 +143,7 @@ def write_hdf5(
 
 
 def _write_contents(
-    file: h5py.File, spec: dict[str, Any], parts: Iterable[Rows], totals: Totals, cost: dict[str, Any]
+    file: h5py.File, spec: dict[str, Any], parts: Iterable[CacheRows], totals: Totals, cost: dict[str, Any]
 ) -> header.Ranges:
     """Everything inside the HDF5 file, each dataset with its checksum; tells where the bulk of it lies."""
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
@@ -213,7 +213,7 @@ def _pieces(frames: np.ndarray | LongFrames) -> Iterator[np.ndarray]:
     yield from [frames] if isinstance(frames, np.ndarray) else frames.pieces(PIECE_BYTES)
 
 
-def _checked(parts: Iterable[Rows], check: Callable[[], None]) -> Iterator[Rows]:
+def _checked(parts: Iterable[CacheRows], check: Callable[[], None]) -> Iterator[CacheRows]:
     """The parts, until something goes wrong in writing them."""
     for part in parts:
         yield part

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from features.errors import AudioheadsError, RunError
 
-PATIENCE_S = 600.0
-PAUSE_S = 1.0
+GIVE_UP_AFTER_S = 600.0
+RETRY_EVERY_S = 1.0
 T = TypeVar("T")
 
 
-class Patience:
+class Retry:
     """Does work again when the folder it needs has gone away and come back. Threads may share it."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
@@ -33,7 +33,7 @@ class Patience:
             away: Tells which folder is away, None if none is.
 
         Raises:
-            RunError: The folder did not come back in `PATIENCE_S`.
+            RunError: The folder did not come back in `GIVE_UP_AFTER_S`.
         """
         while True:
             self._wait(away)
@@ -50,17 +50,17 @@ class Patience:
             is_first = folder not in self._awaited
             self._awaited.add(folder)
         if is_first:
-            self._note(f"{folder} went away; waiting up to {PATIENCE_S:.0f} s for it to come back")
-        deadline = time.monotonic() + PATIENCE_S
+            self._note(f"{folder} went away; waiting up to {GIVE_UP_AFTER_S:.0f} s for it to come back")
+        deadline = time.monotonic() + GIVE_UP_AFTER_S
         while away() is not None:
             if time.monotonic() > deadline:
                 raise RunError(f"{folder} went away and did not come back; what was finished is kept, run again then")
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_EVERY_S)
         with self._lock:
             self._awaited.discard(folder)
 
 
-def folder_away(file: Path) -> Path | None:
+def unavailable_folder(file: Path) -> Path | None:
     """The folder of a file that has to be there, if it looks as if a whole tree of files went away, not just the file.
 
     That is where the folder is missing, or the system answers for it as for a lost connection.
@@ -75,7 +75,7 @@ def folder_away(file: Path) -> Path | None:
     return None
 
 
-def cache_away(parts: Path) -> Path | None:
+def unavailable_cache(parts: Path) -> Path | None:
     """The folder of a cache, if it went away with the lock that every run leaves there."""
     lock = parts.with_name(f"{parts.stem}.h5.lock")
     try:

@@ -51,7 +51,7 @@ class Minibatch:
 Arrays = Mapping[str, Tensor]
 
 
-class Network(Protocol):
+class HeadNetwork(Protocol):
     """A head's arithmetic, for M networks at once.
 
     Gradients are written out: of the time that batched products of this size leave, autograd took half.
@@ -111,7 +111,11 @@ class Stack:
     """
 
     def __init__(
-        self, network: Network, n_outputs: int, gradient: Callable[[Tensor, Minibatch], Tensor], device: torch.device
+        self,
+        network: HeadNetwork,
+        n_outputs: int,
+        gradient: Callable[[Tensor, Minibatch], Tensor],
+        device: torch.device,
     ):
         """Start empty.
 

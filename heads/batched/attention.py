@@ -75,7 +75,7 @@ def attend(weights: dict[str, Tensor], values: Tensor, lengths: Tensor) -> tuple
 
 
 @dataclass(frozen=True)
-class _Course:
+class _FitProgress:
     """How one fit went."""
 
     state: dict[str, np.ndarray]
@@ -113,7 +113,7 @@ class AttentionFit:
             weights = row_weights(block.train_targets, job.n_outputs, job.task, self.options.class_weight)
             self.row_weights = weights.float()
 
-    def train(self) -> _Course:
+    def train(self) -> _FitProgress:
         """Train to the end."""
         optimizer = torch.optim.AdamW(
             self.weights.values(), lr=self.point["learning_rate"], weight_decay=self.point["weight_decay"]
@@ -126,14 +126,14 @@ class AttentionFit:
                 continue
             loss = self._valid_loss()
             if not np.isfinite(loss):
-                return _Course(best, np.nan, best_epoch)
+                return _FitProgress(best, np.nan, best_epoch)
             if loss < best_loss:
                 best, best_loss, best_epoch = self._state(), loss, epoch
             elif epoch - best_epoch >= self.options.patience:
                 break
         if not len(self.block.valid):
-            return _Course(self._state(), np.nan, last)
-        return _Course(best, best_loss, best_epoch)
+            return _FitProgress(self._state(), np.nan, last)
+        return _FitProgress(best, best_loss, best_epoch)
 
     def _epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """One pass over the training rows."""

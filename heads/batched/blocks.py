@@ -54,7 +54,7 @@ Loader = Callable[[Place], Block]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class BlockFit:
     """One candidate (a configuration on a block) with one fit per seed; heads that no seed changes have one fit.
 
     Attributes:

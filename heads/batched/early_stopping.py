@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heads.batched.adamw import Minibatch, Network, Rate, Stack, aligned
-from heads.batched.blocks import BUDGET_BYTES, Fitted, Loader, Place, chunks
+from heads.batched.adamw import HeadNetwork, Minibatch, Rate, Stack, aligned
+from heads.batched.blocks import BUDGET_BYTES, BlockFit, Loader, Place, chunks
 from heads.batched.job import Job
 from heads.batched.losses import loss_gradient
-from heads.batched.minibatches import Rows, Turn
+from heads.batched.minibatches import BlockRows, Turn
 from heads.options import SteppedOptions
 
 CPU_STACK_BYTES = 2**24  # of one worker: the optimiser's state then stays in the processor's caches
 CUDA_STACK_BYTES = 2**31
 
 
-class Fit(NamedTuple):
+class FitPosition(NamedTuple):
     """One network to train: positions among the blocks, in the grid and in the seeds."""
 
     block: int
@@ -34,10 +34,10 @@ class Fit(NamedTuple):
 
 
 @dataclass
-class Course:
+class FitProgress:
     """How a fit is doing."""
 
-    fit: Fit
+    fit: FitPosition
     best: tuple[Tensor, Tensor] | None = None
     best_loss: float = np.inf
     best_epoch: int = 0
@@ -45,18 +45,18 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StoppedFit:
     """A fit that is done."""
 
-    fit: Fit
+    fit: FitPosition
     state: dict[str, np.ndarray]
     valid_loss: float
     epochs: int
 
 
 def train_stepped(
-    places: Sequence[Place], load: Loader, job: Job, configurations: Sequence[int], network: Network
-) -> Iterator[Fitted]:
+    places: Sequence[Place], load: Loader, job: Job, configurations: Sequence[int], network: HeadNetwork
+) -> Iterator[BlockFit]:
     """Train some configurations of one shape on every block with every seed.
 
     On a CPU each core works on a stack of its own, as large as caches allow; on a GPU one stack holds
@@ -83,21 +83,21 @@ def train_stepped(
     n_layers = job.n_layers if options.reads == "layers" else 1
     bytes_each = 2 * 4 * job.n_train * n_layers * aligned(job.dim)
     for group in chunks(places, bytes_each, BUDGET_BYTES):
-        work = _Work(Rows(group, load, job, options), network, job, options)
+        work = _Work(BlockRows(group, load, job, options), network, job, options)
         work.waiting.extend(
-            Fit(block, configuration, seed)
+            FitPosition(block, configuration, seed)
             for block in range(len(group))
             for configuration in configurations
             for seed in range(len(job.seeds))
         )
-        done: dict[tuple[int, int], list[Outcome]] = {}
+        done: dict[tuple[int, int], list[StoppedFit]] = {}
         for outcome in work.outcomes():
             block, configuration, _ = outcome.fit
             seeds = done.setdefault((block, configuration), [])
             seeds.append(outcome)
             if len(seeds) == len(job.seeds):
                 seeds = sorted(done.pop((block, configuration)), key=lambda one: one.fit.seed)
-                yield Fitted(
+                yield BlockFit(
                     group[block],
                     configuration,
                     [work.rows.standardisation[block] | one.state for one in seeds],
@@ -111,13 +111,13 @@ def train_stepped(
 class _Work:
     """Fits that wait, and what they train on."""
 
-    rows: Rows
-    network: Network
+    rows: BlockRows
+    network: HeadNetwork
     job: Job
     options: SteppedOptions
-    waiting: deque[Fit] = field(default_factory=deque)
+    waiting: deque[FitPosition] = field(default_factory=deque)
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[StoppedFit]:
         """Train all fits that wait."""
         on_cpu = self.job.device.type == "cpu"
         n_workers = min(torch.get_num_threads(), len(self.waiting)) if on_cpu else 1
@@ -134,15 +134,15 @@ class _Work:
         row = self.rows.train[0, 0].numel() + 6 * (self.network.units + aligned(self.job.n_outputs))
         return max(1, budget // (4 * (4 * trained + self.options.batch_size * row)))
 
-    def _train(self, size: int, stop: Event) -> Iterator[Outcome]:
+    def _train(self, size: int, stop: Event) -> Iterator[StoppedFit]:
         """Train fits that wait, up to `size` side by side, until none is left."""
         stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
-        running: list[Course] = []
+        running: list[FitProgress] = []
         while not stop.is_set():
             entering = self._next(size - len(running))
             if entering:
                 stack.enter([self.job.seeds[fit.seed] for fit in entering], [self._rate(fit) for fit in entering])
-                running += [Course(fit) for fit in entering]
+                running += [FitProgress(fit) for fit in entering]
             if not running:
                 return
             self._epoch(stack, running, stop)
@@ -153,13 +153,13 @@ class _Work:
                 for at in np.flatnonzero(ended).tolist():
                     course = running[at]
                     state = stack.state(course.best or stack.snapshot(at))
-                    yield Outcome(course.fit, state, course.best_loss, course.best_epoch)
+                    yield StoppedFit(course.fit, state, course.best_loss, course.best_epoch)
                 staying = np.flatnonzero(~np.array(ended)).tolist()
                 running = [running[at] for at in staying]
                 stack.keep(staying)
 
-    def _next(self, count: int) -> list[Fit]:
-        fits: list[Fit] = []
+    def _next(self, count: int) -> list[FitPosition]:
+        fits: list[FitPosition] = []
         while len(fits) < count:
             try:
                 fits.append(self.waiting.popleft())  # several threads take from it
@@ -167,7 +167,7 @@ class _Work:
                 break
         return fits
 
-    def _rate(self, fit: Fit) -> Rate:
+    def _rate(self, fit: FitPosition) -> Rate:
         point = self.job.grid[fit.configuration]
         return Rate(point["learning_rate"], point["weight_decay"])
 
@@ -175,7 +175,7 @@ class _Work:
         task, loss = self.job.task, self.options.loss
         return loss_gradient(outputs, batch.wanted, batch.share, batch.weights, task, loss)
 
-    def _epoch(self, stack: Stack, running: Sequence[Course], stop: Event) -> None:
+    def _epoch(self, stack: Stack, running: Sequence[FitProgress], stop: Event) -> None:
         """Show every network its block's training rows once."""
         turns = []
         for course in running:
@@ -188,7 +188,7 @@ class _Work:
                 return
             stack.step(batch, frozenset(at for at, own in enumerate(n_steps) if own <= step))
 
-    def _ended(self, stack: Stack, at: int, course: Course, loss: float) -> bool:
+    def _ended(self, stack: Stack, at: int, course: FitProgress, loss: float) -> bool:
         """Keep the state of a network if it is the best so far; whether its training is over."""
         if self.job.epochs is not None or not self.rows.n_valid[course.fit.block]:
             if course.epoch < (self.job.epochs[course.fit.seed] if self.job.epochs else self.options.max_epochs):
@@ -203,9 +203,9 @@ class _Work:
         return course.epoch - course.best_epoch >= self.options.patience or course.epoch >= self.options.max_epochs
 
 
-def _on_threads(n_threads: int, work: Callable[[Event], Iterator[Outcome]]) -> Iterator[Outcome]:
+def _on_threads(n_threads: int, work: Callable[[Event], Iterator[StoppedFit]]) -> Iterator[StoppedFit]:
     """What several threads find, each with one core of its own: bits do not depend on how many there are."""
-    stop, found = Event(), SimpleQueue[Outcome | BaseException | None]()
+    stop, found = Event(), SimpleQueue[StoppedFit | BaseException | None]()
 
     def run() -> None:
         torch.set_num_threads(1)

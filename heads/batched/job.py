@@ -14,7 +14,7 @@ from heads.options import Configuration, HeadOptions
 if TYPE_CHECKING:
     import torch
 
-    from heads.batched.blocks import Fitted, Loader, Place
+    from heads.batched.blocks import BlockFit, Loader, Place
 
 State = Mapping[str, np.ndarray]
 
@@ -49,7 +49,7 @@ class Job:
     epochs: tuple[int, ...] | None = None
 
 
-Trainer: TypeAlias = "Callable[[Sequence[Place], Loader, Job], Iterator[Fitted]]"
+Trainer: TypeAlias = "Callable[[Sequence[Place], Loader, Job], Iterator[BlockFit]]"
 """Trains a job on some blocks and yields one candidate per block and configuration, in any order."""
 
 Predictor = Callable[[State, Any, Task], np.ndarray]

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 FLATTEST = 1e-4  # of the curvatures over classes, relative to the sharpest
 
 
-class Rows(NamedTuple):
+class LogisticRows(NamedTuple):
     """What one block brings.
 
     Attributes:
@@ -34,7 +34,7 @@ class LogisticPaths:
     matrix products of few outputs with many rows are several times faster so.
     """
 
-    def __init__(self, blocks: Sequence[Rows], l2: Tensor) -> None:
+    def __init__(self, blocks: Sequence[LogisticRows], l2: Tensor) -> None:
         """Stack the blocks; shorter and narrower ones are filled with rows of no weight and columns of zeros.
 
         Args:

@@ -40,7 +40,7 @@ class Turn(NamedTuple):
     dropout: float
 
 
-class Rows:
+class BlockRows:
     """The rows of some blocks, float32, widths padded.
 
     Attributes:

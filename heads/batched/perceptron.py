@@ -19,7 +19,7 @@ MOMENTUM = 0.1  # of batch normalisation's running statistics
 
 
 class Perceptron:
-    """The arithmetic of networks of the same widths, see `heads.batched.adamw.Network`."""
+    """The arithmetic of networks of the same widths, see `heads.batched.adamw.HeadNetwork`."""
 
     def __init__(self, sizes: Sequence[int], norm: str | None) -> None:
         """Lay out the arrays.

@@ -15,7 +15,7 @@ from heads.batched.rng import initial_layers
 
 
 class WeightedSum:
-    """The arithmetic, see `heads.batched.adamw.Network`."""
+    """The arithmetic, see `heads.batched.adamw.HeadNetwork`."""
 
     def __init__(self, n_layers: int, dim: int, n_outputs: int) -> None:
         """Lay out the arrays: L layers of D columns to C outputs."""

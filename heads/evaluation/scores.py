@@ -12,7 +12,7 @@ from features.labels import Task
 from heads.evaluation import metrics
 from heads.evaluation.bootstrap import MIN_DRAWS, Resampled, draws_for, resampled_concordance, resampled_precision
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.statistics import DRAWS, Comparison, accuracy_interval, compare, tied_with_best
+from heads.evaluation.statistics import DRAWS, TieTest, accuracy_interval, compare, tied_with_best
 
 Models = Sequence[Sequence[Predictions]]
 Resampler = Callable[[Sequence[Predictions], np.ndarray, int], Resampled]
@@ -32,7 +32,7 @@ class Ranking:
 
     values: tuple[float, ...]
     intervals: tuple[Ends, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[TieTest, ...]
     draws: int
 
 

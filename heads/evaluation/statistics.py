@@ -5,7 +5,7 @@ One method each, for the expected accuracy of these fitted models on new groups 
 - Interval: Wilson's (1927) for a share, with the number of clips replaced by the effective sample size
   that the cluster-robust variance implies (Kish 1965; Korn and Graubard 1998), at most the clips there
   are, and Student's t in place of the normal. It never has zero width and stays within 0…1.
-- Comparison: paired bootstrap over groups of the difference in accuracy, two-sided, Holm-corrected.
+- TieTest: paired bootstrap over groups of the difference in accuracy, two-sided, Holm-corrected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CACHED_CELLS = 2**23  # draws × groups up to which resampling weights are kept 
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TieTest:
     """One model beside the best of its data set.
 
     Attributes:
@@ -98,7 +98,7 @@ def wilson(share: float, effective: float, freedom: float, *, level: float = 1 -
 
 def tied_with_best(
     scores: Mapping[str, np.ndarray], groups: np.ndarray, *, draws: int = DRAWS, seed: int = 0
-) -> dict[str, Comparison]:
+) -> dict[str, TieTest]:
     """Compare every model with the most accurate one on the same clips.
 
     Whole groups are drawn with replacement, the same for all models. A difference's p-value is the
@@ -136,7 +136,7 @@ def tied_with_best(
 
 def compare(
     values: Mapping[str, float], resampled: np.ndarray, n_groups: int, *, continuity: float = 0.0
-) -> dict[str, Comparison]:
+) -> dict[str, TieTest]:
     """Compare every model with the best on any figure that was bootstrapped with the same draws for all.
 
     Args:
@@ -159,7 +159,7 @@ def compare(
         p_values[one, other] = p_values[other, one] = _holm(np.array(raw))
     best = int(found.argmax())
     return {
-        name: Comparison(
+        name: TieTest(
             difference=float(found[best] - own),
             p_value=float(own_p[best]),
             tied=bool(own_p[best] > ALPHA),

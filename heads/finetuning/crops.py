@@ -14,7 +14,7 @@ from heads.batched.frame_blocks import StoredFrames
 
 
 @dataclass(frozen=True)
-class Windows:
+class ScoringWindows:
     """How clips become inputs of one length.
 
     Attributes:
@@ -63,7 +63,7 @@ class Windows:
             yield inputs, lengths, torch.tensor([at for at, _, _ in batch])
 
     def _gather(self, pieces: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """Windows that start at (clip, frame), padded."""
+        """ScoringWindows that start at (clip, frame), padded."""
         read = [self.frames.read(int(clip), start, start + self.length) for clip, start in pieces]
         lengths = [max(len(values), self.shortest) for values in read]
         width = max(self.length, self.shortest) if self.fixed else max(lengths)

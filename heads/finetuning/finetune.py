@@ -25,8 +25,8 @@ from heads.finetuning.checkpoint import (
     read_state,
 )
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
-from heads.finetuning.lightning_module import Clips, Learner
-from heads.finetuning.network import Network
+from heads.finetuning.lightning_module import Learner, TrainingClips
+from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.finetuning.rng import n_batches
 
@@ -35,7 +35,7 @@ CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning")
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitRows:
     """Positions among the clips: disjoint, int64."""
 
     train: np.ndarray
@@ -44,7 +44,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FinetunedModel:
     """A trained network.
 
     Attributes:
@@ -53,15 +53,15 @@ class Fitted:
         state: How the training went.
     """
 
-    network: Network
+    network: StandardisedNetwork
     probabilities: np.ndarray
     state: TrainingState
 
 
 def finetune(
-    build: Callable[[], Network],
-    clips: Clips,
-    rows: Rows,
+    build: Callable[[], StandardisedNetwork],
+    clips: TrainingClips,
+    rows: SplitRows,
     recipe: Recipe,
     seed: int,
     folder: Path,
@@ -70,7 +70,7 @@ def finetune(
     loggers: Callable[[TrainingState], Sequence[Logger]] = lambda state: (),
     on_step: Callable[[int], None] = lambda clips: None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
-) -> Fitted:
+) -> FinetunedModel:
     """Train on the training clips, keep the best epoch on validation, score the test clips once with it.
 
     Args:
@@ -98,13 +98,13 @@ def finetune(
         if not state.is_over(recipe.epochs):
             _fit(learner, recipe, precision, device, folder, loggers(state))
         if not is_main_process():
-            return Fitted(network, np.empty((0, clips.n_classes), np.float32), state)
+            return FinetunedModel(network, np.empty((0, clips.n_classes), np.float32), state)
         learner.load_state_dict(read_best(folder, state))
         target = torch.device(device)
         network.to(target)
         with mixed_precision(precision, target):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
-    return Fitted(network, probabilities.astype(np.float32), state)
+    return FinetunedModel(network, probabilities.astype(np.float32), state)
 
 
 def is_main_process() -> bool:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from heads.finetuning.crops import Windows
-from heads.finetuning.network import Network
+from heads.finetuning.crops import ScoringWindows
+from heads.finetuning.network import StandardisedNetwork
 
 
 def score(
-    network: Network, windows: Windows, clips: Sequence[int] | np.ndarray, batch_size: int, device: torch.device
+    network: StandardisedNetwork,
+    windows: ScoringWindows,
+    clips: Sequence[int] | np.ndarray,
+    batch_size: int,
+    device: torch.device,
 ) -> np.ndarray:
     """Class probabilities of whole clips, the mean over their windows: (N, C) float64."""
     before = network.training

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from heads.finetuning.augmentation import Augmenter
 from heads.finetuning.checkpoint import STATE_KEY, TrainingState
-from heads.finetuning.crops import Windows
+from heads.finetuning.crops import ScoringWindows
 from heads.finetuning.inference import score
-from heads.finetuning.network import Network
+from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.finetuning.rng import DROPOUT, NOISE, Step, epoch_batches
 
@@ -25,7 +25,7 @@ MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class Clips:
+class TrainingClips:
     """What is learnt.
 
     Attributes:
@@ -35,7 +35,7 @@ class Clips:
         augmenter: Changes training clips, and those alone.
     """
 
-    windows: Windows
+    windows: ScoringWindows
     targets: np.ndarray
     n_classes: int
     augmenter: Augmenter
@@ -66,8 +66,8 @@ class Learner(lightning.LightningModule):
 
     def __init__(
         self,
-        network: Network,
-        clips: Clips,
+        network: StandardisedNetwork,
+        clips: TrainingClips,
         train: np.ndarray,
         valid: np.ndarray,
         recipe: Recipe,

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Network(nn.Module):
+class StandardisedNetwork(nn.Module):
     """Standardise bands, then the model. What the training loop sees of any model.
 
     Attributes:

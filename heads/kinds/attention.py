@@ -16,7 +16,7 @@ from heads.options import Count, Grid, Share, SteppedOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from heads.batched.blocks import Fitted, Loader, Place
+    from heads.batched.blocks import BlockFit, Loader, Place
     from heads.batched.frame_blocks import FrameBlock
 
 MAX_FRAMES = 2**15  # of one padded part of a batch; a longer clip is cut and joined again
@@ -39,7 +39,7 @@ class AttentionOptions(SteppedOptions):
     dropout: Grid[Share] = Field([0.3])
 
 
-def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Train every configuration on every block with every seed, one after the other, with AdamW.
 
     A frame h scores w · tanh(V h + b); the clip is the mean of its frames weighted by the softmax of
@@ -56,14 +56,14 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[F
         One candidate per block and configuration.
     """
     from heads.batched.attention import TRAINED, AttentionFit
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
 
     for place in places:
         block = cast("FrameBlock", load(place))
         for number, point in enumerate(job.grid):
             fits = [AttentionFit(block, job, point, seed, MAX_FRAMES) for seed in range(len(job.seeds))]
             courses = [fit.train() for fit in fits]
-            yield Fitted(
+            yield BlockFit(
                 place,
                 number,
                 [course.state for course in courses],

@@ -17,7 +17,7 @@ from heads.options import Count, Grid, HeadOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from heads.batched.blocks import Block, Fitted, Loader, Place
+    from heads.batched.blocks import Block, BlockFit, Loader, Place
 
 METRICS = ("cosine", "euclidean")  # a state holds the position
 DISTANCES_BYTES = 2**27  # of the distances at work at once
@@ -38,7 +38,7 @@ class KnnOptions(HeadOptions):
     metric: Grid[Literal["cosine", "euclidean"]] = Field(["cosine", "euclidean"])
 
 
-def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Score every k and metric on every block; nothing is trained.
 
     A state holds the block's training rows once for all its candidates. A k beyond the number of
@@ -56,7 +56,7 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]
         ConfigError: Every k is beyond the number of training rows of a block, or the only one where
             there are no validation rows.
     """
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
     for place in places:
@@ -79,7 +79,7 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]
             if len(targets) and k in ks:
                 loss = valid_loss(votes(near[metric], answers, k, job.task).cpu().numpy(), targets, job.task)
             state = {**shared, "k": np.array([k]), "metric": np.array([METRICS.index(metric)])}
-            yield Fitted(place, configuration, [state], np.array([loss]), np.array([0]), 0)
+            yield BlockFit(place, configuration, [state], np.array([loss]), np.array([0]), 0)
 
 
 def predict_knn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:

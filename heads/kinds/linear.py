@@ -16,8 +16,8 @@ from heads.options import ClassWeight, Configuration, Grid, HeadOptions, Positiv
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from heads.batched.blocks import Block, Fitted, Loader, Place
-    from heads.batched.logistic import Rows
+    from heads.batched.blocks import Block, BlockFit, Loader, Place
+    from heads.batched.logistic import LogisticRows
 
 CPU_STACK_BYTES = 2**25  # blocks beyond the processor's caches gain nothing from each other's company
 
@@ -40,7 +40,7 @@ class LinearOptions(HeadOptions):
     class_weight: ClassWeight = None
 
 
-def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Fit every penalty on every block to convergence.
 
     The loss is the mean log loss (weighted by class where the options say so) plus l2 / 2 times the
@@ -109,26 +109,28 @@ def _solve(
     )
 
 
-def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> Rows:
+def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> LogisticRows:
     """A block's rows for `heads.batched.logistic`; with several labels, each class of each penalty is a problem."""
     from torch.nn.functional import one_hot
 
-    from heads.batched.logistic import Rows
+    from heads.batched.logistic import LogisticRows
     from heads.batched.losses import row_weights
 
     weights = row_weights(targets, job.n_outputs, job.task, class_weight)
     if job.task == "single-label":
-        return Rows(values, one_hot(targets, job.n_outputs).to(values).T[None], weights[None, None])
-    return Rows(values, targets.T[:, None].repeat(n_penalties, 1, 1), weights.T[:, None].repeat(n_penalties, 1, 1))
+        return LogisticRows(values, one_hot(targets, job.n_outputs).to(values).T[None], weights[None, None])
+    return LogisticRows(
+        values, targets.T[:, None].repeat(n_penalties, 1, 1), weights.T[:, None].repeat(n_penalties, 1, 1)
+    )
 
 
 def _candidate(
     place: Place, block: Block, configuration: int, axes: Tensor, point: Tensor, rounds: Tensor, task: Task
-) -> Fitted:
+) -> BlockFit:
     """Turn a solution (C, r + 1) back to the block's columns and score its validation rows."""
     import torch
 
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
     from heads.batched.losses import row_losses
 
     weight, bias = axes @ point[:, : axes.shape[1]].T, point[:, -1]
@@ -136,7 +138,7 @@ def _candidate(
         bias = bias - bias.mean()  # a shift of all classes is free
     loss = row_losses(block.valid @ weight + bias, block.valid_targets, task).mean()
     layer = weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()
-    return Fitted(
+    return BlockFit(
         place,
         configuration,
         states=[head_state([layer], block)],

@@ -13,7 +13,7 @@ from heads.batched.job import HeadType, Job
 from heads.options import Count, Grid, Share, SteppedOptions
 
 if TYPE_CHECKING:
-    from heads.batched.blocks import Fitted, Loader, Place
+    from heads.batched.blocks import BlockFit, Loader, Place
 
 
 class MlpOptions(SteppedOptions):
@@ -33,7 +33,7 @@ class MlpOptions(SteppedOptions):
     norm: Literal["batch", "layer"] | None = None
 
 
-def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
 
     Args:

@@ -15,7 +15,7 @@ from heads.options import SteppedOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from heads.batched.blocks import Fitted, Loader, Place
+    from heads.batched.blocks import BlockFit, Loader, Place
 
 ROWS_AT_ONCE = 256  # of a prediction: in float64 they are twice as large as the features
 
@@ -32,7 +32,7 @@ class WeightedSumOptions(SteppedOptions):
     name: Literal["weighted-sum"] = "weighted-sum"
 
 
-def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
 
     Layers are standardised one by one, so a layer's weight does not hide its scale; weights start equal.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from heads.batched.blocks import Fitted, Place
+from heads.batched.blocks import BlockFit, Place
 from heads.batched.job import Job, Predictor
 from heads.options import Configuration
 from heads.splits.protocol import Split
@@ -65,11 +65,11 @@ class LayerScores:
         """
         self._job, self._folds, self._names = job, folds, names
         self._predict, self._rows = predict, rows
-        self._best: dict[Place, Fitted] = {}
+        self._best: dict[Place, BlockFit] = {}
         self._seen: Counter[Place] = Counter()
         self.fits: list[LayerFit] = []
 
-    def see(self, fitted: Fitted) -> None:
+    def see(self, fitted: BlockFit) -> None:
         """Take one candidate."""
         place = fitted.place
         self._seen[place] += 1
@@ -83,7 +83,7 @@ class LayerScores:
         order = {(fold.fold, fold.draw): at for at, fold in enumerate(self._folds)}
         return tuple(sorted(self.fits, key=lambda fit: (order[fit.fold, fit.draw], fit.layer, fit.seed)))
 
-    def _score(self, best: Fitted) -> None:
+    def _score(self, best: BlockFit) -> None:
         """Keep what the layer's best candidate says; one that failed says nothing."""
         split = self._folds[best.place.fold]
         if not np.isfinite(best.valid_loss).all():

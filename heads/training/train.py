@@ -13,7 +13,7 @@ import torch
 
 from features.errors import ConfigError, RunError
 from features.labels import Task
-from heads.batched.blocks import ALL_LAYERS, Block, Fitted, Place, standardize
+from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
 from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.job import HeadType, Job
 from heads.kinds.registry import head_type
@@ -113,7 +113,7 @@ def train_head(
         together = job.device.type == "cuda" or run.head.apart
     groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
     losses = np.full((len(folds), len(grid), len(positions)), np.nan)
-    best: dict[int, Fitted] = {}
+    best: dict[int, BlockFit] = {}
     by_layer = LayerScores(job, folds, names, run.head.predict, source.rows)
     keep_layers &= options.reads == "layer" and len(positions) > 1
     done = 0
@@ -167,11 +167,11 @@ class _Run:
     source: FrameSource | _Arrays
     folds: Sequence[Split]
 
-    def fit(self, places: Sequence[Place]) -> Iterator[Fitted]:
+    def fit(self, places: Sequence[Place]) -> Iterator[BlockFit]:
         """Train every candidate of some blocks."""
         yield from self.head.fit(places, partial(self._load, self.folds), self.job)
 
-    def score(self, chosen: Fitted, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
+    def score(self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
         """Score a split's test rows with the chosen candidate's fit of each seed."""
         options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
         if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
@@ -200,7 +200,7 @@ class _Run:
                 state=fitted.states[fit],
             )
 
-    def _refit(self, chosen: Fitted) -> Fitted:
+    def _refit(self, chosen: BlockFit) -> BlockFit:
         """Train the chosen candidate on training and validation rows, as long as its best state took."""
         split = self.folds[chosen.place.fold]
         joined = replace(split, train=np.union1d(split.train, split.valid), valid=split.valid[:0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.errors import CacheError
 from features.planning.precision import settle
-from features.planning.worklist import survey
+from features.planning.worklist import make_worklist
 from features.store import fingerprint as fp
 from features.store.table import EmbeddingTable, open_table
 from pipeline.config.config import Config, label_of
@@ -22,7 +22,7 @@ def explain(config: Config, console: Console) -> None:
     settings = stage1_settings(config)
     for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
         own = settle(corpus, spec, None, settings, config.output.cache, console.note)
-        work = survey(corpus, spec, own, config.output.cache)
+        work = make_worklist(corpus, spec, own, config.output.cache)
         console.line(f"{label_of(options)}: {work.path}")
         if work.table is None:
             for line in _why_new(work.path, work.spec):

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
 from features.labels import Task
-from features.store.iterate import Piece
+from features.store.iterate import Chunk
 from pipeline.results.run_folder import write_whole
 
 TAR_BYTES = 1 << 30  # of one tar, about
@@ -47,7 +47,7 @@ class Embeddings:
     dim: int
     poolings: tuple[str, ...]
     n_frames: np.ndarray | None
-    pieces: Callable[[], Iterator[Piece]]
+    pieces: Callable[[], Iterator[Chunk]]
 
     def targets(self) -> np.ndarray:
         """(N,) int64 class numbers, (N, C) uint8 for lists of labels, (N,) float64 in regression."""

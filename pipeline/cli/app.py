@@ -93,14 +93,14 @@ def features(
     verbose: Verbose = False,
 ) -> None:
     """Stage 1: embed each clip once with each backbone."""
-    from features.planning.run_shard import Share
+    from features.planning.run_shard import RunShard
 
-    share = None if shard is None else Share.parse(shard, engine)
+    run_shard = None if shard is None else RunShard.parse(shard, engine)
     console, experiment = start(config, sets, verbose)
     from pipeline.stages.features import run_features
 
     how = {"device": device, "limit": limit, "dry_run": dry_run, "strict": strict, "rehash": rehash}
-    run_features(experiment, **how, console=console, engine=engine, share=share)  # type: ignore[arg-type]
+    run_features(experiment, **how, console=console, engine=engine, run_shard=run_shard)  # type: ignore[arg-type]
 
 
 @app.command("train-heads")

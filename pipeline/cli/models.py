@@ -86,9 +86,9 @@ def predict(
 ) -> None:
     """A trained model on new audio."""
     console = open_console(verbose)
-    from pipeline.predicting.command import Asked, Choice, run_predict
+    from pipeline.predicting.command import Asked, FitChoice, run_predict
 
-    choice = Choice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
+    choice = FitChoice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
     asked = Asked(output, format, top_k, windows, window_s, hop_s)
     run_predict(model, audio, choice, asked, device=device, strict=strict, console=console)
 
@@ -128,12 +128,12 @@ def export(
     """A trained model as a folder for others."""
     console = open_console(verbose)
     from pipeline.exporting.command import run_export
-    from pipeline.predicting.command import Choice
+    from pipeline.predicting.command import FitChoice
 
     run_export(
         model,
         target,
-        Choice(fold, seed, ensemble, tuple(trust or ()), weights),  # type: ignore[arg-type]
+        FitChoice(fold, seed, ensemble, tuple(trust or ()), weights),  # type: ignore[arg-type]
         format=format,  # type: ignore[arg-type]
         with_backbone=not no_backbone,
         clips=clips or [],

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from features.errors import ConfigError
 from heads.finetuning.options import Tracking
-from pipeline.config.errors import Location, Mistake, closest, dotted, shown, validate
+from pipeline.config.errors import FieldError, Location, closest, dotted, shown, validate
 from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.schema import (
+    ConfigSection,
     FeaturesSection,
     FewShotSection,
     LabelEfficiencySection,
@@ -22,7 +23,6 @@ from pipeline.config.schema import (
     OutputSection,
     Protocol,
     ReportSection,
-    Section,
     Seed,
     no_repeats,
 )
@@ -33,7 +33,7 @@ DEFAULT_HEADS = [{"name": "linear"}, {"name": "mlp"}]
 _UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[.\s-]|[.\s]$')
 
 
-class Config(Section):
+class Config(ConfigSection):
     """A complete experiment, every default filled in. Made by `load_config`."""
 
     name: str = Field(description="the run's folder; the file's name by default")
@@ -150,13 +150,13 @@ def _find_code(values: dict[str, Any], folder: Path) -> None:
             entry["folder"] = str(folder)
 
 
-def _check(values: dict[str, Any]) -> tuple[Config | None, list[Mistake]]:
+def _check(values: dict[str, Any]) -> tuple[Config | None, list[FieldError]]:
     """The config, or everything that is wrong with it."""
     import features.backbones
     import features.datasets
 
     checked = dict(values)
-    mistakes: list[Mistake] = []
+    mistakes: list[FieldError] = []
     if "dataset" in values:
         checked["dataset"] = _option(values["dataset"], "kind", features.datasets.options_class, ("dataset",), mistakes)
     section = values["features"]
@@ -195,21 +195,25 @@ class _Invalid(BaseModel):
 
 
 def _option(
-    value: Any, key: str, options_class: Callable[[str], type[BaseModel]], location: Location, mistakes: list[Mistake]
+    value: Any,
+    key: str,
+    options_class: Callable[[str], type[BaseModel]],
+    location: Location,
+    mistakes: list[FieldError],
 ) -> BaseModel:
     """The options of one dataset, backbone or head; mistakes are added to the list."""
-    found: list[Mistake]
+    found: list[FieldError]
     options: BaseModel | None = None
     if not isinstance(value, dict):
-        found = [Mistake(location, f"should be a mapping such as {{{key}: …}}, got {shown(value)}")]
+        found = [FieldError(location, f"should be a mapping such as {{{key}: …}}, got {shown(value)}")]
     elif not isinstance(value.get(key), str):
-        found = [Mistake((*location, key), f"should be a name, got {shown(value.get(key))}")]
+        found = [FieldError((*location, key), f"should be a name, got {shown(value.get(key))}")]
     else:
         try:
             options, found = validate(options_class(value[key]), value, location)
         except ConfigError as error:
             where = (*location, key)
-            found = [Mistake(where, str(error).removeprefix(f"{dotted(where)}: "))]
+            found = [FieldError(where, str(error).removeprefix(f"{dotted(where)}: "))]
     mistakes.extend(found)
     return options or _Invalid()
 
@@ -223,7 +227,7 @@ def _head_class(name: str) -> type[BaseModel]:
     return options_class(name)
 
 
-def _contradictions(config: Config) -> list[Mistake]:
+def _contradictions(config: Config) -> list[FieldError]:
     """What is wrong although each value on its own is right."""
     names: list[tuple[Location, str | None]] = [
         (("name",), config.name),
@@ -233,7 +237,7 @@ def _contradictions(config: Config) -> list[Mistake]:
     for where, items in (*sections, (("finetune",), config.finetune)):
         names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
     mistakes = [
-        Mistake(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
+        FieldError(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
         for location, name in names
         if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
     ]
@@ -242,20 +246,22 @@ def _contradictions(config: Config) -> list[Mistake]:
         before = first.setdefault(label_of(item).casefold(), index)
         if before != index:
             message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
-            mistakes.append(Mistake(("features", "backbones", index, _label_key(item)), message))
+            mistakes.append(FieldError(("features", "backbones", index, _label_key(item)), message))
     for index, item in enumerate(config.finetune):
         before = first.setdefault(label_of(item).casefold(), len(config.features.backbones) + index)
         if before != len(config.features.backbones) + index:
             at = before - len(config.features.backbones)
             other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
             message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
-            mistakes.append(Mistake(("finetune", index, _label_key(item)), message))
+            mistakes.append(FieldError(("finetune", index, _label_key(item)), message))
     if config.label_efficiency is not None:
         for key, items in (("backbones", config.features.backbones), ("heads", config.heads)):
             known = [label_of(item) for item in items]
             for at, name in enumerate(getattr(config.label_efficiency, key) or []):
                 if name not in known:
-                    mistakes.append(Mistake(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}"))
+                    mistakes.append(
+                        FieldError(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}")
+                    )
     seen: dict[tuple[str, ...], int] = {}
     for index, head in enumerate(config.heads):
         poolings = getattr(head, "pooling", None) or config.features.pooling
@@ -264,11 +270,11 @@ def _contradictions(config: Config) -> list[Mistake]:
             message = (
                 f"{label_of(head)!r} on the same pooling is also heads[{before}]; give one of them another `label`"
             )
-            mistakes.append(Mistake(("heads", index, _label_key(head)), message))
+            mistakes.append(FieldError(("heads", index, _label_key(head)), message))
         missing = [pooling for pooling in poolings if pooling not in config.features.pooling]
         if missing:
             message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
-            mistakes.append(Mistake(("heads", index, "pooling"), message))
+            mistakes.append(FieldError(("heads", index, "pooling"), message))
     return mistakes
 
 
@@ -281,7 +287,7 @@ def label_of(options: BaseModel) -> str:
     return str(getattr(options, "label", None) or getattr(options, "title", None) or getattr(options, "name", ""))
 
 
-def _line(path: str, mistake: Mistake, overrides: Sequence[Override]) -> str:
+def _line(path: str, mistake: FieldError, overrides: Sequence[Override]) -> str:
     """One mistake, after the file or the `--set` that made it."""
     for override in reversed(overrides):
         if mistake.location[: len(override.location)] == override.location:

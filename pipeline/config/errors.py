@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Mistake:
+class FieldError:
     """One thing that is wrong in a config.
 
     Attributes:
@@ -47,7 +47,7 @@ def closest(name: object, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
-def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[Model | None, list[Mistake]]:
+def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[Model | None, list[FieldError]]:
     """Build `model` from plain values.
 
     Args:
@@ -60,7 +60,7 @@ def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[M
     """
     if not isinstance(value, dict):
         keys = ", ".join(_keys(model))
-        return None, [Mistake(location, f"should be a mapping with keys such as {keys}, got {shown(value)}")]
+        return None, [FieldError(location, f"should be a mapping with keys such as {keys}, got {shown(value)}")]
     try:
         return model.model_validate(value), []
     except ValidationError as error:
@@ -71,7 +71,7 @@ def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[M
             if detail["type"] == "missing" and detail["loc"] in meant:
                 continue  # it is there, misspelt
             messages.setdefault((*location, *_written(model, detail)), []).append(_message(model, detail))
-        return None, [Mistake(where, "; or ".join(dict.fromkeys(found))) for where, found in messages.items()]
+        return None, [FieldError(where, "; or ".join(dict.fromkeys(found))) for where, found in messages.items()]
 
 
 def shown(value: object) -> str:

@@ -21,7 +21,7 @@ Options = SerializeAsAny[InstanceOf[BaseModel]]
 Item = TypeVar("Item")
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A mapping of known keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +39,7 @@ def no_repeats(items: list[Item] | None) -> list[Item] | None:
     return items
 
 
-class FeaturesSection(Section):
+class FeaturesSection(ConfigSection):
     """Stage 1: which backbones embed the clips, and how."""
 
     pooling: list[Pooling] = Field(["mean"], min_length=1, description="how the frames of a clip become one vector")
@@ -71,27 +71,27 @@ class FeaturesSection(Section):
     _lists = field_validator("pooling", "frame_layers")(no_repeats)
 
 
-class OutputSection(Section):
+class OutputSection(ConfigSection):
     """Where results go."""
 
     cache: Path = Field(Path("cache"), description="embeddings, shared by experiments")
     runs: Path = Field(Path("runs"), description="one folder per experiment")
 
 
-class ReportSection(Section):
+class ReportSection(ConfigSection):
     """Stage 3: what the report shows beside the results."""
 
     published: Path | None = Field(None, description="rows to compare with; null: those that come with the program")
 
 
-class FewShotSection(Section):
+class FewShotSection(ConfigSection):
     """The protocol `few-shot`."""
 
     shots: Count = Field(8, description="training clips per class")
     draws: Count = Field(5, description="how often they are drawn anew in each fold")
 
 
-class LabelEfficiencySection(Section):
+class LabelEfficiencySection(ConfigSection):
     """Accuracy against the number of training clips per class."""
 
     shots: list[Count | Literal["all"]] = Field(

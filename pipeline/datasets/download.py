@@ -15,7 +15,7 @@ from typing import Any
 from features.datasets import load_manifest
 from features.datasets.download.archives import Unpacked, unpack
 from features.datasets.download.fetch import Advance, fetch, file_digest, matches
-from features.datasets.download.sources import SOURCES, Source
+from features.datasets.download.sources import SOURCES, CorpusSource
 from features.errors import ManifestError, RunError, UserError
 from features.manifest import Manifest
 from features.system.locks import CacheLock
@@ -113,7 +113,7 @@ def run_download(
     return root
 
 
-def _checksum(source: Source, given: str | None) -> str:
+def _checksum(source: CorpusSource, given: str | None) -> str:
     """What the archive has to match."""
     if given is None:
         return source.checksum
@@ -140,7 +140,7 @@ def _is_there(root: Path, name: str) -> bool:
     )
 
 
-def _introduce(source: Source, console: Console) -> None:
+def _introduce(source: CorpusSource, console: Console) -> None:
     """What a person should know before it is fetched."""
     console.line(f"{source.title}: {source.clips} clips, about {source.size_mb} MB, {source.homepage}")
     console.line(f"  licence: {source.licence}; {source.licence_url}")
@@ -149,7 +149,7 @@ def _introduce(source: Source, console: Console) -> None:
         console.line(f"  note: {source.by_hand}")
 
 
-def _by_hand(name: str, source: Source, root: Path) -> str:
+def _by_hand(name: str, source: CorpusSource, root: Path) -> str:
     """Where to go and what to put where."""
     return (
         f"{source.title}: {source.by_hand}. Then run `audioheads datasets download {name} --from {source.archive}` "
@@ -170,14 +170,14 @@ def _given_file(origin: str | None) -> Path | None:
     return Path(origin)
 
 
-def _fetch(url: str, archive: Path, checksum: str, source: Source, console: Console) -> str:
+def _fetch(url: str, archive: Path, checksum: str, source: CorpusSource, console: Console) -> str:
     console.note(f"fetching {url}")
     with _bar(source, console) as advance:
         return fetch(url, archive, checksum, advance)
 
 
 @contextmanager
-def _bar(source: Source, console: Console) -> Iterator[Advance]:
+def _bar(source: CorpusSource, console: Console) -> Iterator[Advance]:
     """Progress in megabytes."""
     with console.progress(f"download {source.title}", None, "MB") as work:
         come = 0
@@ -191,7 +191,7 @@ def _bar(source: Source, console: Console) -> Iterator[Advance]:
         yield advance
 
 
-def _record(name: str, source: Source, origin: str | None, sha256: str, checksum: str) -> dict[str, Any]:
+def _record(name: str, source: CorpusSource, origin: str | None, sha256: str, checksum: str) -> dict[str, Any]:
     """What is kept beside the data."""
     return {
         "name": name,
@@ -207,7 +207,7 @@ def _record(name: str, source: Source, origin: str | None, sha256: str, checksum
     }
 
 
-def _unpack(archive: Path, root: Path, source: Source, about: dict[str, Any], console: Console) -> Manifest:
+def _unpack(archive: Path, root: Path, source: CorpusSource, about: dict[str, Any], console: Console) -> Manifest:
     """The corpus in its place, whole or not at all; its clips."""
     console.note(f"unpacking {archive.name}")
     beside = root.with_name(f".{root.name}.unpacking")
@@ -229,7 +229,7 @@ def _unpack(archive: Path, root: Path, source: Source, about: dict[str, Any], co
     return load_manifest({"kind": source.kind, "root": root})
 
 
-def _report(manifest: Manifest, source: Source, console: Console) -> None:
+def _report(manifest: Manifest, source: CorpusSource, console: Console) -> None:
     """How many clips there are, and whether that is all."""
     groups = f", {manifest.clips['group'].nunique()} groups" if "group" in manifest.clips else ""
     console.line(f"{manifest.root}: {len(manifest)} clips, {len(manifest.labels)} classes{groups}")
@@ -237,7 +237,7 @@ def _report(manifest: Manifest, source: Source, console: Console) -> None:
         console.note(f"warning: {source.title} should have {source.clips} clips, this copy has {len(manifest)}")
 
 
-def _audit(name: str, source: Source, root: Path, console: Console) -> None:
+def _audit(name: str, source: CorpusSource, root: Path, console: Console) -> None:
     """`datasets audit` as with a config that says nothing but where the corpus is."""
     from pipeline.audit.run import run_audit
     from pipeline.config.config import load_config

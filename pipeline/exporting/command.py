@@ -12,7 +12,7 @@ from typing import Literal
 from features.errors import RunError, UserError
 from features.system.permissions import apply_umask
 from pipeline.console import Console
-from pipeline.predicting.command import Choice
+from pipeline.predicting.command import FitChoice
 from pipeline.predicting.listing import evaluate
 from pipeline.predicting.locate import FoundModel, choose, find_model
 
@@ -22,7 +22,7 @@ Format = Literal["audioheads", "onnx", "transformers"]
 def run_export(
     model: Path,
     target: Path,
-    choice: Choice,
+    choice: FitChoice,
     *,
     format: Format = "audioheads",
     with_backbone: bool = True,
@@ -112,7 +112,7 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UserError(f"{target}: holds an export; --overwrite replaces it")
 
 
-def _one_fit(model: FoundModel, choice: Choice) -> FoundModel:
+def _one_fit(model: FoundModel, choice: FitChoice) -> FoundModel:
     """The fit that stands for a model where only one can: by the user's choice, else the best on validation."""
     if choice.ensemble is not None:
         raise UserError(f"--ensemble {choice.ensemble}: a model of transformers is one network; choose with --fold")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from features.errors import UserError
 from features.manifest import Manifest
 from features.store.content_keys import clip_contents
-from features.store.finalize import Rows
+from features.store.writer import CacheRows
 from heads.models.options import EndToEndOptions
 from pipeline.exporting.audioheads_format import about_export
 from pipeline.exporting.model_card import Card
@@ -27,7 +27,7 @@ from pipeline.exporting.onnx_examples import FEATURES, WAVEFORM, WINDOWS
 from pipeline.exporting.torch_graphs import EndToEndGraph, Heads, Networks, Whole
 from pipeline.exporting.verification import TestClips, compare
 from pipeline.finetune.windows import fit_windows
-from pipeline.predicting.fitted import Clips, HeadEnsemble, NetworkEnsemble
+from pipeline.predicting.fitted import FramesInMemory, HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import ONNX_FORMAT
 from pipeline.predicting.predictor import Predictor, Silent
@@ -198,7 +198,7 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
     whole = Whole(graph, heads, fitted.heads[0].pooling, spec.layers)
     sound = noise(max(spec.sample_rate, 2 * spec.min_samples)).to(predictor.backbone.device)
     export_graph(whole, sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
-    longest = f"Clips longer than {spec.max_duration_s:g} s are refused by the example; cut them."
+    longest = f"FramesInMemory longer than {spec.max_duration_s:g} s are refused by the example; cut them."
     about |= {"min_samples": spec.min_samples, "max_samples": spec.max_samples, "window_samples": None}
     return Graphs("waveform", WAVEFORM, about, (*limits, longest))
 
@@ -216,7 +216,7 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
     network = fitted.networks[0]
     statistics = network.mean.cpu(), network.deviation.cpu()
     dim = len(statistics[0])
-    windows = fit_windows(fitted.options, None, Clips([np.zeros((1, dim), np.float32)]), length, statistics)
+    windows = fit_windows(fitted.options, None, FramesInMemory([np.zeros((1, dim), np.float32)]), length, statistics)
     width = max(length, windows.shortest)
     graph = Networks(fitted)
     try:
@@ -246,7 +246,7 @@ def _features(predictor: Predictor, path: Path) -> np.ndarray:
     found: list[np.ndarray] = []
     heads = Heads(fitted, predictor.spec.layers)
 
-    def keep(rows: Rows, spec: Any) -> np.ndarray:
+    def keep(rows: CacheRows, spec: Any) -> np.ndarray:
         if rows.ids:
             each = [fitted.features(head, rows, spec) for head in fitted.heads]
             if fitted.reads == "layers":

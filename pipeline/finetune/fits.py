@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from features.system.atomic_write import atomic_write, remove_leftovers
 from heads.finetuning.checkpoint import TrainingState
-from heads.finetuning.finetune import Fitted, is_main_process
+from heads.finetuning.finetune import FinetunedModel, is_main_process
 from heads.splits.protocol import Split
 from pipeline.results.run_folder import file_name, write_json
 
@@ -72,7 +72,7 @@ class FitFolder:
         state = TrainingState(about["course"]["curves"], about["course"]["seconds"])
         return Finished(probabilities, state, about["params_total"], about["params_trained"])
 
-    def write(self, fitted: Fitted, metadata: dict[str, str]) -> Finished:
+    def write(self, fitted: FinetunedModel, metadata: dict[str, str]) -> Finished:
         """Write weights, then the rest: the second makes it finished. Helping processes write nothing.
 
         Args:

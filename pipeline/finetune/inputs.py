@@ -15,8 +15,8 @@ from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.finetuning.augmentation import Augmenter
 from heads.finetuning.crops import band_statistics
-from heads.finetuning.finetune import Rows
-from heads.finetuning.lightning_module import Clips
+from heads.finetuning.finetune import SplitRows
+from heads.finetuning.lightning_module import TrainingClips
 from heads.finetuning.options import MAX_DEFAULT_DURATION_S, Recipe
 from heads.splits.protocol import Split
 from pipeline.config.config import Config
@@ -40,13 +40,13 @@ def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
     return ClipFrames(table, stage.manifest.clips["id"].iloc[usable].tolist(), keys)
 
 
-def fit_rows(stage: Stage2, split: Split) -> Rows:
+def fit_rows(stage: Stage2, split: Split) -> SplitRows:
     """A split's sides as positions among the usable clips."""
     usable = usable_rows(stage.manifest, stage.inputs.failures)
-    return Rows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
+    return SplitRows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
 
 
-def fit_statistics(options: Recipe, frames: ClipFrames, rows: Rows) -> tuple[Tensor, Tensor]:
+def fit_statistics(options: Recipe, frames: ClipFrames, rows: SplitRows) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each band that inputs are standardised by, (D,) each; 0 and 1 where they are not."""
     if options.standardize:
         return band_statistics(frames, rows.train)
@@ -59,9 +59,9 @@ def fit_clips(
     backbone: BackboneSpec | None,
     rate: float,
     frames: ClipFrames,
-    rows: Rows,
+    rows: SplitRows,
     statistics: tuple[Tensor, Tensor],
-) -> Clips:
+) -> TrainingClips:
     """A fit's clips, as crops and windows of its length.
 
     Args:
@@ -81,4 +81,4 @@ def fit_clips(
         length = min(longest, round(MAX_DEFAULT_DURATION_S * rate))
     windows = fit_windows(options, backbone, frames, length, statistics)
     augmenter = Augmenter(options.augment, rate, in_decibels(options))
-    return Clips(windows, targets, stage.targets.n_outputs, augmenter)
+    return TrainingClips(windows, targets, stage.targets.n_outputs, augmenter)

@@ -25,7 +25,7 @@ from pipeline.results.table import weights_text
 
 
 @dataclass(frozen=True)
-class Source:
+class InitialWeights:
     """Where a model's first weights come from.
 
     Attributes:
@@ -46,7 +46,7 @@ class Source:
         return "finetuned" if self.text.startswith("pretrained:") else "scratch"
 
 
-def find_weights(options: Recipe) -> Source:
+def find_weights(options: Recipe) -> InitialWeights:
     """Find a model's first weights before anything is computed.
 
     Raises:
@@ -60,21 +60,21 @@ def find_weights(options: Recipe) -> Source:
             raise ConfigError(
                 f"{options.title}: gradient_checkpointing needs transformer layers, {spec.family} has none"
             )
-        return Source(weights_text(spec.weights), spec.weights_sha256, None, spec)
+        return InitialWeights(weights_text(spec.weights), spec.weights_sha256, None, spec)
     if not isinstance(options, ImageOptions) or options.weights == NO_WEIGHTS:
-        return Source()
+        return InitialWeights()
     ways = f"set the weights of {options.title!r} in `finetune` to a local .pth or .safetensors file, or to `none`"
     if Path(options.weights).suffix in (".pth", ".pt", ".safetensors"):
         path = found.find_file(options.title, options.weights, ways)
-        return Source(f"pretrained:{path.name}", file_sha256(path), path)
+        return InitialWeights(f"pretrained:{path.name}", file_sha256(path), path)
     from heads.models.resnet import imagenet_url
 
     url, name = imagenet_url(options)
     path = found.find_file(options.title, url, ways)
-    return Source(f"pretrained:{name}", file_sha256(path), path)
+    return InitialWeights(f"pretrained:{name}", file_sha256(path), path)
 
 
-def builder(options: Recipe, source: Source, dim: int, n_classes: int, device: str) -> Callable[[], nn.Module]:
+def builder(options: Recipe, source: InitialWeights, dim: int, n_classes: int, device: str) -> Callable[[], nn.Module]:
     """What makes the network, with its first weights in it, each time anew."""
 
     def build() -> nn.Module:

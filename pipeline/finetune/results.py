@@ -10,7 +10,7 @@ from heads.evaluation.predictions import Predictions
 from heads.finetuning.options import Recipe
 from heads.splits.protocol import Split
 from pipeline.finetune.fits import Finished
-from pipeline.finetune.models import Source
+from pipeline.finetune.models import InitialWeights
 from pipeline.stages.context import Stage2
 from pipeline.stages.fit_metadata import about_backbone
 
@@ -18,12 +18,12 @@ NONE = "none"
 Fits = Sequence[tuple[Split, int, Finished]]
 
 
-def place_of(options: Recipe, source: Source) -> tuple[str, str]:
+def place_of(options: Recipe, source: InitialWeights) -> tuple[str, str]:
     """The `pooling` and `layer` columns."""
     return ("mean", str(source.spec.layers[-1])) if source.spec else (NONE, NONE)
 
 
-def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -> list[Predictions]:
+def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits: Fits) -> list[Predictions]:
     """Every fit's predictions."""
     pooling, layer = place_of(options, source)
     targets = stage.targets.values
@@ -47,7 +47,7 @@ def predictions_of(stage: Stage2, options: Recipe, source: Source, fits: Fits) -
 
 
 def about_model(
-    stage: Stage2, options: Recipe, source: Source, table: EmbeddingTable, job: str, fits: Fits
+    stage: Stage2, options: Recipe, source: InitialWeights, table: EmbeddingTable, job: str, fits: Fits
 ) -> dict[str, Any]:
     """What `fit.json` says of a model."""
     pooling, layer = place_of(options, source)

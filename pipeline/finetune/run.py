@@ -18,7 +18,7 @@ from heads.evaluation.predictions import to_frame
 from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import finetune, is_main_process
 from heads.finetuning.loggers import check_tracking, open_loggers
-from heads.finetuning.network import Network
+from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.splits.protocol import Split
 from heads.splits.targets import targets_of
@@ -28,7 +28,7 @@ from pipeline.console import Console
 from pipeline.finetune.file_format import METADATA
 from pipeline.finetune.fits import Finished, FitFolder, remove_others
 from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_frames, shared_inputs
-from pipeline.finetune.models import Source, builder, find_weights
+from pipeline.finetune.models import InitialWeights, builder, find_weights
 from pipeline.finetune.results import about_model, predictions_of
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.stages.context import Stage2, job_of, splits_of
@@ -41,7 +41,7 @@ VERSION = 1  # raised when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelToTrain:
     """One entry of `finetune`, ready to train.
 
     Attributes:
@@ -51,7 +51,7 @@ class Model:
     """
 
     options: Recipe
-    source: Source
+    source: InitialWeights
     table: EmbeddingTable
 
 
@@ -97,7 +97,7 @@ def run_finetune(
     for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
     for options, source, table in zip(entries, sources, tables, strict=True):
-        _train_all(stage, Model(options, source, table))
+        _train_all(stage, ModelToTrain(options, source, table))
     if is_main_process():
         collect_predictions(config, manifest)
 
@@ -114,7 +114,7 @@ def cache_model_inputs(config: Config, *, device: str, console: Console, corpus:
     cache_inputs(config, corpus or load_corpus(config), entries, device=device, console=console)
 
 
-def find_all_weights(entries: Sequence[Recipe]) -> list[Source]:
+def find_all_weights(entries: Sequence[Recipe]) -> list[InitialWeights]:
     """First weights of all models, found before any work starts.
 
     Raises:
@@ -142,7 +142,7 @@ def _announce_all(config: Config, corpus: Corpus, entries: Sequence[Recipe], dev
         console.line(f"finetune {corpus.manifest.name} {options.title}: would train what is not done → {folder}")
 
 
-def _train_all(stage: Stage2, model: Model) -> None:
+def _train_all(stage: Stage2, model: ModelToTrain) -> None:
     """One model over all folds and seeds."""
     options, manifest = model.options, stage.manifest
     folder = fit_folder(stage.config.run_dir, options.title, options.head)
@@ -190,7 +190,7 @@ def _fit_job(stage: Stage2, recipe: dict[str, Any], split: Split, seed: int) -> 
     return job_digest({**recipe, "sides": sides, "labels": stage.manifest.labels, "seed": seed})
 
 
-def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: int, fit: FitFolder) -> Finished:
+def _train(stage: Stage2, model: ModelToTrain, frames: ClipFrames, split: Split, seed: int, fit: FitFolder) -> Finished:
     """One fold and seed."""
     options, config = model.options, stage.config
     labels = stage.manifest.labels
@@ -200,8 +200,8 @@ def _train(stage: Stage2, model: Model, frames: ClipFrames, split: Split, seed: 
     clips = fit_clips(stage, options, backbone, rate, frames, rows, statistics)
     make = builder(options, model.source, frames.dim, len(labels), stage.device)
 
-    def build() -> Network:
-        return Network(make(), *statistics)
+    def build() -> StandardisedNetwork:
+        return StandardisedNetwork(make(), *statistics)
 
     about = {"model": options.title, "fold": str(split.fold), "seed": seed, **options.job()}
     notes = {

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from features.spec import BackboneSpec
 from heads.batched.frame_blocks import StoredFrames
-from heads.finetuning.crops import Windows
+from heads.finetuning.crops import ScoringWindows
 from heads.finetuning.options import Recipe
 from heads.models import shortest_input
 from heads.models.options import SpectrogramOptions
@@ -26,12 +26,12 @@ def fit_windows(
     frames: StoredFrames,
     length: int,
     statistics: tuple[Tensor, Tensor],
-) -> Windows:
+) -> ScoringWindows:
     """Clips as windows of `length` frames, padded with what a model takes for silence; see `fit_clips`."""
     fill: float | Tensor = 0.0
     if in_decibels(options):
         fill = statistics[0] - QUIET_DEVIATIONS * statistics[1] if options.standardize else SILENCE_DB
-    return Windows(
+    return ScoringWindows(
         frames,
         length,
         fill=fill,

@@ -19,7 +19,7 @@ OTHER_SOUNDS = ("esc50", "urbansound8k", "gtzan")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ProtocolChoice:
     """A protocol and the reason for it."""
 
     protocol: str
@@ -38,7 +38,7 @@ class Suggestion:
 RATE_HZ = 16_000  # that all pretrained candidates take
 
 
-def suggest_protocol(manifest: Manifest) -> Choice:
+def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
     """The first protocol of those that suit these clips which they allow.
 
     Raises:
@@ -47,20 +47,24 @@ def suggest_protocol(manifest: Manifest) -> Choice:
     groups = manifest.clips["group"].nunique() if "group" in manifest.clips else 0
     choices = []
     if "fold" in manifest.clips:
-        choices.append(Choice("folds", f"the clips come in {manifest.clips['fold'].nunique()} folds"))
+        choices.append(ProtocolChoice("folds", f"the clips come in {manifest.clips['fold'].nunique()} folds"))
     if "split" in manifest.clips:
-        choices.append(Choice("split", "the clips come with a split"))
+        choices.append(ProtocolChoice("split", "the clips come with a split"))
     if groups:
         held = f"{groups} groups (speakers, recordings)"
         if groups <= FEW_GROUPS:
             choices.append(
-                Choice("leave-one-group-out", f"{held}: each in turn is tested by models that never heard it")
+                ProtocolChoice("leave-one-group-out", f"{held}: each in turn is tested by models that never heard it")
             )
-        choices.append(Choice("kfold", f"five drawn folds that keep {held} whole"))
-        choices.append(Choice("holdout", f"too few groups for five folds: a fifth is tested, {held} kept whole"))
+        choices.append(ProtocolChoice("kfold", f"five drawn folds that keep {held} whole"))
+        choices.append(
+            ProtocolChoice("holdout", f"too few groups for five folds: a fifth is tested, {held} kept whole")
+        )
     else:
-        choices.append(Choice("kfold", "no folds, split or groups are known, so five stratified folds are drawn"))
-        choices.append(Choice("holdout", "too few clips for five folds: a fifth of them is tested"))
+        choices.append(
+            ProtocolChoice("kfold", "no folds, split or groups are known, so five stratified folds are drawn")
+        )
+        choices.append(ProtocolChoice("holdout", "too few clips for five folds: a fifth of them is tested"))
     reason = ""
     for choice in choices:
         try:

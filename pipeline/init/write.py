@@ -18,7 +18,7 @@ from pipeline.results.table import counted
 if TYPE_CHECKING:
     from pipeline.init.cost import Speed
     from pipeline.init.look import Audio
-    from pipeline.init.suggest import Choice, Suggestion
+    from pipeline.init.suggest import ProtocolChoice, Suggestion
 
 CLASSES_SHOWN = 12
 WIDTH = 110
@@ -99,7 +99,7 @@ def config_text(
     output: Path,
     found: Found,
     audio: Audio,
-    choice: Choice,
+    choice: ProtocolChoice,
     suggestions: list[Suggestion],
     speed: Speed,
 ) -> str:

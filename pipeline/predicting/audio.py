@@ -58,7 +58,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipsToScore:
     """What is to be scored.
 
     Attributes:
@@ -98,7 +98,7 @@ def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
     return Manifest("predict", Path(), clips.assign(label=NO_LABEL), "single-label")
 
 
-def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
+def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> ClipsToScore:
     """What is known of each clip's file; long clips cut into windows.
 
     Args:
@@ -114,7 +114,7 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
     contents = clips_of_files(manifest, files)
     ids = [str(clip) for clip in manifest.clips["id"]]
     if cut is None:
-        return Clips(manifest, contents, ids)
+        return ClipsToScore(manifest, contents, ids)
     rows, starts, ends = [], [], []
     for row, content in enumerate(contents):
         first_s = manifest.segment_of(row)[0]
@@ -132,7 +132,7 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> Clips:
     )
     pieces = Manifest(manifest.name, manifest.root, table, "single-label")
     of = [ids[row] for row, _ in rows]
-    return Clips(pieces, clips_of_files(pieces, files), of, starts, ends)
+    return ClipsToScore(pieces, clips_of_files(pieces, files), of, starts, ends)
 
 
 def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import RunError, UserError
 from pipeline.console import Console
-from pipeline.predicting.audio import Clips, Cut, find_clips, read_clips
+from pipeline.predicting.audio import ClipsToScore, Cut, find_clips, read_clips
 from pipeline.predicting.locate import Ensemble, choose, find_model
 from pipeline.predicting.output_formats import Answers, Scored, format_of, write
 from pipeline.results.table import counted
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class FitChoice:
     """Which fits of a model, and how they are loaded.
 
     Attributes:
@@ -66,7 +66,7 @@ class Asked:
 
 
 def run_predict(
-    model: Path, audio: Sequence[str], choice: Choice, asked: Asked, *, device: str, strict: bool, console: Console
+    model: Path, audio: Sequence[str], choice: FitChoice, asked: Asked, *, device: str, strict: bool, console: Console
 ) -> None:
     """Score audio with a trained model.
 
@@ -119,7 +119,9 @@ def _cut(asked: Asked, predictor: Predictor, console: Console) -> Cut | None:
     return cut
 
 
-def _score(predictor: Predictor, clips: Clips, parts: Parts | None, folder: Path, console: Console) -> list[Scored]:
+def _score(
+    predictor: Predictor, clips: ClipsToScore, parts: Parts | None, folder: Path, console: Console
+) -> list[Scored]:
     """Every row's outputs, those of an earlier run included, in the order asked for."""
     from pipeline.stages.features import StageBar
 

@@ -17,16 +17,15 @@ from features.labels import Task
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.spec import BackboneSpec
-from features.store.finalize import Rows
-from features.store.writer import LongFrames
+from features.store.writer import CacheRows, LongFrames
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
-from heads.finetuning.network import Network
+from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.kinds.registry import options_class as head_options
 from heads.models.options import EndToEndOptions
 from heads.training.checkpoint import SavedHead, load_head
 from pipeline.config.finetune_entries import backbone_entry, options_class
-from pipeline.finetune.models import Source, builder
+from pipeline.finetune.models import InitialWeights, builder
 from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.locate import FitFile, FoundModel
 from pipeline.results.features_index import read_features_index
@@ -34,7 +33,7 @@ from pipeline.results.features_index import read_features_index
 PIECE_BYTES = 1 << 25  # of a long clip's frames read at a time
 
 
-class Fitted(Protocol):
+class FittedModel(Protocol):
     """What turns stage 1's rows into outputs.
 
     Attributes:
@@ -54,13 +53,13 @@ class Fitted(Protocol):
     def settings(self, device: str) -> Settings:
         """How stage 1 has to run."""
 
-    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
+    def __call__(self, rows: CacheRows, spec: BackboneSpec) -> np.ndarray:
         """Probabilities (n, C) float32 of embedded clips, or values (n, 1)."""
 
 
 def load_fitted(
     model: FoundModel, *, device: str = "cpu", trusted: Sequence[str] = (), weights: str | None = None
-) -> Fitted:
+) -> FittedModel:
     """Load the fits of a model.
 
     Args:
@@ -114,7 +113,7 @@ class HeadEnsemble:
         self.reads = head_options(first.head).reads
 
     def settings(self, device: str) -> Settings:
-        """See `Fitted.settings`."""
+        """See `FittedModel.settings`."""
         return Settings(
             pooling=self.poolings,
             precision=self.stage1["precision"],
@@ -125,7 +124,7 @@ class HeadEnsemble:
             device=device,
         )
 
-    def features(self, head: SavedHead, rows: Rows, spec: BackboneSpec) -> Any:
+    def features(self, head: SavedHead, rows: CacheRows, spec: BackboneSpec) -> Any:
         """What one of the heads reads of embedded clips, see `heads.batched.job.HeadType`."""
         if self.reads == "frames":
             at = self._frame_layers().index(int(head.layer))
@@ -136,8 +135,8 @@ class HeadEnsemble:
             return values[:, [spec.layers.index(layer) for layer in self.stage1.get("layers", spec.layers)]]
         return values[:, spec.layers.index(int(head.layer))]
 
-    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
-        """See `Fitted.__call__`."""
+    def __call__(self, rows: CacheRows, spec: BackboneSpec) -> np.ndarray:
+        """See `FittedModel.__call__`."""
         if not rows.ids:
             return np.zeros((0, max(1, len(self.labels))), np.float32)
         return averaged([head.predict(self.features(head, rows, spec)) for head in self.heads])
@@ -169,13 +168,13 @@ class NetworkEnsemble:
         self.options: Recipe = kind.model_validate({**known, **moved})
         self.device = torch.device(device)
         self.precision = resolve_precision(self.options.precision, device)
-        self.source = Source()
+        self.source = InitialWeights()
         if isinstance(self.options, EndToEndOptions):
-            self.source = Source(spec=backbones.describe(backbone_entry(self.options)))  # type: ignore[arg-type]
+            self.source = InitialWeights(spec=backbones.describe(backbone_entry(self.options)))  # type: ignore[arg-type]
         self.networks = [self._load(fit) for fit in fits]
 
     def settings(self, device: str) -> Settings:
-        """See `Fitted.settings`."""
+        """See `FittedModel.settings`."""
         stage1 = self.about["stage1"]
         return Settings(
             pooling=("frames",),
@@ -184,11 +183,11 @@ class NetworkEnsemble:
             device=device,
         )
 
-    def __call__(self, rows: Rows, spec: BackboneSpec) -> np.ndarray:
-        """See `Fitted.__call__`."""
+    def __call__(self, rows: CacheRows, spec: BackboneSpec) -> np.ndarray:
+        """See `FittedModel.__call__`."""
         if not rows.ids:
             return np.zeros((0, len(self.labels)), np.float32)
-        clips = Clips([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
+        clips = FramesInMemory([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
         parts = []
         for network in self.networks:
             statistics = network.mean.cpu(), network.deviation.cpu()
@@ -201,13 +200,13 @@ class NetworkEnsemble:
                 )
         return averaged(parts)
 
-    def _load(self, fit: FitFile) -> Network:
+    def _load(self, fit: FitFile) -> StandardisedNetwork:
         """One network with its weights."""
         state = load_file(fit.path)
         dim = len(state["mean"])
         with torch.random.fork_rng(devices=[]):
             model = builder(self.options, self.source, dim, len(self.labels), str(self.device))()
-        network = Network(model, torch.zeros(dim), torch.ones(dim))
+        network = StandardisedNetwork(model, torch.zeros(dim), torch.ones(dim))
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
@@ -215,7 +214,7 @@ class NetworkEnsemble:
         return network.to(self.device).eval()
 
 
-class Clips:
+class FramesInMemory:
     """Frames of some clips in memory, as `heads.batched.frame_blocks.StoredFrames`."""
 
     def __init__(self, frames: Sequence[np.ndarray]) -> None:

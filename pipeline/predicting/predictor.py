@@ -29,7 +29,7 @@ from features.records import Records
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent, clip_contents
-from features.store.finalize import Rows
+from features.store.writer import CacheRows
 from pipeline.predicting.audio import NO_LABEL
 from pipeline.predicting.fitted import load_fitted
 from pipeline.predicting.locate import FoundModel, choose, find_model
@@ -172,7 +172,7 @@ class Predictor:
         progress: Progress,
         take: Take,
         scratch: Path | None = None,
-        through: Callable[[Rows, BackboneSpec], np.ndarray] | None = None,
+        through: Callable[[CacheRows, BackboneSpec], np.ndarray] | None = None,
     ) -> dict[str, str]:
         """Clips through stage 1 and the fits, block by block.
 
@@ -204,7 +204,7 @@ class Predictor:
         failures = {clip: reason for clip, _, reason in plan.failures}
         outputs = through or self.fitted
 
-        def write(number: int, embedded: Rows, cost: dict[str, Any]) -> None:
+        def write(number: int, embedded: CacheRows, cost: dict[str, Any]) -> None:
             failures.update({clip: reason for clip, _, reason in embedded.failures})
             take(embedded.ids, outputs(embedded, self.spec))
 

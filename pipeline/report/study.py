@@ -27,7 +27,7 @@ from pipeline.stages.train_heads import collect_predictions, read_fits
 
 
 @dataclass(frozen=True)
-class Model:
+class StudyModel:
     """One row of the results table and all that is kept of it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Study:
     manifest: Manifest
     inputs: Inputs
     groups: np.ndarray
-    models: tuple[Model, ...]
+    models: tuple[StudyModel, ...]
     table: pd.DataFrame
     curve: pd.DataFrame
     warnings: tuple[str, ...]
@@ -87,7 +87,7 @@ class Study:
         score = ranking_score(self.manifest.task)
         return score.column or score.name
 
-    def head_of(self, model: Model) -> HeadOptions | None:
+    def head_of(self, model: StudyModel) -> HeadOptions | None:
         """The config's entry of a model's head; None for a model trained end to end."""
         heads = [head for head in self.config.heads if isinstance(head, HeadOptions)]
         for head in heads:
@@ -141,11 +141,11 @@ def _models(
     details: list[dict[str, Any]],
     fits: list[Fit],
     manifest: Manifest,
-) -> tuple[Model, ...]:
+) -> tuple[StudyModel, ...]:
     """The models in the order of the table."""
     titles = _titles(rows)
     models = [
-        Model(title, row, detail, fit, tuple(from_frame(fit.predictions, manifest.labels, manifest.task)))
+        StudyModel(title, row, detail, fit, tuple(from_frame(fit.predictions, manifest.labels, manifest.task)))
         for title, row, detail, fit in zip(titles, rows, details, fits, strict=True)
     ]
     return tuple(models[at] for at in order_of(table, rows))

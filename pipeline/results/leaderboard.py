@@ -19,7 +19,7 @@ from heads.evaluation import scores
 from pipeline.config.errors import closest
 from pipeline.console import Console
 from pipeline.results.leaderboard_text import print_leaderboard
-from pipeline.results.result_files import METRIC_COLUMNS, SCORES, find_results, read_results, run_names
+from pipeline.results.result_files import METRIC_COLUMNS, SCORE_COLUMNS, find_results, read_results, run_names
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _as_csv(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     last = ["run", "rank", "mean_rank"]
-    kept = table.drop(columns=[*SCORES, "run_best", "mark", *last])
+    kept = table.drop(columns=[*SCORE_COLUMNS, "run_best", "mark", *last])
     if kept["value"].isna().all():
         kept = kept.drop(columns=list(METRIC_COLUMNS))
     whole = [name for name in kept if str(name) in COUNTS and (kept[name].dropna() % 1 == 0).all()]

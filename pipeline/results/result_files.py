@@ -19,7 +19,7 @@ NEEDED = ("dataset", "model", "head")
 TEXTS = ("dataset", "model", "family", "weights", "layer", "pooling", "head", "protocol", "tied_with_best", "metric")
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")  # of tables whose score is no accuracy
 ADDED = ("run", "run_best", "rank", "mark", "mean_rank")  # by a leaderboard, whose CSV can be read, too
-SCORES = ("score", "score_ci_low", "score_ci_high")
+SCORE_COLUMNS = ("score", "score_ci_low", "score_ci_high")
 EVERY = tuple(dict.fromkeys((*COLUMNS, *METRIC_COLUMNS)))
 NUMBERS = tuple(name for name in EVERY if name not in TEXTS)
 

@@ -19,14 +19,14 @@ from features.errors import AudioheadsError, ConfigError, ManifestError, RunErro
 from features.extract import Summary, extract
 from features.manifest import Manifest
 from features.planning.precision import settle
-from features.planning.run_shard import Share
+from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
-from features.planning.worklist import survey
+from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
 from features.system.locks import CacheLock
 from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol
 from pipeline.config.config import Config, dump_config, label_of
-from pipeline.console import Console, Work
+from pipeline.console import Console, ProgressTask
 from pipeline.results.features_index import features_entry, write_features_index
 from pipeline.results.run_folder import write_json
 from pipeline.stages.engines import chosen_engine
@@ -44,7 +44,7 @@ def run_features(
     rehash: bool = False,
     console: Console,
     engine: str = "local",
-    share: Share | None = None,
+    run_shard: RunShard | None = None,
     corpus: Corpus | None = None,
 ) -> None:
     """Embed every clip once with every backbone, where that is not done yet.
@@ -59,7 +59,7 @@ def run_features(
         rehash: Read every file to see whether it changed; counts only without `corpus`.
         console: Where progress and summaries go.
         engine: `local`, or `ray`: actors on a cluster compute.
-        share: Compute only this share of the blocks; the run's folder is written by the last one.
+        run_shard: Compute only this run_shard of the blocks; the run's folder is written by the last one.
         corpus: From `load_corpus`; None: loaded here.
 
     Raises:
@@ -74,7 +74,7 @@ def run_features(
     with chosen_engine(engine, config.features.ray, settings) as (workers, settings):
         specs = describe_all(config.features.backbones, console)
         check_frame_layers(config, specs)
-        if not dry_run and share is None:
+        if not dry_run and run_shard is None:
             write_run_inputs(config, manifest)
             write_json(failures_file(config), {})
         for options, spec in zip(config.features.backbones, specs, strict=True):
@@ -88,16 +88,16 @@ def run_features(
                     announce(label, corpus, spec, own, cache, console)
                     continue
                 load = partial(load, precision=own.precision)
-                summary = extract(corpus, spec, load, own, cache, progress, engine=workers, share=share)
+                summary = extract(corpus, spec, load, own, cache, progress, engine=workers, run_shard=run_shard)
             made[label] = (features_entry(config, options, summary.path), summary)
             failures |= summary.failures
-            if share is None:
+            if run_shard is None:
                 write_features_index(config.run_dir, label, made[label][0])
                 write_json(failures_file(config), failures)
             console.line(summary_line(label, summary, dataset=manifest.name))
             if summary.computed:
                 console.line(f"  {summary.timings}")
-    if share is not None:
+    if run_shard is not None:
         finish_shares(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
         console.note(f"  failed {clip}: {reason}")
@@ -127,7 +127,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
     """The experiment's clips, fit for its protocol.
 
     Raises:
-        ManifestError: They are not; under `strict` also where official folds or splits share groups.
+        ManifestError: They are not; under `strict` also where official folds or splits run_shard groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
     check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
@@ -253,7 +253,7 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
 
 def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
     """Say what a run would compute."""
-    work = survey(corpus, spec, settings, cache)
+    work = make_worklist(corpus, spec, settings, cache)
     clips = [content for content in corpus.contents.take(work.todo) if not content.failure]
     failed = len(work.failed) + len(work.todo) - len(clips)
     seconds = sum(content.duration_s for content in clips)
@@ -271,7 +271,7 @@ class StageBar:
         self._label = label
         self._console = console
         self._stack = stack
-        self._work: Work | None = None
+        self._work: ProgressTask | None = None
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
         """Open the bar."""

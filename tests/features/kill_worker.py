@@ -11,7 +11,7 @@ import features.extract
 from features import backbones
 from features.extract import extract
 from features.manifest import Manifest
-from features.planning.run_shard import Share
+from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.store import shard_set
 
@@ -75,7 +75,7 @@ def run(job: dict) -> None:
         Settings(**settings),
         Path(job["cache"]),
         Told(stop, notes),
-        share=Share.parse(job["share"]) if job.get("share") else None,
+        run_shard=RunShard.parse(job["share"]) if job.get("share") else None,
     )
     report = {"path": str(summary.path), "computed": summary.computed, "reused": summary.reused, "notes": notes}
     (stop.folder / "report.json").write_text(json.dumps(report))

@@ -1,9 +1,9 @@
-"""Rows made on the spot, and cache files of them."""
+"""CacheRows made on the spot, and cache files of them."""
 
 import numpy as np
 
 from features.store import fingerprint as fp
-from features.store.finalize import Rows, Totals, write_file
+from features.store.writer import CacheRows, Totals, write_file
 from tests.features.toys import toy_spec
 
 BACKBONE = toy_spec()
@@ -13,7 +13,7 @@ FRAMES_SPEC = fp.cache_spec(BACKBONE, ["max", "frames"], frame_layers=[1], frame
 
 def rows(*ids, key="k", seed=0, spec=SPEC, failures=()):
     random = np.random.default_rng(seed)
-    made = Rows(failures=list(failures), frames=None if spec["frames"] is None else [])
+    made = CacheRows(failures=list(failures), frames=None if spec["frames"] is None else [])
     for position, clip in enumerate(ids):
         made.ids.append(clip)
         made.keys.append(key + clip)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from heads.finetuning.augmentation import Augmenter
-from heads.finetuning.crops import Windows, band_statistics
-from heads.finetuning.finetune import Rows
-from heads.finetuning.lightning_module import Clips
-from heads.finetuning.network import Network
+from heads.finetuning.crops import ScoringWindows, band_statistics
+from heads.finetuning.finetune import SplitRows
+from heads.finetuning.lightning_module import TrainingClips
+from heads.finetuning.network import StandardisedNetwork
 from heads.models import build
 
 N_BANDS, N_CLASSES = 16, 4
@@ -33,7 +33,7 @@ class Stored:
 
 @dataclass
 class Task:
-    """Clips of four classes, unequal in length."""
+    """TrainingClips of four classes, unequal in length."""
 
     options: object
     n_clips: int = 40
@@ -45,14 +45,16 @@ class Task:
         shapes = np.eye(N_BANDS, dtype=np.float32)[3 * self.targets] * self.strength
         noise = [rng.standard_normal((rng.integers(20, 60), N_BANDS)).astype(np.float32) for _ in self.targets]
         self.frames = Stored([values + shape for values, shape in zip(noise, shapes, strict=True)])
-        windows = Windows(self.frames, 40, fill=0.0)
+        windows = ScoringWindows(self.frames, 40, fill=0.0)
         augmenter = Augmenter(self.options.augment, frame_rate=30.0, decibels=True)
-        self.clips = Clips(windows, self.targets, N_CLASSES, augmenter)
+        self.clips = TrainingClips(windows, self.targets, N_CLASSES, augmenter)
         order = np.arange(self.n_clips)
-        self.rows = Rows(order[: self.n_clips * 6 // 10], order[self.n_clips * 6 // 10 : -8], order[-8:])
+        self.rows = SplitRows(order[: self.n_clips * 6 // 10], order[self.n_clips * 6 // 10 : -8], order[-8:])
 
     def build(self):
-        return Network(build(self.options, N_BANDS, N_CLASSES), *band_statistics(self.frames, self.rows.train))
+        return StandardisedNetwork(
+            build(self.options, N_BANDS, N_CLASSES), *band_statistics(self.frames, self.rows.train)
+        )
 
 
 def same_weights(one, other):

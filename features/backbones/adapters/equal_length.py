@@ -25,7 +25,7 @@ AXES = {2: "(clips, dimensions)", 3: "(clips, frames, dimensions)", 4: "(clips, 
 
 
 @dataclass(frozen=True)
-class Shape:
+class OutputShape:
     """What a model was seen to give.
 
     Attributes:
@@ -53,7 +53,7 @@ class UnpaddedBackbone(Backbone):
     """Clips of one length at a time through a model that knows nothing of padding.
 
     A frame that is about a whole window counts by the window's length where the windows of a long clip are joined.
-    `spec.settings` holds `Shape.settings`.
+    `spec.settings` holds `OutputShape.settings`.
     """
 
     @abstractmethod
@@ -130,7 +130,7 @@ def probe(
     sample_rate: int,
     min_duration_s: float | None = None,
     frame_rate: float | None = None,
-) -> Shape:
+) -> OutputShape:
     """Find out what a model takes and gives, on a few seconds of noise.
 
     Args:
@@ -169,7 +169,7 @@ def probe(
     grown = longest.shape[2] - first.shape[2]
     if frame_rate is None and grown:
         frame_rate = grown * sample_rate / (noise.shape[1] - shortest)
-    return Shape(
+    return OutputShape(
         min_samples=shortest,
         n_layers=longest.shape[1],
         dim=longest.shape[3],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Source:
+class CorpusSource:
     """One corpus.
 
     Attributes:
@@ -46,8 +46,8 @@ class Source:
     by_hand: str = ""
 
 
-SOURCES: dict[str, Source] = {
-    "esc50": Source(
+SOURCES: dict[str, CorpusSource] = {
+    "esc50": CorpusSource(
         title="ESC-50",
         kind="esc50",
         root="data/ESC-50",
@@ -61,7 +61,7 @@ SOURCES: dict[str, Source] = {
         licence_url="https://github.com/karolpiczak/ESC-50/blob/master/LICENSE",
         citation="K. J. Piczak. ESC: Dataset for Environmental Sound Classification. ACM Multimedia, 2015.",
     ),
-    "urbansound8k": Source(
+    "urbansound8k": CorpusSource(
         title="UrbanSound8K",
         kind="urbansound8k",
         root="data/UrbanSound8K",
@@ -77,7 +77,7 @@ SOURCES: dict[str, Source] = {
         "Multimedia, 2014.",
         by_hand="this is the authors' copy on Zenodo; their homepage asks for a form that says what you use it for",
     ),
-    "gtzan": Source(
+    "gtzan": CorpusSource(
         title="GTZAN",
         kind="gtzan",
         root="data/GTZAN",
@@ -96,7 +96,7 @@ SOURCES: dict[str, Source] = {
         "Copies are at https://huggingface.co/datasets/marsyas/gtzan (genres.tar.gz) and "
         "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification (needs an account)",
     ),
-    "fsdd": Source(
+    "fsdd": CorpusSource(
         title="Free Spoken Digit Dataset",
         kind="fsdd",
         root="data/free-spoken-digit-dataset",
@@ -110,7 +110,7 @@ SOURCES: dict[str, Source] = {
         licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
         citation="Z. Jackson and others. Free Spoken Digit Dataset. doi:10.5281/zenodo.1342401.",
     ),
-    "speech_commands": Source(
+    "speech_commands": CorpusSource(
         title="Speech Commands v2",
         kind="speech_commands",
         root="data/speech_commands_v0.02",
@@ -126,7 +126,7 @@ SOURCES: dict[str, Source] = {
         "2018.",
         strip=False,
     ),
-    "ravdess": Source(
+    "ravdess": CorpusSource(
         title="RAVDESS, speech",
         kind="ravdess",
         root="data/RAVDESS",

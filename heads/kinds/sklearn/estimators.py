@@ -20,7 +20,7 @@ from heads.kinds.sklearn.skops_io import to_bytes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EstimatorFit:
     """One fit.
 
     Attributes:
@@ -120,7 +120,7 @@ def fit_estimator(
     valid: np.ndarray,
     task: Task,
     n_outputs: int,
-) -> Outcome:
+) -> EstimatorFit:
     """Fit one estimator on one core, and ask it about the validation rows.
 
     Args:
@@ -140,14 +140,14 @@ def fit_estimator(
         try:
             outcome = _fit(build(import_estimator(path), parameters), train, targets, valid, task, n_outputs)
         except Exception as error:
-            outcome = Outcome(f"{type(error).__name__}: {_first_line(error)}")
+            outcome = EstimatorFit(f"{type(error).__name__}: {_first_line(error)}")
     notes = tuple(dict.fromkeys(f"{item.category.__name__}: {_first_line(item.message)}" for item in caught))
-    return Outcome(**{**vars(outcome), "notes": notes})
+    return EstimatorFit(**{**vars(outcome), "notes": notes})
 
 
 def _fit(
     estimator: Any, train: np.ndarray, targets: np.ndarray, valid: np.ndarray, task: Task, n_outputs: int
-) -> Outcome:
+) -> EstimatorFit:
     if task == "multi-label" and n_outputs > 1:
         targets = targets.astype(np.int64)
         if not _takes_several(estimator):
@@ -160,8 +160,8 @@ def _fit(
         classes = np.asarray(getattr(estimator, "classes_", np.unique(targets))).astype(np.int64)
     said = answers(estimator, valid, classes, n_outputs, task) if len(valid) else np.zeros((0, n_outputs))
     if not np.isfinite(said).all():
-        return Outcome("it predicts NaN or infinity")
-    return Outcome(
+        return EstimatorFit("it predicts NaN or infinity")
+    return EstimatorFit(
         "",
         to_bytes(estimator),
         classes,

@@ -22,8 +22,8 @@ from heads.kinds.sklearn.skops_io import EstimatorState, as_array, check_skops, 
 from heads.options import Configuration, HeadOptions
 
 if TYPE_CHECKING:
-    from heads.batched.blocks import Block, Fitted, Loader, Place
-    from heads.kinds.sklearn.estimators import Outcome
+    from heads.batched.blocks import Block, BlockFit, Loader, Place
+    from heads.kinds.sklearn.estimators import EstimatorFit
 
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 PARALLEL_S = 8.0  # what is left must take this long to be worth the start of processes
@@ -82,7 +82,7 @@ def check_estimator(options: SklearnOptions, task: Task) -> list[Configuration]:
     return grid
 
 
-def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fitted]:
+def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Fit every configuration on every block, each fit on one core; many of them in processes side by side.
 
     An estimator that has a `random_state`, unset, is fitted once per seed; any other once for all seeds.
@@ -108,7 +108,7 @@ def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Fit
     seeds = range(len(job.seeds) if seeded else 1)
     fits = [_Fit(place, at, seed) for place in places for at in range(len(job.grid)) for seed in seeds]
     blocks = _Blocks(load)
-    collected: dict[tuple[Place, int], dict[int, Outcome]] = {}
+    collected: dict[tuple[Place, int], dict[int, EstimatorFit]] = {}
     tally = _Tally(options.title)
     for fit, outcome in _outcomes(fits, partial(_call, job, blocks, seeded), options.title):
         key = fit.place, fit.configuration
@@ -175,7 +175,7 @@ def _call(job: Job, blocks: _Blocks, seeded: bool, fit: _Fit) -> dict[str, Any]:
 
 def _outcomes(
     fits: Sequence[_Fit], call: Callable[[_Fit], dict[str, Any]], title: str
-) -> Iterator[tuple[_Fit, Outcome]]:
+) -> Iterator[tuple[_Fit, EstimatorFit]]:
     """Fit here as long as little is left to do, and the rest in processes, one per core."""
     from concurrent.futures.process import BrokenProcessPool
 
@@ -201,10 +201,10 @@ def _outcomes(
 
 
 def _candidate(
-    fit: _Fit, outcomes: Sequence[Outcome], scales: tuple[dict[str, np.ndarray], np.ndarray], task: Task
-) -> Fitted:
+    fit: _Fit, outcomes: Sequence[EstimatorFit], scales: tuple[dict[str, np.ndarray], np.ndarray], task: Task
+) -> BlockFit:
     """All seeds of one configuration on one block."""
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
     standard, valid_targets = scales
@@ -222,7 +222,7 @@ def _candidate(
         states.append(EstimatorState({**standard, **own}, trusted="all"))
         if len(valid_targets):
             losses[at] = valid_loss(outcome.valid, valid_targets, task)
-    return Fitted(
+    return BlockFit(
         fit.place,
         fit.configuration,
         states,
@@ -244,7 +244,7 @@ class _Tally:
         self.first: dict[str, str] = {}
         self.by_decision = False
 
-    def add(self, place: Place, outcomes: Sequence[Outcome]) -> None:
+    def add(self, place: Place, outcomes: Sequence[EstimatorFit]) -> None:
         """Count all seeds of one configuration on one block."""
         self.sound[place.fold] += not any(outcome.reason for outcome in outcomes)
         for outcome in outcomes:

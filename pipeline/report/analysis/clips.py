@@ -10,7 +10,7 @@ import numpy as np
 from features.manifest import Manifest
 from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 
 THOUSANDTHS = 1000
 
@@ -69,7 +69,7 @@ def _targets(manifest: Manifest, rows: np.ndarray) -> list[Any]:
     return [numbers[name] for name in values]
 
 
-def _model(model: Model, order: np.ndarray) -> dict[str, Any]:
+def _model(model: StudyModel, order: np.ndarray) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": model.title,
         "family": model.row["family"],

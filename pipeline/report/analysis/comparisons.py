@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heads.kinds.sklearn.head import SklearnOptions
 from heads.splits.feasibility import base_protocol
 from pipeline.report.analysis.published_rows import PublishedProtocol, PublishedRow
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 
 # Names of one and the same kind of head.
 HEADS = {"logistic": "linear", "logistic regression": "linear", "forest": "random forest"}
@@ -18,7 +18,7 @@ DRAWN = ("kfold", "holdout", "leave-one-group-out")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PublishedComparison:
     """One published figure.
 
     Attributes:
@@ -32,7 +32,7 @@ class Comparison:
     """
 
     row: PublishedRow
-    ours: Model | None = None
+    ours: StudyModel | None = None
     mean_of_folds: float | None = None
     pooled: float | None = None
     interval: tuple[float, float] | None = None
@@ -50,7 +50,7 @@ class Comparison:
         return "; ".join(parts)
 
 
-def compare_published(study: Study, rows: Sequence[PublishedRow]) -> list[Comparison]:
+def compare_published(study: Study, rows: Sequence[PublishedRow]) -> list[PublishedComparison]:
     """Every published figure of the study's dataset, those first that we have a model for."""
     corpus = corpus_of(study)
     own = [row for row in rows if plain(row.dataset) == corpus]
@@ -72,7 +72,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def is_same_model(row: PublishedRow, model: Model) -> bool:
+def is_same_model(row: PublishedRow, model: StudyModel) -> bool:
     """Whether our model is the published one, going by names; random weights never are.
 
     Where ours came from a hub, the hub's id decides if the row names one.
@@ -89,17 +89,17 @@ def is_same_model(row: PublishedRow, model: Model) -> bool:
     return plain(own) in names or plain(ours) in names
 
 
-def _comparison(study: Study, row: PublishedRow) -> Comparison:
+def _comparison(study: Study, row: PublishedRow) -> PublishedComparison:
     """A row beside the nearest of our models: the one with the fewest differences, of equals the first in the table.
 
     The nearest protocol, never the best score: that would be choosing by the result.
     """
     meant = [(model, differences(study, model, row.protocol)) for model in study.models if is_same_model(row, model)]
     if not meant:
-        return Comparison(row)
+        return PublishedComparison(row)
     model, found = min(meant, key=lambda pair: len(pair[1]))
     score = model.row
-    return Comparison(
+    return PublishedComparison(
         row=row,
         ours=model,
         mean_of_folds=model.details.get("mean_of_folds"),
@@ -110,7 +110,7 @@ def _comparison(study: Study, row: PublishedRow) -> Comparison:
     )
 
 
-def differences(study: Study, model: Model, published: PublishedProtocol) -> list[str]:
+def differences(study: Study, model: StudyModel, published: PublishedProtocol) -> list[str]:
     """What is known to differ between a published protocol and that of one of our models, in words."""
     ours = protocol_of(study, model)
     found = []
@@ -131,7 +131,7 @@ def differences(study: Study, model: Model, published: PublishedProtocol) -> lis
     return found
 
 
-def unsaid(study: Study, model: Model, published: PublishedProtocol) -> list[str]:
+def unsaid(study: Study, model: StudyModel, published: PublishedProtocol) -> list[str]:
     """What a source leaves open and ours has an answer to."""
     ours = protocol_of(study, model)
     return [name for name in ("head", "pooling", "layer", "folds", "figure") if _is_open(name, published, ours)]
@@ -141,7 +141,7 @@ def _is_open(name: str, published: PublishedProtocol, ours: PublishedProtocol) -
     return getattr(published, name) is None and getattr(ours, name) is not None
 
 
-def protocol_of(study: Study, model: Model) -> PublishedProtocol:
+def protocol_of(study: Study, model: StudyModel) -> PublishedProtocol:
     """How a figure of ours was come by, in the terms of published ones."""
     row = model.row
     protocol = str(row["protocol"]).removesuffix("+refit")
@@ -166,7 +166,7 @@ def protocol_of(study: Study, model: Model) -> PublishedProtocol:
     )
 
 
-def _head(study: Study, model: Model) -> str | None:
+def _head(study: Study, model: StudyModel) -> str | None:
     """The kind of a model's head, whatever the config labels it."""
     head = study.head_of(model)
     if isinstance(head, SklearnOptions):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def costs_of(study: Study) -> list[Cost]:
     return [cost_of(model, study.score, usable) for model in study.models]
 
 
-def cost_of(model: Model, score: str, n_clips: int) -> Cost:
+def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:
     """The cost of one model on `n_clips` clips; `score` is the column that ranks it."""
     row, details = model.row, model.details
     rate, train_s = _number(row["extract_clips_per_s"]), _number(row["train_seconds"])

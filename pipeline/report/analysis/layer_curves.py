@@ -15,7 +15,7 @@ from heads.evaluation.predictions import Predictions
 from heads.evaluation.scores import estimation_of
 from heads.splits.targets import targets_of
 from heads.training.train import layer_positions
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 from pipeline.stages.layer_predictions import layer_predictions, read_layers
 
 
@@ -86,7 +86,7 @@ def _is_complete(predictions: Sequence[Predictions], whole: Sequence[Predictions
     }
 
 
-def _chosen(model: Model, layers: Sequence[int]) -> tuple[list[int], int]:
+def _chosen(model: StudyModel, layers: Sequence[int]) -> tuple[list[int], int]:
     """How many fits chose each layer, and of how many."""
     picked = [choice["layer"] for choice in model.details.get("chosen", ())]
     return [picked.count(layer) for layer in layers], len(picked)
@@ -142,7 +142,7 @@ def weight_curves(study: Study) -> list[LayerCurve]:
     return found
 
 
-def _summed_layers(study: Study, model: Model) -> list[int]:
+def _summed_layers(study: Study, model: StudyModel) -> list[int]:
     """The layers that a model's head sums; none where it reads no several layers."""
     table = study.inputs.tables.get(str(model.row["model"]))
     head = study.head_of(model)

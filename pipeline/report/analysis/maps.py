@@ -14,7 +14,7 @@ import numpy as np
 from features.store.table import EmbeddingTable
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.projection import SEED, SETTINGS, Projection, project
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 from pipeline.results.run_folder import file_name, job_digest, read_json, write_json
 from pipeline.stages.inputs import table_rows
 
@@ -34,7 +34,7 @@ class View:
         poolings: Concatenated.
     """
 
-    model: Model
+    model: StudyModel
     layer: int
     poolings: tuple[str, ...]
 
@@ -53,7 +53,7 @@ def views(study: Study) -> dict[str, View]:
     return found
 
 
-def _layer(model: Model, table: EmbeddingTable) -> int | None:
+def _layer(model: StudyModel, table: EmbeddingTable) -> int | None:
     """The layer that most fits of a head chose, the lowest of equals; None where it reads all of several."""
     chosen = [fit["layer"] for fit in model.details["chosen"]]
     if len(table.spec.layers) == 1:

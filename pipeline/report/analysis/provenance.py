@@ -22,7 +22,7 @@ GIT_WAITS_S = 5.0
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelProvenance:
     """What one model's numbers were computed from.
 
     Attributes:
@@ -71,7 +71,7 @@ def commands_of(config: Config) -> list[str]:
     return [config.command(stage) for stage in stages]
 
 
-def sources_of(study: Study) -> list[Source]:
+def sources_of(study: Study) -> list[ModelProvenance]:
     """Every backbone's cache, then every trained model's."""
     found = [_cached(label, table) for label, table in study.inputs.tables.items()]
     for model in study.models:
@@ -81,7 +81,7 @@ def sources_of(study: Study) -> list[Source]:
                 key: str(about.get(key) or "") for key in ("weights_sha256", "fingerprint", "cache_file", "precision")
             }
             found.append(
-                Source(
+                ModelProvenance(
                     name=model.title,
                     weights=str(model.row["weights"]),
                     weights_sha256=text["weights_sha256"],
@@ -95,8 +95,8 @@ def sources_of(study: Study) -> list[Source]:
     return found
 
 
-def _cached(label: str, table: EmbeddingTable) -> Source:
-    return Source(
+def _cached(label: str, table: EmbeddingTable) -> ModelProvenance:
+    return ModelProvenance(
         name=label,
         weights=weights_text(table.spec.weights),
         weights_sha256=table.spec.weights_sha256,

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from features.errors import ConfigError
-from pipeline.config.errors import Mistake, shown, validate
-from pipeline.config.schema import Section
+from pipeline.config.errors import FieldError, shown, validate
+from pipeline.config.schema import ConfigSection
 from pipeline.config.yaml import YamlError, parse_yaml
 
 FILE = "published.yaml"
@@ -17,7 +17,7 @@ Text = Annotated[str, Field(min_length=1, max_length=300)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
-class PublishedProtocol(Section):
+class PublishedProtocol(ConfigSection):
     """How a published figure was come by; None where its source does not say."""
 
     training: Literal["frozen", "finetuned", "scratch", "none"] | None = Field(None, description="of the model")
@@ -32,7 +32,7 @@ class PublishedProtocol(Section):
     )
 
 
-class PublishedRow(Section):
+class PublishedRow(ConfigSection):
     """One published figure."""
 
     dataset: Text = Field(description="esc50, gtzan, fsdd, …")
@@ -59,7 +59,7 @@ def read_published(path: Path | None = None) -> list[PublishedRow]:
     if not isinstance(items, list):
         raise ConfigError(f"{path}: should be a list of rows such as {{dataset: …, model: …}}, got {shown(items)}")
     rows: list[PublishedRow] = []
-    mistakes: list[Mistake] = []
+    mistakes: list[FieldError] = []
     for at, item in enumerate(items):
         row, found = validate(PublishedRow, item, (at,))
         mistakes += found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 from heads.evaluation.statistics import ALPHA
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 
 TRAINED = ("finetuned", "scratch")
 NAMED = 3  # models of a tie that are named; more are counted
@@ -43,26 +43,26 @@ def text_of(sentence: Iterable[str | Name]) -> str:
     return "".join(piece.text if isinstance(piece, Name) else piece for piece in sentence)
 
 
-def is_trained(model: Model) -> bool:
+def is_trained(model: StudyModel) -> bool:
     """Whether it was trained end to end."""
     return model.row["family"] in TRAINED
 
 
-def is_pretrained(model: Model) -> bool:
+def is_pretrained(model: StudyModel) -> bool:
     """Whether it is a frozen network with pretrained weights."""
     return model.row["family"] == "frozen" and not model.is_control
 
 
-def score_of(model: Model) -> float:
+def score_of(model: StudyModel) -> float:
     """What models are ranked by: the metric where there is one, else accuracy."""
     return float(model.row["value" if model.row.get("metric") else "accuracy"])
 
 
-def _first(models: Sequence[Model], wanted: Callable[[Model], bool]) -> Model | None:
+def _first(models: Sequence[StudyModel], wanted: Callable[[StudyModel], bool]) -> StudyModel | None:
     return next((model for model in models if wanted(model)), None)
 
 
-def _scored(model: Model, *, named: bool = False) -> str:
+def _scored(model: StudyModel, *, named: bool = False) -> str:
     """`0.968 (95 % interval 0.945–0.981)`."""
     key = "value" if model.row.get("metric") else "accuracy"
     low, high = model.row[f"{key}_ci_low"], model.row[f"{key}_ci_high"]
@@ -70,7 +70,7 @@ def _scored(model: Model, *, named: bool = False) -> str:
     return f"{model.row[key]:.3f} ({what}{low:.3f}–{high:.3f})"
 
 
-def _opening(study: Study, lead: Model) -> list[str | Name]:
+def _opening(study: Study, lead: StudyModel) -> list[str | Name]:
     which = "only" if len(study.models) == 1 else "best"
     what: list[str | Name]
     if is_pretrained(lead):
@@ -82,7 +82,7 @@ def _opening(study: Study, lead: Model) -> list[str | Name]:
     return [*what, f" with {lead.row.get('metric') or 'accuracy'} {_scored(lead, named=True)}"]
 
 
-def _standing(study: Study, lead: Model, best: Model, rival: Model | None) -> list[str | Name]:
+def _standing(study: Study, lead: StudyModel, best: StudyModel, rival: StudyModel | None) -> list[str | Name]:
     """How the leading model stands among all: what it ties with, or what is better. The rival comes later."""
     if lead is not best:
         how = "which it ties with" if lead.row["tied_with_best"] else "which is better"
@@ -102,7 +102,7 @@ def _standing(study: Study, lead: Model, best: Model, rival: Model | None) -> li
     return listed
 
 
-def _pretraining(study: Study, lead: Model) -> list[str | Name]:
+def _pretraining(study: Study, lead: StudyModel) -> list[str | Name]:
     """What pretraining adds: the leading model beside its untrained control, where that was run."""
     beside = lead.details.get("control")
     if beside is None:
@@ -119,14 +119,14 @@ def _pretraining(study: Study, lead: Model) -> list[str | Name]:
     return [" Its untrained control, ", Name(control.title), f", {how} ({sure})."]
 
 
-def _called(model: Model) -> list[str | Name]:
+def _called(model: StudyModel) -> list[str | Name]:
     """A model's name after its kind, where that is not plain."""
     kinds = {"handcrafted": "handcrafted ", "finetuned": "fine-tuned ", "scratch": "trained-from-scratch "}
     kind = "untrained " if model.is_control else kinds.get(str(model.row["family"]), "")
     return [kind, Name(model.title)] if kind else [Name(model.title)]
 
 
-def _against(lead: Model, rival: Model, best: Model) -> list[str | Name]:
+def _against(lead: StudyModel, rival: StudyModel, best: StudyModel) -> list[str | Name]:
     """The best trained model beside the leading one; only those compared with the best overall are called equal."""
     difference = score_of(lead) - score_of(rival)
     if lead is best and not rival.row["tied_with_best"]:
@@ -138,7 +138,7 @@ def _against(lead: Model, rival: Model, best: Model) -> list[str | Name]:
     return [how, "the best trained model, ", *_called(rival), f" with {_scored(rival)}"]
 
 
-def _cost(study: Study, model: Model) -> str:
+def _cost(study: Study, model: StudyModel) -> str:
     """`8.0 s of embedding and 1.6 s of training (20,490 parameters)`; "" where nothing was recorded."""
     parts = []
     rate, seconds = model.row["extract_clips_per_s"], model.row["train_seconds"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.section import Section
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 from pipeline.results.table import LEGEND, NUMBERS, counted, headings, shown_rows
 
 STEP = 0.05  # the scale of the intervals' bars begins and ends on its multiples
@@ -93,7 +93,7 @@ def section(study: Study) -> Section:
     )
 
 
-def _row(model: Model, texts: Mapping[str, str], shown: Mapping[str, str], scale: tuple[float, float]) -> Row:
+def _row(model: StudyModel, texts: Mapping[str, str], shown: Mapping[str, str], scale: tuple[float, float]) -> Row:
     key = "value" if model.row.get("metric") else "accuracy"
     low, at, high = (float(model.row[name]) for name in (f"{key}_ci_low", key, f"{key}_ci_high"))
     bar = Bar(*(100 * (end - scale[0]) / (scale[1] - scale[0]) for end in (low, high, at)))

@@ -21,7 +21,7 @@ from pipeline.report.analysis.confusions import (
 from pipeline.report.analysis.outcomes import Outcomes, outcomes
 from pipeline.report.figure import Axis, Figure, Heatmap, Series
 from pipeline.report.section import Section
-from pipeline.report.study import Model, Study
+from pipeline.report.study import Study, StudyModel
 
 KEY = "classes"
 WRITTEN_CLASSES = 20  # up to which the cells of a printed confusion matrix hold their counts
@@ -75,7 +75,7 @@ def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
     )
 
 
-def class_scores(model: Model, labels: Sequence[str]) -> dict[int, tuple[float, float | None, float | None]]:
+def class_scores(model: StudyModel, labels: Sequence[str]) -> dict[int, tuple[float, float | None, float | None]]:
     """By class number, a model's score with its interval's ends, where one is kept; without untested classes.
 
     It is accuracy, of `multi-label` data average precision, as `results.json` has them.
@@ -135,7 +135,7 @@ def _heatmap(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]], orde
     )
 
 
-def _printed_matrix(model: Model, found: Confusions, labels: Sequence[str]) -> Figure:
+def _printed_matrix(model: StudyModel, found: Confusions, labels: Sequence[str]) -> Figure:
     """The best model's confusion matrix, for papers."""
     order = alike_together(found)
     names = [labels[at] for at in order]
@@ -166,7 +166,7 @@ def _of_numbers(study: Study, found: Sequence[Outcomes]) -> Section:
     )
 
 
-def _scatter(model: Model, found: Outcomes, ids: Sequence[str]) -> Figure:
+def _scatter(model: StudyModel, found: Outcomes, ids: Sequence[str]) -> Figure:
     said, truth = found.predicted.mean(axis=0), found.targets
     low, high = float(min(said.min(), truth.min())), float(max(said.max(), truth.max()))
     notes = [f"{clip}\ntrue {true:.4g}, predicted {own:.4g}" for clip, true, own in zip(ids, truth, said, strict=True)]

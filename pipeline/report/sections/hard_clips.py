@@ -45,7 +45,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Clips:
+class ClipNames:
     """Names of what the listings show."""
 
     ids: Sequence[str]
@@ -63,7 +63,7 @@ def section(study: Study) -> Section:
     rows = tested_rows(study)
     shown = study.manifest.clips.iloc[rows]
     task = study.manifest.task
-    clips = Clips(shown["id"].tolist(), [_label(value) for value in shown["label"]], study.manifest.labels, task)
+    clips = ClipNames(shown["id"].tolist(), [_label(value) for value in shown["label"]], study.manifest.labels, task)
     found = [outcomes(model.predictions, clips.ids) for model in study.models]
     counting = [one for model, one in zip(study.models, found, strict=True) if not model.is_control] or found
     missed = missed_by_all(counting) if task != "regression" else []
@@ -83,7 +83,7 @@ def section(study: Study) -> Section:
     return Section(key="hard-clips", title="Hard clips", template="hard_clips.html", context=context)
 
 
-def hardest_listing(models: Sequence[Outcomes], clips: Clips, order: Sequence[int]) -> Listing:
+def hardest_listing(models: Sequence[Outcomes], clips: ClipNames, order: Sequence[int]) -> Listing:
     """Some clips with their difficulty for some models together and what these say most often."""
     measured = difficulty(models)
     if clips.task == "single-label":
@@ -97,7 +97,7 @@ def hardest_listing(models: Sequence[Outcomes], clips: Clips, order: Sequence[in
     )
 
 
-def model_listing(model: Outcomes, clips: Clips) -> Listing:
+def model_listing(model: Outcomes, clips: ClipNames) -> Listing:
     """One model's most confident mistakes, of numbers its largest errors."""
     if clips.task == "regression":
         said, errors = model.predicted.mean(axis=0), difficulty([model])
@@ -117,7 +117,7 @@ def model_listing(model: Outcomes, clips: Clips) -> Listing:
     )
 
 
-def _said(models: Sequence[Outcomes], clips: Clips) -> list[str]:
+def _said(models: Sequence[Outcomes], clips: ClipNames) -> list[str]:
     """What models say of each clip most often, with how many they are."""
     if clips.task == "regression":
         return [f"{value:.4g} (mean)" for value in np.mean([one.predicted.mean(axis=0) for one in models], axis=0)]

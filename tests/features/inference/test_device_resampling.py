@@ -7,7 +7,7 @@ import torch
 
 from features.audio.decoding import Waveform, read_waveform, resampled_length
 from features.inference.device_resampling import batch_on_device
-from features.inference.device_transfer import Feed
+from features.inference.device_transfer import ToDevice
 from features.inference.loader import Decoded
 from features.store.table import verify_table
 from tests.features.toys import NAMES, noise, rows_of
@@ -19,7 +19,7 @@ def tone(rate, seconds, hertz=440.0):
 
 def batch(*clips, to=16_000, min_samples=1):
     decoded = Decoded(range(len(clips)), [], clips)
-    return batch_on_device(decoded, min_samples, to, Feed(torch.device("cpu")))
+    return batch_on_device(decoded, min_samples, to, ToDevice(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])

@@ -9,7 +9,7 @@ import torch
 from features.extract import extract
 from features.planning import precision as drift
 from features.planning.plan import Plan, PlannedClip
-from features.planning.precision import LOWEST_COSINE, auto_precision, measure, read_drift, settle
+from features.planning.precision import LOWEST_COSINE, auto_precision, measure, read_precision_check, settle
 from features.planning.settings import Settings
 from features.pooling import Frames
 from features.records import Records
@@ -60,7 +60,7 @@ def test_small_drift_is_said_kept_and_recorded_in_the_file(seven):
     assert summary.path == seven.file(precision="bf16")
     assert "bf16 against fp32 on 7 clip(s): cosine 0.999" in log.notes[0]
     assert "layer 1" in log.notes[0]
-    kept = read_drift(verdict_file(seven))
+    kept = read_precision_check(verdict_file(seven))
     assert kept.cosines[0] == pytest.approx(1.0)
     assert LOWEST_COSINE < kept.cosines[1] < 1
     assert verify_table(summary.path).cost["drift"] == {"precision": "bf16", "clips": 7, "cosines": list(kept.cosines)}

@@ -12,7 +12,7 @@ from features.errors import UserError
 from features.inference.worker import work_here
 from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
-from features.planning.run_shard import Share
+from features.planning.run_shard import RunShard
 from features.system import locks
 from tests.features.toys import NAMES, noise, rows_of, temporaries
 
@@ -20,7 +20,7 @@ FOUR = {"block_rows": 2}  # seven clips: four blocks
 
 
 def share(text: str) -> dict:
-    return {"share": Share.parse(text), **FOUR}
+    return {"share": RunShard.parse(text), **FOUR}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def equal(rows: dict, others: dict) -> bool:
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "3", "a/b", "-1/2", "1/2/3", "1.5/2", "", "1" * 30 + "/2"])
 def test_a_share_that_is_none_is_one_line(text):
     with pytest.raises(UserError, match=r"--shard .*: should be I/N with I from 1 to N, such as 1/8"):
-        Share.parse(text)
+        RunShard.parse(text)
 
 
 @pytest.mark.parametrize("order", ["1/3 2/3 3/3", "3/3 1/3 2/3"])
@@ -61,7 +61,7 @@ def test_whoever_is_last_seals(seven, undisturbed, order):
 
 def test_shares_with_nothing_to_do_count_as_done(seven, undisturbed):
     manifest = seven.manifest(*NAMES)
-    assert seven.run(manifest, **share("9/9")).waiting == tuple(Share(n, 9) for n in (1, 2, 3, 4))
+    assert seven.run(manifest, **share("9/9")).waiting == tuple(RunShard(n, 9) for n in (1, 2, 3, 4))
     for number in (1, 2, 3):
         assert seven.run(manifest, **share(f"{number}/9")).waiting
     assert equal(rows_of(seven.run(manifest, **share("4/9")).path), undisturbed)
@@ -100,7 +100,7 @@ def test_a_plan_nobody_began_to_work_on_is_no_obstacle(seven):
 def test_shares_that_differ_in_settings_obey_the_first_ones_plan(seven, undisturbed):
     manifest = seven.manifest(*NAMES)
     seven.run(manifest, **share("1/2"))
-    summary = seven.run(manifest, share=Share(2, 2), block_rows=5, batch_s=0.3, threads=1)
+    summary = seven.run(manifest, run_shard=RunShard(2, 2), block_rows=5, batch_s=0.3, threads=1)
     assert equal(rows_of(summary.path), undisturbed)
 
 
@@ -192,8 +192,8 @@ def test_where_locks_do_not_reach_the_first_plan_still_counts(seven, undisturbed
         return make_plan(*arguments, **options)
 
     monkeypatch.setattr(features.planning.resume, "make_plan", planning)
-    summary = seven.run(manifest, share=Share(2, 2), block_rows=3)
-    assert rivals[1].waiting == (Share(2, 2),)
+    summary = seven.run(manifest, run_shard=RunShard(2, 2), block_rows=3)
+    assert rivals[1].waiting == (RunShard(2, 2),)
     assert (summary.computed, summary.reused) == (3, 4)
     assert equal(rows_of(summary.path), undisturbed)
     assert temporaries(seven.cache) == []

@@ -13,8 +13,8 @@ import pytest
 import features.store.finalize
 from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
-from features.store.finalize import write_file
 from features.store.table import verify_table
+from features.store.writer import write_file
 from tests import processes
 from tests.features.toys import NAMES, RATE, Corpus, Log, Toy, noise, rows_of, temporaries
 

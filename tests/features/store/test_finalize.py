@@ -9,7 +9,7 @@ from features.errors import CacheError
 from features.store import file_header as header
 from features.store import merge as merging
 from features.store import table as store
-from features.store.finalize import seal
+from features.store.finalize import finalize
 from features.store.table import open_table, verify_table
 from tests.features.tables import FRAMES_SPEC, SPEC, by_id, rows, write
 
@@ -29,7 +29,7 @@ def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, w
             failures = [(clip, f"bad{number}", "why") for clip in bad if clip not in good]
             made = rows(*good, key=f"k{number}", seed=number, spec=spec, failures=failures)
             shard = write(folder / f"shard-{number}.h5", made, spec)
-            seal(folder / "t.h5", spec, [shard], ())
+            finalize(folder / "t.h5", spec, [shard], ())
             for position, clip in enumerate(good):
                 failing.pop(clip, None)
                 expected[clip] = (f"k{number}{clip}", made.pooled[pooling][position])
@@ -49,29 +49,29 @@ def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, w
 def test_costs_add_up_over_shards(tmp_path):
     cost = {"clips": 1, "audio_s": 2.0, "compute_s": 3.0}
     shards = [write(tmp_path / f"{n}.h5", rows(n), cost=cost) for n in "abc"]
-    seal(tmp_path / "t.h5", SPEC, shards, ())
+    finalize(tmp_path / "t.h5", SPEC, shards, ())
     assert open_table(tmp_path / "t.h5").cost.items() >= {"clips": 3, "audio_s": 6.0, "compute_s": 9.0}.items()
 
 
 def test_a_damaged_shard_is_named_and_nothing_changes(tmp_path):
     shards = [write(tmp_path / f"{n}.h5", rows(n)) for n in "ab"]
-    seal(tmp_path / "t.h5", SPEC, shards[:1], ())
+    finalize(tmp_path / "t.h5", SPEC, shards[:1], ())
     before = (tmp_path / "t.h5").read_bytes()
     shards[1].write_bytes(shards[1].read_bytes()[:-1])
     with pytest.raises(CacheError, match="damaged") as error:
-        seal(tmp_path / "t.h5", SPEC, shards[1:], ())
+        finalize(tmp_path / "t.h5", SPEC, shards[1:], ())
     assert error.value.path == shards[1]
     assert (tmp_path / "t.h5").read_bytes() == before
 
 
 def test_a_new_file_that_does_not_read_back_never_replaces_the_old(tmp_path, monkeypatch):
     shards = [write(tmp_path / f"{n}.h5", rows(n)) for n in "ab"]
-    seal(tmp_path / "t.h5", SPEC, shards[:1], ())
+    finalize(tmp_path / "t.h5", SPEC, shards[:1], ())
     before = (tmp_path / "t.h5").read_bytes()
     monkeypatch.setattr(header, "make_header", lambda path, bulk, right=header.make_header: right(path, bulk)[::-1])
     monkeypatch.setattr(store.header, "is_whole", lambda path: path.suffix != ".tmp")
     with pytest.raises(CacheError, match="damaged"):
-        seal(tmp_path / "t.h5", SPEC, shards[1:], ())
+        finalize(tmp_path / "t.h5", SPEC, shards[1:], ())
     monkeypatch.undo()
     assert (tmp_path / "t.h5").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5", "t.h5"]

@@ -18,7 +18,7 @@ def test_pieces_hold_each_row_once_in_stored_order(seven, monkeypatch, as_set, p
     if as_set:
         monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     table = verify_table(seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path)
-    assert table.places.is_set == as_set
+    assert table.locations.is_set == as_set
     rows = table.rows(["5.wav", "0.wav", "3.wav", "6.wav", "1.wav"])
     pieces = list(stream(table, rows, ["mean", "max"], layers, frames=True, piece_bytes=piece_bytes))
     order = np.concatenate([piece.rows for piece in pieces])

@@ -179,15 +179,15 @@ def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undist
 def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
     """The short version of `python -m benchmarks.kills`."""
     rng, names = random.Random(0), ["1/2", "2/2"]
-    jobs = {name: start("wav2vec2", tmp_path / "cache", share=name) for name in names}
+    jobs = {name: start("wav2vec2", tmp_path / "cache", run_shard=name) for name in names}
     for _ in range(6):
         time.sleep(rng.uniform(0.0, 0.2))
         name = rng.choice(names)
         jobs[name].process.kill()
-        jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, share=name)
+        jobs[name] = start("wav2vec2", tmp_path / "cache", RESUMED, run_shard=name)
     for job in jobs.values():
         job.report()
-    report = start("wav2vec2", tmp_path / "cache", RESUMED, share="1/2").report()
+    report = start("wav2vec2", tmp_path / "cache", RESUMED, run_shard="1/2").report()
     assert (report["computed"], report["reused"]) == (0, CLIPS)
     assert rows(report) == undisturbed["wav2vec2"]
     assert temporaries(tmp_path / "cache") == []

@@ -31,7 +31,7 @@ def cache(seven, monkeypatch, request):
     if request.param == "set":
         monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     path = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path
-    assert verify_table(path).places.is_set == (request.param == "set")
+    assert verify_table(path).locations.is_set == (request.param == "set")
     return seven, path
 
 
@@ -45,7 +45,7 @@ def test_rows_that_stay_keep_their_bits_and_the_others_are_gone(cache, keep):
     assert (pruned.clips, pruned.left) == (7 - len(keep), len(keep))
     assert pruned.size_bytes == size - size_of(path)
     assert temporaries(corpus.cache) == []
-    assert {*members(path)} == {member.path for member in open_table(path).places.members} - {path}
+    assert {*members(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
     corpus.rerun(corpus.manifest(*keep), **POOLING)
     assert corpus.run(corpus.manifest(*NAMES), block_rows=2, **POOLING).computed == 7 - len(keep)
     assert everything(path) == before
@@ -157,7 +157,7 @@ def test_after_kill_9_the_file_is_whole_and_the_next_prune_finishes(cache, count
     assert everything(path) == {clip: before[clip] for clip in keep}
     corpus.rerun(corpus.manifest(*keep), **POOLING)
     assert temporaries(corpus.cache) == [] and not path.with_suffix(".pruned").exists()
-    assert {*members(path)} == {member.path for member in open_table(path).places.members} - {path}
+    assert {*members(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
 
 
 def test_rows_copied_by_a_prune_that_was_stopped_do_not_come_back(seven, monkeypatch):
@@ -224,8 +224,8 @@ def test_a_missing_shard_file_stays_listed(seven, monkeypatch):
     lost = members(path)[0]
     away = lost.with_suffix(".away")
     shutil.move(lost, away)
-    number = next(n for n, member in enumerate(table.places.members) if member.path == lost)
-    some = str(table.ids[table.places.member == number][0])
+    number = next(n for n, member in enumerate(table.locations.shard_files) if member.path == lost)
+    some = str(table.ids[table.locations.shard_number == number][0])
     prune_rows(path, {some}, quiet)
     shutil.move(away, lost)
     assert list(everything(path)) == [some]

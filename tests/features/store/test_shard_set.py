@@ -9,7 +9,7 @@ import pytest
 
 from features.errors import CacheError
 from features.planning.settings import Settings
-from features.planning.worklist import survey
+from features.planning.worklist import make_worklist
 from features.store import shard_set
 from features.store.frames import ClipFrames
 from features.store.layout import set_folder
@@ -270,5 +270,5 @@ def test_a_survey_counts_what_is_lost(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
     members(path)[0].unlink()
-    work = survey(large.read(*NAMES), toy_spec(), Settings(**POOLING), large.cache)
+    work = make_worklist(large.read(*NAMES), toy_spec(), Settings(**POOLING), large.cache)
     assert (len(work.reused), len(work.changed), len(work.new)) == (5, 2, 0)

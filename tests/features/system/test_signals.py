@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from features.store.guarded_file import Sink
+from features.store.guarded_file import GuardedFile
 from features.store.table import verify_table
 from features.system.signals import interrupts_held
 from tests.features.toys import NAMES
@@ -25,8 +25,8 @@ def test_an_interrupt_while_hdf5_writes_is_quiet_and_loses_nothing(seven, monkey
             os.kill(os.getpid(), signal.SIGINT)
         return whole(sink, data)
 
-    whole = Sink.write
-    monkeypatch.setattr(Sink, "write", write)
+    whole = GuardedFile.write
+    monkeypatch.setattr(GuardedFile, "write", write)
     with pytest.raises(KeyboardInterrupt):
         seven.run(manifest)
     monkeypatch.undo()

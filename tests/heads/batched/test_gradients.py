@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from heads.batched.adamw import Minibatch, Rate, Stack, aligned
-from heads.batched.logistic import LogisticPaths, Rows
+from heads.batched.logistic import LogisticPaths, LogisticRows
 from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
 from heads.kinds.mlp import Perceptron
 from heads.kinds.weighted_sum import WeightedSum
@@ -147,7 +147,7 @@ def test_the_gradient_and_the_hessian_of_logistic_regression(n_outputs):
         one_hot = nn.functional.one_hot(scores.argmax(1), n_outputs).transpose(1, 2).double()
         weights = random(1, 1, n, seed=seed).abs()
         targets = (scores > 0).double() if n_outputs == 1 else one_hot
-        blocks.append(Rows(random(n, rank, seed=seed), targets, weights / weights.mean()))
+        blocks.append(LogisticRows(random(n, rank, seed=seed), targets, weights / weights.mean()))
     problems = LogisticPaths(blocks, l2)
     points = random(2, 2, n_outputs * problems.width, seed=2)
     directions = random(*points.shape, seed=3)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.finetuning.crops import Windows, band_statistics
+from heads.finetuning.crops import ScoringWindows, band_statistics
 from tests.heads.learnables import Stored
 
 
@@ -16,7 +16,7 @@ def stored(*lengths):
 
 @given(length=st.integers(1, 200), window=st.integers(1, 60))
 def test_windows_cover_every_frame_and_stay_inside(length, window):
-    windows = Windows(stored(length), window, fill=0.0)
+    windows = ScoringWindows(stored(length), window, fill=0.0)
     starts = windows.windows_of(0)
     covered = {frame for start in starts for frame in range(start, start + window)}
     assert set(range(length)) <= covered
@@ -25,7 +25,7 @@ def test_windows_cover_every_frame_and_stay_inside(length, window):
 
 
 def test_short_clips_are_padded_with_silence_and_long_ones_cropped():
-    windows = Windows(stored(3, 50), 10, fill=-100.0)
+    windows = ScoringWindows(stored(3, 50), 10, fill=-100.0)
     inputs, lengths = windows.crops([0, 1], np.random.default_rng(0))
     assert inputs.shape == (2, 10, 2)
     assert lengths.tolist() == [3, 10]
@@ -35,12 +35,12 @@ def test_short_clips_are_padded_with_silence_and_long_ones_cropped():
 
 
 def test_silence_can_differ_by_band():
-    inputs, _ = Windows(stored(2), 5, fill=torch.tensor([-1.0, -2.0])).crops([0], np.random.default_rng(0))
+    inputs, _ = ScoringWindows(stored(2), 5, fill=torch.tensor([-1.0, -2.0])).crops([0], np.random.default_rng(0))
     assert inputs[0, 2:].tolist() == [[-1.0, -2.0]] * 3
 
 
 def test_crops_depend_on_the_generator_alone():
-    windows = Windows(stored(100, 90, 80), 10, fill=0.0)
+    windows = ScoringWindows(stored(100, 90, 80), 10, fill=0.0)
     one, other = (windows.crops([0, 1, 2], np.random.default_rng(5))[0] for _ in range(2))
     assert torch.equal(one, other)
     assert not torch.equal(one, windows.crops([0, 1, 2], np.random.default_rng(6))[0])
@@ -48,14 +48,14 @@ def test_crops_depend_on_the_generator_alone():
 
 @pytest.mark.parametrize(("fixed", "width"), [(True, 20), (False, 8)])
 def test_inputs_are_as_wide_as_the_model_asks(fixed, width):
-    windows = Windows(stored(3, 7), 20, fill=0.0, fixed=fixed, shortest=8)
+    windows = ScoringWindows(stored(3, 7), 20, fill=0.0, fixed=fixed, shortest=8)
     inputs, lengths = windows.crops([0, 1], np.random.default_rng(0))
     assert inputs.shape[1] == width
     assert lengths.tolist() == [8, 8]
 
 
 def test_scoring_windows_know_their_clip():
-    windows = Windows(stored(25, 5, 40), 10, fill=0.0)
+    windows = ScoringWindows(stored(25, 5, 40), 10, fill=0.0)
     owners = torch.cat([owner for _, _, owner in windows.covering([2, 0], batch_size=3)])
     assert owners.tolist() == [0, 0, 0, 0, 1, 1, 1]
 

@@ -229,10 +229,10 @@ def test_a_clip_in_windows_scores_the_mean_of_its_windows():
             level = inputs.mean(dim=(1, 2))
             return torch.stack([level, -level], dim=1)
 
-    from heads.finetuning.crops import Windows
+    from heads.finetuning.crops import ScoringWindows
 
     frames = Stored([np.concatenate([np.full((10, 1), v, np.float32) for v in (1, 2, 4)]), np.ones((4, 1), np.float32)])
-    windows = Windows(frames, 10, fill=0.0)
+    windows = ScoringWindows(frames, 10, fill=0.0)
     probabilities = score(ByLevel(), windows, [0, 1], batch_size=2, device=torch.device("cpu"))
     expected = np.mean([1 / (1 + np.exp(-2 * level)) for level in (1, 2, 4)])
     assert probabilities[0, 0] == pytest.approx(expected)

@@ -11,7 +11,7 @@ from features.store.content_keys import ClipContent
 from heads.evaluation.predictions import Predictions, to_frame
 from heads.splits.targets import targets_of
 from pipeline.config.config import load_config
-from pipeline.report.study import Model, Study, order_of
+from pipeline.report.study import Study, StudyModel, order_of
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import score
 from pipeline.results.table import table_of
@@ -88,7 +88,7 @@ def study_of(
     rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of)
     table = table_of(rows)
     models = [
-        Model(title, row, detail, fit, tuple(kept))
+        StudyModel(title, row, detail, fit, tuple(kept))
         for (fit, kept, title), row, detail in zip(fits, rows, details, strict=True)
     ]
     if contents is None:
