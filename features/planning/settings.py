@@ -28,7 +28,7 @@ class Settings:
         workers: Decoding threads; None: by device.
         device: Torch device.
         limit: Compute at most this many clips (the first of the manifest).
-        precision_check: How reduced precision differed from fp32 in this run (`features.planning.precision`); None: not measured.
+        precision_check: How reduced precision differed from fp32 in this run; None: not measured.
     """
 
     pooling: tuple[str, ...] = ("mean",)
