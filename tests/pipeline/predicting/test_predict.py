@@ -40,6 +40,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return np.stack(table["probabilities"].to_list())
 
 
+@pytest.mark.e2e
 def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
     paths = clip_paths(everything)
     models = models_of(everything)
@@ -210,6 +211,7 @@ def test_a_clip_a_little_too_long_gets_no_window_more():
         Cut(window_s=2.0, hop_s=3.0)
 
 
+@pytest.mark.e2e
 def test_other_weights_than_those_of_training_are_refused(everything):
     model = everything / "models" / "wav2vec2" / "linear"
     file = next(model.glob("*.safetensors"))
@@ -218,6 +220,7 @@ def test_other_weights_than_those_of_training_are_refused(everything):
         Predictor.load(file, device="cpu", weights="elsewhere")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -235,6 +238,7 @@ def test_a_run_and_short_names_lead_to_models(folds):
     assert Predictor.load(folds, device="cpu").model.fits == Predictor.load(folds / "mfcc" / "mlp").model.fits
 
 
+@pytest.mark.e2e
 def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, capsys):
     assert run("models", "ls", everything.parents[1]) == 0
     above = capsys.readouterr().out
@@ -268,6 +272,7 @@ def labelled(root: Path, labels: list[object]) -> Path:
     return path
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
 def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
     several = [[["a"], ["a", "b"], ["b", "c"], []][number % 4] for number in range(20)]
