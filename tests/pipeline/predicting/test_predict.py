@@ -239,7 +239,7 @@ def test_a_run_and_short_names_lead_to_models(folds):
 
 
 @pytest.mark.e2e
-def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, capsys):
+def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, tmp_path, capsys):
     assert run("models", "ls", everything.parents[1]) == 0
     above = capsys.readouterr().out
     assert run("models", "ls", everything.parent) == 0
@@ -251,6 +251,7 @@ def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, cap
     assert f"{row['accuracy']:.3f} ({row['accuracy_ci_low']:.3f}–{row['accuracy_ci_high']:.3f})" in shown
     assert "untrained" in lines[str(everything / "models" / "wav2vec2" / "linear")]
     assert "trained from random weights" in lines[str(everything / "models" / "m5" / "none")]
+    folds = shutil.copytree(folds, tmp_path / "small")
     shutil.rmtree(folds / "report")
     assert run("models", "ls", folds) == 0
     line = capsys.readouterr().out.splitlines()[1]
