@@ -86,6 +86,7 @@ def run(line: str) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
 def test_what_a_guide_says_runs(path: Path, world: Path, capfd: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}

@@ -13,6 +13,7 @@ from tests.paths import ROOT
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 
 
+@pytest.mark.docs
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery; the cells run in another process
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

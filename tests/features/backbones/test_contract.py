@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.backbones import BACKBONES, blank, bundle, describe, load, preset_options
+from features.backbones import BACKBONES, blank, bundle, describe, family_of, load, preset_options
 from features.backbones.base import pad
 from features.errors import UserError
 from features.pooling import pool
@@ -51,7 +51,9 @@ CASES = {
     "data2vec-audio-base": TINY_SIZE,
     "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
 }
+SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
 DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
+TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
 
 
@@ -136,9 +138,13 @@ def test_whatever_lies_beyond_a_clip_is_ignored(backbone, clips):
         assert error(dirty.values[row, :, :count].numpy(), clean.values[row, :, :count].numpy()) <= 1e-5
 
 
-def test_the_same_twice(backbone, clips, options):
-    again = load(options).embed(clips)
-    for a, b in zip(again, backbone.embed(clips), strict=True):
+def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(backbone, clips, options):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    again = load(options)
+    assert torch.equal(torch.rand(3), expected)
+    for a, b in zip(again.embed(clips), backbone.embed(clips), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -192,26 +198,19 @@ def test_describing_loads_nothing_and_says_the_same_each_time(options, backbone)
     assert first == second == backbone.spec
 
 
+@pytest.mark.parametrize("options", SEEDED, indirect=True)
 def test_another_seed_is_other_weights(options, backbone, clips):
-    if options.get("weights") != "random":
-        pytest.skip("has no random weights")
     other = load({**options, "seed": 1})
     assert other.spec.weights_sha256 != backbone.spec.weights_sha256
     assert error(other.embed(clips[4:5])[0], backbone.embed(clips[4:5])[0]) > 1e-3
 
 
-def test_loading_leaves_the_random_state_alone(options):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    load(options)
-    assert torch.equal(torch.rand(3), expected)
+def test_networks_that_can_be_trained_are_those_tested_so(request, backbone):
+    assert (backbone.module is not None) == (request.node.callspec.params["options"] in TRAINABLE)
 
 
-def test_forward_is_differentiable_where_there_is_a_module(backbone, clips):
-    assert (backbone.module is not None) == (backbone.spec.family in DIFFERENTIABLE)
-    if backbone.module is None:
-        pytest.skip("no network to train")
+@pytest.mark.parametrize("options", TRAINABLE, indirect=True)
+def test_forward_is_differentiable(backbone, clips):
     waveforms, lengths = pad(clips[3:6], backbone.spec.min_samples)
     waveforms.requires_grad_(backbone.spec.family not in FIXED_FRONT_END)
     pooled = pool(backbone.forward(waveforms, lengths), ["mean"])["mean"]

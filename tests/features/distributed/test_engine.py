@@ -25,11 +25,14 @@ TWO = ActorOptions(actors=2, cpus_per_actor=0.5, gpus_per_actor=0)
 FOUR = {"block_rows": 2}  # seven clips: four blocks
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster():
     """One cluster for all tests; starting one takes seconds."""
     with ray_cluster() as ray:
         yield ray
+
+
+on_ray = pytest.mark.usefixtures("cluster")
 
 
 class Mortal(Toy):
@@ -76,6 +79,8 @@ def equal(rows, others):
     return rows.keys() == others.keys() and all(np.array_equal(rows[clip], others[clip]) for clip in rows)
 
 
+@pytest.mark.e2e
+@on_ray
 @pytest.mark.parametrize("name", [pytest.param("mfcc", marks=pytest.mark.slow), "wav2vec2"])
 def test_rows_are_bit_equal_to_those_of_a_run_without_ray(corpus, tmp_path, name):
     options = {"name": "mfcc"} if name == "mfcc" else {"name": "wav2vec2", "weights": "random", "size": "tiny"}
@@ -94,6 +99,8 @@ def test_rows_are_bit_equal_to_those_of_a_run_without_ray(corpus, tmp_path, name
         assert equal(here, there)
 
 
+@pytest.mark.e2e
+@on_ray
 def test_blocks_of_an_actor_that_is_killed_are_computed_by_another_with_the_plans_threads(mortal, tmp_path, capfd):
     seven = mortal(1)
     summary = seven.run(seven.manifest(*NAMES), engine=RayEngine(ONE), **FOUR, batch_s=0.1, threads=3)
@@ -110,6 +117,7 @@ def test_blocks_of_an_actor_that_is_killed_are_computed_by_another_with_the_plan
 
 
 @pytest.mark.slow
+@on_ray
 def test_a_block_that_kills_every_actor_ends_the_run(mortal):
     seven = mortal(ATTEMPTS)
     with pytest.raises(RunError, match=rf"{ATTEMPTS} actors died at block \d \(its first clip is '\d.wav'\)"):
@@ -118,6 +126,8 @@ def test_a_block_that_kills_every_actor_ends_the_run(mortal):
     assert seven.run(seven.manifest(*NAMES)).computed == 7
 
 
+@pytest.mark.e2e
+@on_ray
 def test_what_goes_wrong_in_an_actor_is_the_same_one_line(seven):
     def weightless(spec):
         raise WeightsError("no weights")
@@ -128,6 +138,8 @@ def test_what_goes_wrong_in_an_actor_is_the_same_one_line(seven):
     assert temporaries(seven.cache) == []
 
 
+@pytest.mark.e2e
+@on_ray
 def test_more_than_the_cluster_has_is_one_line(seven):
     with pytest.raises(
         RunError, match=r"the Ray cluster has \d+ CPU, \d GPU, an actor takes 1000 CPU, 0 GPU; see features.ray"

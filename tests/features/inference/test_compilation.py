@@ -12,9 +12,11 @@ from features.planning.resume import PLAN_FILE, REPAID_AFTER_AUDIO_S, is_repaid
 from features.store.table import verify_table
 from tests.features.toys import NAMES, Toy, noise, toy_spec
 
-TINY = {"name": "wav2vec2", "weights": "random", "size": "tiny", "architecture": {"num_hidden_layers": 2}}
+FEW_LAYERS = {"num_hidden_layers": 1, "conv_dim": [16] * 3, "conv_kernel": [10, 8, 8], "conv_stride": [5, 8, 8]}
+TINY = {"name": "wav2vec2", "weights": "random", "size": "tiny", "architecture": FEW_LAYERS}
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_a_compiled_network_gives_the_same_and_is_compiled_once(monkeypatch):
     from torch._dynamo.utils import counters

@@ -63,6 +63,7 @@ SHIPPED = {
 }
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_trains_two_steps_on_a_small_tree(name, tmp_path, monkeypatch):
     make, models, changes = SHIPPED[name]
@@ -88,6 +89,7 @@ def test_a_shipped_recipe_trains_two_steps_on_a_small_tree(name, tmp_path, monke
         assert np.allclose(np.stack(predictions["probabilities"].to_list()).sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.e2e
 def test_the_real_run_of_esc10_trains_all_four_models(tmp_path):
     models = ["cnn", "crnn", "m5", "resnet18"]
     settings = overrides(models, tmp_path, batch_size=6)
@@ -174,6 +176,7 @@ output: {{cache: {folder}/cache, runs: {folder}/runs}}
 """
 
 
+@pytest.mark.e2e
 def test_backbones_are_trained_end_to_end(tmp_path):
     path = tmp_path / "whole.yaml"
     path.write_text(END_TO_END.format(root=small_corpora.gtzan(tmp_path / "corpus"), folder=tmp_path))
@@ -220,6 +223,7 @@ def test_weights_that_cannot_be_reached_are_said_before_any_work(tmp_path, monke
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.e2e
 def test_local_weights_are_loaded_and_named(tmp_path):
     import torch
     from torchvision.models import resnet18
@@ -283,6 +287,7 @@ output: {{cache: {folder}/cache, runs: {folder}/runs}}
 """
 
 
+@pytest.mark.e2e
 def test_a_clip_that_only_a_trained_model_cannot_use_is_in_no_score(tmp_path):
     root = small_corpora.gtzan(tmp_path / "corpus")
     loud = root / "genres_original" / "rock" / "rock.00006.wav"  # its power is beyond float32, its samples are not

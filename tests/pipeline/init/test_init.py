@@ -42,6 +42,7 @@ def six(root, *places, **options):
     return clips(root, *(f"{place}/{n}.wav" for place in places for n in range(6)), **options)
 
 
+@pytest.mark.e2e
 def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     six(tmp_path / "my sounds", "dog", "cat: a")
     with pytest.raises(SystemExit) as end:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import main
+from tests.once import made_once
 
 CONFIG = """
 name: small
@@ -57,7 +58,7 @@ def everything(tmp_path_factory) -> Path:
     """A run with every kind of head and of trained model; one fold, one seed."""
     pytest.importorskip("lightning")
     pytest.importorskip("torchvision")
-    return trained(tmp_path_factory.mktemp("everything"), "seeds=[0]")
+    return made_once(tmp_path_factory, "everything", lambda root: trained(root, "seeds=[0]")) / "runs" / "small"
 
 
 @pytest.fixture(scope="session")
@@ -65,4 +66,5 @@ def folds(tmp_path_factory) -> Path:
     """A run of one quick head over five folds and two seeds."""
     heads = "heads=[{name: mlp, hidden: [8], max_epochs: 3}]"
     backbones = "features.backbones=[{name: mfcc}]"
-    return trained(tmp_path_factory.mktemp("folds"), heads, backbones, "finetune=[]", protocol="kfold")
+    sets = (heads, backbones, "finetune=[]")
+    return made_once(tmp_path_factory, "folds", lambda root: trained(root, *sets, protocol="kfold")) / "runs" / "small"

@@ -18,9 +18,11 @@ from features.errors import WeightsError
 from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
 from tests import processes
+from tests.once import made_once
 from tests.pipeline.predicting.conftest import run, trained
 from tests.pipeline.predicting.test_predict import clip_paths
 
+pytestmark = pytest.mark.e2e
 KINDS = [
     *("wav2vec2/linear", "wav2vec2/weighted-sum", "wav2vec2/attention", "mfcc/knn", "mfcc/SVC"),
     *("m5/none", "crnn/none", "resnet18/none", "wav2vec2-finetuned/mlp", "vggish-finetuned/mlp"),
@@ -156,8 +158,7 @@ def encoders(everything, tmp_path_factory) -> Path:
         "{name: linear, label: first, l2: [0.01], pooling: [mean], layers: [1]}",
         "{name: mlp, hidden: [8], max_epochs: 2, pooling: [mean]}",
     )
-    return trained(
-        tmp_path_factory.mktemp("encoders"),
+    sets = (
         f"dataset.root={everything.parents[1] / 'audio'}",
         f"features.backbones=[{', '.join(entries)}]",
         "features.pooling=[mean]",
@@ -165,6 +166,7 @@ def encoders(everything, tmp_path_factory) -> Path:
         "finetune=[]",
         "seeds=[0]",
     )
+    return made_once(tmp_path_factory, "encoders", lambda root: trained(root, *sets)) / "runs" / "small"
 
 
 @pytest.mark.parametrize("label", ENCODERS)

@@ -40,6 +40,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
     return np.stack(table["probabilities"].to_list())
 
 
+@pytest.mark.e2e
 def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
     paths = clip_paths(everything)
     models = models_of(everything)
@@ -210,6 +211,7 @@ def test_a_clip_a_little_too_long_gets_no_window_more():
         Cut(window_s=2.0, hop_s=3.0)
 
 
+@pytest.mark.e2e
 def test_other_weights_than_those_of_training_are_refused(everything):
     model = everything / "models" / "wav2vec2" / "linear"
     file = next(model.glob("*.safetensors"))
@@ -218,6 +220,7 @@ def test_other_weights_than_those_of_training_are_refused(everything):
         Predictor.load(file, device="cpu", weights="elsewhere")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -235,7 +238,8 @@ def test_a_run_and_short_names_lead_to_models(folds):
     assert Predictor.load(folds, device="cpu").model.fits == Predictor.load(folds / "mfcc" / "mlp").model.fits
 
 
-def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, capsys):
+@pytest.mark.e2e
+def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, tmp_path, capsys):
     assert run("models", "ls", everything.parents[1]) == 0
     above = capsys.readouterr().out
     assert run("models", "ls", everything.parent) == 0
@@ -247,6 +251,7 @@ def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, cap
     assert f"{row['accuracy']:.3f} ({row['accuracy_ci_low']:.3f}–{row['accuracy_ci_high']:.3f})" in shown
     assert "untrained" in lines[str(everything / "models" / "wav2vec2" / "linear")]
     assert "trained from random weights" in lines[str(everything / "models" / "m5" / "none")]
+    folds = shutil.copytree(folds, tmp_path / "small")
     shutil.rmtree(folds / "report")
     assert run("models", "ls", folds) == 0
     line = capsys.readouterr().out.splitlines()[1]
@@ -268,6 +273,7 @@ def labelled(root: Path, labels: list[object]) -> Path:
     return path
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
 def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
     several = [[["a"], ["a", "b"], ["b", "c"], []][number % 4] for number in range(20)]

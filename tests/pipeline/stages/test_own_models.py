@@ -15,6 +15,8 @@ from tests.paths import ROOT
 
 GUIDE = (ROOT / "docs" / "guides" / "your-own-model.md").read_text(encoding="utf-8")
 
+pytestmark = pytest.mark.e2e
+
 HEAR_MODULE = """
 import torch
 

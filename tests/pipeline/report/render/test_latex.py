@@ -60,6 +60,7 @@ def test_each_model_is_one_row_with_every_column(tmp_path):
         assert line.endswith(r" \\") and len(re.findall(r"(?<!\\)&", line)) == columns - 1
 
 
+@pytest.mark.docs
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex with booktabs")
 def test_latex_sets_every_hostile_name(tmp_path):
     rows = "\n".join(rf"{escape(name)} & 1 \\" for name in NAMES)
