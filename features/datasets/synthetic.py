@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import wave
 import zlib
 from pathlib import Path
@@ -16,6 +15,7 @@ from features.datasets.options import DatasetOptions
 from features.datasets.synthesis.sounds import SOUNDS, scene
 from features.errors import ManifestError
 from features.manifest import Manifest
+from features.system.atomic_write import atomic_write
 
 ROOT = Path("data/synthetic")
 VERSION = 1  # raise it when a sound changes: old files then keep their own folder
@@ -87,10 +87,8 @@ def _write_missing(path: Path, options: Options, label: str, number: int) -> Non
     if path.is_file() and path.stat().st_size == _WAV_HEADER_BYTES + 2 * n_samples:
         return
     samples = scene(rng, SOUNDS[label], n_samples, options.sample_rate_hz, (options.min_snr_db, options.max_snr_db))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with wave.open(str(partial), "wb") as file:
+    with atomic_write(path, sync="none") as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(options.sample_rate_hz)
         file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    partial.replace(path)

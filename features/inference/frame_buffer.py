@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from features.errors import RunError
+from features.system.atomic_write import SUFFIX
 
 MEMORY_BYTES = 1 << 25
 
@@ -20,7 +21,7 @@ class FrameSpool:
     def __init__(self, folder: Path | None) -> None:
         """Write to `folder` what does not stay in memory; None: where the system keeps temporary files."""
         where = None if folder is None else str(folder)
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, prefix=".frames-", suffix=".tmp", dir=where)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, prefix=".frames-", suffix=SUFFIX, dir=where)  # noqa: SIM115
         self._folder = folder
         self._shape: tuple[int, ...] = ()
         self._dtype = np.dtype(np.float32)

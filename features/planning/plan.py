@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
@@ -24,6 +22,7 @@ from features.records import Records
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent, readable
+from features.system.atomic_write import atomic_write
 
 PLAN_VERSION = 3
 BLOCK_AUDIO_S = 600.0  # a block ends here even with few rows: what a kill may cost
@@ -106,21 +105,21 @@ class Plan:
         reasons = zip(self.failures, failed, strict=True)
         return replace(self, clips=clips, failures=tuple((clip, key, now.failure) for (clip, key, _), now in reasons))
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON, with a digest, in one step."""
+    def save(self, path: Path, *, overwrite: bool = True) -> None:
+        """Write it as JSON, with a digest, in one step.
+
+        Raises:
+            FileExistsError: `overwrite` is false and there is a plan; not where the file system has no hard links.
+        """
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
         digest = hashlib.sha256()
-        with temporary.open("wb") as file:
+        with atomic_write(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
             file.write(_SIGNATURE % bytes(64))
             for line in self._lines():
                 digest.update(line)
                 file.write(line)
             file.seek(0)
             file.write(_SIGNATURE % digest.hexdigest().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
 
     def _lines(self) -> Iterator[bytes]:
         """The JSON behind its digest; clips in lines of some hundreds, of which one at a time is in memory."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +24,7 @@ from features.planning.worklist import Work, survey
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable
+from features.system.atomic_write import atomic_write
 
 LOWEST_COSINE = 0.9995  # between a clip's frames in reduced precision and in fp32, on every layer
 CLIPS = 8
@@ -161,10 +160,9 @@ def read_drift(path: Path) -> Drift | None:
 
 
 def _write_drift(path: Path, drift: Drift) -> None:
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # shares of a run write it, too
     try:
-        temporary.write_text(json.dumps(asdict(drift)) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with atomic_write(path) as temporary:  # the shares of a run write it at the same time
+            temporary.write_text(json.dumps(asdict(drift)) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {path} ({error.strerror})") from error
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +22,6 @@ from features.store import table as store
 from features.store.finalize import seal
 
 PLAN_FILE = "plan.json"
-NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # some shared folders
 
 
 def plan_for(
@@ -123,22 +120,14 @@ def _is_for(plan: Plan, manifest: Manifest, work: Work) -> bool:
 
 def _publish(plan: Plan, manifest: Manifest, work: Work, parts: Path) -> Plan:
     """Put a new plan in place, and say which one counts: where locks do not reach, another run may have been first."""
-    own = parts / f".{PLAN_FILE}.{platform.node()}.{os.getpid()}.tmp"
     with _writing(parts):
         try:
-            plan.save(own)
-            (parts / PLAN_FILE).hardlink_to(own)
+            plan.save(parts / PLAN_FILE, overwrite=False)
         except FileExistsError:
             theirs = Plan.load(parts / PLAN_FILE)
             if theirs is None or not _is_for(theirs, manifest, work):
                 raise RunError(f"another run has just begun on {parts}; run again when it has ended") from None
             return theirs.located(manifest, work.contents)
-        except OSError as error:
-            if error.errno not in NO_HARD_LINKS:
-                raise
-            own.replace(parts / PLAN_FILE)
-        finally:
-            own.unlink(missing_ok=True)
     return plan
 
 

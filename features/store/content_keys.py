@@ -21,10 +21,12 @@ from features.audio.file import AudioInfo
 from features.errors import AudioError, RunError
 from features.manifest import Manifest
 from features.records import Records
+from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.locks import CacheLock
 
 SIDECAR = "files.parquet"
 PIECE = 256  # files that a thread looks at before it takes others
+LEFTOVER_AGE_S = 86_400.0  # the lock does not reach all network folders: another machine may be writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +155,12 @@ def _read_sidecar(path: Path) -> Records[FileContent]:
 
 def _update_sidecar(path: Path, files: Records[FileContent]) -> None:
     """Add what was learnt of `files` to the sidecar, in one step."""
-    temporary = path.with_name(f".{path.name}.tmp")
     with CacheLock(path, lambda message: None):
         known = _read_sidecar(path)
         others = known.table.filter(pc.invert(pc.is_in(known.texts("path"), files.texts("path"))))
         try:
-            pq.write_table(pa.concat_tables([others, files.table]), temporary, write_page_checksum=True)
-            temporary.replace(path)
+            remove_leftovers(path.parent, path.name, min_age_s=LEFTOVER_AGE_S)
+            with atomic_write(path) as temporary:
+                pq.write_table(pa.concat_tables([others, files.table]), temporary, write_page_checksum=True)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise RunError(f"cannot write {path} ({error.strerror or error}); nothing has changed") from error

@@ -19,7 +19,8 @@ from features.store import table as store
 from features.store.finalize import Totals, write_file
 from features.store.layout import SET_SUFFIX, set_folder
 from features.store.merge import Merged, copies
-from features.store.writer import remove_temporaries, sync_folder
+from features.store.writer import remove_temporaries
+from features.system.atomic_write import sync_folder
 from features.system.locks import CacheLock
 
 PARTS_SUFFIX = ".parts"  # of the folder of an unfinished run

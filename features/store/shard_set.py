@@ -25,7 +25,8 @@ from features.store import hdf5_file as checked_file
 from features.store import table as store
 from features.store.hdf5_file import StoredClip
 from features.store.layout import set_folder
-from features.store.writer import sync_folder, write_attributes, write_clips, write_column, write_hdf5
+from features.store.writer import write_attributes, write_clips, write_column, write_hdf5
+from features.system.atomic_write import atomic_write, sync_folder
 
 if TYPE_CHECKING:
     from features.store.merge import Merged
@@ -53,9 +54,8 @@ def with_old(old: store.EmbeddingTable | None, shards: list[store.EmbeddingTable
     try:
         os.link(old.path, joined)
     except OSError:  # a file system without links
-        copy = joined.with_name(f".{joined.name}.tmp")
-        shutil.copyfile(old.path, copy)
-        copy.replace(joined)
+        with atomic_write(joined) as copy:
+            shutil.copyfile(old.path, copy)
     return [store.open_table(joined), *shards]
 
 

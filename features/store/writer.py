@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
-import os
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -25,6 +22,7 @@ from features.store import hdf5_file as checked_file
 from features.store import table as store
 from features.store.guarded_file import Sink
 from features.store.hdf5_file import StoredClip
+from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.signals import interrupts_held
 
 CHUNK_BYTES = 1 << 20
@@ -86,7 +84,7 @@ def write_file(
     *,
     verify: bool = False,
 ) -> None:
-    """Write a cache file or shard: temporary file, digest, fsync, rename.
+    """Write a cache file or shard, whole or not at all.
 
     Args:
         path: Where the whole file shall appear.
@@ -112,7 +110,7 @@ def write_hdf5(
     *,
     before: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write a file with its header beside its place, sync it, and put it there in one step.
+    """Write an HDF5 file and its header, whole or not at all.
 
     Args:
         path: Where the whole file shall appear, in a folder that is there: one that went away must not be made anew.
@@ -123,33 +121,24 @@ def write_hdf5(
     Raises:
         RunError: The disk is full or the folder not writable; nothing at `path` has changed.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
-        with interrupts_held() as check_interrupt, Sink(temporary) as sink:
+        with atomic_write(path, sync="folder", before=before) as temporary:
+            with interrupts_held() as check_interrupt, Sink(temporary) as sink:
 
-            def check() -> None:
+                def check() -> None:
+                    sink.check()
+                    check_interrupt()
+
+                with h5py.File(sink, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
+                    bulk = contents(file, check)
                 sink.check()
-                check_interrupt()
-
-            with h5py.File(sink, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
-                bulk = contents(file, check)
-            sink.check()
-        with temporary.open("r+b") as raw:
-            raw.write(header.make_header(temporary, bulk))
-            raw.flush()
-            os.fsync(raw.fileno())
-        if before is not None:
-            before(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
+            with temporary.open("r+b") as raw:
+                raw.write(header.make_header(temporary, bulk))
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise RunError(
             f"cannot write {path} ({reason}); what was finished before is kept, run again to go on"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _write_contents(
@@ -264,16 +253,7 @@ def write_column(file: h5py.File, name: str, values: Any, dtype: Any) -> None:
     dataset.attrs["sha256"] = digest.hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def remove_temporaries(path: Path, parts: Path) -> None:
     """Remove what a killed run was writing; only to be called when no other run is at work."""
-    for temporary in (*path.parent.glob(f".{path.name}.*.tmp"), *parts.glob(".*.tmp")):
-        temporary.unlink(missing_ok=True)
+    remove_leftovers(path.parent, path.name)
+    remove_leftovers(parts)

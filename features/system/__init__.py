@@ -1,1 +1,1 @@
-"""Locks, retries on network folders, signals, file permissions and memory allocation."""
+"""Locks, retries on network folders, signals, atomic writing, file permissions and memory allocation."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def as_umask_says(path: Path) -> None:
+def apply_umask(path: Path) -> None:
     """Give a file the mode that any new file has: safetensors makes files that only their owner can read."""
     mask = os.umask(0)
     os.umask(mask)

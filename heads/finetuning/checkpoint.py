@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from features.system.permissions import as_umask_says
+from features.system.atomic_write import atomic_write, remove_leftovers
 
 LAST_FILE = "last.ckpt"
 OVER_FILE = "course.json"  # in place of it once there is nothing left to train
@@ -105,13 +105,14 @@ class Keeper:
         course.epochs += 1
         course.seconds = time.perf_counter() - self._started
         over = course.is_over(self.max_epochs, self.patience)
-        temporary = self.folder / f".{LAST_FILE}.tmp"
-        if not over:
-            trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            if over:
+        path = self.folder / (OVER_FILE if over else LAST_FILE)
+        with atomic_write(path) if trainer.is_global_zero else nullcontext(path) as temporary:
+            if not over:
+                trainer.save_checkpoint(temporary)  # every process takes part, only the first one writes
+            elif trainer.is_global_zero:
                 temporary.write_text(json.dumps(self.state()), encoding="utf-8")
-            temporary.replace(self.folder / (OVER_FILE if over else LAST_FILE))
+        if trainer.is_global_zero:
+            remove_leftovers(self.folder)  # of killed runs
             for old in self.folder.glob("best-*.safetensors"):
                 if old != best_file(self.folder, course):
                     old.unlink()
@@ -121,10 +122,8 @@ class Keeper:
         """Write the network's weights as the best so far, in one step."""
         path = best_file(self.folder, self.course)
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        save_file(state, temporary, self.metadata)
-        as_umask_says(temporary)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            save_file(state, temporary, self.metadata)
 
     def state(self) -> dict[str, Any]:
         """What `last.ckpt` holds of the course."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
 from features.labels import Task
-from features.system.permissions import as_umask_says
+from features.system.atomic_write import atomic_write
 from heads.batched.inference import count_layers
 from heads.kinds.registry import KINDS, predict
 from heads.kinds.sklearn.skops_io import checked_state
@@ -86,18 +84,13 @@ def save_head(
         "task": task,
         "extra": dict(extra or {}),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: np.ascontiguousarray(values) for name, values in state.items()}
-        save_file(tensors, temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
-        as_umask_says(temporary)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            save_file(tensors, temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot write {path}: {error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from features.errors import RunError, UserError
-from features.system.permissions import as_umask_says
+from features.system.permissions import apply_umask
 from pipeline.console import Console
 from pipeline.exporting.verification import find_test_clips
 from pipeline.predicting.command import Choice
@@ -83,7 +83,7 @@ def run_export(
                 check = write_transformers(predictor, work, known, evaluation, licence=licence)
             for path in work.rglob("*"):
                 if path.is_file():
-                    as_umask_says(path)
+                    apply_umask(path)
             if target.exists():
                 shutil.rmtree(target)
             work.rename(target)

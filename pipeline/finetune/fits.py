@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.system.atomic_write import atomic_write, remove_leftovers
 from heads.finetuning.checkpoint import Course
 from heads.finetuning.finetune import Fitted, is_main_process
 from heads.splits.protocol import Split
@@ -75,9 +76,9 @@ class FitFolder:
         finished = Finished(fitted.probabilities, fitted.course, network.parameters_total, network.parameters_trained)
         if not is_main_process():
             return finished
-        temporary = self.weights.with_name(f".{self.weights.name}.tmp")
-        shutil.copyfile(fitted.weights, temporary)
-        temporary.replace(self.weights)
+        remove_leftovers(self.weights.parent, self.weights.name)  # of killed runs
+        with atomic_write(self.weights) as temporary:
+            shutil.copyfile(fitted.weights, temporary)
         about = {
             "job": self.job,
             "params_total": finished.params_total,

@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import RunError, UserError
+from features.errors import UserError
 from features.labels import Task
 from heads.evaluation.predictions import THRESHOLD
+from pipeline.results.run_folder import write_whole
 
 Format = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -113,14 +114,7 @@ def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path |
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(output)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"cannot write {output} ({error.strerror or error})") from error
+    write_whole(output, lambda temporary: temporary.write_bytes(data))
 
 
 def _csv(table: Sequence[dict[str, Any]], answers: Answers) -> Iterator[str]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import RunError
+from features.system.atomic_write import atomic_write
 from features.system.locks import CacheLock
 from pipeline.results.run_folder import write_json
 
@@ -71,10 +72,10 @@ class Parts:
             RunError: It cannot be written.
         """
         path = self.folder / f"part-{self._number:06d}.parquet"
-        temporary = path.with_name(f".{path.name}.tmp")
+        table = pa.table({"key": list(keys), "outputs": list(outputs)})
         try:
-            pq.write_table(pa.table({"key": list(keys), "outputs": list(outputs)}), temporary, write_page_checksum=True)
-            temporary.replace(path)
+            with atomic_write(path) as temporary:
+                pq.write_table(table, temporary, write_page_checksum=True)
         except OSError as error:
             raise RunError(f"cannot write {path} ({error.strerror or error}); finished blocks are kept") from error
         self._number += 1

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pandas as pd
 
 from features.errors import RunError, UserError
 from features.store.fingerprint import canonical_json
+from features.system.atomic_write import atomic_write
 
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -118,13 +119,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_whole(path: Path, write: Any) -> None:
-    """Write beside `path` and rename, so that a kill leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file whole or not at all, in a folder that is made where it is missing.
+
+    Args:
+        path: The file.
+        write: Writes it to the path it is called with.
+
+    Raises:
+        RunError: It cannot be written; what was there before is unchanged.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
+        with atomic_write(path) as temporary:
+            write(temporary)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path} ({error.strerror or error})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset
 
 from features.backbones import load
 from features.backbones.loading.digests import file_sha256
+from features.system.atomic_write import atomic_write
 from recipes.nano.clips import HELD_OUT, VERSION, clip
 from recipes.nano.objectives import FRAME_HOP, frames_in
 
@@ -100,10 +100,8 @@ class Shards(Dataset[dict[str, Tensor]]):
             frames = self._teacher.embed(list(samples.astype(np.float32) / FULL_SCALE))
             arrays["targets"] = np.stack([one[0, :N_WINDOWS] for one in frames]).astype(np.float16)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        with partial.open("wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        partial.replace(path)
 
     @cached_property
     def _teacher(self) -> Any:

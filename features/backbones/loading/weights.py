@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import os
 import pickle
 import re
 import shutil
@@ -20,6 +19,7 @@ from features.backbones.loading.digests import file_sha256
 from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
 from features.backbones.loading.model_folders import check_folder
 from features.errors import WeightsError, first_line
+from features.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,22 +95,19 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
 
 def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:
     """Fetch a file whole and unaltered, or not at all."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     _log.info("downloading %s", url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         request = urllib.request.Request(url, headers={"User-Agent": "audioheads"})
-        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as response, partial.open("wb") as file:
-            shutil.copyfileobj(response, file, 1 << 20)
-        if not file_sha256(partial).startswith(digest):
-            raise ValueError("what came does not have the hash in its name")
-        partial.replace(target)
+        with atomic_write(target) as partial:
+            with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as response, partial.open("wb") as file:
+                shutil.copyfileobj(response, file, 1 << 20)
+            if not file_sha256(partial).startswith(digest):
+                raise ValueError("what came does not have the hash in its name")
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):  # an open response
             error.close()
         raise WeightsError(f"{name}: cannot fetch {url} ({first_line(error)}); {ways}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ import io
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import soundfile as sf
 
 from features.audio.decoding import read_waveform, resample
 from features.errors import AudioError, RunError
+from features.system.atomic_write import atomic_write
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.study import Study
 
@@ -169,12 +169,8 @@ def _write(folder: Path, name: str, write: Callable[[Path], object]) -> str:
     place = folder / FOLDER / name
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{name}.{threading.get_ident()}.tmp")
-        try:
+        with atomic_write(place, sync="none") as temporary:
             write(temporary)
-            temporary.replace(place)
-        finally:
-            temporary.unlink(missing_ok=True)
     return f"{FOLDER}/{name}"
 
 
