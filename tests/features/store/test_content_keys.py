@@ -3,13 +3,14 @@
 import hashlib
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
 
 import features.store.content_keys
 from features.errors import RunError
-from features.store.content_keys import SIDECAR, clip_contents
+from features.store.content_keys import LEFTOVER_AGE_S, SIDECAR, clip_contents
 from tests.features.toys import noise
 
 
@@ -143,6 +144,19 @@ def test_a_sidecar_that_is_none_is_replaced(corpus, reads, content):
     clip_contents(corpus.manifest("a.wav"), corpus.cache)
     assert reads == ["a.wav"]
     assert [p.name for p in corpus.cache.iterdir() if p.suffix == ".tmp"] == []
+
+
+def test_what_a_killed_run_left_of_a_sidecar_goes_after_a_day(corpus):
+    corpus.write("a.wav")
+    corpus.cache.mkdir()
+    old, new = (corpus.cache / f".{SIDECAR}.{name}.tmp" for name in ("old", "new"))
+    for path in (old, new):
+        path.touch()
+    a_day_ago = time.time() - LEFTOVER_AGE_S - 60
+    os.utime(old, (a_day_ago, a_day_ago))
+    clip_contents(corpus.manifest("a.wav"), corpus.cache)
+    assert not old.exists()
+    assert new.exists()  # another machine may be writing it
 
 
 def test_a_sidecar_that_cannot_be_written_is_one_line(corpus):
