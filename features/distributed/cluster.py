@@ -21,11 +21,15 @@ from features.errors import RunError, UserError
 
 OBJECT_STORE_BYTES = 80 << 20  # about the least Ray takes; clips and rows go through files, not through Ray
 CONNECT_S = 10.0
+SKIPPED_MESSAGES = "RAY_DEDUP_LOGS_SKIP_REGEX"
 LONGEST_FOLDER = 40  # characters; Ray makes sockets under it, whose paths may have 107
 
 
 def import_ray() -> ModuleType:
     """Ray, which takes a second to import.
+
+    Imported here, it prints no messages of its own on stdout, as it does when an actor dies. That setting is a variable
+    that Ray reads when it is imported: a program that imported Ray before, or has set the variable, keeps its own.
 
     Raises:
         UserError: It is not installed.
@@ -34,7 +38,8 @@ def import_ray() -> ModuleType:
         raise UserError("--engine ray: ray is not installed; pip install 'audioheads[ray]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    return importlib.import_module("ray")
+    with _messages_skipped():
+        return importlib.import_module("ray")
 
 
 def ray_address() -> str:
@@ -76,7 +81,6 @@ def ray_cluster() -> Iterator[ModuleType]:
         else:
             _check_reachable(address)
         stack.enter_context(_sigterm_kept())
-        stack.enter_context(_raylet_silent(ray))
         stack.callback(ray.shutdown)
         try:
             ray.init(address=address, **quiet)
@@ -109,15 +113,16 @@ def _short_folder() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _raylet_silent(ray: ModuleType) -> Iterator[None]:
-    """No messages of Ray's own on stdout when an actor dies; Ray's debugger switches them off the same way."""
-    messages = ray._private.worker
-    before = getattr(messages, "_worker_logs_enabled", True)
-    messages._worker_logs_enabled = False
+def _messages_skipped() -> Iterator[None]:
+    """Ray imported meanwhile prints none of its messages; processes started later do not inherit that."""
+    if SKIPPED_MESSAGES in os.environ:
+        yield
+        return
+    os.environ[SKIPPED_MESSAGES] = "."  # a pattern of the lines to skip: all
     try:
         yield
     finally:
-        messages._worker_logs_enabled = before
+        del os.environ[SKIPPED_MESSAGES]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Stage 1 in Ray actors: the rows of a run without them, whatever becomes of an actor."""
 
+import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -17,7 +18,8 @@ from features.extract import extract
 from features.planning.settings import Settings
 from tests.features.toys import NAMES, Log, Toy, noise, rows_of, temporaries
 
-pytest.importorskip("ray", reason="needs the extra `ray`")
+if importlib.util.find_spec("ray") is None:  # not imported here: `import_ray` sets what Ray reads on import
+    pytest.skip("needs the extra `ray`", allow_module_level=True)
 ONE = ActorOptions(actors=1, cpus_per_actor=0.5, gpus_per_actor=0)
 TWO = ActorOptions(actors=2, cpus_per_actor=0.5, gpus_per_actor=0)
 FOUR = {"block_rows": 2}  # seven clips: four blocks
@@ -96,7 +98,8 @@ def test_blocks_of_an_actor_that_is_killed_are_computed_by_another_with_the_plan
     seven = mortal(1)
     summary = seven.run(seven.manifest(*NAMES), engine=RayEngine(ONE), **FOUR, batch_s=0.1, threads=3)
     assert (summary.computed, list((tmp_path / "lives").iterdir())) == (7, [])
-    (note,) = seven.log.notes  # and no block was found missing at the end
+    # no block was found missing at the end; on a busy machine an actor may be waited for
+    (note,) = [note for note in seven.log.notes if not note.startswith("waiting for the cluster")]
     assert "died; another one takes its" in note
     assert temporaries(seven.cache) == []
     assert capfd.readouterr() == ("", "")

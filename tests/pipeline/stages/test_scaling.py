@@ -1,5 +1,6 @@
 """Stage 1 in shares and in Ray actors, from the command line; and the commands and configs of docs/scaling.md."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.distributed.cluster import import_ray
 from features.store.table import verify_table
 from tests.pipeline.small_corpora import tone
 
 RATE, CLIPS = 16_000, 12
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`")
 BLOCKS = ["--set", "features.block_rows=2", "--set", "features.threads=1"]
 
 
@@ -88,16 +91,16 @@ def test_what_cannot_be_is_one_line(folder: Path, capsys: pytest.CaptureFixture[
         ("127.0.0.1:1", 1, "RAY_ADDRESS=127.0.0.1:1: no cluster answers there ("),
     ],
 )
+@needs_ray
 def test_an_address_that_will_not_do_is_one_line(folder: Path, capsys, monkeypatch, address, code, line) -> None:
-    pytest.importorskip("ray", reason="needs the extra `ray`")
     monkeypatch.setenv("RAY_ADDRESS", address)
     ended, _, err = command_line(["features", "sounds.yaml", "--engine", "ray"], capsys)
     assert (ended, err[: len(line)], len(err.strip().splitlines())) == (code, line, 1)
 
 
 @pytest.mark.slow
+@needs_ray
 def test_ray_on_this_machine_leaves_the_cache_and_nothing_else(folder: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra `ray`")
     psutil = pytest.importorskip("psutil", reason="needs the extra `dev`")
     home, temporary = folder / "home", folder / "t"
     home.mkdir()
@@ -117,8 +120,9 @@ def test_ray_on_this_machine_leaves_the_cache_and_nothing_else(folder: Path) -> 
 
 
 @pytest.mark.slow
+@needs_ray
 def test_all_backbones_of_a_run_share_one_cluster(folder: Path, capsys, monkeypatch) -> None:
-    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    ray = import_ray()
     started = []
 
     def init(right=ray.init, **options):
