@@ -1,67 +1,54 @@
-"""YAML as people expect it: the plain values of YAML 1.2, and a key may stand only once.
+"""YAML as people expect it: the plain values of YAML 1.2, each key once, and no document that aliases blow up.
 
-PyYAML reads YAML 1.1, where `1e-3` is text, `no` is false and `12:30` is 750. Configs and `--set`
-values go through this module, so both mean the same.
+PyYAML reads YAML 1.1, where `1e-3` is text, `no` is false and `12:30` is 750. Configs and `--set` values go through
+this module, so both mean the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from typing import Any
 
 import yaml
 
-_STARTS = "-+.0123456789"
-_CORE = (
-    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN"),
-    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("tag:yaml.org,2002:int", r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("tag:yaml.org,2002:float", r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?", _STARTS),
-    ("tag:yaml.org,2002:float", r"[-+]?[0-9]+[eE][-+]?[0-9]+", _STARTS),
-    ("tag:yaml.org,2002:float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", _STARTS),
-    ("tag:yaml.org,2002:merge", r"<<", "<"),
-)
+MOST_VALUES = 100_000  # of a document, an alias counting as all it names: a few lines of them can name billions
+_PLAIN = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    "merge": r"<<",
+}
+
+
+class YamlError(ValueError):
+    """Text that is not YAML; the message says where and why, in one line."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading, with the plain values of YAML 1.2 and without repeated keys."""
+    """Safe loading with YAML 1.2's plain values; what PyYAML would accept silently is refused."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Refuse a key that stands twice: PyYAML would keep the last without a word."""
-        node = super().compose_mapping_node(anchor)
-        first_lines: dict[Hashable, int] = {}
-        for key, _ in node.value:
-            identity = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-            line = key.start_mark.line + 1
-            if identity in first_lines:
-                problem = f"key {key.value!r} stands twice (first in line {first_lines[identity]})"
-                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-            first_lines[identity] = line
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document, checked before any value is made of it."""
+        node = super().get_single_node()
+        if node is not None:
+            _count_values(node, {})
         return node
 
 
 class _Dumper(yaml.SafeDumper):
-    """Safe dumping that quotes text which either YAML version would read as something else."""
+    """Safe dumping that quotes text which YAML 1.1 or 1.2 would read as something else."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         """Indent list items under their key."""
         super().increase_indent(flow, False)
 
 
-_Loader.yaml_implicit_resolvers = {}
-_Dumper.yaml_implicit_resolvers = {
-    first: list(pairs) for first, pairs in yaml.SafeDumper.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern, _first in _CORE:
-    _compiled = re.compile(f"^(?:{_pattern})$")
-    _firsts = [*_first, ""] if _tag.endswith("null") else list(_first)
-    _Loader.add_implicit_resolver(_tag, _compiled, _firsts)
-    _Dumper.add_implicit_resolver(_tag, _compiled, _firsts)
-
-
-class YamlError(ValueError):
-    """Text that is not YAML; the message says where and why, in one line."""
+for _name, _pattern in _PLAIN.items():
+    _tag, _regex = f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z")
+    yaml.add_implicit_resolver(_tag, _regex, Loader=_Loader, Dumper=_Dumper)
 
 
 def parse_yaml(text: str) -> object:
@@ -71,7 +58,8 @@ def parse_yaml(text: str) -> object:
         text: The document; empty text gives None.
 
     Raises:
-        YamlError: Not YAML, more than one document, a key that stands twice.
+        YamlError: Not YAML, more than one document, a key that stands twice, an alias inside what it names, or more
+            than `MOST_VALUES` values.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -90,6 +78,30 @@ def parse_yaml(text: str) -> object:
 def dump_yaml(value: object) -> str:
     """Write plain values as YAML that `parse_yaml` reads back as the same."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+
+
+def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """How many values a node has with its aliases expanded; refuses too many, itself inside, and a repeated key."""
+    if node in counts:  # an alias; 0 while what it names is being counted
+        if not counts[node]:
+            raise yaml.MarkedYAMLError(None, None, "an alias inside the value that it names", node.start_mark)
+        return counts[node]
+    counts[node] = 0
+    children: list[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        children = [child for pair in node.value for child in pair]
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if line := lines.get((key.tag, key.value)):
+                    problem = f"key {key.value!r} stands twice (first in line {line})"
+                    raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
+                lines[key.tag, key.value] = key.start_mark.line + 1
+    count = 1 + sum(_count_values(child, counts) for child in children)
+    if count > MOST_VALUES:
+        raise yaml.MarkedYAMLError(None, None, f"more than {MOST_VALUES} values, aliases expanded", node.start_mark)
+    counts[node] = count
+    return count
 
 
 def _one_line(text: str) -> str:

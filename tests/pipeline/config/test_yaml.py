@@ -59,6 +59,27 @@ def test_a_merged_key_may_be_changed():
     assert parse_yaml("base: &b {p: 1, q: 2}\nmine: {<<: *b, p: 3}")["mine"] == {"p": 3, "q": 2}
 
 
+BOMB = "\n".join([f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" if n else "a0: &a0 [x]" for n in range(12)])
+MERGES = "\n".join(
+    [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" if n else "a0: &a0 {x: 1}" for n in range(12)]
+)
+
+
+@pytest.mark.parametrize("text", [BOMB, MERGES], ids=["aliases", "merges"])
+def test_a_few_lines_that_expand_to_billions_of_values_are_refused(text):
+    with pytest.raises(YamlError, match=r"^line 6, column \d+: more than 100000 values, aliases expanded$"):
+        parse_yaml(text)
+
+
+def test_a_value_that_holds_itself_is_refused():
+    with pytest.raises(YamlError, match=r"line 2, column 4: an alias inside the value that it names"):
+        parse_yaml("b: 1\na: &a [1, *a]")
+
+
+def test_aliases_are_values_like_any_other():
+    assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]") == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+
+
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 PLAIN |= st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])) | st.sampled_from(
     ["1e-3", "no", "007", "null", "=", "<<", "0o7", "1.", "2024-01-01", "12:30", "a: b", "# x", "- x", "\n", " a"]
