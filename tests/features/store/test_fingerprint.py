@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from features.audio import decoding
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.fingerprint import backbone_of, cache_path, cache_spec, fingerprint
@@ -71,10 +72,10 @@ def test_the_order_of_poolings_and_unused_frame_options_do_not_count():
     assert of(pooling=("frames",), frame_layers=[0, 1]) == of(pooling=("frames",))
 
 
-@pytest.mark.parametrize("key", list(fp.AUDIO_SPEC))
+@pytest.mark.parametrize("key", list(decoding.AUDIO_SPEC))
 def test_how_audio_is_read_counts(monkeypatch, key):
     before = of()
-    monkeypatch.setattr(fp, "AUDIO_SPEC", {**fp.AUDIO_SPEC, key: "another way"})
+    monkeypatch.setattr(decoding, "AUDIO_SPEC", {**decoding.AUDIO_SPEC, key: "another way"})
     assert of() != before
 
 
