@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from features.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor, nn
 
@@ -103,6 +102,8 @@ class Backbone(ABC):
         Raises:
             ValueError: A clip is empty or not one-dimensional.
         """
+        import numpy as np
+
         results = []
         for clip in waveforms:
             if np.ndim(clip) != 1 or len(clip) == 0:

@@ -13,7 +13,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from features.backbones.adapters.fixed_windows import cut_windows
@@ -26,6 +25,7 @@ from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from features.pooling import Frames
@@ -147,6 +147,7 @@ class LiteRtBackbone(Backbone):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of windows. Not differentiable."""
+        import numpy as np
         import torch
 
         from features.pooling import Frames
@@ -183,6 +184,8 @@ class _Runner:
 
     def run(self, window: np.ndarray) -> np.ndarray:
         """One window (size,) to its embedding (D,) float32."""
+        import numpy as np
+
         self.interpreter.set_tensor(self.input["index"], window.reshape(self.input["shape"]))
         self.interpreter.invoke()
         values = self.interpreter.get_tensor(self.output["index"]).reshape(-1).astype(np.float32)
@@ -242,6 +245,8 @@ def _without_stderr() -> Iterator[None]:
 
 def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
     """The details of the embedding tensor, with the window size checked on the way."""
+    import numpy as np
+
     inputs = interpreter.get_input_details()
     expected = int(np.prod(inputs[0]["shape"]))
     if len(inputs) != 1 or expected != options.window_samples or inputs[0]["dtype"] != np.float32:

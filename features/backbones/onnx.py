@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from features.audio.mel import MelOptions
@@ -265,6 +264,7 @@ class OnnxWindows(_OnnxParts):
 
 def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int, int]:
     """Layers, frames and dimensions that a window gives."""
+    import numpy as np
     import torch
 
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, size)).astype(np.float32)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import ConfigError, WeightsError, first_line
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _log = logging.getLogger(__name__)
 
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 MOST_CLIPS = 64  # at once: fixed windows of a long batch are many
 
 
@@ -126,11 +127,15 @@ class OnnxModel:
         Raises:
             ValueError: The output is not what its axes say; names its shape.
         """
+        import numpy as np
+
         step = 1 if self.fixed(ports, "B") is not None else MOST_CLIPS
         parts = [self._run(values[at : at + step], ports) for at in range(0, len(values), step)]
         return np.concatenate(parts)
 
     def _run(self, values: np.ndarray, ports: Ports) -> np.ndarray:
+        import numpy as np
+
         port = next(port for port in self.session.get_inputs() if port.name == ports.input)
         given = _arrange(values, "BT" if values.ndim == 2 else "BFM", ports.input_axes).astype(FLOATS[port.type])
         answer = self.session.run([ports.output], {ports.input: given})[0]
@@ -176,6 +181,7 @@ def model_files(name: str, path: Path) -> list[Path]:
 
 def count_parameters(path: Path) -> int:
     """Stored floating-point constants of a model."""
+    import numpy as np
     import onnx
 
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}

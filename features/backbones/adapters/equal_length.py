@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
@@ -110,6 +108,7 @@ def as_layers(values: Any, n_clips: int) -> Tensor:
     Raises:
         ValueError: It is none of these.
     """
+    import numpy as np
     import torch
 
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
@@ -143,6 +142,7 @@ def probe(
     Raises:
         ConfigError: It fails, gives another answer each time, or what is not finite.
     """
+    import numpy as np
     import torch
 
     rng = np.random.default_rng(0)

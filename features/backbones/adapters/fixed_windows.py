@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def window_starts(length: int, size: int, hop: int) -> list[int]:
@@ -29,6 +31,8 @@ def cut_windows(
     Returns:
         Windows (W, size) float32, and for each clip the share of real samples in each of its windows.
     """
+    import numpy as np
+
     windows, shares = [], []
     for waveform, length in zip(waveforms, lengths, strict=True):
         starts = window_starts(length, size, hop)

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from features.backbones.loading.digests import file_sha256
 from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
 from features.backbones.loading.model_folders import check_folder
@@ -116,6 +114,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: Not such a file, or it would run code when loaded.
     """
+    import numpy as np
     import torch
 
     try:
@@ -140,6 +139,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _numpy_arrays() -> list[Any]:
     """What unpickling a plain numpy array takes, under numpy 1's names and numpy 2's."""
+    import numpy as np
     from numpy._core.multiarray import _reconstruct
 
     kinds = [type(np.dtype(kind)) for kind in ("float64", "float32")]

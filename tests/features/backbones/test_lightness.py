@@ -8,7 +8,7 @@ import pytest
 
 from features.backbones import BACKBONES
 
-HEAVY = ["torch", "torchaudio", "transformers", "librosa", "pandas", "onnxruntime", "h5py"]
+HEAVY = ["torch", "torchaudio", "transformers", "librosa", "pandas", "onnxruntime", "h5py", "numpy", "scipy"]
 WITHOUT = f"""
 import sys
 HEAVY = {HEAVY!r}
