@@ -55,7 +55,7 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     config = load_config("my-sounds.yaml")
     assert (config.dataset.kind, config.protocol) == ("folder", "kfold")
     with pytest.raises(SystemExit) as end:
-        main(["run", "my-sounds.yaml", "--set", "seeds=[0]"])
+        main(["run", "my-sounds.yaml", "--set", "seeds=[0]", "--set", "heads=[{name: linear}]"])
     assert end.value.code == 0
     table = pd.read_csv(tmp_path / "runs" / "my-sounds" / "report" / "results.csv")
     assert set(table["model"]) == {one.name for one in candidates() if f"    - {{name: {one.name}}}" in text}
