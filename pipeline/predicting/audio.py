@@ -159,7 +159,7 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
 def _check_there(audio: Sequence[str]) -> None:
     """Refuse a call whose every argument is a file that is missing; one of several is a failed clip."""
     if audio and all(named != STDIN and not Path(named).exists() for named in audio):
-        others = f", nor are the other {len(audio) - 1}" if len(audio) > 1 else ""
+        others = f" (none of the {len(audio)} named is there)" if len(audio) > 1 else ""
         raise UserError(f"{audio[0]}: no such file or folder{others}")
 
 

@@ -21,7 +21,7 @@ from tests.features.toys import NAMES, RATE, Corpus, Toy, noise, rows_of, tempor
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "PAUSE_S", 0.02)
+    monkeypatch.setattr(patience, "RETRY_EVERY_S", 0.02)
 
 
 class GoesAway:
@@ -89,7 +89,7 @@ def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, se
 
 @pytest.mark.crash
 def test_a_folder_that_stays_away_is_one_line_and_the_next_run_goes_on(seven, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(patience, "GIVE_UP_AFTER_S", 0.3)
     gone = GoesAway(seven, seven.cache, 7, back=False)  # the shards lag behind by a few batches
     with pytest.raises(RunError, match=r"cache/birds went away and did not come back") as error:
         seven.run(seven.manifest(*NAMES), block_rows=1)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from features.labels import Task
 from features.manifest import Manifest
+from features.records import Records
 from features.store.content_keys import ClipContent
 from heads.evaluation.predictions import Predictions, to_frame
 from heads.splits.targets import targets_of
@@ -96,7 +97,7 @@ def study_of(
     return Study(
         config=config,
         manifest=manifest,
-        inputs=Inputs(tables or {}, contents, {}),
+        inputs=Inputs(tables or {}, Records.of(ClipContent, contents), {}),
         groups=groups,
         models=tuple(models[at] for at in order_of(table, rows)),
         table=table,
