@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven, set_bytes, lon
     assert done.returncode == 3, done.stderr + done.stdout
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert "No space left on device" in done.stdout
-    assert "run again to go on" in done.stdout
+    assert "run again to continue" in done.stdout
     monkeypatch.setattr(shard_set, "SET_BYTES", set_bytes)
     summary = seven.run(seven.manifest(*names), pooling=("mean", "frames"), block_rows=1)
     assert summary.computed + summary.reused == len(names)

@@ -71,7 +71,7 @@ def test_damage_to_the_structure_is_found_before_hdf5_looks_inside(tmp_path, sma
     path = tmp_path / "t.h5"
     path.write_bytes(whole)
     with h5py.File(path) as file:
-        bulk = header.bulk_ranges([file["embeddings/mean"], file["embeddings/std"]])
+        bulk = header.array_ranges([file["embeddings/mean"], file["embeddings/std"]])
     assert sum(stop - first for first, stop in bulk) == 2 * (2 * 2 * 4 * 4 + 4)
     monkeypatch.setattr(store, "json", SimpleNamespace(loads=lambda text: pytest.fail("looked inside")))
     inside = [at for at, _ in flips(len(whole), every=29) if at >= 512 and not any(a <= at < b for a, b in bulk)]
@@ -88,7 +88,7 @@ def test_damage_that_hdf5_does_not_see_is_found(tmp_path):
     made.pooled["mean"][0, 0, 2] = 0
     path = write(tmp_path / "t.h5", made)
     with h5py.File(path) as file:
-        at = header.bulk_ranges([file["embeddings/mean"]])[0][0] + 8
+        at = header.array_ranges([file["embeddings/mean"]])[0][0] + 8
     whole = path.read_bytes()
     assert whole[at : at + 4] == bytes(4)
     path.write_bytes(whole[:at] + b"\xff\xff" + whole[at + 2 :])
