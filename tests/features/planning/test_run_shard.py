@@ -86,7 +86,7 @@ def test_other_clips_are_refused_and_what_is_there_is_kept(seven):
     summary = seven.run(seven.manifest(*NAMES), **share("1/2"))
     parts = summary.path.with_suffix(".parts")
     before = sorted(path.name for path in parts.iterdir())
-    with pytest.raises(UserError, match=r"plans 7 clips, this run wants 5 and not the same; give all shards"):
+    with pytest.raises(UserError, match=r"plan covers 7 clips, which differ from this run's 5; give all shards"):
         seven.run(seven.manifest(*NAMES[:5]), **share("2/2"))
     assert sorted(path.name for path in parts.iterdir()) == before
 
