@@ -142,7 +142,7 @@ def test_what_goes_wrong_in_an_actor_is_the_same_one_line(seven):
 @on_ray
 def test_more_than_the_cluster_has_is_one_line(seven):
     with pytest.raises(
-        RunError, match=r"the Ray cluster has \d+ CPU, \d GPU, an actor takes 1000 CPU, 0 GPU; see features.ray"
+        RunError, match=r"the Ray cluster has \d+ CPU, \d GPU, but an actor needs 1000 CPU, 0 GPU; see features.ray"
     ):
         seven.run(seven.manifest(*NAMES), engine=RayEngine(ActorOptions(cpus_per_actor=1000)))
 

@@ -30,7 +30,7 @@ def test_a_compiled_network_gives_the_same_and_is_compiled_once(monkeypatch):
         for exact, fast in zip(plain.embed(clips), compiled.embed(clips), strict=True):
             for one, other in zip(exact, fast, strict=True):
                 assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(one)
-    assert counters["stats"]["unique_graphs"] == 0, "no batch is compiled anew"
+    assert counters["stats"]["unique_graphs"] == 0, "no batch is compiled again"
     assert compile_network(compiled, notes.append) == 0.0
 
 
@@ -42,7 +42,7 @@ def test_a_failure_costs_one_line(seven):
     seven.backbone = Uncompilable
     summary = seven.run(seven.manifest(*NAMES), compile=True)
     assert summary.computed == 7
-    assert seven.log.notes == ["cannot be compiled here (no C++ compiler found); going on without"]
+    assert seven.log.notes == ["cannot be compiled here (no C++ compiler found); continuing without compilation"]
 
 
 def test_what_compiles_but_does_not_run_goes_on_uncompiled():
