@@ -210,7 +210,7 @@ class ActorPool:
 
 
 def _needs(ray: ModuleType, job: ExtractionTask, options: ActorOptions) -> dict[str, float]:
-    """Return the CPUs and GPUs of an actor. By default its CPUs are the plan's threads, or the cluster's CPUs per GPU."""
+    """Return the CPUs and GPUs of an actor; by default, its CPUs are the plan's threads, or the CPUs per GPU."""
     on_gpu = job.settings.device.startswith("cuda")
     gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(on_gpu)
     cpus = options.cpus_per_actor

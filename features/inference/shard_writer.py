@@ -76,7 +76,7 @@ class Batch:
 
 
 class ShardWriter:
-    """Writes shards in a thread. Use in a `with` block; its end waits for all batches, even after an error or Ctrl-C."""
+    """Writes shards in a thread. Leaving its `with` block waits for all batches, even after an error or Ctrl-C."""
 
     def __init__(self, settings: Settings, write: WriteShard, about: dict[str, Any], clock: Clock) -> None:
         """Write shards with `write`.

@@ -125,7 +125,7 @@ def test_a_file_that_changes_while_it_is_streamed_fails_and_is_tried_again(seven
     assert (seven.run(manifest).computed, len(rows_of(summary.path))) == (1, 8)
 
 
-def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkeypatch):
+def test_a_crashing_decoder_fails_its_clip_and_not_the_run(seven, monkeypatch):
     def read(file, start, stop, right=audio_file._read):
         if file.name.endswith(NAMES[2]):
             raise AssertionError("decoder state is wrong")
@@ -138,7 +138,7 @@ def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkey
 
 
 def fill_the_disk(root: Path, cache: Path, names: list[str], set_bytes: int) -> None:
-    """A run whose cache is on a file system of 240 kB; it may use the code 3 to say how it ended."""
+    """Run with a cache on a file system of 240 kB; exit with code 3 on a `RunError`."""
     shard_set.SET_BYTES = set_bytes
     frame_buffer.MEMORY_BYTES = 1000
     corpus = Corpus(root, cache)
@@ -160,7 +160,7 @@ def fill_the_disk(root: Path, cache: Path, names: list[str], set_bytes: int) -> 
     ],
 )
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven, set_bytes, long_clip, monkeypatch):
-    """A real file system of 240 kB, where one may be mounted."""
+    """Uses a real file system of 240 kB, if mounting is permitted."""
     names = ["long.wav"] if long_clip else [f"more{n}.wav" for n in range(12)]
     for number, name in enumerate(names):
         seven.write(name, noise(RATE * (130 if long_clip else 4), number))

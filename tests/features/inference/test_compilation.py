@@ -1,4 +1,4 @@
-"""Compiling changes the speed and the last bits, and where it fails it costs a line."""
+"""Compiling changes speed and the last bits of results; if it fails, a line is logged."""
 
 import shutil
 
@@ -45,7 +45,7 @@ def test_a_failure_costs_one_line(seven):
     assert seven.log.notes == ["cannot be compiled here (no C++ compiler found); continuing without compilation"]
 
 
-def test_what_compiles_but_does_not_run_goes_on_uncompiled():
+def test_what_compiles_but_does_not_run_stays_uncompiled():
     class Broken(Toy):
         def compile(self):
             return True
@@ -75,7 +75,7 @@ def test_auto_compiles_where_the_audio_repays_it(monkeypatch):
 
 
 @pytest.mark.parametrize(("given", "audio_s", "expected"), [("auto", 0, True), ("auto", 1e9, False), (True, 1e9, True)])
-def test_what_it_comes_to_is_in_the_plan_and_a_resume_obeys_it(seven, monkeypatch, given, audio_s, expected):
+def test_the_decision_is_stored_in_the_plan_and_used_by_a_resume(seven, monkeypatch, given, audio_s, expected):
     monkeypatch.setitem(REPAID_AFTER_AUDIO_S, "cpu", audio_s)
     monkeypatch.setattr("features.planning.resume.LONG_CLIP_S", 0.0)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
