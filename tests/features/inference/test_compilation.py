@@ -81,12 +81,12 @@ def test_the_decision_is_stored_in_the_plan_and_used_by_a_resume(seven, monkeypa
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     asked = []
 
-    class Told(Toy):
+    class Observed(Toy):
         def compile(self):
             asked.append("compile")
             return False
 
-    class Stopping(Told):
+    class Stopping(Observed):
         def forward(self, waveforms, lengths):
             raise RuntimeError("stop")
 
@@ -97,7 +97,7 @@ def test_the_decision_is_stored_in_the_plan_and_used_by_a_resume(seven, monkeypa
     assert f'"compile":{str(expected).lower()}' in plan.read_text()
     assert '"precision":"fp32"' in plan.read_text()
     asked.clear()
-    seven.backbone = Told
+    seven.backbone = Observed
     summary = seven.run(seven.manifest(*NAMES), compile=False)
     assert asked == ["compile"] * expected
     assert len(verify_table(summary.path)) == 7

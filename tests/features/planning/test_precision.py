@@ -111,7 +111,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
     corpus.write("long.wav", noise(RATE * 40))
     seen = []
 
-    class Told(Toy):
+    class Observed(Toy):
         def forward(self, waveforms, lengths):
             seen.append(int(lengths.max()))
             return super().forward(waveforms, lengths)
@@ -119,7 +119,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
     settle(
         corpus.read("long.wav"),
         toy_spec(max_duration_s=60.0),
-        lambda precision: Told(toy_spec(max_duration_s=60.0)),
+        lambda precision: Observed(toy_spec(max_duration_s=60.0)),
         Settings(precision="bf16"),
         corpus.cache,
         corpus.log.note,

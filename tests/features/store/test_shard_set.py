@@ -70,7 +70,7 @@ def test_finalizing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch
 
     monkeypatch.setattr(shard_set, "write_index", write_index)
     path = large.run(large.manifest(*NAMES), block_rows=2, **POOLING).path
-    assert inodes == {member.name: member.stat().st_ino for member in shard_files(path)}
+    assert inodes == {shard.name: shard.stat().st_ino for shard in shard_files(path)}
     with h5py.File(path) as file:
         assert "embeddings" not in file
         assert "frames" not in file
@@ -86,7 +86,7 @@ def test_small_caches_stay_one_file_and_become_a_set_when_they_grow(seven, monke
     after = everything(path)
     assert {clip: after[clip] for clip in before} == before
     assert set(after) == set(NAMES)
-    assert [member.name for member in shard_files(path)] == ["earlier.h5", "shard-000000.h5", "shard-000001.h5"]
+    assert [shard.name for shard in shard_files(path)] == ["earlier.h5", "shard-000000.h5", "shard-000001.h5"]
     monkeypatch.setattr(shard_set, "SET_BYTES", 1 << 40)
     seven.write("new.wav")
     assert seven.run(seven.manifest("new.wav"), **POOLING).computed == 1
@@ -134,18 +134,18 @@ def test_a_missing_shard_file_is_named_and_only_its_clips_are_computed_again(lar
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
     before = rows_of(path)
-    member = shard_files(path)[1]
+    shard = shard_files(path)[1]
     if loss == "cut":
-        member.write_bytes(member.read_bytes()[:-1])
+        shard.write_bytes(shard.read_bytes()[:-1])
     elif loss == "deleted":
-        member.unlink()
+        shard.unlink()
     else:
         shutil.rmtree(set_folder(path))
     table = open_table(path)
     for read in (lambda: table.embeddings("mean"), lambda: verify_table(path), lambda: ClipFrames(table, NAMES)):
         with pytest.raises(CacheError, match=r"run `audioheads features`") as error:
             read()
-        named = str(member) if loss != "folder" else "shard-00000"
+        named = str(shard) if loss != "folder" else "shard-00000"
         assert named in str(error.value)
         assert "\n" not in str(error.value)
     present = table.present()
@@ -154,7 +154,7 @@ def test_a_missing_shard_file_is_named_and_only_its_clips_are_computed_again(lar
     large.log = Log()
     summary = large.run(manifest, block_rows=2, **POOLING)
     assert summary.computed == (7 if loss == "folder" else 2)
-    assert any(str(member) in note and "computed again" in note for note in large.log.notes)
+    assert any(str(shard) in note and "computed again" in note for note in large.log.notes)
     after = rows_of(path)
     assert set(after) == set(before)
     assert all(np.array_equal(after[clip], before[clip]) for clip in before)
@@ -164,20 +164,20 @@ def test_a_missing_shard_file_is_named_and_only_its_clips_are_computed_again(lar
 def test_a_damaged_shard_file_is_named_when_read_and_computed_again_once_moved_away(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
-    member = shard_files(path)[2]
-    whole = member.read_bytes()
-    with h5py.File(member) as file:
+    shard = shard_files(path)[2]
+    whole = shard.read_bytes()
+    with h5py.File(shard) as file:
         bulk = file["embeddings/mean"].id.get_chunk_info(0).byte_offset
     for at in (20, 700, bulk + 5, len(whole) - 3):
-        member.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
+        shard.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
         with pytest.raises(CacheError, match=r"damaged.*move the file away and run `audioheads features`") as error:
             verify_table(path)
-        assert error.value.path == member
-    member.write_bytes(whole[: bulk + 5] + bytes([whole[bulk + 5] ^ 64]) + whole[bulk + 6 :])
+        assert error.value.path == shard
+    shard.write_bytes(whole[: bulk + 5] + bytes([whole[bulk + 5] ^ 64]) + whole[bulk + 6 :])
     with pytest.raises(CacheError, match=r"shard-000002.*damaged"):
         open_table(path).embeddings("mean")
     assert open_table(path).embeddings("max").shape == (7, 2, 4)
-    member.rename(member.with_suffix(".bad"))
+    shard.rename(shard.with_suffix(".bad"))
     assert large.run(manifest, block_rows=2, **POOLING).computed == 2
     assert len(verify_table(path)) == 7
 
@@ -204,9 +204,7 @@ def test_a_damaged_index_is_an_error_and_stays_as_it_is(large):
 
 @pytest.mark.parametrize("moment", ["before the move", "after the move", "after the index"])
 @pytest.mark.parametrize("grown", [False, True])
-def test_an_interrupted_finalize_leaves_the_old_or_new_state_and_the_next_run_finishes(
-    large, monkeypatch, moment, grown
-):
+def test_an_interrupted_finalize_leaves_the_old_or_new_state_for_the_next_run(large, monkeypatch, moment, grown):
     """test_kill tests the same moments with a real kill."""
     path = large.file(**POOLING)
     if grown:
@@ -237,7 +235,7 @@ def test_an_interrupted_finalize_leaves_the_old_or_new_state_and_the_next_run_fi
     assert {clip: row for clip, row in everything(path).items() if clip in old} == old
     assert temporaries(large.cache) == []
     left = {item.relative_to(set_folder(path)) for item in set_folder(path).rglob("*") if item.is_file()}
-    assert left == {member.relative_to(set_folder(path)) for member in shard_files(path)}
+    assert left == {shard.relative_to(set_folder(path)) for shard in shard_files(path)}
 
 
 def test_another_manifest_after_an_interrupted_finalize_keeps_the_finished_shards(large, monkeypatch):
