@@ -1,4 +1,4 @@
-"""The clips of a dataset together with what is known of their audio files."""
+"""The clips of a dataset together with the state of their audio files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from features.store.table import EmbeddingTable
 class Corpus:
     """A manifest and the state of its files, which is read once.
 
-    A command makes one corpus and passes it to every stage. The files are read when `contents` is first used; from
-    then on, all stages work with the same state, even if a file changes in between. Decoding checks for that itself.
+    A command creates one corpus and passes it to every stage. The files are read when `contents` is first used. After
+    that, all stages use the same state, even if a file changes; decoding detects such changes.
 
     Attributes:
         manifest: The clips, N rows.
-        folder: Holds the sidecar file that remembers digests: `<cache>/<dataset name>`.
-        rehash: Read every file, even where size and modification time are unchanged.
+        folder: The folder of the sidecar file with known digests: `<cache>/<dataset name>`.
+        rehash: Read every file, even if its size and modification time are unchanged.
         save: Write new digests to the sidecar file.
     """
 
@@ -35,7 +35,7 @@ class Corpus:
 
     @cached_property
     def contents(self) -> Records[ClipContent]:
-        """Content key, length and failure of each clip, N records in the manifest's order.
+        """The content key, length and failure of each clip, N records in the manifest's order.
 
         Raises:
             RunError: The sidecar file cannot be written.
@@ -50,7 +50,7 @@ class Corpus:
         return dict(zip(self.manifest.clips["id"].iloc[rows].tolist(), reasons, strict=True))
 
     def failures_in(self, table: EmbeddingTable) -> dict[str, str]:
-        """Clips whose present audio is recorded in a cache file as unusable: id -> reason."""
+        """Return the clips whose present audio a cache file records as unusable: id -> reason."""
         recorded = np.flatnonzero(self.manifest.clips["id"].isin(table.failures.keys()))
         failed = {}
         for clip, content in zip(self.manifest.clips["id"].iloc[recorded], self.contents.take(recorded), strict=True):
@@ -60,7 +60,7 @@ class Corpus:
         return failed
 
     def is_in(self, table: EmbeddingTable) -> np.ndarray:
-        """Which clips a cache file holds with their present audio, (N,) bool."""
+        """Return which clips a cache file contains with their present audio, (N,) bool."""
         known = table.present()
         pairs = zip(self.manifest.clips["id"], self.contents, strict=True)
         return np.fromiter((known.get(clip) == content.key for clip, content in pairs), bool, len(self.manifest))

@@ -1,4 +1,4 @@
-"""The exceptions a user can meet. The command line prints their one line and exits with `exit_code`."""
+"""Exceptions shown to users. The command line prints their one-line message and exits with `exit_code`."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ from pathlib import Path
 
 
 class AudioheadsError(Exception):
-    """Root of every error this program raises on purpose: the run failed."""
+    """Base class of all errors that this program raises deliberately: the run failed."""
 
     exit_code = 1
 
 
 class UserError(AudioheadsError):
-    """Something the user wrote is wrong: a config, a manifest, an option."""
+    """User input is wrong: a config, a manifest or an option."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A config file or a `--set` override is wrong; the message names the key."""
+    """A config file or `--set` override is wrong; the message names the key."""
 
 
 class ManifestError(UserError):
-    """The labelled clips cannot be used as they are; the message names clip, column or fold."""
+    """The labelled clips are unusable as they are; the message names the clip, column or fold."""
 
 
 class WeightsError(UserError):
-    """Weights are missing, unreachable or do not fit; the message names the ways out."""
+    """Weights are missing, unreachable or unsuitable; the message lists the remedies."""
 
 
 class CacheError(AudioheadsError):
-    """A cache file is damaged, from another version or incomplete. Nothing was deleted."""
+    """A cache file is damaged, incomplete or from another version. Nothing was deleted.
+
+    Attributes:
+        path: The file, if known.
+    """
 
     def __init__(self, message: str, path: Path | None = None) -> None:
-        """Say what is wrong with the file at `path`."""
+        """Create the error for the file at `path`."""
         super().__init__(message)
         self.path = path
 
 
 class AudioError(AudioheadsError):
-    """One clip cannot be read. Stage 1 records the message as that clip's reason and goes on."""
+    """One clip cannot be read. Stage 1 records the message as the clip's failure reason and continues."""
 
 
 class RunError(AudioheadsError):
-    """A run cannot go on: most clips fail, the disk is full, a folder is not writable."""
+    """A run cannot continue: most clips fail, the disk is full, or a folder is not writable."""
 
 
 def first_line(error: object) -> str:
-    """An exception's first line, for a one-line message."""
+    """Return an exception's first line, or its type's name if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

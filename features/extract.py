@@ -1,4 +1,4 @@
-"""Stage 1: every clip once through a frozen backbone into the cache. What is there is not computed again."""
+"""Stage 1: embed every clip once with a frozen backbone and store it in the cache. Cached clips are skipped."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from features.store.writer import remove_temporaries
 from features.system.locks import CacheLock
 from features.system.retry import Retry, unavailable_cache
 
-RETRY_S = 0.2  # before a shard of a run looks again whether another one has planned or finalized
+RETRY_S = 0.2  # interval at which a run shard checks whether another one has planned or finalized
 
 
 @dataclass
 class Summary:
-    """What one extraction did.
+    """The result of one extraction.
 
     Attributes:
         path: The cache file.
-        computed: Clips embedded now.
-        reused: Clips of the manifest that were there already, or came from another run.
-        failures: id -> reason, of the manifest's clips; neither computed nor reused.
-        seconds: Wall time of the computing, without loading the model.
+        computed: Clips embedded by this run.
+        reused: Clips of the manifest that were already in the cache or came from another run.
+        failures: id -> reason of the manifest's clips that were neither computed nor reused.
+        seconds: Wall time of computing, without loading the model.
         audio_s: Seconds of audio computed.
-        timings: How busy each part was.
-        waiting: Other shares of this run whose blocks are not all there yet; until then nothing is sealed.
+        timings: Busy time of each part.
+        waiting: Other shards of this run with missing blocks; the cache is finalized when they are done.
     """
 
     path: Path
@@ -69,25 +69,25 @@ def extract(
     engine: Engine = work_here,
     run_shard: RunShard | None = None,
 ) -> Summary:
-    """Bring the cache up to date with the clips.
+    """Compute the embeddings that the cache lacks.
 
     Args:
-        clips: The clips. The files of a manifest are read here; a corpus may have read its files already.
-        backbone: The spec of what embeds them.
-        load: Loads the backbone; called only when there is something to compute.
+        clips: The clips. A manifest's files are read here; a corpus may have read its files already.
+        backbone: The backbone's spec.
+        load: Loads the backbone; called only if there is something to compute.
         settings: How to run.
         cache: The cache folder.
-        progress: Told how far it is.
+        progress: Receives progress reports.
         engine: Computes blocks.
-        run_shard: Compute only these blocks, beside other processes that compute theirs; the last one seals.
+        run_shard: Compute only the blocks of this run shard; the last process to finish finalizes the cache.
 
     Returns:
-        What was done.
+        What was computed, reused and failed.
 
     Raises:
         CacheError: The cache file is damaged; nothing was deleted.
-        UserError: Another run_shard is at work on other clips.
-        RunError: Disk full, no permission, or more than half of the clips fail.
+        UserError: Another run shard is computing different clips.
+        RunError: The disk is full, a folder is not writable, or more than half of the clips fail.
     """
     corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
     path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
@@ -112,7 +112,7 @@ def extract(
 def _work_and_plan(
     corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, run_shard: RunShard | None
 ) -> tuple[Worklist, Plan | None]:
-    """What there is to do, and the plan that a share joins; a share may have to wait until another one has planned."""
+    """Return the worklist, and the plan that a run shard joins; waits until one of the shards has planned."""
     path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
     while True:
         if lock.is_alone:
@@ -126,17 +126,17 @@ def _work_and_plan(
 
 
 def _note_lost_shards(table: store.EmbeddingTable | None, progress: Progress) -> None:
-    """A note for each shard file of a set that is not there as it was: its clips are computed again."""
+    """Report each missing or changed shard file of a set; its clips are computed again."""
     if table is None:
         return
     for number, rows in table.locations.rows_by_shard_file():
-        member = table.locations.shard_files[number]
-        if why := member.absence():
-            progress.note(f"{member.path} {why}: its {len(rows)} clip(s) are computed again where they are asked for")
+        shard_file = table.locations.shard_files[number]
+        if why := shard_file.absence():
+            progress.note(f"{shard_file.path} {why}: its {len(rows)} clip(s) are computed again if they are requested")
 
 
 def _count(summary: Summary, table: store.EmbeddingTable, work: Worklist) -> None:
-    """Note what the cache file holds in the end: failures, those just tried included, and clips that were there."""
+    """Set the failures (including new ones) and reused clips in the summary."""
     ids = work.corpus.manifest.clips["id"]
     tried = ids.iloc[work.todo]
     now = {str(clip): table.failures[clip][1] for clip in tried if clip in table.failures}
@@ -146,7 +146,7 @@ def _count(summary: Summary, table: store.EmbeddingTable, work: Worklist) -> Non
 
 
 def check_mostly_good(failures: Mapping[str, str], manifest: Manifest, limit: int | None) -> None:
-    """Raise `RunError` when more than half of the first `limit` clips fail: then something else is wrong."""
+    """Raise `RunError` if more than half of the first `limit` clips fail, which suggests a wrong configuration."""
     considered = manifest.clips["id"].iloc[:limit]
     failed = considered[considered.isin(failures.keys())]
     if 2 * len(failed) > len(considered):
@@ -158,7 +158,7 @@ def check_mostly_good(failures: Mapping[str, str], manifest: Manifest, limit: in
 
 
 class _Run:
-    """One process in charge of a plan."""
+    """One process that executes a plan or a shard of it."""
 
     def __init__(self, job: ExtractionTask, work: Worklist, engine: Engine, progress: Progress) -> None:
         self.job = job
@@ -169,23 +169,23 @@ class _Run:
         self.shards = [job.shard(number) for number in range(len(job.plan.blocks))]
 
     def carry_out(self, lock: CacheLock, run_shard: RunShard | None, summary: Summary) -> None:
-        """Compute what is missing beside other processes, then finalize alone; `summary` notes what was done."""
+        """Compute missing blocks, concurrently with other processes, then finalize exclusively; update `summary`."""
         job = self.job
         stated = stated_digest(job.parts / PLAN_FILE)
-        release_memory()  # what planning took, before the model comes
+        release_memory()  # memory of planning, before the model is loaded
         lock.shared()
         try:
             self.compute(run_shard)
-        except UserError:  # weights that do not fit: a plan nobody has begun is of no use
+        except UserError:  # for instance unsuitable weights: remove a plan without finished blocks
             if lock.alone() and not any(job.parts.glob("shard-*.h5")):
                 shutil.rmtree(job.parts)
             raise
-        release_memory()  # what the model took
+        release_memory()  # memory of the model
         if run_shard is not None and is_current(job.plan, stated, self.work):
             summary.waiting = run_shard.owners(self.missing())
         if not summary.waiting:
             lock.exclusive()
-            # The lock is let go for a moment on its way up: another run may have sealed these blocks then.
+            # Upgrading the lock releases it for a moment, in which another run may have finalized these blocks.
             if is_current(job.plan, stated, self.work):
                 self.finalize()
         summary.computed = sum(self.computed.clips.values())
@@ -194,19 +194,19 @@ class _Run:
         summary.timings = self.computed.timings
 
     def compute(self, run_shard: RunShard | None) -> None:
-        """Compute every block, or every one of a share, that has no whole shard yet."""
+        """Compute every block (of the run shard, if given) without a valid shard file."""
         wanted = [n for n in range(len(self.shards)) if run_shard is None or run_shard.takes(n)]
         there = set(wanted).difference(self.missing())
         done = {n for n in wanted if n in there and is_whole(self.shards[n], self.work, self.progress)}
         self._compute_blocks([n for n in wanted if n not in done], resumed=sorted(done))
 
     def missing(self) -> list[int]:
-        """Blocks that have no shard."""
+        """Return the blocks without a shard file."""
         there = {path.name for path in self.job.parts.iterdir()}
         return [n for n, shard in enumerate(self.shards) if shard.name not in there]
 
     def finalize(self) -> None:
-        """Merge the shards into the cache file; one damaged since it was written is computed again."""
+        """Merge the shards into the cache file; damaged shards are computed again."""
         while True:
             try:
                 Retry(self.progress.note)(
@@ -220,11 +220,11 @@ class _Run:
                     raise
                 self.progress.note(f"{self.shards[damaged[0]].name} is damaged: its block is computed again")
                 self._compute_blocks(damaged, resumed=[])
-        if self.job.parts.exists():  # a set takes the folder as it is
+        if self.job.parts.exists():  # finalizing a set moves this folder
             shutil.rmtree(self.job.parts)
 
     def _compute_blocks(self, numbers: list[int], resumed: list[int]) -> None:
-        """Have some blocks computed."""
+        """Compute some blocks with the engine."""
         job = self.job
         reused = len(self.work.reused) + job.n_clips(resumed)
         self.progress.start(job.n_clips(numbers), job.audio_s(numbers), reused)

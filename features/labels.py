@@ -1,4 +1,4 @@
-"""What stands in a `label` column: class names, lists of them, or numbers."""
+"""The contents of a `label` column: class names, lists of class names, or numbers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import numpy as np
 from features.errors import ManifestError
 
 Task = Literal["single-label", "multi-label", "regression"]
-"""What a label is: one class of C, any number of C classes, or a number."""
+"""The kind of labels: one of C classes, any number of C classes, or a number."""
 
 SEPARATORS = re.compile("[;,]")
 Label = str | tuple[str, ...] | float
 
 
 def task_of(values: Sequence[object]) -> Task:
-    """Find what the labels ask for.
+    """Infer the task from the labels.
 
-    Lists of names: `multi-label`. Numbers of which one is not whole: `regression`. Anything else,
-    whole numbers included, names classes: `single-label`.
+    Lists mean `multi-label`. Numbers that are not all whole mean `regression`. Anything else, including
+    whole numbers, is a class name and means `single-label`.
 
     Args:
-        values: Cells as they were read, none converted to text.
+        values: Cells as they were read, not converted to text.
     """
     if any(map(_is_list, values)):
         return "multi-label"
@@ -38,22 +38,21 @@ def task_of(values: Sequence[object]) -> Task:
 
 
 def read_label(value: object, task: Task) -> Label:
-    """One cell's label.
+    """Convert one cell to a label.
 
     Args:
-        value: Text, a number or a list; text may also hold a JSON list or a number where the task wants one.
-        task: What the column asks for. In `multi-label`, other text is split at `;` and `,`.
+        value: Text, a number or a list. Text may also contain a JSON list or a number if the task needs it.
+        task: The task of the column. In `multi-label`, other text is split at `;` and `,`.
 
     Returns:
-        A class name; sorted distinct class names, none of them where the list is empty (a clip of no
-        class); or a finite number.
+        A class name; a tuple of sorted distinct class names, which may be empty; or a finite number.
 
     Raises:
-        ValueError: It does not fit the task; the message says what would.
+        ValueError: The cell does not fit the task; the message states what is expected.
     """
     if task == "single-label":
         if _is_list(value) or isinstance(value, dict | bytes):
-            raise ValueError(f"{_plain(value)!r}, not text or a number")
+            raise ValueError(f"{_plain(value)!r}, expected text or a number")
         return str(value)
     if task == "regression":
         try:
@@ -61,49 +60,49 @@ def read_label(value: object, task: Task) -> Label:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError(f"{_plain(value)!r}, not a finite number as task regression needs")
+            raise ValueError(f"{_plain(value)!r}, but task regression needs a finite number")
         return number
     if isinstance(value, str):
         parts = [part.strip() for part in SEPARATORS.split(value)]
         listed = json_list(value)
         value = [part for part in parts if part] if listed is None else listed
     if not _is_list(value):
-        raise ValueError(f"{_plain(value)!r}, not a list of class names as task multi-label needs")
+        raise ValueError(f"{_plain(value)!r}, but task multi-label needs a list of class names")
     names = set()
     for name in value:  # type: ignore[attr-defined]
         if not isinstance(name, str | int | float | np.integer | np.floating) or name != name or not str(name).strip():
-            raise ValueError(f"{_plain(value)!r}, which holds {_plain(name)!r} where a class name should be")
+            raise ValueError(f"{_plain(value)!r}, which contains {_plain(name)!r} instead of a class name")
         names.add(str(name))
     return tuple(sorted(names))
 
 
 def read_labels(places: Sequence[str], values: Sequence[object], task: Task, where: str) -> list[Label]:
-    """The labels of a whole column.
+    """Convert a whole column to labels.
 
     Args:
-        places: What to call each row in errors.
+        places: The name of each row, for error messages.
         values: Cells as they were read.
-        task: What the column asks for.
-        where: The file or data set, for errors.
+        task: The task of the column.
+        where: The file or dataset, for error messages.
 
     Raises:
-        ManifestError: A cell does not fit the task; names its row.
+        ManifestError: A cell does not fit the task; the message names its row.
     """
     labels = []
     for place, value in zip(places, values, strict=True):
         try:
             labels.append(read_label(value, task))
         except ValueError as error:
-            raise ManifestError(f"{where}: {place} has as label {error}") from None
+            raise ManifestError(f"{where}: {place} has the label {error}") from None
     return labels
 
 
 def read_text_cells(cells: Sequence[str]) -> list[object]:
-    """Cells of a file that knows text only, as what they hold.
+    """Convert the cells of a file that contains only text.
 
     Returns:
-        Lists for JSON lists, where there are any; numbers, where all cells are and one is not whole; else
-        the cells as they are.
+        If any cell is a JSON list: the cells with JSON lists converted. If all cells are numbers and not all
+        are whole: numbers. Otherwise the cells unchanged.
     """
     lists = [json_list(cell) for cell in cells]
     if any(one is not None for one in lists):
@@ -117,7 +116,7 @@ def read_text_cells(cells: Sequence[str]) -> list[object]:
 
 
 def json_list(text: str) -> list[object] | None:
-    """The list that text is JSON of; None where it is not."""
+    """Parse text as a JSON list; None if it is not one."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -128,16 +127,21 @@ def json_list(text: str) -> list[object] | None:
 
 
 def check_alike(places: Sequence[str], values: Sequence[object], where: str) -> None:
-    """Refuse a column in which some cells are lists and others are not.
+    """Check that either all cells of a column are lists or none.
+
+    Args:
+        places: The name of each row, for error messages.
+        values: Cells as they were read.
+        where: The file or dataset, for error messages.
 
     Raises:
-        ManifestError: Names the first of each.
+        ManifestError: The column is mixed; the message names the first row of each kind.
     """
     lists = [_is_list(value) for value in values]
     if any(lists) and not all(lists):
         one, other = lists.index(True), lists.index(False)
         raise ManifestError(
-            f"{where}: {places[one]} has {_plain(values[one])!r} as label and {places[other]} {values[other]!r}; "
+            f"{where}: {places[one]} has the label {_plain(values[one])!r} and {places[other]} {values[other]!r}; "
             "write a list in every row, or set dataset.task"
         )
 
@@ -147,5 +151,5 @@ def _is_list(value: object) -> bool:
 
 
 def _plain(value: object) -> object:
-    """As people write it."""
+    """Return sets, tuples and arrays as lists, for messages."""
     return list(value) if _is_list(value) else value  # type: ignore[call-overload]

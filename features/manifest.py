@@ -1,4 +1,4 @@
-"""The labelled clips of a corpus: one table, checked once, that every stage reads."""
+"""The manifest: the table of labelled clips, validated once and used by every stage."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ class Manifest:
     """Labelled clips, one row each.
 
     Attributes:
-        name: The dataset's label in tables and its cache folder.
-        root: The folder that relative paths in `clips` start from.
+        name: The dataset's name, used in tables and as the name of its cache folder.
+        root: The folder to which relative paths in `clips` refer.
         clips: Columns `id`, `path`, `label` and, where known, `fold`, `split` (`train`, `valid`,
             `test`), `group` (speaker or source recording), `start_s` and `duration_s` in seconds.
-            All are text, but for the seconds, for folds that are whole numbers and for labels that the
-            task makes tuples of text (`multi-label`, sorted; empty for a clip of no class) or float64
+            All columns are text, except seconds, folds that are whole numbers, and the labels of some
+            tasks: tuples of text (`multi-label`, sorted; empty for a clip without a class) or float64
             (`regression`). The index is 0…N-1; "row" always means a position in it.
-        task: What the labels ask for. Found from them where it is not given, see `features.labels.task_of`.
+        task: The kind of labels. If not given, it is inferred from them, see `features.labels.task_of`.
 
     Raises:
-        ManifestError: No clips, a missing column or value, text that is not UTF-8, duplicate ids, an
-            unknown split name, a segment that starts before 0 or has no length, a label that does not
-            fit the task, no class at all.
+        ManifestError: There are no clips, a column or value is missing, text is not UTF-8, ids are
+            duplicated, a split name is unknown, a segment starts before 0 or has no length, a label does
+            not fit the task, or there is no class at all.
     """
 
     name: str
     root: Path
     clips: pd.DataFrame
-    task: Task = None  # type: ignore[assignment]  # never None once made
+    task: Task = None  # type: ignore[assignment]  # never None after __post_init__
 
     def __post_init__(self) -> None:
         """Check the table and put it in canonical form."""
@@ -63,7 +63,7 @@ class Manifest:
 
     @property
     def labels(self) -> list[str]:
-        """The class names in their fixed (sorted) order; none in regression."""
+        """The sorted class names; empty for regression."""
         if self.task == "regression":
             return []
         if self.task == "multi-label":
@@ -71,15 +71,15 @@ class Manifest:
         return sorted(self.clips["label"].unique())
 
     def path_of(self, row: int) -> Path:
-        """Where the audio of one row lies."""
+        """Return the path of one row's audio file."""
         return self.root / str(self.clips["path"].iat[row])
 
     def paths(self) -> Iterator[str]:
-        """Where the audio of each row lies."""
+        """Return the path of each row's audio file."""
         return (str(self.root / path) for path in self.clips["path"])
 
     def segment_of(self, row: int) -> tuple[float, float | None]:
-        """Start and duration (None: to the end) of one row's segment in its file, in seconds."""
+        """Return start and duration in seconds of one row's segment in its file; None means to the end."""
         start, duration = (
             cast(float, self.clips[column].iat[row]) if column in self.clips else math.nan
             for column in ("start_s", "duration_s")
@@ -87,7 +87,7 @@ class Manifest:
         return 0.0 if math.isnan(start) else float(start), None if math.isnan(duration) else float(duration)
 
     def segments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Starts and durations (NaN: to the end) of all rows' segments in their files, in seconds."""
+        """Return starts and durations in seconds, each (N,) float64, of all segments; NaN means to the end."""
         import pandas as pd
 
         given = (self.clips.get(column, pd.Series(np.nan, self.clips.index)) for column in ("start_s", "duration_s"))
@@ -95,11 +95,14 @@ class Manifest:
         return np.nan_to_num(starts), durations
 
     def write_csv(self, path: Path) -> None:
-        """Write the table; `features.datasets` reads it back as kind `csv`.
+        """Write the table as CSV; `features.datasets` reads it as kind `csv`.
 
-        Ids stay as they are. Relative paths are written anew, to start from the CSV's own folder. Lists
-        of labels are written as JSON. Where labels look like another task's (class names such as 1.5,
-        only whole numbers to predict), the reader needs to be told the `task`.
+        Relative paths are rewritten to refer to the CSV's folder. Lists of labels are written as JSON. If
+        labels look like those of another task (class names such as 1.5, or regression targets that are all
+        whole numbers), `task` must be given when the file is read.
+
+        Args:
+            path: The CSV file; its folder is created.
         """
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +110,7 @@ class Manifest:
         if self.task == "multi-label":
             table["label"] = [json.dumps(names, ensure_ascii=False) for names in table["label"]]
         texts = table[[column for column in ("id", "path", "label", "fold", "group") if column in table]]
-        # The csv module of Python before 3.13 leaves a lone carriage return unquoted.
+        # Before Python 3.13, the csv module leaves a lone carriage return unquoted.
         bare = any(texts[column].astype(str).str.contains("\r", regex=False).any() for column in texts)
         with Path(path).open("w", encoding="utf-8", newline="") as file:
             table.to_csv(
@@ -116,16 +119,16 @@ class Manifest:
 
 
 def _moved(paths: pd.Series, root: Path, folder: Path) -> list[str]:
-    """Paths that start from `root`, rewritten to start from `folder`; absolute where no way leads there."""
+    """Rewrite paths relative to `root` as relative to `folder`, or absolute if that is impossible."""
     try:
-        way = Path(os.path.relpath(root, folder))
+        prefix = Path(os.path.relpath(root, folder))
     except ValueError:  # another drive
-        way = root
-    return [(way / path).as_posix() for path in paths]
+        prefix = root
+    return [(prefix / path).as_posix() for path in paths]
 
 
 def _canonical(name: str, clips: pd.DataFrame, task: Task | None) -> tuple[Task, pd.DataFrame]:
-    """The task, and the table with text ids, labels of that task, known split names and nothing missing."""
+    """Validate the table; return the task and the table with text ids, labels of that task and known split names."""
     missing = [column for column in REQUIRED if column not in clips]
     if missing:
         raise ManifestError(
@@ -162,15 +165,15 @@ def _canonical(name: str, clips: pd.DataFrame, task: Task | None) -> tuple[Task,
 
 
 def _labels(name: str, values: list[object], task: Task) -> pd.Series:
-    """Labels that are lists of names, or numbers."""
+    """Convert labels that are lists of names, or numbers."""
     import pandas as pd
 
-    places = [f"row {row}" for row in range(1, len(values) + 1)]
-    for place, value in zip(places, values, strict=True):
+    rows = [f"row {row}" for row in range(1, len(values) + 1)]
+    for row, value in zip(rows, values, strict=True):
         if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-            raise ManifestError(f"{name}: {place} has no label")
-    check_alike(places, values, name)
-    found = read_labels(places, values, task, name)
+            raise ManifestError(f"{name}: {row} has no label")
+    check_alike(rows, values, name)
+    found = read_labels(rows, values, task, name)
     if task == "regression":
         return pd.Series(found, dtype="float64")
     if not any(found):
@@ -180,7 +183,7 @@ def _labels(name: str, values: list[object], task: Task) -> pd.Series:
 
 
 def _texts(name: str, column: str, values: list[object]) -> list[str]:
-    """A column's cells as text, none empty and all fit for a file."""
+    """Convert a column's cells to text; each must be non-empty, valid UTF-8 and without NUL."""
     import pandas as pd
 
     texts = []
@@ -202,7 +205,7 @@ def _split_name(value: object) -> str:
 
 
 def _seconds(name: str, column: str, clips: pd.DataFrame) -> pd.Series:
-    """A column of seconds as floats; empty cells stay NaN."""
+    """Convert a column of seconds to floats; empty cells become NaN."""
     import pandas as pd
 
     values = pd.to_numeric(clips[column], errors="coerce").astype("float64")

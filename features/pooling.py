@@ -1,4 +1,4 @@
-"""Frames to clip vectors: masked, weighted, and joined exactly across the windows of a long clip."""
+"""Pool frames to clip vectors: masked, weighted, and exact across the windows of a long clip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# In the order in which a head sees them concatenated.
+# In the order in which they are concatenated for a head.
 POOLINGS = ("mean", "std", "max")
 
 
@@ -17,9 +17,9 @@ class Frames:
     """Frame embeddings of a batch.
 
     Attributes:
-        values: (B, L, F, D); what lies beyond a clip's length is padding and holds anything finite.
-        lengths: (B,) valid frames of each clip, int64.
-        weights: (B, F) how much each frame counts in mean and std, or None: all valid ones count 1.
+        values: (B, L, F, D); frames beyond a clip's length are padding with arbitrary finite values.
+        lengths: (B,) int64, number of valid frames of each clip.
+        weights: (B, F) weights of the frames in mean and std; None gives all valid frames weight 1.
     """
 
     values: Tensor
@@ -27,20 +27,20 @@ class Frames:
     weights: Tensor | None = None
 
     def mask(self) -> Tensor:
-        """(B, F) bool, True at valid frames."""
+        """Return a (B, F) bool mask, True at valid frames."""
         positions = torch.arange(self.values.shape[2], device=self.values.device)
         return positions[None, :] < self.lengths.to(self.values.device)[:, None]
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What pooling needs to know of a clip or of a part of it: parts join without loss.
+    """Sufficient statistics for pooling a clip or a part of it; parts can be joined exactly.
 
     Attributes:
         weight: (B,) total weight of the frames.
         mean: (B, L, D) weighted mean.
-        scatter: (B, L, D) weighted sum of squared deviations from `mean`.
-        maximum: (B, L, D) maximum over valid frames.
+        scatter: (B, L, D) weighted sum of squared deviations from `mean`; None if not needed.
+        maximum: (B, L, D) maximum over valid frames; None if not needed.
     """
 
     weight: Tensor
@@ -50,7 +50,7 @@ class Moments:
 
     @classmethod
     def of(cls, frames: Frames, methods: Sequence[str]) -> Moments:
-        """Moments of each clip of a batch, in float32; only what `methods` needs is computed."""
+        """Compute the moments of each clip of a batch in float32, as far as `methods` need them."""
         mask = frames.mask()
         values = frames.values.float().masked_fill(~mask[:, None, :, None], 0.0)
         weights = mask.float() if frames.weights is None else frames.weights.float() * mask
@@ -65,7 +65,7 @@ class Moments:
         return cls(total, mean, scatter, maximum)
 
     def join(self, other: Moments) -> Moments:
-        """Moments of both parts together (Chan, Golub & LeVeque 1979)."""
+        """Return the moments of both parts together (Chan, Golub & LeVeque 1979)."""
         weight = self.weight + other.weight
         share = (other.weight / weight)[:, None, None]
         delta = other.mean - self.mean
@@ -77,14 +77,21 @@ class Moments:
         return Moments(weight, self.mean + delta * share, scatter, maximum)
 
     def pooled(self, method: str) -> Tensor:
-        """(B, L, D) clip vectors: `mean`, `std` (of the population; 0 for one frame) or `max`."""
+        """Return (B, L, D) clip vectors.
+
+        Args:
+            method: `mean`, `std` (population standard deviation; 0 for a single frame) or `max`.
+
+        Raises:
+            ValueError: The moments do not include what the method needs.
+        """
         if method == "mean":
             return self.mean
         if method == "std" and self.scatter is not None:
             return (self.scatter / self.weight[:, None, None]).sqrt()
         if method == "max" and self.maximum is not None:
             return self.maximum
-        raise ValueError(f"pooling {method!r} was not asked for")
+        raise ValueError(f"pooling {method!r} was not requested")
 
 
 def pool(frames: Frames, methods: Sequence[str]) -> dict[str, Tensor]:
@@ -95,7 +102,7 @@ def pool(frames: Frames, methods: Sequence[str]) -> dict[str, Tensor]:
         methods: Any of `POOLINGS`.
 
     Returns:
-        One (B, L, D) float32 tensor per method.
+        method -> (B, L, D) float32.
     """
     moments = Moments.of(frames, methods)
     return {method: moments.pooled(method) for method in methods}

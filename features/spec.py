@@ -1,4 +1,4 @@
-"""What a backbone computes, said without loading it."""
+"""The spec of a backbone, available without loading it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What a backbone computes; with the audio and pooling settings it decides a cache's fingerprint.
+    """What a backbone computes; with the audio and pooling settings it determines a cache's fingerprint.
 
     Attributes:
-        name: The name it was asked for by.
-        family: The kind of backbone: a line of the table in `features.backbones`.
-        weights: Where they come from: a hub id, a path, `random` or `none`.
-        weights_sha256: Digest of the weights, or of the seeded recipe of random ones; empty without weights.
-        sample_rate: Hz of the waveforms it takes.
-        layers: Indices of the layers it gives.
-        dim: D, dimensions of an embedding.
+        name: The name used in the config.
+        family: The backbone family, a row of the table in `features.backbones`.
+        weights: The source of the weights: a hub id, a path, `random` or `none`.
+        weights_sha256: Digest of the weights, or of the seed and recipe of random weights; empty without weights.
+        sample_rate: Sample rate of the input in Hz.
+        layers: Indices of the layers it returns.
+        dim: D, dimension of an embedding.
         frame_rate: Frames per second.
         min_duration_s: Shorter clips are zero-padded to this length.
-        max_duration_s: Longer clips go through in windows of this length.
-        settings: Whatever else changes a value, by name.
+        max_duration_s: Longer clips are processed in windows of this length.
+        settings: All other settings that change a value, by name.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Stage 1 on Ray: the same blocks of work on many machines."""
+"""Stage 1 on Ray: compute the blocks of a plan on many machines."""

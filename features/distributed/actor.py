@@ -1,4 +1,4 @@
-"""One Ray actor: loads the backbone once and computes the blocks it is given into the shared folder."""
+"""The Ray actor: loads the backbone once, computes blocks and writes them to the shared folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from features.planning.settings import Settings
 
 @dataclass(frozen=True)
 class Loaded:
-    """The backbone is there: computing begins."""
+    """The backbone is loaded and computing begins."""
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """A batch is done: clips, seconds of audio, failures."""
+    """A batch is finished: its clips, seconds of audio and failures."""
 
     clips: int
     audio_s: float
@@ -37,14 +37,14 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something worth a line in the log."""
+    """A message for the log."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Written:
-    """A block's shard is on disk; it holds so many clips."""
+    """A block's shard is on disk, with this number of clips."""
 
     block: int
     clips: int
@@ -54,40 +54,40 @@ Event = Loaded | Advanced | Noted | Written | Computed
 
 
 class RemoteProgress:
-    """Progress of an actor, on its way to the driver."""
+    """Sends the progress of an actor to the driver."""
 
-    def __init__(self, tell: Callable[[Event], None]) -> None:
-        """Hand everything to `tell`."""
-        self._tell = tell
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        """Pass each event to `send`."""
+        self._send = send
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """The driver knows."""
+        """Do nothing: the driver knows these numbers."""
 
     def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """A batch is done."""
-        self._tell(Advanced(clips, audio_s, failed))
+        """Send a finished batch."""
+        self._send(Advanced(clips, audio_s, failed))
 
     def note(self, message: str) -> None:
-        """Something worth a line in the log."""
-        self._tell(Noted(message))
+        """Send a message for the log."""
+        self._send(Noted(message))
 
 
 class RayWorker:
-    """What runs in the actor. Whatever it makes is a file; only progress goes through Ray."""
+    """The class that Ray runs in the actor. Results are written to files; only progress is sent through Ray."""
 
     def __init__(
         self, folder: str, parts: str, spec: dict[str, Any], settings: Settings, load: Callable[[], Backbone]
     ) -> None:
-        """Keep what is needed; cheap, so that an actor that cannot work says so when it is asked to.
+        """Store the arguments. Checks are made in `hello`, which can report errors to the driver.
 
         Args:
-            folder: The driver's working directory: what relative paths in a config are relative to.
+            folder: The driver's working directory, to which relative paths in a config refer.
             parts: The folder of the plan and its shards.
             spec: The cache spec.
             settings: How to run.
             load: Loads the backbone.
         """
-        with contextlib.suppress(OSError):  # not there on this machine: absolute paths need none
+        with contextlib.suppress(OSError):  # missing on this machine; absolute paths do not need it
             os.chdir(folder)
         self._parts = Path(parts)
         self._spec = spec
@@ -96,38 +96,38 @@ class RayWorker:
         self._job: ExtractionTask | None = None
 
     def hello(self) -> str:
-        """The machine it runs on.
+        """Check that the actor can work, and return the name of its machine.
 
         Raises:
-            RunError: The plan or the audio cannot be seen from here.
+            RunError: The plan or the audio cannot be read on this machine.
         """
         plan = Plan.load(self._parts / PLAN_FILE)
         if plan is None:
             raise RunError(
                 f"{platform.node()} cannot read {self._parts / PLAN_FILE}; output.cache must be a folder that all "
-                "machines of the cluster see under the same path"
+                "machines of the cluster can access under the same path"
             )
         if plan.clips and not any(_is_there(plan.clips[at].path) for at in {0, len(plan.clips) // 2, -1}):
             raise RunError(
                 f"{platform.node()} cannot read {plan.clips[0].path}; dataset.root must be a folder that all "
-                "machines of the cluster see under the same path"
+                "machines of the cluster can access under the same path"
             )
         self._job = ExtractionTask(plan, self._parts, self._spec, self._settings, self._load)
-        return platform.node() or "a nameless machine"
+        return platform.node() or "an unnamed machine"
 
     def compute(self, numbers: list[int]) -> Iterator[Event]:
         """Compute some blocks.
 
         Args:
-            numbers: Of the plan's.
+            numbers: Blocks of the plan.
 
         Yields:
-            What happens, as it happens; `Computed` comes last.
+            Events as they happen; `Computed` is the last one.
 
         Raises:
-            AudioheadsError: As from `work_here`.
+            AudioheadsError: As in `work_here`.
         """
-        assert self._job is not None, "hello comes first"
+        assert self._job is not None, "call hello first"
         job = self._job
         events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
 
@@ -147,7 +147,7 @@ class RayWorker:
                         lambda block, clips: events.put(Written(block, clips)),
                     )
                 )
-            except BaseException as error:  # raised where Ray sees it
+            except BaseException as error:  # raised again in the actor's main thread
                 events.put(error)
 
         threading.Thread(target=work, name="work", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The Ray cluster a run uses: the one that `RAY_ADDRESS` names, else one on this machine that ends with the run."""
+"""The Ray cluster of a run: the one at `RAY_ADDRESS`, else a local one that ends with the run."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from typing import Any
 
 from features.errors import RunError, UserError
 
-OBJECT_STORE_BYTES = 80 << 20  # about the least Ray takes; clips and rows go through files, not through Ray
+OBJECT_STORE_BYTES = 80 << 20  # about Ray's minimum; clips and rows are exchanged through files, not through Ray
 CONNECT_S = 10.0
 SKIPPED_MESSAGES = "RAY_DEDUP_LOGS_SKIP_REGEX"
-LONGEST_FOLDER = 40  # characters; Ray makes sockets under it, whose paths may have 107
+LONGEST_FOLDER = 40  # characters; Ray creates sockets in it, whose paths are limited to 107
 
 
 def import_ray() -> ModuleType:
-    """Ray, which takes a second to import.
+    """Import Ray, which takes a second.
 
-    Imported here, it prints no messages of its own on stdout, as it does when an actor dies. That setting is a variable
-    that Ray reads when it is imported: a program that imported Ray before, or has set the variable, keeps its own.
+    Imported this way, Ray prints no messages on stdout, such as when an actor dies. Ray reads this setting from an
+    environment variable at import: a program that imported Ray before or set the variable keeps its own setting.
 
     Raises:
-        UserError: It is not installed.
+        UserError: Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("--engine ray: ray is not installed; pip install 'audioheads[ray]'")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with _messages_skipped():
         return importlib.import_module("ray")
 
 
 def ray_address() -> str:
-    """Which cluster to join; `local`: none, one is started.
+    """Return the address of the cluster to join; `local` to start one.
 
     Raises:
-        UserError: `RAY_ADDRESS` is that of Ray's client, through which progress cannot come.
+        UserError: `RAY_ADDRESS` is a Ray client address, which does not support streaming progress.
     """
     address = os.environ.get("RAY_ADDRESS") or "local"
     if "://" in address:
@@ -56,14 +56,14 @@ def ray_address() -> str:
 
 @contextlib.contextmanager
 def ray_cluster() -> Iterator[ModuleType]:
-    """Be connected to a cluster; one that is started here is gone afterwards, with its files and processes.
+    """Connect to a cluster; a local one is stopped afterwards and its files are removed.
 
     Yields:
-        Ray. Where the process was connected already, that connection is used and kept.
+        The module `ray`. If the process is already connected, that connection is used and kept.
 
     Raises:
         UserError: Ray is not installed, or the address cannot be used.
-        RunError: No cluster answers, or none can be started.
+        RunError: The cluster does not answer, or a local one cannot be started.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -76,7 +76,7 @@ def ray_cluster() -> Iterator[ModuleType]:
         if address == "local":
             quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
             quiet["_temp_dir"] = stack.enter_context(_short_folder())
-            # Without a token of its own Ray would write one into the home folder, and its ports are open.
+            # Ray's ports are open; without this variable Ray would write a token to the home folder.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         else:
             _check_reachable(address)
@@ -92,7 +92,7 @@ def ray_cluster() -> Iterator[ModuleType]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise `RunError` where nobody answers at HOST:PORT; Ray would try for long, and print."""
+    """Raise `RunError` if nothing answers at HOST:PORT; Ray itself would retry for long and print messages."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         try:
@@ -103,7 +103,7 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _short_folder() -> Iterator[str]:
-    """A folder of its own for Ray's sockets and logs, removed afterwards."""
+    """Create a temporary folder with a short path for Ray's sockets and logs."""
     base = tempfile.gettempdir()
     folder = tempfile.mkdtemp(prefix="ray-", dir=base if len(base) <= LONGEST_FOLDER else "/tmp")
     try:
@@ -114,11 +114,11 @@ def _short_folder() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _messages_skipped() -> Iterator[None]:
-    """Ray imported meanwhile prints none of its messages; processes started later do not inherit that."""
+    """Make Ray print no messages if it is imported in this block; processes started later do not inherit this."""
     if SKIPPED_MESSAGES in os.environ:
         yield
         return
-    os.environ[SKIPPED_MESSAGES] = "."  # a pattern of the lines to skip: all
+    os.environ[SKIPPED_MESSAGES] = "."  # a regular expression of lines to skip; this matches all
     try:
         yield
     finally:
@@ -127,7 +127,7 @@ def _messages_skipped() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Ray puts its own handler in place; put back what was there."""
+    """Restore the SIGTERM handler, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -139,7 +139,7 @@ def _sigterm_kept() -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """The line of one of Ray's long messages that says most."""
+    """Return the most informative line of one of Ray's long messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "Error: " in line]
     return (named or lines or [type(error).__name__])[-1 if named else 0]

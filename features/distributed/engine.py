@@ -1,4 +1,4 @@
-"""Blocks at work in Ray actors: the driver hands them out, listens, and gives those of a lost actor to another."""
+"""Compute blocks in Ray actors: the driver distributes them, receives events, and reassigns blocks of lost actors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from features.errors import RunError
 from features.inference.worker import Computed, ExtractionTask
 from features.planning.progress import Progress
 
-ATTEMPTS = 3  # actors that one block may cost, or that may die in a row before they have begun
-MOST_BLOCKS = 8  # that an actor is given at a time; from one to the next decoding runs ahead of the model
-PATIENCE_S = 30.0  # after which a person is told that the cluster has no room yet
+ATTEMPTS = 3  # actors that may die at one block, or consecutively before they have started
+MOST_BLOCKS = 8  # blocks assigned to an actor at a time; decoding runs ahead from one block to the next
+NOTE_AFTER_S = 30.0  # after this time, a note reports that the cluster has no room yet
 
 
 class RayEngine:
-    """Computes blocks in Ray actors, an `Engine`.
+    """An `Engine` that computes blocks in Ray actors.
 
-    In a `with` block it stays on one cluster from its first use until the block ends; else each use has its own.
+    In a `with` block, all uses share one cluster until the block ends. Otherwise each use has its own cluster.
     """
 
     def __init__(self, options: ActorOptions) -> None:
-        """Use actors as `options` say.
+        """Create an engine with the given actor options.
 
         Raises:
             UserError: Ray is not installed, or `RAY_ADDRESS` cannot be used.
@@ -46,7 +46,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave it; one that was started here ends."""
+        """Disconnect from the cluster; a local one is stopped."""
         if self._held is not None:
             self._held.close()
         self._held = None
@@ -55,28 +55,28 @@ class RayEngine:
         """Compute blocks; see `features.inference.worker.Engine`.
 
         Raises:
-            AudioheadsError: What went wrong in an actor, or why there are none.
+            AudioheadsError: An error in an actor, or no actor can be started.
         """
         if self._held is not None:
             self._held.enter_context(ray_cluster())
         with ray_cluster() as ray:
-            crew = ActorPool(ray, job, numbers, self.options, progress)
+            pool = ActorPool(ray, job, numbers, self.options, progress)
             try:
-                return crew.work()
+                return pool.work()
             finally:
-                crew.dismiss()
+                pool.dismiss()
 
 
 @dataclass
 class _Actor:
-    """An actor and what it is at.
+    """An actor and its assigned work.
 
     Attributes:
-        handle: Ray's.
-        host: Its machine; empty before it has said hello.
-        blocks: What it was given and has not finished, in its order.
-        clips: How many clips of these blocks it has told of.
-        audio_s: Their seconds of audio.
+        handle: Ray's handle.
+        host: Its machine; empty before `hello` has returned.
+        blocks: Assigned blocks that are not finished, in the actor's order.
+        clips: Number of clips of these blocks that the actor has reported.
+        audio_s: Seconds of audio of these clips.
     """
 
     handle: Any
@@ -87,89 +87,89 @@ class _Actor:
 
 
 class ActorPool:
-    """All actors of a run: those that Ray has still to answer for, and those that have nothing to do."""
+    """All actors of a run: those with a pending call, and idle ones."""
 
     def __init__(
         self, ray: ModuleType, job: ExtractionTask, numbers: Sequence[int], options: ActorOptions, progress: Progress
     ) -> None:
-        """Start without actors; `numbers` are the blocks to compute."""
+        """Create an empty pool; `numbers` are the blocks to compute."""
         self.ray = ray
         self.job = job
         self.progress = progress
         self.waiting = deque(numbers)
-        self.asked: dict[Any, _Actor] = {}
+        self.pending: dict[Any, _Actor] = {}
         self.idle: list[_Actor] = []
         self.losses: Counter[int] = Counter()
         self.failed_starts = 0
-        self.patient = True
+        self.noted_wait = False
         self.computed = Computed()
         self.began: float | None = None
         self.needs = _needs(ray, job, options)
         self.most = min(len(numbers), options.actors or _room(ray, self.needs))
 
     def work(self) -> Computed:
-        """Have every block computed."""
-        while self.waiting or any(actor.host for actor in self.asked.values()):
+        """Compute every block."""
+        while self.waiting or any(actor.host for actor in self.pending.values()):
             self._hand_out()
             self._listen()
         self.computed.seconds = time.perf_counter() - (self.began or time.perf_counter())
         return self.computed
 
     def dismiss(self) -> None:
-        """End all actors, whatever they are at."""
-        for actor in (*self.idle, *self.asked.values()):
+        """Kill all actors, including busy ones."""
+        for actor in (*self.idle, *self.pending.values()):
             with contextlib.suppress(Exception):
                 self.ray.kill(actor.handle)
 
     def _hand_out(self) -> None:
-        """Give idle actors blocks, and start as many more as there is work for."""
+        """Assign blocks to idle actors, and start as many actors as there is work for."""
         while self.idle and self.waiting:
             actor = self.idle.pop()
             count = min(MOST_BLOCKS, max(1, len(self.waiting) // (2 * self.most)), len(self.waiting))
             actor.blocks = [self.waiting.popleft() for _ in range(count)]
             actor.clips, actor.audio_s = 0, 0.0
             answers = actor.handle.compute.options(num_returns="streaming").remote(list(actor.blocks))
-            self.asked[answers] = actor
-        starting = sum(not actor.host for actor in self.asked.values())
-        for _ in range(min(self.most - len(self.asked) - len(self.idle), len(self.waiting) - starting)):
+            self.pending[answers] = actor
+        starting = sum(not actor.host for actor in self.pending.values())
+        for _ in range(min(self.most - len(self.pending) - len(self.idle), len(self.waiting) - starting)):
             self._start()
 
     def _start(self) -> None:
-        """Ask Ray for another actor; it gets blocks once it has said that it is there."""
+        """Start another actor; it is assigned blocks after its `hello` has returned."""
         job, settings = self.job, self.job.settings
         if self.needs["GPU"] and settings.workers is None:
             settings = replace(settings, workers=max(2, int(self.needs["CPU"])))
         kind = self.ray.remote(num_cpus=self.needs["CPU"], num_gpus=self.needs["GPU"], max_restarts=0)(RayWorker)
         handle = kind.remote(str(Path.cwd()), str(job.parts.absolute()), job.spec, settings, job.load)
-        self.asked[handle.hello.remote()] = _Actor(handle)
+        self.pending[handle.hello.remote()] = _Actor(handle)
 
     def _listen(self) -> None:
-        """Wait until an actor says something, and act on it."""
-        ready, _ = self.ray.wait(list(self.asked), num_returns=1, timeout=PATIENCE_S, fetch_local=False)
-        if not ready and self.patient and not any(actor.host for actor in self.asked.values()):
-            self.patient = False
+        """Wait for an event of an actor and handle it."""
+        ready, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=NOTE_AFTER_S, fetch_local=False)
+        if not ready and not self.noted_wait and not any(actor.host for actor in self.pending.values()):
+            self.noted_wait = True
             self.progress.note(f"waiting for the cluster to have room for an actor ({_amounts(self.needs)})")
         for answer in ready:
-            actor = self.asked[answer]
+            actor = self.pending[answer]
             try:
                 if actor.host:
                     self._take(actor, self.ray.get(next(answer)))
                     continue
                 actor.host = self.ray.get(answer)
                 self.failed_starts = 0
-            except StopIteration:  # it has done all it was given
+            except StopIteration:  # all assigned blocks are done
                 pass
             except self.ray.exceptions.RayTaskError as error:
                 raise (error.cause or error) from error
             except self.ray.exceptions.RayError as error:
-                del self.asked[answer]
+                del self.pending[answer]
                 self._lose(actor, error)
                 continue
-            del self.asked[answer]
+            del self.pending[answer]
             self.idle.append(actor)
 
     def _take(self, actor: _Actor, event: Event) -> None:
-        """Something has happened in an actor."""
+        """Handle an event of an actor."""
         match event:
             case Loaded():
                 self.began = self.began or time.perf_counter()
@@ -188,8 +188,8 @@ class ActorPool:
                 self.computed.add(event)
 
     def _lose(self, actor: _Actor, error: Exception) -> None:
-        """An actor is gone: another one gets its blocks, unless the first of them has cost too many."""
-        if actor.host and not actor.blocks:  # it had done all it was given
+        """Handle a dead actor: return its blocks to the queue, or raise if too many actors died at the first one."""
+        if actor.host and not actor.blocks:  # all assigned blocks are done
             return
         if not actor.host:
             self.failed_starts += 1
@@ -202,7 +202,7 @@ class ActorPool:
             clip = self.job.plan.clips[self.job.plan.blocks[block][0][0]].id
             raise RunError(
                 f"{ATTEMPTS} actors died at block {block} (its first clip is {clip!r}), the last on {actor.host}; "
-                "if they ran out of memory, lower features.batch_s; what is finished is kept, run again to go on"
+                "if they ran out of memory, lower features.batch_s; finished work is kept, run again to continue"
             ) from error
         self.progress.note(f"an actor on {actor.host} died; another one takes its {len(actor.blocks)} block(s)")
         self.progress.advance(-actor.clips, -actor.audio_s, 0)
@@ -210,7 +210,7 @@ class ActorPool:
 
 
 def _needs(ray: ModuleType, job: ExtractionTask, options: ActorOptions) -> dict[str, float]:
-    """CPUs and GPUs that an actor takes: by default as many CPUs as the plan has threads, or as there are per GPU."""
+    """Return the CPUs and GPUs of an actor; by default, its CPUs are the plan's threads, or the CPUs per GPU."""
     on_gpu = job.settings.device.startswith("cuda")
     gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(on_gpu)
     cpus = options.cpus_per_actor
@@ -221,16 +221,16 @@ def _needs(ray: ModuleType, job: ExtractionTask, options: ActorOptions) -> dict[
 
 
 def _room(ray: ModuleType, needs: dict[str, float]) -> int:
-    """How many actors the cluster has room for.
+    """Return how many actors the cluster has room for.
 
     Raises:
-        RunError: For none.
+        RunError: The cluster has no room for an actor.
     """
     there = ray.cluster_resources()
     room = int(min(there.get(kind, 0.0) / amount for kind, amount in needs.items() if amount))
     if room < 1:
         held = {kind: there.get(kind, 0.0) for kind in needs}
-        raise RunError(f"the Ray cluster has {_amounts(held)}, an actor takes {_amounts(needs)}; see features.ray")
+        raise RunError(f"the Ray cluster has {_amounts(held)}, but an actor needs {_amounts(needs)}; see features.ray")
     return room
 
 

@@ -1,1 +1,1 @@
-"""Batches through the model: loading, transfer to the device, forward passes, writing shards."""
+"""Run batches through the model: decode audio, transfer it to the device, run forward passes, write shards."""

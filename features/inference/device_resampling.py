@@ -1,4 +1,4 @@
-"""Resampling on the model's device: a batch at a time, for machines whose CPUs cannot keep up with it."""
+"""Resampling on the model's device, a batch at a time, for machines whose CPUs are too slow for it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ QUALITY = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14
 
 
 def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: ToDevice) -> AudioBatch | None:
-    """The clips of a batch that could be decoded, moved to a device at their own rates and resampled there.
+    """Move the decoded clips of a batch to a device at their files' rates and resample them there.
 
     Args:
-        decoded: Clips at their files' rates.
+        decoded: Clips at their files' sample rates.
         min_samples: The shortest length of a clip, at `sample_rate`.
-        sample_rate: Wanted rate in Hz.
+        sample_rate: Target sample rate in Hz.
         feed: Moves a batch to the device.
 
     Returns:
-        The batch, its waveforms on the device; None where no clip could be decoded. A clip's samples depend on that
-        clip alone.
+        The batch with waveforms on the device; None if no clip could be decoded. A clip's samples do not depend on the
+        other clips.
     """
     good = [(row, clip) for row, clip in zip(decoded.rows, decoded.samples, strict=True) if isinstance(clip, Waveform)]
     if not good:
@@ -37,16 +37,22 @@ def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: 
     lengths = torch.tensor([max(length, min_samples) for length in wanted])
     waveforms = torch.zeros(len(clips), int(lengths.max()), device=feed.device)
     for rate in dict.fromkeys(clip.sample_rate for clip in clips):
-        members = [at for at, clip in enumerate(clips) if clip.sample_rate == rate]
-        native = feed(pad([clips[at].samples for at in members], 1, pinned=feed.pinned)[0])
+        positions = [at for at, clip in enumerate(clips) if clip.sample_rate == rate]
+        native = feed(pad([clips[at].samples for at in positions], 1, pinned=feed.pinned)[0])
         resampled = native if rate == sample_rate else resample_batch(native, rate, sample_rate)
-        for at, samples in zip(members, resampled, strict=True):
+        for at, samples in zip(positions, resampled, strict=True):
             waveforms[at, : wanted[at]] = samples[: wanted[at]]
     return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
 
 
 def resample_batch(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Windowed-sinc resampling of (B, T) to (B, ceil(T · ratio)), beyond its ends silence."""
+    """Resample (B, T) to (B, ceil(T · ratio)) by windowed-sinc interpolation; the ends are padded with zeros.
+
+    Args:
+        waveforms: (B, T).
+        from_rate: Present sample rate in Hz.
+        to_rate: Target sample rate in Hz.
+    """
     with torch.inference_mode():
         return _kernel(from_rate, to_rate, waveforms.device)(waveforms)
 
@@ -55,5 +61,5 @@ def resample_batch(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:
 def _kernel(from_rate: int, to_rate: int, device: torch.device) -> torch.nn.Module:
     from torchaudio.transforms import Resample
 
-    made = Resample(from_rate, to_rate, "sinc_interp_kaiser", dtype=torch.float64, **QUALITY)
-    return made.float().to(device)
+    resample = Resample(from_rate, to_rate, "sinc_interp_kaiser", dtype=torch.float64, **QUALITY)
+    return resample.float().to(device)

@@ -1,4 +1,4 @@
-"""Blocks of the plan through the model: decoded batches in, rows for the cache out; all parts overlap."""
+"""Embed the blocks of a plan: decoding, forward passes, pooling and writing run concurrently."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def embed_blocks(
     write: WriteShard,
     scratch: Path | None = None,
 ) -> Timings:
-    """Embed the clips of some blocks; decoding, the model and writing overlap.
+    """Embed the clips of some blocks; decoding, forward passes and writing overlap.
 
     Args:
         plan: The plan.
-        numbers: Its blocks to compute.
-        backbone: What embeds their clips.
-        settings: Which poolings and frames to keep, and how many threads decode.
-        progress: Told after each batch.
+        numbers: The blocks to compute.
+        backbone: The backbone.
+        settings: Which poolings and frames to store, and how many threads decode.
+        progress: Notified after each batch.
         write: Writes a block's shard; called in another thread, block by block in order.
-        scratch: Where frames of a long clip may lie until its block is written; None: with the system's own.
+        scratch: Folder for temporary files with frames of long clips; None for the system's temporary folder.
 
     Returns:
-        How busy each part was.
+        The busy time of each part.
 
     Raises:
-        RunError: A shard cannot be written; those before it are.
+        RunError: A shard cannot be written; earlier shards are complete.
     """
     compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
     started, clock = time.perf_counter(), Clock()
@@ -96,7 +96,7 @@ def embed_blocks(
 
 
 def default_workers(device: torch.device) -> int:
-    """Threads that decode: two beside a model that keeps the CPU busy, one per core to feed another device."""
+    """Return the default number of decoding threads: two if the model runs on the CPU, else one per core."""
     return 2 if device.type == "cpu" else max(2, os.cpu_count() or 2)
 
 
@@ -107,7 +107,7 @@ def _advance(progress: Progress, writer: ShardWriter) -> None:
 
 @dataclass(frozen=True)
 class _Long:
-    """What long clips need: files decoded before, threads that decode, and room for frames."""
+    """Resources for long clips: the cache of decoded files, decoding threads, and a folder for temporary files."""
 
     files: DecodedFiles
     pool: ThreadPoolExecutor
@@ -115,14 +115,14 @@ class _Long:
 
 
 class _Model:
-    """The backbone and what stands around it: transfer, pooling, and what to do when memory runs out."""
+    """The backbone with transfer, pooling, and handling of out-of-memory errors."""
 
     def __init__(self, backbone: Backbone, settings: Settings, clock: Clock, progress: Progress, long: _Long) -> None:
         self.backbone = backbone
         self.settings = settings
         self.clock = clock
         self.long = long
-        self.patience = Retry(progress.note)
+        self.retry = Retry(progress.note)
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = ToDevice(backbone.device)
         if settings.batch_s is None and backbone.budget is None:
@@ -130,7 +130,7 @@ class _Model:
         self.splitter = Splitter(progress.note, backbone.budget)
 
     def embed(self, decoded: Decoded, batch: Batch) -> None:
-        """A decoded batch through the model, into `batch`."""
+        """Run a decoded batch through the model and add the results to `batch`."""
         for clip, reason in decoded.failures():
             batch.fail(clip, reason)
         spec = self.backbone.spec
@@ -148,14 +148,14 @@ class _Model:
             self.backbone.budget = self.splitter.budget
         for clip in decoded.streamed():
             try:
-                batch.parts.append(self._embed_long_patiently(clip))
+                batch.parts.append(self._embed_long_with_retry(clip))
             except AudioError as error:
                 batch.fail(clip, str(error))
             except _TooLargeError as error:
                 batch.fail(clip, str(error), content=False)
 
     def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], ToHost]:
-        """Frame counts, and the poolings and frames to keep on their way to the host."""
+        """Return frame counts, and the transfer of the vectors and frames to store."""
         frames, moments = self._pooled(waveforms, lengths)
         with self.clock.measure("pool", self.backbone.device):
             tensors = self._vectors(moments)
@@ -164,7 +164,7 @@ class _Model:
             return frames.lengths.tolist(), ToHost(tensors)
 
     def _pooled(self, waveforms: Tensor, lengths: Tensor) -> tuple[Frames, Moments]:
-        """A batch's frames, their lengths on the CPU, and moments, both on the device."""
+        """Return a batch's frames (their lengths are on the CPU) and moments, both on the device."""
         frames = self._forward(waveforms, lengths)
         return frames, self._moments(frames)
 
@@ -180,31 +180,31 @@ class _Model:
             return Moments.of(there, self.settings.pooling)
 
     def _vectors(self, moments: Moments) -> dict[str, Tensor]:
-        """The clip vectors to keep; the mean always, which tells whether an embedding is finite."""
+        """Return the clip vectors to store. The mean is always included, to check that embeddings are finite."""
         kept = [method for method in POOLINGS if method in self.settings.pooling]
         return {method: moments.pooled(method) for method in dict.fromkeys(["mean", *kept])}
 
     def _kept(self, frames: Frames) -> Tensor:
-        """Frames of the layers to keep, as they are stored: (B, F, L, D)."""
+        """Return the frames of the layers to store, (B, F, L, D) in the stored type."""
         layers = self.backbone.spec.layers if self.settings.frame_layers is None else self.settings.frame_layers
         dtype = getattr(torch, self.settings.frame_dtype)
         return frames.values[:, list(layers)].transpose(1, 2).float().to(dtype)
 
-    def _embed_long_patiently(self, clip: PlannedClip) -> Embedded:
-        """`_embed_long`, again from the clip's start where its folder or that of the cache went away meanwhile."""
+    def _embed_long_with_retry(self, clip: PlannedClip) -> Embedded:
+        """Embed a long clip; start again if its folder or the cache folder was unavailable meanwhile."""
 
-        def away() -> Path | None:
+        def unavailable() -> Path | None:
             scratch = self.long.scratch
             return unavailable_folder(Path(clip.path)) or (None if scratch is None else unavailable_cache(scratch))
 
-        return self.patience(lambda: self._embed_long(clip), away)
+        return self.retry(lambda: self._embed_long(clip), unavailable)
 
     def _embed_long(self, clip: PlannedClip) -> Embedded:
-        """A clip in windows, each a clip of its own to the model; memory does not grow with its length."""
+        """Embed a clip window by window; memory use does not grow with its length."""
         spec, cut = self.backbone.spec, self.windows
         moments: Moments | None = None
         n_frames = 0
-        spool = FrameBuffer(self.long.scratch) if "frames" in self.settings.pooling else None
+        buffer = FrameBuffer(self.long.scratch) if "frames" in self.settings.pooling else None
         windows = stream_windows(
             *(Path(clip.path), spec.sample_rate, cut.samples, clip.start_s, clip.duration_s),
             hop_samples=cut.hop_samples,
@@ -221,15 +221,15 @@ class _Model:
                 part = self._moments(frames)
                 moments = part if moments is None else moments.join(part)
                 n_frames += int(frames.lengths[0])
-                if spool is not None:
-                    spool.add(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
+                if buffer is not None:
+                    buffer.add(self._kept(frames)[0, : int(frames.lengths[0])].cpu().numpy())
         check_unchanged(clip)
         if moments is None:
             raise AudioError("holds no samples")
-        return Embedded([clip], [n_frames], ToHost(self._vectors(moments)), None if spool is None else [spool])
+        return Embedded([clip], [n_frames], ToHost(self._vectors(moments)), None if buffer is None else [buffer])
 
     def _too_large(self, seconds: float) -> str:
-        """Why a clip cannot be embedded here though it stands alone."""
+        """Return the reason for a clip that does not fit in memory even in a batch by itself."""
         return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
 
 

@@ -1,4 +1,4 @@
-"""Frames of one long clip on their way to its shard: in memory while few, in a temporary file beyond."""
+"""A buffer for the frames of one long clip: in memory while small, in a temporary file beyond that."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MEMORY_BYTES = 1 << 25
 
 
 class FrameBuffer:
-    """Takes frames in pieces and gives them out again in pieces, in order; see `features.store.writer.LongFrames`."""
+    """Collects frames in pieces and returns them in order, see `features.store.writer.LongFrames`."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Write to `folder` what does not stay in memory; None: where the system keeps temporary files."""
+        """Use `folder` for the temporary file; None for the system's temporary folder."""
         where = None if folder is None else str(folder)
         self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, prefix=".frames-", suffix=SUFFIX, dir=where)  # noqa: SIM115
         self._folder = folder
@@ -28,7 +28,7 @@ class FrameBuffer:
         self._count = 0
 
     def __len__(self) -> int:
-        """Frames added."""
+        """Number of frames added."""
         return self._count
 
     def add(self, frames: np.ndarray) -> None:
@@ -44,13 +44,12 @@ class FrameBuffer:
         except OSError as error:
             where = self._folder or tempfile.gettempdir()
             raise RunError(
-                f"cannot write {where} ({error.strerror or error}); what was finished before is kept, "
-                "run again to go on"
+                f"cannot write {where} ({error.strerror or error}); finished work is kept, run again to continue"
             ) from error
         self._count += len(frames)
 
     def pieces(self, most_bytes: int) -> Iterator[np.ndarray]:
-        """All frames as (f, L, D) arrays."""
+        """Yield all frames as (f, L, D) arrays of about `most_bytes` at most."""
         frame_bytes = int(np.prod(self._shape)) * self._dtype.itemsize
         step = max(1, most_bytes // frame_bytes) * frame_bytes if frame_bytes else 1
         self._file.seek(0)
@@ -59,5 +58,5 @@ class FrameBuffer:
         self._file.seek(0, os.SEEK_END)
 
     def __del__(self) -> None:
-        """Remove the file: nobody but the rows it is one of knows when it is no longer needed."""
+        """Remove the temporary file; the buffer is needed as long as the rows that refer to it."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Clips to padded batches: decoding runs ahead of the model in threads, in the plan's order."""
+"""Decode clips into padded batches, in threads ahead of the model and in the plan's order."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ READ_AHEAD = 3  # batches
 
 @dataclass(frozen=True)
 class AudioBatch:
-    """Padded clips on their way into a model.
+    """A padded batch of clips for a model.
 
     Attributes:
         waveforms: (B, T) float32.
         lengths: (B,) valid samples, int64.
         rows: (B,) positions in the plan's clips.
-        sample_rate: Hz.
+        sample_rate: Sample rate in Hz.
     """
 
     waveforms: Tensor
@@ -40,12 +40,12 @@ class AudioBatch:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One batch of the plan.
+    """One decoded batch of the plan.
 
     Attributes:
         rows: Positions in the plan's clips.
         clips: The clips.
-        samples: Their samples, or why a clip has none; None where it is left to be streamed.
+        samples: For each clip its samples, the error if it cannot be decoded, or None if it is to be streamed.
     """
 
     rows: range
@@ -53,19 +53,28 @@ class Decoded:
     samples: Sequence[Waveform | AudioError | None]
 
     def clip(self, row: int) -> PlannedClip:
-        """The clip at a position in the plan."""
+        """Return the clip at a position in the plan."""
         return self.clips[row - self.rows.start]
 
     def failures(self) -> list[tuple[PlannedClip, str]]:
-        """(clip, reason) of clips that could not be decoded."""
+        """Return (clip, reason) of clips that could not be decoded."""
         return [(clip, str(s)) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
 
     def streamed(self) -> list[PlannedClip]:
-        """Clips left to be streamed."""
+        """Return the clips that are to be streamed."""
         return [clip for clip, samples in zip(self.clips, self.samples, strict=True) if samples is None]
 
     def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
-        """The clips that could, padded, in pinned memory where asked; None where none could."""
+        """Pad the decoded clips to a batch.
+
+        Args:
+            min_samples: Shorter clips are padded to this length.
+            sample_rate: Sample rate in Hz.
+            pinned: Use pinned memory.
+
+        Returns:
+            The batch; None if no clip could be decoded.
+        """
         good = [(row, s.samples) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, Waveform)]
         if not good:
             return None
@@ -83,25 +92,37 @@ def decode_ahead(
     on_read: Callable[[float], None] = lambda seconds: None,
     note: Callable[[str], None] = lambda message: None,
 ) -> Generator[Decoded, None, None]:
-    """Decode batches in order, a few ahead of the one asked for, at `sample_rate` or at the files' own rates.
+    """Decode batches in order, a few ahead of the consumer. Waits while a folder of clips is unavailable.
 
-    A clip longer than `max_samples` is left to be streamed: its entry is None. `on_read` is told, in the
-    threads of `pool`, how many seconds each other clip took. `files` spares decoding a file for each of its segments.
-    A folder of clips that goes away is waited for, and `note` is told.
+    Args:
+        clips: The plan's clips.
+        batches: Ranges of positions in `clips`.
+        sample_rate: Sample rate in Hz; None keeps each file's rate.
+        max_samples: Longer clips are not decoded here but streamed later: their entry is None.
+        pool: The threads that decode.
+        files: A cache of decoded files, so that a file is not decoded again for each of its segments.
+        on_read: Called in the threads of `pool` with the seconds that decoding a clip took.
+        note: Called with a message when a folder is unavailable.
+
+    Yields:
+        The decoded batches.
+
+    Raises:
+        RunError: A folder stayed unavailable.
     """
-    patience = Retry(note)
+    retry = Retry(note)
 
     def read(clip: PlannedClip) -> Waveform | AudioError | None:
         if clip.n_samples > max_samples:
             return None
         started = time.perf_counter()
         try:
-            return patience(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(Path(clip.path)))
+            return retry(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(Path(clip.path)))
         except AudioError as error:
             return error
         except (RunError, MemoryError, RecursionError):
             raise
-        except Exception as error:  # a decoder that breaks down costs its clip, not the run
+        except Exception as error:  # a crashing decoder fails one clip, not the run
             return AudioError(f"cannot be decoded ({type(error).__name__}: {error})")
         finally:
             on_read(time.perf_counter() - started)
@@ -124,10 +145,15 @@ def decode_ahead(
 
 
 def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles | None = None) -> Waveform:
-    """One clip's samples, at `sample_rate` Hz or, where that is None, at the file's own rate.
+    """Decode one clip.
+
+    Args:
+        clip: The clip.
+        sample_rate: Sample rate in Hz; None keeps the file's rate.
+        files: A cache of decoded files.
 
     Raises:
-        AudioError: It cannot be decoded, or is not the file that was planned.
+        AudioError: The clip cannot be decoded, or its file has changed since it was planned.
     """
     waveform = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files)
     check_unchanged(clip)
@@ -135,10 +161,10 @@ def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles
 
 
 def check_unchanged(clip: PlannedClip) -> None:
-    """Raise `AudioError` when a clip's file is not the one whose key the plan holds."""
+    """Raise `AudioError` if a clip's file has changed since it was planned."""
     try:
         stat = Path(clip.path).stat()
     except OSError as error:
-        raise AudioError(f"went away while it was read ({error.strerror})") from None
+        raise AudioError(f"became unavailable while it was read ({error.strerror})") from None
     if (stat.st_size, stat.st_mtime_ns) != (clip.size, clip.mtime_ns):
         raise AudioError("changed while it was read; run again")

@@ -1,4 +1,4 @@
-"""Batches that do not fit in a device's memory: through the model in pieces, and no clip is lost."""
+"""Out-of-memory handling: batches that do not fit in a device's memory are split into sub-batches."""
 
 from __future__ import annotations
 
@@ -13,40 +13,45 @@ from torch import Tensor
 from features.backbones.base import Backbone
 
 T = TypeVar("T")
-PROBE_S = (4.0, 8.0)  # padded seconds of silence that tell what a second of audio takes
-MEMORY_SHARE = 0.7  # of what is free, for one batch; another one's results are still on their way to the host
+PROBE_S = (4.0, 8.0)  # padded seconds of silence with which the memory per second of audio is measured
+MEMORY_SHARE = 0.7  # of the free memory, for one batch; results of the previous one are still in transfer
 
 
 @dataclass(frozen=True)
 class SubBatch(Generic[T]):
-    """Some rows of a batch, and what the work gave for them; None where even one row alone did not fit."""
+    """Some rows of a batch and their result; the result is None if a single row did not fit in memory."""
 
     rows: range
     result: T | None
 
 
 class Splitter:
-    """Sends batches through in the largest pieces that fit.
+    """Processes batches in the largest sub-batches that fit in memory.
 
     Attributes:
-        budget: Padded samples a piece may hold; None: no limit is known yet.
+        budget: Padded samples a sub-batch may hold; None while no limit is known.
     """
 
     def __init__(self, note: Callable[[str], None], budget: int | None = None) -> None:
-        """`note` is told when the budget becomes smaller."""
+        """Create a splitter.
+
+        Args:
+            note: Called with a message when the budget is reduced.
+            budget: Padded samples a sub-batch may hold, if known.
+        """
         self.budget = budget
         self._note = note
 
     def run(self, waveforms: Tensor, lengths: Tensor, work: Callable[[Tensor, Tensor], T]) -> Iterator[SubBatch[T]]:
-        """Do `work` on a batch; where memory runs out, on its halves, and later ones are cut to what fitted.
+        """Call `work` on a batch. If memory runs out, split it in halves, and split later batches to that size.
 
         Args:
             waveforms: (B, T), padded.
             lengths: (B,) valid samples, on the CPU.
-            work: Takes a part of both, its padding cut to its own longest clip.
+            work: Called with the waveforms and lengths of a sub-batch, padded to its longest clip.
 
         Yields:
-            What came of each part, in order; together they are the batch.
+            The result of each sub-batch, in order; together they cover the batch.
         """
         waiting = [range(len(lengths))]
         while waiting:
@@ -65,30 +70,30 @@ class Splitter:
             else:
                 half = (len(rows) + 1) // 2
                 self.budget = half * longest
-                self._note(f"out of memory with {len(rows)} clips in a batch; going on with {half} of this length")
+                self._note(f"out of memory with {len(rows)} clips in a batch; continuing with {half} of this length")
                 waiting += [range(rows.start + half, rows.stop), range(rows.start, rows.start + half)]
 
 
 def attempt(work: Callable[[], T]) -> T | None:
-    """What `work` gives; None where the device's memory runs out, with what it held set free."""
+    """Return the result of `work`; None if the device runs out of memory, which is then freed."""
     try:
         return work()
     except torch.OutOfMemoryError:
-        pass  # the error holds the tensors of all frames it came through: they go with it, here
+        pass  # the error refers to the tensors of all stack frames; leaving this block releases them
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 
 
 def find_budget(backbone: Backbone, work: Callable[[Tensor, Tensor], Any]) -> int | None:
-    """Padded samples of a batch that a CUDA device has room for, from what two small batches take.
+    """Estimate how many padded samples fit in a CUDA device's memory, from the memory use of two small batches.
 
     Args:
-        backbone: Says which device, and how long a clip may be.
-        work: What will be done with a batch.
+        backbone: Determines the device and the length of clips.
+        work: The work done on each batch.
 
     Returns:
-        The budget; None on other devices, or where nothing can be learnt.
+        The budget; None on other devices, or if it cannot be estimated.
     """
     if backbone.device.type != "cuda":
         return None
@@ -109,7 +114,13 @@ def find_budget(backbone: Backbone, work: Callable[[Tensor, Tensor], Any]) -> in
 
 
 def budget_of(samples: list[int], peaks: list[int], free_bytes: int) -> int | None:
-    """Samples that fit into `MEMORY_SHARE` of the free memory, from the peaks in bytes that two sizes of batch took."""
+    """Return how many samples fit in `MEMORY_SHARE` of the free memory; None if it cannot be estimated.
+
+    Args:
+        samples: Padded samples of two batches.
+        peaks: Their peak memory use in bytes.
+        free_bytes: Free memory in bytes.
+    """
     if samples[1] <= samples[0] or peaks[1] <= peaks[0]:
         return None
     bytes_per_sample = (peaks[1] - peaks[0]) / (samples[1] - samples[0])

@@ -1,4 +1,4 @@
-"""CacheRows and shards made beside the model: a thread takes what was embedded, checks it, and writes whole blocks."""
+"""Write shards in a separate thread, concurrent with the model: check embeddings and write complete blocks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.store.writer import CacheRows, LongFrames
 
-IN_FLIGHT = 3  # batches embedded, but not yet rows: what a block's writing may lag behind the model
+IN_FLIGHT = 3  # batches by which writing may lag behind the model
 
 WriteShard = Callable[[int, CacheRows, dict[str, Any]], None]
-"""Writes one block: its number, its rows, and what went into them (see `EmbeddingTable.cost`)."""
+"""Writes one block. Arguments: its number, its rows, and their cost (see `EmbeddingTable.cost`)."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Some clips as the model gave them.
+    """The model's output for some clips.
 
     Attributes:
-        clips: B of them.
+        clips: B clips.
         n_frames: B frame counts.
-        arriving: By pooling (B, L, D) float32, `mean` always; with pooling `frames` also `frames` (B, F, L, D).
-        frames: Each clip's frames (F, L, D), where they do not come in `arriving`.
+        arriving: pooling -> (B, L, D) float32, always with `mean`; with pooling `frames` also `frames` (B, F, L, D).
+        frames: The frames of each clip, (F, L, D), if they are not in `arriving`.
     """
 
     clips: list[PlannedClip]
@@ -46,15 +46,15 @@ class Embedded:
 
 @dataclass
 class Batch:
-    """One batch of the plan, embedded.
+    """One embedded batch of the plan.
 
     Attributes:
         block: The number of its block.
-        last: Whether the block ends with it.
-        clips: How many it had.
-        audio_s: Seconds of audio they had.
-        parts: What the model gave.
-        failures: (clip, reason, whether the content is to blame) of the others.
+        last: Whether it is the last batch of the block.
+        clips: Number of clips.
+        audio_s: Seconds of audio.
+        parts: The model's output.
+        failures: (clip, reason, whether the content is the cause) of clips that could not be embedded.
     """
 
     block: int
@@ -65,21 +65,27 @@ class Batch:
     failures: list[tuple[PlannedClip, str, bool]] = field(default_factory=list)
 
     def fail(self, clip: PlannedClip, reason: str, *, content: bool = True) -> None:
-        """One of its clips cannot be embedded; unless its content is to blame, the next run tries again."""
+        """Record that a clip cannot be embedded.
+
+        Args:
+            clip: The clip.
+            reason: Why.
+            content: Whether the content is the cause; if not, the next run tries again.
+        """
         self.failures.append((clip, reason, content))
 
 
 class ShardWriter:
-    """Use in a `with` block; leaving it waits for everything put in, also after an error or Ctrl-C."""
+    """Writes shards in a thread. Leaving its `with` block waits for all batches, even after an error or Ctrl-C."""
 
     def __init__(self, settings: Settings, write: WriteShard, about: dict[str, Any], clock: Clock) -> None:
         """Write shards with `write`.
 
         Args:
-            settings: Which poolings and frames to keep.
+            settings: Which poolings and frames to store.
             write: Called in this object's thread, block by block.
-            about: What to record with every block.
-            clock: Says how long the model was busy.
+            about: Values to record with the cost of every block.
+            clock: Measures the busy time of each part.
         """
         self._settings = settings
         self._write = write
@@ -93,20 +99,20 @@ class ShardWriter:
         self._thread = threading.Thread(target=self._work, name="write")
 
     def __enter__(self) -> ShardWriter:
-        """Start."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish what was put in; raise what went wrong with it."""
+        """Wait for all batches and raise the error of the thread, if any."""
         self._batches.put(None)
         interrupt: KeyboardInterrupt | None = None
-        while not self._ended.is_set():  # Thread.join would take a thread for ended that Ctrl-C came in between
+        while not self._ended.is_set():  # after a Ctrl-C, Thread.join may take a running thread for ended
             try:
                 self._ended.wait()
-            except KeyboardInterrupt as pressed:  # the shard being written is finished first
+            except KeyboardInterrupt as pressed:  # finish the current shard first
                 interrupt = pressed
         if interrupt is not None:
             raise interrupt
@@ -114,7 +120,7 @@ class ShardWriter:
             self.check()
 
     def put(self, batch: Batch) -> None:
-        """Hand over a batch; waits while too many are on their way.
+        """Queue a batch; waits while too many are queued.
 
         Raises:
             RunError: An earlier block could not be written.
@@ -124,17 +130,17 @@ class ShardWriter:
         self._batches.put(batch)
 
     def check(self) -> None:
-        """Raise what went wrong so far."""
+        """Raise the thread's error, if any."""
         if self._error is not None:
             raise self._error
 
     def finished(self) -> Iterator[tuple[int, float, int]]:
-        """(clips, seconds of audio, failures) of each batch done since this was last asked."""
+        """Yield (clips, seconds of audio, failures) of each batch finished since the last call."""
         while not self._finished.empty():
             yield self._finished.get()
 
     def _work(self) -> None:
-        """The thread: batches to rows, blocks to shards, until there are no more or one goes wrong."""
+        """Run in the thread: collect batches and write blocks until the end or the first error."""
         block = _Block(self._settings)
         since, before = time.perf_counter(), self._clock.seconds()
         while (batch := self._batches.get()) is not None:
@@ -151,7 +157,7 @@ class ShardWriter:
                         with self._clock.measure("write"):
                             self._write(batch.block, block.rows(), cost)
                         block = _Block(self._settings)
-            except BaseException as error:  # raised where the run can end: in the thread that feeds this one
+            except BaseException as error:  # raised by `check` in the thread that runs the model
                 self._error = error
             finally:
                 self._room.release()
@@ -159,7 +165,7 @@ class ShardWriter:
 
 
 class _Block:
-    """A block's rows so far."""
+    """The rows of an incomplete block."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -169,11 +175,11 @@ class _Block:
         self._clips, self._audio_s = 0, 0.0
 
     def size(self) -> dict[str, float]:
-        """How much went in."""
+        """Return the number of clips and seconds of audio."""
         return {"clips": self._clips, "audio_s": self._audio_s}
 
     def add(self, batch: Batch) -> None:
-        """Add a batch; clips whose embedding is not finite join its failures."""
+        """Add a batch; clips whose embedding is not finite are added to its failures."""
         for part in batch.parts:
             values = {name: tensor.numpy() for name, tensor in part.arriving.wait().items()}
             finite = np.isfinite(values["mean"]).all(axis=(1, 2))
@@ -191,18 +197,18 @@ class _Block:
             for method in self._methods:
                 self._pooled[method].append(values[method][finite])
         for clip, reason, content in batch.failures:
-            self._rows.failures.append((clip.id, _key_to_blame(clip) if content else "", reason))
+            self._rows.failures.append((clip.id, _failure_key(clip) if content else "", reason))
         self._clips += batch.clips
         self._audio_s += batch.audio_s
 
     def rows(self) -> CacheRows:
-        """All of them, ready to be written."""
+        """Return all rows, ready to be written."""
         self._rows.pooled = {method: np.concatenate(values) for method, values in self._pooled.items() if values}
         return self._rows
 
 
-def _key_to_blame(clip: PlannedClip) -> str:
-    """The content key that a failure is about; empty, so that it is tried again, where the file has changed."""
+def _failure_key(clip: PlannedClip) -> str:
+    """Return the content key to record with a failure; empty if the file has changed, so that it is tried again."""
     try:
         check_unchanged(clip)
     except AudioError:

@@ -1,4 +1,4 @@
-"""How busy each part of stage 1 was: what limits a run is what was busy all the time."""
+"""Busy times of the parts of stage 1; the part that is always busy limits the run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Timings:
     """Busy seconds of the parts of a run, which overlap.
 
     Attributes:
-        read_s: Decoding and resampling, the mean over the threads that do it.
-        forward_s: The model; on a CUDA device the device's own time.
-        pool_s: Pooling its frames.
-        write_s: Making rows and writing shards.
-        idle_s: Time that the model waited for the others.
-        compile_s: Compiling the network, before any of this.
+        read_s: Decoding and resampling, averaged over the decoding threads.
+        forward_s: Forward passes; on a CUDA device measured on the device.
+        pool_s: Pooling.
+        write_s: Collecting rows and writing shards.
+        idle_s: Time the model waited for other parts.
+        compile_s: Compiling the network, before the other parts start.
     """
 
     read_s: float = 0.0
@@ -33,11 +33,11 @@ class Timings:
     compile_s: float = 0.0
 
     def __add__(self, other: Timings) -> Timings:
-        """Of one run after the other."""
+        """Return the sums for two consecutive runs."""
         return Timings(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def __str__(self) -> str:
-        """One line for people, such as `read 41 s · forward 312 s · pool 1.2 s · write 2 s · idle 6 s`."""
+        """Return one line such as `read 41 s · forward 312 s · pool 1.2 s · write 2 s · idle 6 s`."""
         parts = {name.removesuffix("_s"): seconds for name, seconds in vars(self).items()}
         compiling = parts.pop("compile")
         first = [f"compile {compiling:.2g} s"] if compiling else []
@@ -52,14 +52,14 @@ class Clock:
     """Adds up busy seconds by part; threads may share it."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start at zero."""
         self._lock = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
     def measure(self, part: str, device: torch.device | None = None) -> Iterator[None]:
-        """Count the block as `part`; on a CUDA device what it started there, without waiting for it."""
+        """Add the block's time to `part`; with a CUDA device, the device time of the work queued by the block."""
         if device is not None and device.type == "cuda":
             stream = torch.cuda.current_stream(device)
             start = stream.record_event(torch.cuda.Event(enable_timing=True))
@@ -74,12 +74,12 @@ class Clock:
             self.add(part, time.perf_counter() - started)
 
     def add(self, part: str, seconds: float) -> None:
-        """Count seconds as `part`."""
+        """Add seconds to `part`."""
         with self._lock:
             self._seconds[part] += seconds
 
     def seconds(self) -> dict[str, float]:
-        """Busy seconds so far; what a device has not finished yet is left out."""
+        """Return the busy seconds so far, without work that a device has not finished yet."""
         with self._lock:
             waiting = []
             for part, start, end in self._marks:

@@ -1,4 +1,4 @@
-"""Blocks of a plan at work in this process: what a run, an actor and a share of a run have in common."""
+"""Compute blocks of a plan in this process; used by local runs, run shards and Ray actors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from features.system.retry import Retry, unavailable_cache
 
 @dataclass(frozen=True)
 class ExtractionTask:
-    """What whoever computes blocks has to know.
+    """Everything needed to compute blocks.
 
     Attributes:
-        plan: Says what the blocks are.
+        plan: The plan that defines the blocks.
         parts: The folder of the plan and its shards.
         spec: The cache spec.
         settings: How to run.
@@ -41,26 +41,26 @@ class ExtractionTask:
     load: Callable[[], Backbone]
 
     def shard(self, number: int) -> Path:
-        """Where a block's rows go."""
+        """Return the shard file of a block."""
         return self.parts / f"shard-{number:06d}.h5"
 
     def n_clips(self, numbers: Sequence[int]) -> int:
-        """Clips in some blocks."""
+        """Return the number of clips in some blocks."""
         return sum(len(batch) for number in numbers for batch in self.plan.blocks[number])
 
     def audio_s(self, numbers: Sequence[int]) -> float:
-        """Seconds of audio in some blocks."""
+        """Return the seconds of audio in some blocks."""
         return sum(self.plan.audio_s(batch) for number in numbers for batch in self.plan.blocks[number])
 
 
 @dataclass
 class Computed:
-    """What came of some blocks.
+    """The result of computing some blocks.
 
     Attributes:
-        clips: block -> how many of its clips were embedded.
-        seconds: Wall time, without loading the model.
-        timings: How busy each part was; of all workers together.
+        clips: block -> number of its clips that were embedded.
+        seconds: Wall time without loading the model.
+        timings: Busy time of each part, summed over all workers.
     """
 
     clips: dict[int, int] = field(default_factory=dict)
@@ -68,17 +68,17 @@ class Computed:
     timings: Timings = field(default_factory=Timings)
 
     def add(self, other: Computed) -> None:
-        """Count later work, too; a block that is computed again counts once."""
+        """Add later work; a block that was computed again counts once."""
         self.clips |= other.clips
         self.seconds += other.seconds
         self.timings += other.timings
 
 
 class Engine(Protocol):
-    """Whoever computes blocks, each into its shard."""
+    """Computes blocks and writes each to its shard."""
 
     def __call__(self, job: ExtractionTask, numbers: Sequence[int], progress: Progress) -> Computed:
-        """Compute the blocks of these numbers; a shard appears as soon as its block is done."""
+        """Compute the blocks with these numbers; each shard is written as soon as its block is done."""
 
 
 def work_here(
@@ -90,22 +90,22 @@ def work_here(
     """Compute blocks in this process.
 
     Args:
-        job: The plan, and how to compute.
-        numbers: Which of its blocks, in this order.
-        progress: Told after each batch.
-        on_shard: Told each block whose shard is there, and how many clips it holds.
+        job: The plan and its settings.
+        numbers: The blocks to compute, in this order.
+        progress: Notified after each batch.
+        on_shard: Called with the block and its number of embedded clips after each shard is written.
 
     Returns:
-        What came of them; every shard is on disk.
+        The result; every shard is on disk.
 
     Raises:
-        AudioheadsError: The backbone cannot be loaded, or a shard not written.
+        AudioheadsError: The backbone cannot be loaded, or a shard cannot be written.
     """
     computed = Computed()
-    patience = Retry(progress.note)
+    retry = Retry(progress.note)
 
     def write(number: int, rows: CacheRows, cost: dict[str, Any]) -> None:
-        patience(
+        retry(
             lambda: write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost),
             lambda: unavailable_cache(job.parts),
         )
@@ -122,9 +122,9 @@ def work_here(
 
 @contextlib.contextmanager
 def computing_as_planned(threads: int) -> Iterator[None]:
-    """Run torch and BLAS with a number of threads, and fp32 that is fp32 on CUDA too; then as before.
+    """Set the thread count of torch and BLAS and disable TF32 on CUDA; restore the old settings afterwards.
 
-    Thread counts change the last bits of matrix products, and whoever starts a process may have set them.
+    Thread counts change the last bits of matrix products, and the environment of the process may have set them.
     """
     before, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     torch.set_num_threads(threads)

@@ -1,1 +1,1 @@
-"""What has to be computed, in which order and in which blocks."""
+"""Plan a run: which clips to compute, in which order, blocks and batches."""

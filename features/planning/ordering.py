@@ -1,4 +1,4 @@
-"""In which order clips are computed: of like length together, and segments of a file that is decoded but once, too."""
+"""The order in which clips are computed: by length, with segments of compressed files grouped by file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from features.audio.decoded_cache import MOST_BYTES, MOST_FILES, SAMPLE_BYTES
 from features.records import Records
 
-# Two groups fit among the decoded files: the one at work and the one read ahead.
+# Two groups fit in the cache of decoded files: the current one and the one read ahead.
 GROUP_BYTES = MOST_BYTES // 2
 GROUP_FILES = MOST_FILES // 2
 ENTERED_AT_START = (".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".opus")
@@ -20,13 +20,13 @@ ENTERED_AT_START = (".mp3", ".mp2", ".mpga", ".ogg", ".oga", ".opus")
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A clip, as far as its order matters.
+    """The properties of a clip that determine its order.
 
     Attributes:
         id: Its id.
         path: Its file.
-        n_samples: Its length as the model sees it.
-        stop: Where it ends in its file, in the file's samples.
+        n_samples: Its length in samples at the model's sample rate.
+        stop: Its end in its file, in the file's samples.
         segment: Whether it is a part of its file.
     """
 
@@ -38,11 +38,11 @@ class Extent:
 
 
 def computing_order(clips: Records[Extent]) -> np.ndarray:
-    """Positions of clips, longest first, so that little is padded and memory shows its peak early.
+    """Return positions of clips, longest first, so that padding is small and memory use peaks early.
 
-    Segments of files that can only be decoded from their start come after all others, in groups of files that fit into
-    the cache of decoded files (`features.audio.decoded_cache`), longest first within a group. Without that, the
-    segments of one file would be scattered over the order by length, and the file would be decoded for each of them.
+    Segments of files that can only be decoded from their start come last. They are ordered in groups of files that fit
+    into the cache of decoded files (`features.audio.decoded_cache`), longest first within a group. Ordered by length
+    alone, the segments of one file would be scattered, and the file would be decoded once for each of them.
     """
     files: dict[str, int] = {}
     for clip in clips:

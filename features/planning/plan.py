@@ -1,4 +1,4 @@
-"""The plan of a run: which clips are computed in which block and batch. Written first, obeyed by every resume."""
+"""The plan of a run: which clips are computed in which block and batch. It is written first and used by each resume."""
 
 from __future__ import annotations
 
@@ -26,19 +26,31 @@ from features.store.content_keys import ClipContent, readable
 from features.system.atomic_write import atomic_write
 
 PLAN_VERSION = 3
-BLOCK_AUDIO_S = 600.0  # a block ends here even with few rows: what a kill may cost
-BLOCK_FRAME_BYTES = 1 << 28  # frames a block holds in memory at most, when they are stored
+BLOCK_AUDIO_S = 600.0  # a block's limit in seconds of audio: an interrupted run loses at most one block
+BLOCK_FRAME_BYTES = 1 << 28  # limit of a block's frames in memory, if frames are stored
 _SIGNATURE = b'{"sha256":"%b",'
 _SIGNATURE_LENGTH = len(_SIGNATURE % bytes(64))
 BATCH_AUDIO_S = {"cpu": 20.0, "cuda": 320.0}
-# A batch that holds this share of its budget takes no clip shorter than this share of its longest: of 200 spoken digits
-# 8 % of what the model saw was padding then, and 13 % without.
+# A batch filled to at least WORTHWHILE of its budget takes no clip shorter than ALIKE of its longest. For 200 spoken
+# digits this reduces padding from 13 % to 8 % of the model's input.
 WORTHWHILE, ALIKE = 0.25, 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """One clip to compute: where its audio lies and what it was when planned."""
+    """One clip to compute: the location of its audio and its state when planned.
+
+    Attributes:
+        id: Clip id.
+        key: Content key.
+        path: Its file.
+        start_s: Start of the segment in seconds.
+        duration_s: Length of the segment in seconds; None for the end of the file.
+        n_samples: Length at the model's sample rate.
+        native_s: Length in seconds.
+        size: Size of the file in bytes.
+        mtime_ns: Modification time of the file.
+    """
 
     id: str
     key: str
@@ -56,14 +68,14 @@ class Plan:
     """Blocks of batches of clips.
 
     Attributes:
-        fingerprint: Of the cache file this is for.
+        fingerprint: Fingerprint of the cache file.
         clips: The clips to compute.
-        blocks: blocks[b][k] are the positions in `clips` that go through the model together; all stand in order.
-        threads: Torch threads, which change results in their last bits.
+        blocks: blocks[b][k] are the positions in `clips` that form one batch; positions are in ascending order.
+        threads: Torch threads, which change the last bits of results.
         batch_s: Padded audio seconds a batch holds at most.
         failures: (id, key, reason) of clips known to be unreadable.
-        precision: Of the model's arithmetic, resolved; it is in the fingerprint.
-        compile: Whether the network is compiled, which changes results in their last bits.
+        precision: The resolved precision of the model's arithmetic; it is part of the fingerprint.
+        compile: Whether the network is compiled, which changes the last bits of results.
     """
 
     fingerprint: str
@@ -76,23 +88,29 @@ class Plan:
     compile: bool = False
 
     def audio_s(self, batch: range) -> float:
-        """Seconds of audio in a batch."""
+        """Return the seconds of audio in a batch."""
         return float(self.clips.numbers("native_s")[batch.start : batch.stop].sum())
 
     def wanted(self) -> pa.Table:
-        """`id` and `key` of every clip it covers, readable or not, in order of `id`."""
+        """Return `id` and `key` of every clip in the plan, readable or not, sorted by `id`."""
         clips = self.clips.table.select(["id", "key"])
         failed = [{"id": clip, "key": key} for clip, key, _ in self.failures]
         return pa.concat_tables([clips, pa.Table.from_pylist(failed, clips.schema)]).sort_by("id")
 
     def is_for(self, manifest: Manifest, rows: np.ndarray, contents: Records[ClipContent]) -> bool:
-        """Whether it covers just these clips, as they are now."""
+        """Whether the plan covers exactly these clips with their present content.
+
+        Args:
+            manifest: The clips.
+            rows: Rows of the manifest to compute.
+            contents: The content of every manifest row.
+        """
         wanted = self.wanted()
         ids = pa.array(manifest.clips["id"].iloc[rows], pa.large_string())
         return wanted.equals(pa.table([ids, contents.take(rows).texts("key")], wanted.schema).sort_by("id"))
 
     def located(self, manifest: Manifest, contents: Records[ClipContent]) -> Plan:
-        """The same plan, with the same audio found where it lies now: files may have been moved or touched."""
+        """Return the plan with the present paths of its files, which may have been moved or touched."""
         ids = pa.array(manifest.clips["id"], pa.large_string())
         rows = pc.index_in(self.clips.texts("id"), ids)
         now = contents.take(rows)
@@ -105,10 +123,10 @@ class Plan:
         return replace(self, clips=clips, failures=tuple((clip, key, now.failure) for (clip, key, _), now in reasons))
 
     def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write it as JSON, with a digest, in one step.
+        """Write the plan as JSON with a digest, atomically.
 
         Raises:
-            FileExistsError: `overwrite` is false and there is a plan; not where the file system has no hard links.
+            FileExistsError: `overwrite` is false and a plan exists. Not raised on a file system without hard links.
         """
         path.parent.mkdir(exist_ok=True)
         digest = hashlib.sha256()
@@ -121,7 +139,7 @@ class Plan:
             file.write(_SIGNATURE % digest.hexdigest().encode())
 
     def _lines(self) -> Iterator[bytes]:
-        """The JSON behind its digest; clips in lines of some hundreds, of which one at a time is in memory."""
+        """Yield the JSON after the digest; clips come in lines of some hundreds, to limit memory use."""
         stored = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "clips"}
         sizes = [[len(batch) for batch in block] for block in self.blocks]
         about = fp.canonical_json({**stored, "version": PLAN_VERSION, "blocks": sizes})
@@ -132,7 +150,7 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> Plan | None:
-        """Read it back; None where there is none that can be used."""
+        """Read a plan; None if there is no valid plan of this version."""
         try:
             with path.open("rb") as file:
                 signature = file.read(_SIGNATURE_LENGTH)
@@ -153,13 +171,13 @@ class Plan:
 
 
 def default_batch_s(spec: BackboneSpec, device: str) -> float:
-    """Padded audio seconds of a batch where nobody says how many."""
+    """Return the default number of padded audio seconds per batch."""
     kind = device.partition(":")[0]
     return get_family(spec.family).batch_s.get(kind, BATCH_AUDIO_S.get(kind, BATCH_AUDIO_S["cpu"]))
 
 
 def stated_digest(path: Path) -> bytes:
-    """The digest that a plan's file begins with; empty where there is no file to read."""
+    """Return the digest at the start of a plan file; empty if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_SIGNATURE_LENGTH)
@@ -181,20 +199,20 @@ def make_plan(
     precision: str = "fp32",
     compile_network: bool = False,
 ) -> Plan:
-    """Group clips of like length in the order of `features.planning.ordering`.
+    """Plan blocks and batches of clips of similar length, in the order of `features.planning.ordering`.
 
     Args:
         manifest: The clips.
-        rows: Those to compute.
-        contents: Of every manifest row.
-        spec: The backbone's.
-        fingerprint: Of the cache file.
+        rows: Rows of the manifest to compute.
+        contents: The content of every manifest row.
+        spec: The backbone's spec.
+        fingerprint: Fingerprint of the cache file.
         block_rows: Clips a block holds at most.
-        batch_s: Padded seconds a batch holds at most; a clip that goes through in windows is one by itself.
+        batch_s: Padded seconds a batch holds at most; a clip processed in windows is a batch by itself.
         threads: Torch threads.
-        keep_frames: Frames are stored, so a block must hold less audio to fit in memory.
-        precision: Of the model's arithmetic, resolved.
-        compile_network: Compile the network.
+        keep_frames: Whether frames are stored; a block then holds less audio, to fit in memory.
+        precision: The resolved precision of the model's arithmetic.
+        compile_network: Whether to compile the network.
     """
     rows = np.asarray(rows, np.int64)
     chosen, ids = contents.take(rows), manifest.clips["id"].iloc[rows]
@@ -212,7 +230,7 @@ def make_plan(
 def _planned(
     manifest: Manifest, rows: np.ndarray, contents: Records[ClipContent], sample_rate: int
 ) -> Iterator[PlannedClip]:
-    """Some rows of a manifest, for a model that wants `sample_rate` Hz."""
+    """Yield some rows of a manifest as planned clips for a model that takes `sample_rate` Hz."""
     starts, durations = (seconds[rows].tolist() for seconds in manifest.segments())
     paths = pa.array(manifest.paths(), pa.large_string()).take(rows)
     columns = manifest.clips["id"].iloc[rows], paths, starts, durations, contents.take(rows)
@@ -231,7 +249,7 @@ def _planned(
 
 
 def _extents(clips: Records[PlannedClip], contents: Records[ClipContent]) -> Iterator[Extent]:
-    """What decides the order of clips."""
+    """Yield the properties that determine the order of clips."""
     for clip, now in zip(clips, contents, strict=True):
         is_segment = bool(clip.start_s) or clip.duration_s is not None
         stop = round(clip.start_s * now.sample_rate) + now.frames
@@ -241,7 +259,7 @@ def _extents(clips: Records[PlannedClip], contents: Records[ClipContent]) -> Ite
 def _batch_sizes(
     lengths: Sequence[int], spec: BackboneSpec, block_rows: int, block_s: float, batch_s: float
 ) -> list[list[int]]:
-    """Cut clips into blocks of batches, where each clip is the longest of its batch or shorter than the one before."""
+    """Divide clips into blocks of batches; within a batch, lengths do not increase."""
     blocks: list[list[int]] = []
     rows_in_block, samples_in_block, longest = block_rows, 0, 0
     for length in lengths:
@@ -262,7 +280,7 @@ def _batch_sizes(
 
 
 def _as_ranges(blocks: Iterable[Iterable[int]]) -> tuple[tuple[range, ...], ...]:
-    """Batches by their sizes, block by block, as the positions they hold."""
+    """Convert the batch sizes of each block to ranges of positions."""
     first, ranges = 0, []
     for block in blocks:
         starts = list(accumulate(block, initial=first))

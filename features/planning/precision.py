@@ -1,4 +1,4 @@
-"""How far reduced precision drifts from fp32 on a run's own clips, and which precision a run uses therefore."""
+"""Precision check: compare reduced precision with fp32 on clips of the run, and choose the run's precision."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from features.store import fingerprint as fp
 from features.store.content_keys import readable
 from features.system.atomic_write import atomic_write
 
-LOWEST_COSINE = 0.9995  # between a clip's frames in reduced precision and in fp32, on every layer
+LOWEST_COSINE = 0.9995  # required between a clip's frames in reduced precision and in fp32, on every layer
 CLIPS = 8
-CLIP_S = 10.0  # of each clip at most
+CLIP_S = 10.0  # seconds of each clip that are compared, at most
 FULL = "fp32"
 
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """What reduced precision does to some clips.
+    """The difference between reduced precision and fp32 on some clips.
 
     Attributes:
         precision: `bf16` or `fp16`.
-        clips: How many it was measured on.
-        cosines: By layer, the lowest cosine over the clips between all frames of a clip in both precisions.
+        clips: Number of clips measured.
+        cosines: For each layer, the cosine between a clip's frames in both precisions; the lowest of all clips.
     """
 
     precision: str
@@ -48,11 +48,11 @@ class PrecisionCheck:
 
     @property
     def small(self) -> bool:
-        """Whether every layer stays close enough to fp32; NaN does not."""
+        """Whether every layer is close enough to fp32; NaN counts as too far."""
         return all(cosine >= LOWEST_COSINE for cosine in self.cosines)
 
     def __str__(self) -> str:
-        """For people."""
+        """Return one line with the lowest cosine and its layer."""
         layer = int(np.argmin(np.nan_to_num(self.cosines, nan=-1.0)))
         return (
             f"{self.precision} against fp32 on {self.clips} clip(s): cosine {self.cosines[layer]:.6f} at layer {layer}"
@@ -60,11 +60,11 @@ class PrecisionCheck:
 
 
 def measure(full: Backbone, reduced: Backbone, precision: str, waveforms: Sequence[np.ndarray]) -> PrecisionCheck:
-    """Compare two backbones that differ in precision alone.
+    """Compare two backbones that differ only in precision.
 
     Args:
-        full: In fp32.
-        reduced: In `precision`.
+        full: The backbone in fp32.
+        reduced: The backbone in `precision`.
         precision: `bf16` or `fp16`.
         waveforms: Clips at the backbones' sample rate, (T,) float32.
     """
@@ -74,7 +74,7 @@ def measure(full: Backbone, reduced: Backbone, precision: str, waveforms: Sequen
 
 
 def _cosine(exact: np.ndarray, rough: np.ndarray) -> float:
-    """Of two layers' frames (F, D) as one vector each; 1 where both are zero, NaN where one is not finite."""
+    """Return the cosine of two layers' frames (F, D), flattened; 1 if both are zero, NaN if one is not finite."""
     a, b = exact.astype(np.float64).ravel(), rough.astype(np.float64).ravel()
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     if not np.isfinite(norm):
@@ -83,7 +83,7 @@ def _cosine(exact: np.ndarray, rough: np.ndarray) -> float:
 
 
 def auto_precision(device: str) -> str:
-    """What `auto` stands for on a device: `bf16` where its arithmetic has it, else `fp32`."""
+    """Return the precision that `auto` selects on a device: `bf16` if the hardware supports it, else `fp32`."""
     if torch.device(device).type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else FULL
     if torch.device(device).type == "cpu":
@@ -100,21 +100,21 @@ def settle(
     cache: Path,
     note: Callable[[str], None],
 ) -> Settings:
-    """Decide a run's precision. A plan that was begun is kept to; what drifts too far becomes fp32.
+    """Resolve a run's precision. A started plan keeps its precision; if the check fails, fp32 is used.
 
     Args:
         corpus: The clips and their files.
-        backbone: The spec of what embeds them.
-        load: Loads it in a precision; called where there is drift to measure. None: nothing is measured or written.
+        backbone: The backbone's spec.
+        load: Loads the backbone in a precision; called only for a check. None skips the check and writes nothing.
         settings: How to run; `precision` may be `auto`.
         cache: The cache folder.
-        note: Told what was measured and what follows.
+        note: Called with the result of the check.
 
     Returns:
-        The settings with `precision` resolved, and `drift` where it was measured.
+        The settings with `precision` resolved, and with `precision_check` if it was measured.
 
     Raises:
-        RunError: What was measured cannot be written.
+        RunError: The result of the check cannot be written.
         WeightsError: The backbone cannot be loaded.
     """
     if get_family(backbone.family).fp32_only:
@@ -133,39 +133,39 @@ def settle(
     settings = replace(settings, precision=wanted)
     if wanted == FULL:
         return settings
-    verdict = cache_file(wanted).with_suffix(".drift.json")
-    drift = read_precision_check(verdict)
-    if drift is not None and not drift.small:
-        note(f"{drift}, when it was measured: fp32 is used (remove {verdict} to measure again)")
+    stored = cache_file(wanted).with_suffix(".drift.json")
+    check = read_precision_check(stored)
+    if check is not None and not check.small:
+        note(f"{check}, measured by an earlier run: fp32 is used (remove {stored} to measure again)")
     elif load is not None and (waveforms := _clips_to_measure(corpus, backbone, settings, cache)):
         started = time.perf_counter()
-        drift = measure(load(FULL), load(wanted), wanted, waveforms)
+        check = measure(load(FULL), load(wanted), wanted, waveforms)
         measured_s = time.perf_counter() - started
-        note(f"{drift}{'' if drift.small else ', too far: fp32 is used'} (measured in {measured_s:.1f} s)")
-        _write_precision_check(verdict, drift)
-    if drift is None:
+        note(f"{check}{'' if check.small else ', too far: fp32 is used'} (measured in {measured_s:.1f} s)")
+        _write_precision_check(stored, check)
+    if check is None:
         return settings
-    return replace(settings, precision=wanted if drift.small else FULL, precision_check=asdict(drift))
+    return replace(settings, precision=wanted if check.small else FULL, precision_check=asdict(check))
 
 
 def read_precision_check(path: Path) -> PrecisionCheck | None:
-    """What an earlier run measured, if it can be read."""
+    """Read the result of an earlier run's check; None if there is no valid one."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         stored = json.loads(path.read_text(encoding="utf-8"))
         return PrecisionCheck(str(stored["precision"]), int(stored["clips"]), tuple(map(float, stored["cosines"])))
     return None
 
 
-def _write_precision_check(path: Path, drift: PrecisionCheck) -> None:
+def _write_precision_check(path: Path, check: PrecisionCheck) -> None:
     try:
-        with atomic_write(path) as temporary:  # the shares of a run write it at the same time
-            temporary.write_text(json.dumps(asdict(drift)) + "\n", encoding="utf-8")
+        with atomic_write(path) as temporary:  # the shards of a run write it at the same time
+            temporary.write_text(json.dumps(asdict(check)) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {path} ({error.strerror})") from error
 
 
 def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path) -> list[np.ndarray]:
-    """Beginnings of up to `CLIPS` clips that are to be computed, spread over them; none where a run has begun."""
+    """Return the starts of up to `CLIPS` evenly spaced clips to compute; none if a plan exists already."""
     work = make_worklist(corpus, backbone, settings, cache, verify=False)
     if (work.parts / PLAN_FILE).exists():
         return []
@@ -175,6 +175,6 @@ def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings
     for row in (good[at * len(good) // count] for at in range(count)):
         path, (start_s, _) = corpus.manifest.path_of(row), corpus.manifest.segment_of(row)
         length_s = min(CLIP_S, corpus.contents[row].duration_s)
-        with suppress(AudioError):  # the run itself will say so
+        with suppress(AudioError):  # the run itself reports unreadable clips
             waveforms.append(read_waveform(path, backbone.sample_rate, start_s, length_s).samples)
     return waveforms

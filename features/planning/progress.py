@@ -1,4 +1,4 @@
-"""What stage 1 reports while it works."""
+"""The interface through which stage 1 reports progress."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Who wants to know how far stage 1 is."""
+    """Receives progress reports of stage 1."""
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """Work begins: clips and seconds of audio to compute, clips already there."""
+        """Report the start of work: clips and seconds of audio to compute, and clips already in the cache."""
 
     def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """A batch is done."""
+        """Report a finished batch: its clips, seconds of audio and failed clips."""
 
     def note(self, message: str) -> None:
-        """Something worth a line in the log."""
+        """Report a message for the log."""

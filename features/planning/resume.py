@@ -1,4 +1,4 @@
-"""Which plan a run obeys: the one an earlier run left, or a new one. What that run finished is never lost."""
+"""Choose the plan of a run: that of an interrupted run, or a new one. Finished blocks are always kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,23 @@ PLAN_FILE = "plan.json"
 def plan_for(
     work: Worklist, backbone: BackboneSpec, settings: Settings, cache: Path, progress: Progress
 ) -> tuple[Plan, Worklist]:
-    """The plan an earlier run left, where it is for the same clips; else a new one, with finished blocks kept."""
+    """Return the plan of an interrupted run if it covers the same clips, else a new one.
+
+    Finished blocks of a different plan are merged into the cache first.
+
+    Args:
+        work: The clips to compute.
+        backbone: The backbone's spec.
+        settings: How to run.
+        cache: The cache folder.
+        progress: Receives notes.
+
+    Returns:
+        The plan and the worklist it is for.
+
+    Raises:
+        RunError: The plan cannot be written, or another run started at the same time.
+    """
     parts = work.parts
     left = Plan.load(parts / PLAN_FILE)
     if left is not None and _is_for(left, work):
@@ -40,7 +56,7 @@ def plan_for(
         if finished:
             progress.note(f"keeping {len(finished)} finished block(s) of an earlier, different run")
             finalize(work.path, work.spec, finished, ())
-        if parts.exists():  # a set takes the folder as it is
+        if parts.exists():  # finalizing a set moves this folder
             shutil.rmtree(parts)
         work = make_worklist(work.corpus, backbone, settings, cache)
     plan = make_plan(
@@ -60,21 +76,21 @@ def plan_for(
 
 
 def _should_compile(settings: Settings, work: Worklist) -> bool:
-    """What `compile` comes to with what is left to do."""
+    """Resolve the setting `compile` for the clips to compute."""
     if settings.compile == "auto":
         return is_repaid(settings.device, [content.duration_s for content in work.corpus.contents.take(work.todo)])
     return settings.compile
 
 
 def joined_plan(work: Worklist, *, alone: bool) -> Plan | None:
-    """The plan that the shares of a run obey, with the audio found where it lies here; None where there is none.
+    """Return the common plan of a run's shards, with this machine's audio paths; None if there is no plan.
 
     Args:
-        work: What the cache file lacks of the clips.
-        alone: Nobody else is at work; a plan for other clips of which nothing is finished does not count then.
+        work: The clips to compute.
+        alone: Whether no other process is running; a plan for other clips without finished blocks is then ignored.
 
     Raises:
-        UserError: The plan there is for other clips.
+        UserError: The existing plan is for other clips.
     """
     path = work.parts / PLAN_FILE
     left = Plan.load(path)
@@ -85,18 +101,18 @@ def joined_plan(work: Worklist, *, alone: bool) -> Plan | None:
     if alone and not any(work.parts.glob("shard-*.h5")):
         return None
     raise UserError(
-        f"{path}: plans {len(left.wanted())} clips, this run wants {len(work.todo)} and not the same; "
-        "give all shards the same config and files, or run without --shard to finish what is there"
+        f"{path}: the plan covers {len(left.wanted())} clips, which differ from this run's {len(work.todo)}; "
+        "give all shards the same config and files, or run without --shard to finish the existing plan"
     )
 
 
 def is_current(plan: Plan, stated: bytes, work: Worklist) -> bool:
-    """Whether a plan is still the one to obey; another run may have sealed it.
+    """Whether a plan is still in effect; another run may have finalized it.
 
     Args:
-        plan: Made or found for this work.
-        stated: What `stated_digest` gave when it was.
-        work: What the cache file lacked of the clips.
+        plan: The plan of this run.
+        stated: The result of `stated_digest` when the plan was made or read.
+        work: The clips that were to be computed.
     """
     if stated and stated_digest(work.parts / PLAN_FILE) == stated:
         return True
@@ -105,18 +121,18 @@ def is_current(plan: Plan, stated: bytes, work: Worklist) -> bool:
 
 
 def _is_for(plan: Plan, work: Worklist) -> bool:
-    """Whether a plan covers just the clips that are to do, as they are now."""
+    """Whether a plan covers exactly the clips to compute with their present content."""
     same_spec = plan.fingerprint == fp.fingerprint(work.spec)
     return same_spec and plan.is_for(work.corpus.manifest, work.todo, work.corpus.contents)
 
 
 def _located(plan: Plan, work: Worklist) -> Plan:
-    """A plan with its clips' files as they are here."""
+    """Return a plan with the paths of its clips on this machine."""
     return plan.located(work.corpus.manifest, work.corpus.contents)
 
 
 def _publish(plan: Plan, work: Worklist) -> Plan:
-    """Put a new plan in place, and say which one counts: where locks do not reach, another run may have been first."""
+    """Write a new plan and return the one in effect: without working locks, another run may have been first."""
     parts = work.parts
     with _writing(parts):
         try:
@@ -124,7 +140,7 @@ def _publish(plan: Plan, work: Worklist) -> Plan:
         except FileExistsError:
             theirs = Plan.load(parts / PLAN_FILE)
             if theirs is None or not _is_for(theirs, work):
-                raise RunError(f"another run has just begun on {parts}; run again when it has ended") from None
+                raise RunError(f"another run has just started on {parts}; run again when it has ended") from None
             return _located(theirs, work)
     return plan
 
@@ -138,7 +154,7 @@ def _writing(parts: Path) -> Iterator[None]:
 
 
 def is_whole(shard: Path, work: Worklist, progress: Progress) -> bool:
-    """Whether a shard is undamaged and of this cache file; if not, it is said and left out."""
+    """Whether a shard is undamaged and belongs to this cache file; damage is noted."""
     try:
         table = store.verify_table(shard)
     except CacheError:
@@ -147,17 +163,20 @@ def is_whole(shard: Path, work: Worklist, progress: Progress) -> bool:
     return table.fingerprint == fp.fingerprint(work.spec)
 
 
-# What `auto` compiles for: so many seconds of audio still to do, most of them in clips of at least this length. On two
-# CPU cores compiling took 46 s and gave up to 9 % with clips of 5 s, nothing with clips of half a second; on CUDA
-# devices it has not been measured yet. See docs/performance.md.
+# `compile: auto` compiles if at least this much audio is to be computed in clips of at least LONG_CLIP_S, and these are
+# most of the audio. On two CPU cores compiling took 46 s and saved up to 9 % with clips of 5 s, nothing with clips of
+# half a second. It has not been measured on CUDA devices yet. See docs/performance.md.
 REPAID_AFTER_AUDIO_S = {"cpu": 36_000.0}
-
-
 LONG_CLIP_S = 2.0
 
 
 def is_repaid(device: str, durations_s: Sequence[float]) -> bool:
-    """What `compile: auto` stands for with clips of these lengths to do; no without a compiler to do it with."""
+    """Whether `compile: auto` compiles for clips of these lengths; False without a C++ compiler.
+
+    Args:
+        device: Torch device.
+        durations_s: Lengths of the clips to compute, in seconds.
+    """
     in_long_clips = sum(seconds for seconds in durations_s if seconds >= LONG_CLIP_S)
     enough = in_long_clips >= REPAID_AFTER_AUDIO_S.get(torch.device(device).type, float("inf"))
     return enough and 2 * in_long_clips > sum(durations_s) and shutil.which(os.environ.get("CXX", "g++")) is not None

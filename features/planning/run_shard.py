@@ -1,4 +1,4 @@
-"""A share of a run, `i/n`: the blocks that one of n processes takes, wherever it runs and whenever it starts."""
+"""A shard of a run, `i/n`: the blocks that one of n independent processes computes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from features.errors import UserError
 class RunShard:
     """Every n-th block of a plan.
 
-    Blocks hold clips of falling length, so taking every n-th gives everyone as much to do.
+    Clip lengths decrease from block to block, so taking every n-th block balances the work.
 
     Attributes:
-        number: Which share, from 1.
-        of: How many there are.
+        number: Number of the shard, from 1.
+        of: Number of shards.
     """
 
     number: int
@@ -25,26 +25,26 @@ class RunShard:
 
     @classmethod
     def parse(cls, text: str, engine: str = "local") -> RunShard:
-        """Read `2/8`.
+        """Parse text such as `2/8`.
 
         Raises:
-            UserError: It is no such text, there is no such share, or the engine spreads the work by itself.
+            UserError: The text is malformed, the number is out of range, or the engine distributes the work already.
         """
         if engine != "local":
-            raise UserError(f"--shard {text} and --engine {engine}: use one of them, each spreads the work by itself")
+            raise UserError(f"--shard {text} and --engine {engine}: use only one of them, both distribute the work")
         found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text, re.ASCII)
         if not found or len(text) > 20 or not 1 <= int(found[1]) <= int(found[2]):
             raise UserError(f"--shard {text}: should be I/N with I from 1 to N, such as 1/8 for the first of eight")
         return cls(int(found[1]), int(found[2]))
 
     def takes(self, block: int) -> bool:
-        """Whether a block is in this share."""
+        """Whether a block belongs to this shard."""
         return block % self.of == self.number - 1
 
     def owners(self, blocks: Iterable[int]) -> tuple[RunShard, ...]:
-        """The shares of the same run that some blocks are in."""
+        """Return the shards of the same run to which some blocks belong."""
         return tuple(RunShard(number, self.of) for number in sorted({block % self.of + 1 for block in blocks}))
 
     def __str__(self) -> str:
-        """As on the command line."""
+        """Return the form used on the command line, such as `2/8`."""
         return f"{self.number}/{self.of}"

@@ -1,4 +1,4 @@
-"""How stage 1 runs."""
+"""Settings of stage 1."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from features.store import fingerprint as fp
 
 @dataclass(frozen=True)
 class Settings:
-    """How stage 1 runs, beside what it computes.
+    """How stage 1 runs.
 
     Attributes:
         pooling: Any of mean, std, max, frames.
-        precision: `fp32`, `bf16` or `fp16`; `auto` until `features.planning.precision.settle` has decided.
-        compile: Compile the network: `true`, `false`, or `auto`: where the remaining audio repays it.
-        frame_layers: Layers whose frames are kept; None: all.
-        frame_dtype: `float32` or `float16`, of kept frames.
-        resample: `cpu`, or `device`: there, a batch at a time.
-        window_overlap_s: Of the windows of long clips, see `features.planning.windows`.
-        block_rows: Clips of a block: what a kill costs at most, and what is handed out.
-        batch_s: Padded seconds of a batch; None: by device.
-        threads: Torch threads; None: as torch has it.
-        workers: Decoding threads; None: by device.
+        precision: `fp32`, `bf16` or `fp16`; `auto` until `features.planning.precision.settle` resolves it.
+        compile: Compile the network: `true`, `false`, or `auto` to compile if the remaining audio repays it.
+        frame_layers: Layers whose frames are stored; None for all.
+        frame_dtype: Type of stored frames, `float32` or `float16`.
+        resample: Where audio is resampled: `cpu`, or `device` for whole batches on the model's device.
+        window_overlap_s: Overlap of the windows of long clips in seconds, see `features.planning.windows`.
+        block_rows: Clips per block. An interrupted run loses at most one block; blocks are distributed to workers.
+        batch_s: Padded seconds per batch; None for the device's default.
+        threads: Torch threads; None for torch's default.
+        workers: Decoding threads; None for the device's default.
         device: Torch device.
         limit: Compute at most this many clips (the first of the manifest).
-        precision_check: How reduced precision differed from fp32 in this run; None: not measured.
+        precision_check: The difference between reduced precision and fp32 in this run; None if not measured.
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -47,10 +47,10 @@ class Settings:
     precision_check: dict[str, Any] | None = None
 
     def cache_spec(self, backbone: BackboneSpec) -> dict[str, Any]:
-        """All that decides the values of the cache file.
+        """Return everything that determines the values of the cache file.
 
         Raises:
-            ConfigError: Windows of this backbone cannot overlap that much.
+            ConfigError: The window overlap is too large for this backbone.
         """
         Windows.of(backbone, self.window_overlap_s)
         return fp.cache_spec(

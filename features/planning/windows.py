@@ -1,9 +1,9 @@
-"""Clips longer than a window: how they are cut, and which frames of windows that overlap stay.
+"""Windows of long clips: how clips are cut, and which frames of overlapping windows are kept.
 
-Windows stand on the grid of frames. In the overlap of two windows the first half of the frames comes from the earlier
-one and the second half from the later one, so that every frame stays that saw the most on both sides, none counts
-twice, and a clip has as many frames as it would have at once. (Long recordings are recognised in the same way in
-Hugging Face's speech pipeline, there with strides.) Without an overlap windows are simply put one after the other.
+Windows start on the grid of frames. In the overlap of two windows, the first half of the frames comes from the earlier
+window and the second half from the later one. This keeps the frames with the most context on both sides, counts no
+frame twice, and gives a clip as many frames as a single pass would. (Hugging Face's speech recognition pipeline treats
+long recordings in the same way, with strides.) Without overlap, windows are concatenated.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from features.spec import BackboneSpec
 
 @dataclass(frozen=True)
 class Windows:
-    """How a backbone's long clips are cut.
+    """How long clips are cut for a backbone.
 
     Attributes:
-        samples: Of a window.
-        hop_samples: From one window's start to the next one's.
-        hop_frames: The same in frames; 0 where windows do not overlap and all frames stay.
-        middle_frames: How many frames into a window the earlier one's frames end.
+        samples: Length of a window in samples.
+        hop_samples: Samples from the start of one window to the start of the next.
+        hop_frames: The same in frames; 0 if windows do not overlap and all frames are kept.
+        middle_frames: Frame of a window up to which the earlier window's frames are kept.
     """
 
     samples: int
@@ -38,7 +38,7 @@ class Windows:
 
     @classmethod
     def of(cls, spec: BackboneSpec, overlap_s: float) -> Windows:
-        """Windows that overlap by at least `overlap_s` seconds and start on the grid of frames.
+        """Return windows that overlap by at least `overlap_s` seconds and start on the grid of frames.
 
         Raises:
             ConfigError: The overlap is more than half a window.
@@ -49,18 +49,18 @@ class Windows:
         hop = int((spec.max_samples - overlap_s * spec.sample_rate) / frame)
         if overlap_s < 0 or 2 * overlap_s > spec.max_duration_s or hop < 1:
             raise ConfigError(
-                f"features.window_overlap_s: {overlap_s:g} s should be at most half of a window, and {spec.name} takes "
+                f"features.window_overlap_s: {overlap_s:g} s should be at most half of a window; {spec.name} uses "
                 f"windows of {spec.max_duration_s:g} s"
             )
         return cls(spec.max_samples, round(hop * frame), hop, (int(spec.max_samples / frame) - hop) // 2)
 
     def keep(self, frames: Frames, *, first: bool, last: bool) -> Frames | None:
-        """What stays of one window's frames, (1, L, F, D); None where nothing does.
+        """Return the frames of one window to keep, (1, L, F, D); None if there are none.
 
         Args:
-            frames: Of one window.
-            first: Whether it is the clip's first.
-            last: Whether it is the clip's last.
+            frames: Frames of one window.
+            first: Whether it is the clip's first window.
+            last: Whether it is the clip's last window.
         """
         if not self.hop_frames:
             return frames
@@ -76,7 +76,7 @@ class Windows:
 def read_ahead(
     windows: Generator[np.ndarray, None, None], pool: Executor
 ) -> Generator[tuple[np.ndarray, bool], None, None]:
-    """(window, whether it is the last one), the next one decoded in `pool` while this one is at work."""
+    """Yield (window, whether it is the last one); the next window is decoded in `pool` meanwhile."""
     future = pool.submit(next, windows, None)
     try:
         window = future.result()

@@ -1,4 +1,4 @@
-"""What a cache file holds of a corpus, and what is left to compute."""
+"""The worklist: which clips of a corpus a cache file contains, and which remain to be computed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from features.store import table as store
 
 @dataclass(frozen=True)
 class Worklist:
-    """What a cache file holds of a corpus and what it lacks.
+    """The clips of a corpus that a cache file contains and those it lacks.
 
     Attributes:
         path: The cache file.
         spec: The cache spec.
         corpus: The clips and their files.
         todo: Rows to compute, or whose failure has to be recorded.
-        new: Rows of `todo` that the file has never seen.
-        changed: Rows of `todo` whose audio is another than it was.
-        reused: Rows that are there as they should be.
-        failed: Rows recorded as unusable, which they still are.
-        table: The file, if there is one.
+        new: Rows of `todo` that are not in the file.
+        changed: Rows of `todo` whose audio has changed.
+        reused: Rows that are in the file and up to date.
+        failed: Rows recorded as unusable whose audio is unchanged.
+        table: The file; None if it does not exist.
     """
 
     path: Path
@@ -43,21 +43,21 @@ class Worklist:
 
     @property
     def parts(self) -> Path:
-        """The folder of a run that is not finished: its plan and its shards."""
+        """The folder of an unfinished run, with its plan and shards."""
         return self.path.with_suffix(".parts")
 
 
 def make_worklist(
     corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, *, verify: bool = True
 ) -> Worklist:
-    """Compare a corpus with its cache file, which is opened for this; nothing is computed.
+    """Compare a corpus with its cache file; nothing is computed.
 
     Args:
         corpus: The clips and their files.
-        backbone: What embeds them.
+        backbone: The backbone's spec.
         settings: How to run.
         cache: The cache folder.
-        verify: Check every byte of the cache file; else only its ids and its structure.
+        verify: Verify every byte of the cache file; False checks only its ids and structure.
 
     Raises:
         CacheError: The file is damaged or from another version.

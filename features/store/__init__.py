@@ -1,4 +1,4 @@
-"""The HDF5 cache of embeddings: reading, writing, merging and checking its files."""
+"""The HDF5 cache of embeddings: read, write, merge and verify its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["EmbeddingTable", "open_table", "verify_table"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that importing a module of this package stays cheap."""
+    """Import a public name on first use, which keeps importing a module of this package cheap."""
     if name in __all__:
         from features.store import table
 

@@ -1,4 +1,4 @@
-"""Large arrays in and out of files at the disk's pace: read in long stretches, hashed while the next one comes."""
+"""Read and hash large arrays at disk speed: long sequential reads, hashed in a second thread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ import h5py
 import numpy as np
 
 PIECE_BYTES = 1 << 22
-CHECKSUM_BYTES = 4  # that HDF5 puts behind each chunk
+CHECKSUM_BYTES = 4  # HDF5 appends a checksum to each chunk
 
 
 def hash_ranges(path: Path, ranges: Iterable[tuple[int, int]], digest: Any) -> None:
-    """Add the bytes first…stop-1 of each range of a file to a hashlib digest."""
+    """Add bytes of a file to a digest.
+
+    Args:
+        path: The file.
+        ranges: (first, stop) byte ranges, in the order in which they are hashed.
+        digest: A hashlib digest.
+    """
     with path.open("rb", buffering=0) as file, Hashing(digest) as hashing:
         for first, stop in ranges:
             file.seek(first)
@@ -29,15 +35,21 @@ def hash_ranges(path: Path, ranges: Iterable[tuple[int, int]], digest: Any) -> N
 def read_array(
     dataset: h5py.Dataset, *, into: np.ndarray | None = None, past_hdf5: bool = True
 ) -> tuple[np.ndarray, str]:
-    """A whole array and the SHA-256 of its values.
+    """Read a whole array and compute the SHA-256 of its values.
 
-    Chunks that lie one after the other are read in one go, past HDF5, which takes them one by one and checks each
-    with a checksum of its own that misses what SHA-256 finds.
+    Adjacent chunks are read in one call, without HDF5. HDF5 would read them one by one and verify each with its own
+    checksum, which is weaker than SHA-256.
 
     Args:
-        dataset: Of numbers, as `features.store.writer` lays it out.
-        into: Where to put the values: contiguous, of the same shape and type; None: a new array.
-        past_hdf5: False: let HDF5 read it.
+        dataset: A dataset of numbers written by `features.store.writer`.
+        into: A contiguous array of the same shape and type to fill; None for a new array.
+        past_hdf5: Read the chunks directly where possible; False lets HDF5 read them.
+
+    Returns:
+        The values and the digest (hex).
+
+    Raises:
+        OSError: The file is too short or cannot be read.
     """
     values = np.empty(dataset.shape, dataset.dtype) if into is None else into
     digest = hashlib.sha256()
@@ -60,7 +72,7 @@ def read_array(
         for first, count in stretches:
             view = memoryview(stored)[: count * (chunk + CHECKSUM_BYTES)]
             if _read_at(descriptor, view, first) < len(view):
-                raise OSError("the file is shorter than its index says")
+                raise OSError("the file is shorter than its chunk index requires")
             piece = flat[at : at + count * chunk]
             chunks = np.frombuffer(view, np.uint8).reshape(count, -1)[:, :chunk]
             whole = len(piece) // chunk
@@ -72,33 +84,33 @@ def read_array(
 
 
 class Hashing:
-    """A digest fed by a thread of its own, at most a few pieces behind. Use in a `with` block."""
+    """Updates a digest in a separate thread that is at most a few pieces behind. Use in a `with` block."""
 
     def __init__(self, digest: Any) -> None:
-        """Feed `digest`."""
+        """Update `digest`, a hashlib digest."""
         self._digest = digest
         self._pool = ThreadPoolExecutor(1, "hash")
         self._waiting: list[Future[None]] = []
 
     def __enter__(self) -> Hashing:
-        """Start."""
+        """Return self."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Wait for what was added."""
+        """Wait until all added pieces are hashed."""
         self._pool.shutdown()
         for future in self._waiting:
             future.result()
 
     def add(self, piece: Any) -> None:
-        """Hash a piece next; it must not change any more."""
+        """Queue a piece (a bytes-like object) for hashing; it must not change afterwards."""
         self._waiting.append(self._pool.submit(self._digest.update, piece))
         if len(self._waiting) > 2:
             self._waiting.pop(0).result()
 
 
 def chunks_of(dataset: h5py.Dataset) -> list[h5py.h5d.StoreInfo]:
-    """Where each chunk of a dataset lies, in the order of its values."""
+    """Return the location of each chunk of a dataset, in the order of its values."""
     found: list[h5py.h5d.StoreInfo] = []
     if dataset.chunks:
         dataset.id.chunk_iter(found.append)
@@ -106,13 +118,13 @@ def chunks_of(dataset: h5py.Dataset) -> list[h5py.h5d.StoreInfo]:
 
 
 def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`work` on each item, in order, a few at a time; for work that waits for a disk or hashes."""
+    """Yield `work(item)` for each item in order, a few at a time in threads; for work bound by the disk or hashing."""
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "verify") as pool:
         yield from pool.map(work, items)
 
 
 def _stretches(dataset: h5py.Dataset) -> list[tuple[int, int]] | None:
-    """(first byte, number of chunks) of runs of chunks of at most `PIECE_BYTES`; None where HDF5 has to read them."""
+    """Return (first byte, chunks) of adjacent chunks, at most `PIECE_BYTES` each; None if only HDF5 can read them."""
     plain = dataset.chunks and dataset.chunks[1:] == dataset.shape[1:] and dataset.dtype.isnative
     if not plain or dataset.compression or dataset.scaleoffset or dataset.shuffle or not dataset.fletcher32:
         return None
@@ -137,7 +149,7 @@ def _chunk_bytes(dataset: h5py.Dataset) -> int:
 
 
 def _read_at(descriptor: int, view: memoryview, first: int) -> int:
-    """Fill `view` from a position of a file; how many bytes there were."""
+    """Fill `view` from a position in a file and return the number of bytes read."""
     done = 0
     while done < len(view) and (got := os.preadv(descriptor, [view[done:]], first + done)):
         done += got

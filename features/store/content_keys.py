@@ -1,4 +1,4 @@
-"""Content keys: which bytes a clip was when it was embedded. A sidecar spares reading unchanged files again."""
+"""Content keys: digests of the audio that was embedded. A sidecar file avoids reading unchanged files again."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.locks import CacheLock
 
 SIDECAR = "files.parquet"
-PIECE = 256  # files that a thread looks at before it takes others
-LEFTOVER_AGE_S = 86_400.0  # the lock does not reach all network folders: another machine may be writing
+PIECE = 256  # files per task of a thread
+LEFTOVER_AGE_S = 86_400.0  # locks do not work on all network folders: another machine may be writing
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What is known of one file: identity on disk, digest of its bytes, and its header or what is wrong with it."""
+    """One audio file: its identity on disk, the digest of its bytes, and its header or the reason it is unusable."""
 
     path: str
     size: int
@@ -44,14 +44,14 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class ClipContent:
-    """One manifest row's audio.
+    """The audio of one manifest row.
 
     Attributes:
         key: SHA-256 of the file's bytes, with `#start+duration` for a segment; empty if unreadable.
-        frames: Length at the file's own rate; 0 if unreadable.
-        sample_rate: The file's own rate in Hz.
-        size: Of the file, in bytes.
-        mtime_ns: Of the file.
+        frames: Length in samples at the file's sample rate; 0 if unreadable.
+        sample_rate: The file's sample rate in Hz.
+        size: Size of the file in bytes.
+        mtime_ns: Modification time of the file.
         failure: Why the clip cannot be used, or empty.
     """
 
@@ -69,13 +69,13 @@ class ClipContent:
 
 
 def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, save: bool = True) -> Records[ClipContent]:
-    """Keys and lengths of a manifest's clips, in its order.
+    """Return keys and lengths of a manifest's clips, in its order.
 
     Args:
         manifest: The clips.
-        folder: Where the sidecar lives (`cache/<dataset name>`).
-        rehash: Read every file even where size and modification time are unchanged.
-        save: Write what was learnt to the sidecar.
+        folder: The folder of the sidecar file (`cache/<dataset name>`).
+        rehash: Read every file, even if its size and modification time are unchanged.
+        save: Update the sidecar file.
 
     Raises:
         RunError: The sidecar cannot be written.
@@ -84,16 +84,16 @@ def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
 
 
 def file_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, save: bool = True) -> Records[FileContent]:
-    """Digest and header of each file that a manifest names; a file that has changed is read again.
+    """Return digest and header of each file that a manifest refers to; only changed files are read.
 
     Args:
         manifest: The clips.
-        folder: Where the sidecar lives.
-        rehash: Read every file even where size and modification time are unchanged.
-        save: Write what was learnt to the sidecar.
+        folder: The folder of the sidecar file.
+        rehash: Read every file, even if its size and modification time are unchanged.
+        save: Update the sidecar file.
 
     Returns:
-        One record per file, however many clips it holds.
+        One record per file, even if it holds several clips.
 
     Raises:
         RunError: The sidecar cannot be written.
@@ -103,7 +103,7 @@ def file_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
     known = stored.table.take(pc.index_in(paths, stored.texts("path")))  # nulls where nothing is known
 
     def look(first: int) -> Records[FileContent]:
-        """A piece of the files, as they are now."""
+        """Examine `PIECE` files."""
         pairs = zip(*(column.slice(first, PIECE).to_pylist() for column in (paths, known)), strict=True)
         return Records.of(FileContent, (_file_content(path, before) for path, before in pairs))
 
@@ -115,11 +115,14 @@ def file_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
 
 
 def clips_of_files(manifest: Manifest, files: Records[FileContent]) -> Records[ClipContent]:
-    """Keys and lengths of clips in files that are known already; no file is touched.
+    """Return keys and lengths of clips from known file contents; no file is read.
 
     Args:
         manifest: The clips.
-        files: What `file_contents` gave for these files.
+        files: The result of `file_contents` for the same files.
+
+    Returns:
+        N records in the manifest's order.
     """
     at = pc.index_in(_absolute_paths(manifest), files.texts("path"))
     held = (files.take(at.slice(first, PIECE)) for first in range(0, len(manifest), PIECE))
@@ -128,17 +131,17 @@ def clips_of_files(manifest: Manifest, files: Records[FileContent]) -> Records[C
 
 
 def _absolute_paths(manifest: Manifest) -> pa.Array:
-    """Of each row's file."""
+    """Return the absolute path of each row's file."""
     return pa.array(map(os.path.abspath, manifest.paths()), pa.large_string())
 
 
 def readable(contents: Records[ClipContent]) -> np.ndarray:
-    """(N,) bool: which clips can be used, as far as their files' headers tell."""
+    """Return which clips are usable according to their files' headers, (N,) bool."""
     return pc.equal(contents.texts("failure"), "").to_numpy(zero_copy_only=False)
 
 
 def _file_content(path: str, known: dict[str, Any]) -> FileContent:
-    """A file's digest and header; what is `known` (None where nothing is) itself where nothing changed."""
+    """Return a file's digest and header; the `known` record (values None if unknown) if the file is unchanged."""
     try:
         stat = Path(path).stat()
     except OSError:
@@ -158,7 +161,7 @@ def _file_content(path: str, known: dict[str, Any]) -> FileContent:
 
 
 def _clip_content(file: FileContent, start_s: float, duration_s: float) -> ClipContent:
-    """What one row sees of its file; NaN is no duration."""
+    """Return the content of one row's segment; a NaN duration extends to the end of the file."""
     failure, frames, key = file.failure, file.frames, file.sha256
     length_s = None if math.isnan(duration_s) else duration_s
     if not failure and (start_s or length_s is not None):
@@ -172,7 +175,7 @@ def _clip_content(file: FileContent, start_s: float, duration_s: float) -> ClipC
 
 
 def _read_sidecar(path: Path) -> Records[FileContent]:
-    """Known files; an unreadable sidecar is as good as none."""
+    """Return the known files; an unreadable sidecar counts as empty."""
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         table.validate(full=True)
@@ -182,7 +185,7 @@ def _read_sidecar(path: Path) -> Records[FileContent]:
 
 
 def _update_sidecar(path: Path, files: Records[FileContent]) -> None:
-    """Add what was learnt of `files` to the sidecar, in one step."""
+    """Merge `files` into the sidecar atomically."""
     with CacheLock(path, lambda message: None):
         known = _read_sidecar(path)
         others = known.table.filter(pc.invert(pc.is_in(known.texts("path"), files.texts("path"))))

@@ -1,8 +1,8 @@
-"""The first bytes of a cache file: digests by which damage is found before HDF5 looks at it.
+"""The first bytes of a cache file: digests that reveal damage before HDF5 opens the file.
 
-HDF5's library can crash or hang on a damaged file. So the user block states the digest of all bytes after
-it, and one of the structure: all of these bytes but the bulk of the stored arrays, which have checksums of
-their own. Opening a file checks its structure, whatever its size; verifying it checks everything.
+The HDF5 library can crash or hang on a damaged file. The user block therefore contains two digests: one of all bytes
+after it, and one of the structure, which is all of these bytes except the large stored arrays (they have their own
+checksums). Opening a file checks its structure, however large the file is. Verifying it checks every byte.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from features.store.array_io import chunks_of, hash_ranges
 
 HEADER_BYTES = 512  # an HDF5 user block
 HEADER_START = b"audioheads-embeddings "
-MOST_RANGES = 8  # of bulk bytes that a header states; what is not among them counts as structure
+MOST_RANGES = 8  # byte ranges of arrays that a header lists; all other bytes count as structure
 
 Ranges = list[list[int]]
 
 
-def bulk_ranges(datasets: Sequence[h5py.Dataset]) -> Ranges:
-    """Where the chunks of some datasets lie: the largest stretches, as [first, last+1] byte."""
+def array_ranges(datasets: Sequence[h5py.Dataset]) -> Ranges:
+    """Return the largest contiguous byte ranges that hold chunks of the datasets, as [first, last + 1]."""
     chunks = [[info.byte_offset, info.byte_offset + info.size] for data in datasets for info in chunks_of(data)]
     merged: Ranges = []
     for first, stop in sorted(chunks):
@@ -32,20 +32,25 @@ def bulk_ranges(datasets: Sequence[h5py.Dataset]) -> Ranges:
             merged[-1][1] = stop
         else:
             merged.append([first, stop])
-    return sorted(sorted(merged, key=lambda piece: piece[0] - piece[1])[:MOST_RANGES])
+    return sorted(sorted(merged, key=lambda span: span[0] - span[1])[:MOST_RANGES])
 
 
-def make_header(path: Path, bulk: Ranges) -> bytes:
-    """The user block for the file as it is."""
-    stated = {"bulk": bulk, "sha256": _digest(path, []), "structure": _digest(path, bulk)}
-    return (HEADER_START + json.dumps(stated).encode() + b"\n").ljust(HEADER_BYTES, b"\0")
+def make_header(path: Path, arrays: Ranges) -> bytes:
+    """Return the user block for the file's present bytes.
+
+    Args:
+        path: The file.
+        arrays: Byte ranges that the structure's digest skips.
+    """
+    header = {"bulk": arrays, "sha256": _digest(path, []), "structure": _digest(path, arrays)}
+    return (HEADER_START + json.dumps(header).encode() + b"\n").ljust(HEADER_BYTES, b"\0")
 
 
 def structure_is_whole(path: Path) -> bool:
-    """Whether all but the stored arrays is as it was written."""
+    """Whether all bytes except the stored arrays are as they were written."""
     try:
-        stated = _stated(path)
-        return stated["structure"] == _digest(path, stated["bulk"])
+        header = _read_header(path)
+        return header["structure"] == _digest(path, header["bulk"])
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -54,24 +59,24 @@ def is_whole(path: Path) -> bool:
     """Whether every byte is as it was written."""
     try:
         with path.open("rb") as file:
-            return file.read(HEADER_BYTES) == make_header(path, _stated(path)["bulk"])
+            return file.read(HEADER_BYTES) == make_header(path, _read_header(path)["bulk"])
     except (ValueError, KeyError, TypeError):
         return False
 
 
 def stated_digest(path: Path) -> str:
-    """The SHA-256 of all bytes that the header states; empty where it states none."""
+    """Return the SHA-256 of the whole file according to its header; empty if there is no valid header."""
     try:
-        return str(_stated(path)["sha256"])
+        return str(_read_header(path)["sha256"])
     except (ValueError, KeyError, TypeError):
         return ""
 
 
-def _stated(path: Path) -> dict:
-    """What the user block says.
+def _read_header(path: Path) -> dict:
+    """Parse the user block.
 
     Raises:
-        ValueError: It is none of ours.
+        ValueError: The file has no audioheads header.
     """
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
@@ -81,7 +86,7 @@ def _stated(path: Path) -> dict:
 
 
 def _digest(path: Path, skipped: Ranges) -> str:
-    """SHA-256 hex of everything after the user block but for some ranges."""
+    """Return the SHA-256 (hex) of all bytes after the user block except the skipped ranges."""
     digest = hashlib.sha256(json.dumps(skipped).encode())
     size = path.stat().st_size
     starts = [HEADER_BYTES, *(stop for _, stop in skipped)]

@@ -1,4 +1,4 @@
-"""Sealing: finished shards, and what was sealed before, become the new state of a cache in one step."""
+"""Finalize a cache: merge finished shards into it in one atomic step."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from features.store.writer import write_file
 def finalize(
     path: Path, spec: dict[str, Any], shards: Sequence[Path], failures: Iterable[tuple[str, str, str]]
 ) -> None:
-    """Make finished shards, and what was sealed before, the new state of a cache.
+    """Merge finished shards into a cache.
 
-    A clip's row in a shard replaces its row in the old state; a failure is recorded beside an older row,
-    never instead of it. Up to `shard_set.SET_BYTES` the rows are copied into one new file; beyond, the folder of the
-    shards is moved to the others of the set, and only the index is written anew.
+    A clip's row in a shard replaces its row in the old state. A failure is recorded in addition to an older row and
+    does not replace it. Up to `shard_set.SET_BYTES` the rows are copied into one new file. Larger caches are sets: the
+    folder of the shards is moved into the set, and only the index is rewritten.
 
     Args:
-        path: The cache file.
+        path: The cache file; it need not exist.
         spec: The cache spec.
-        shards: Shard files of one plan, in one folder; each is verified on the way.
+        shards: Shard files of one plan, in one folder; each is verified first.
         failures: (id, key, reason) found while planning.
 
     Raises:

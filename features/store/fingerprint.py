@@ -1,4 +1,4 @@
-"""Which settings make which cache file: everything that changes a value, and nothing else."""
+"""The cache spec and its fingerprint: every setting that changes a stored value, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from features.spec import BackboneSpec
 
 SCHEMA = 1
-# Of `resample: device`: long clips are streamed, and resampled by soxr all the same.
+# For `resample: device`. Long clips are streamed and still resampled by soxr.
 DEVICE_RESAMPLER = "torchaudio kaiser 64, soxr HQ in windows"
-# Recorded in the file's spec, but no part of its identity.
+# Recorded in the file's spec, but not part of its identity.
 NOT_IDENTITY = {("backbone", "name"), ("backbone", "weights"), ("backbone", "settings", "normalize_assumed")}
 
 
@@ -27,16 +27,16 @@ def cache_spec(
     window_overlap_s: float = 0.0,
     resample: str = "cpu",
 ) -> dict[str, Any]:
-    """All that decides the values of a cache file, as JSON values.
+    """Return everything that determines the values of a cache file, as JSON values.
 
     Args:
-        backbone: What computes the frames.
+        backbone: The spec of the backbone.
         pooling: Any of `POOLINGS`, and `frames`.
-        precision: Resolved: `fp32`, `bf16` or `fp16`.
-        frame_layers: Layers whose frames are stored; None: all.
-        frame_dtype: `float32` or `float16`, of stored frames.
-        window_overlap_s: Of the windows of long clips.
-        resample: Where: `cpu` or `device`.
+        precision: The resolved precision: `fp32`, `bf16` or `fp16`.
+        frame_layers: Layers whose frames are stored; None for all.
+        frame_dtype: Type of stored frames, `float32` or `float16`.
+        window_overlap_s: Overlap of the windows of long clips, in seconds.
+        resample: Where audio is resampled, `cpu` or `device`.
     """
     from features.audio.decoding import AUDIO_SPEC
     from features.pooling import POOLINGS
@@ -61,12 +61,12 @@ def cache_spec(
 
 
 def fingerprint(spec: dict[str, Any]) -> str:
-    """SHA-256 hex of a cache spec's identity."""
+    """Return the SHA-256 (hex) of a cache spec's identity."""
     return hashlib.sha256(canonical_json(flatten(spec)).encode()).hexdigest()
 
 
 def flatten(spec: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The spec's identity as `dotted.key: value`; two specs differ exactly where these do."""
+    """Return the spec's identity as `dotted.key: value`; two specs differ exactly where these differ."""
     flat: dict[str, Any] = {}
     for key, value in spec.items():
         path = (*prefix, key)
@@ -80,16 +80,16 @@ def flatten(spec: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any
 
 
 def backbone_of(spec: dict[str, Any]) -> BackboneSpec:
-    """The backbone's spec back from a cache spec."""
+    """Return the backbone's spec contained in a cache spec."""
     stored = spec["backbone"]
     return BackboneSpec(**{**stored, "layers": tuple(stored["layers"])})
 
 
 def cache_path(cache: Path, dataset: str, spec: dict[str, Any]) -> Path:
-    """Where the cache file of a dataset and spec lies: `cache/<dataset>/<backbone>-<fingerprint12>.h5`."""
+    """Return the path of a dataset's cache file: `cache/<dataset>/<backbone>-<fingerprint12>.h5`."""
     return cache / dataset / f"{spec['backbone']['name']}-{fingerprint(spec)[:12]}.h5"
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value."""
+    """Return a value as JSON in canonical form: sorted keys, no spaces, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Stored frames of many clips, joined by id: read once into memory where they fit, clip by clip where not."""
+"""Stored frames of many clips, looked up by id: read into memory at once if they fit, else clip by clip."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 
 from features.store.table import EmbeddingTable
 
-MEMORY_SHARE = 0.5  # of what is free when the frames are opened
-FALLBACK_BYTES = 4 << 30  # where the system does not say what is free
-MOST_OPEN = 32  # files of a set
+MEMORY_SHARE = 0.5  # of the free memory when the frames are opened
+FALLBACK_BYTES = 4 << 30  # assumed free memory if the system does not report it
+MOST_OPEN = 32  # files of a set that are open at a time
 
 
 class ClipFrames:
-    """Frames of some clips of one cache, in the order they were asked for.
+    """Frames of some clips of one cache, in the requested order.
 
     Attributes:
-        lengths: (N,) int64, frames of each clip.
-        dim: Numbers of a frame (layers times dimensions).
-        in_memory: Whether they were read at once.
+        lengths: (N,) int64, number of frames of each clip.
+        dim: Values per frame (layers times dimensions).
+        in_memory: Whether all frames were read into memory.
     """
 
     def __init__(
@@ -34,22 +34,22 @@ class ClipFrames:
         keys: Sequence[str] | None = None,
         memory_bytes: int | None = None,
     ) -> None:
-        """Find the clips and, where they fit, read them.
+        """Locate the clips and read their frames if they fit in memory.
 
         Args:
-            table: A cache with pooling `frames`; already verified.
+            table: A verified cache with pooling `frames`.
             ids: Clip ids.
-            keys: Their present content keys, when these are to be checked too.
-            memory_bytes: Read all at once up to this size; None: half of the free memory.
+            keys: Their present content keys; None skips this check.
+            memory_bytes: Read all frames at once up to this size; None for half of the free memory.
 
         Raises:
-            CacheError: No frames here, a clip or a file is missing, or its audio has changed.
+            CacheError: The cache stores no frames, a clip or file is missing, or a clip's audio has changed.
         """
         table.check_holds_frames()
         rows = table.rows(ids, keys)
         stored = table.cache_spec["frames"]
         self._table = table
-        self._members = table.locations.shard_number[rows]
+        self._shard_numbers = table.locations.shard_number[rows]
         self._starts = table.locations.first_frame[rows]
         self.lengths: np.ndarray = table.n_frames[rows].astype(np.int64)
         self.dim = len(stored["layers"]) * table.spec.dim
@@ -62,7 +62,7 @@ class ClipFrames:
 
     @property
     def in_memory(self) -> bool:
-        """Whether all frames were read at once."""
+        """Whether all frames were read into memory."""
         return self._values is not None
 
     def __len__(self) -> int:
@@ -70,21 +70,30 @@ class ClipFrames:
         return len(self._starts)
 
     def read(self, clip: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames start…stop-1 (cut at the clip's end) of the clip at this position: (F, dim)."""
+        """Return frames of one clip, (F, dim).
+
+        Args:
+            clip: Position of the clip.
+            start: First frame.
+            stop: One past the last frame, limited to the clip's length; None for the end.
+
+        Raises:
+            CacheError: A file is missing or damaged.
+        """
         length = int(self.lengths[clip])
         stop = length if stop is None else min(stop, length)
         first = int(self._starts[clip])
         if self._values is not None:
             return self._values[first + start : first + stop]
-        return self._stored(int(self._members[clip]))[first + start : first + stop].reshape(-1, self.dim)
+        return self._stored(int(self._shard_numbers[clip]))[first + start : first + stop].reshape(-1, self.dim)
 
     def close(self) -> None:
-        """Let go of the files; frames in memory stay."""
+        """Close the files; frames in memory stay available."""
         while self._open:
             self._open.popitem()[1][0].close()
 
     def __enter__(self) -> ClipFrames:
-        """Use it in a `with` block."""
+        """Return self."""
         return self
 
     def __exit__(
@@ -93,44 +102,44 @@ class ClipFrames:
         """Close."""
         self.close()
 
-    def _stored(self, member: int) -> h5py.Dataset:
-        """The frames of one file, which stays open until others are needed more."""
-        if member not in self._open:
+    def _stored(self, number: int) -> h5py.Dataset:
+        """Return the frames of one shard file; the least recently used file is closed if too many are open."""
+        if number not in self._open:
             if len(self._open) >= MOST_OPEN:
                 self._open.popitem(last=False)[1][0].close()
             stack = ExitStack()
-            self._open[member] = stack, stack.enter_context(self._table.opened(member))["frames/values"]
-        self._open.move_to_end(member)
-        return self._open[member][1]
+            self._open[number] = stack, stack.enter_context(self._table.opened(number))["frames/values"]
+        self._open.move_to_end(number)
+        return self._open[number][1]
 
     def _read_all(self) -> None:
-        """Into memory, in the order of the files, so that neighbours are read together."""
+        """Read all frames in the order of the files, so that adjacent clips are read together."""
         self._values = np.empty((int(self.lengths.sum()), self.dim), self._dtype)
         starts = np.zeros_like(self._starts)
         at = 0
-        for member, first, clips in self._runs():
+        for number, first, clips in self._runs():
             count = int(self.lengths[clips].sum())
-            self._values[at : at + count] = self._stored(member)[first : first + count].reshape(-1, self.dim)
+            self._values[at : at + count] = self._stored(number)[first : first + count].reshape(-1, self.dim)
             starts[clips] = at + self._starts[clips] - first
             at += count
         self._starts = starts
         self.close()
 
     def _runs(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(file, first frame, positions of clips) of clips that lie one after the other."""
-        order = np.lexsort((self._starts, self._members))
+        """Yield (shard file, first frame, positions of clips) for clips stored contiguously."""
+        order = np.lexsort((self._starts, self._shard_numbers))
         order = order[self.lengths[order] > 0]
         if not len(order):
             return
-        members, starts = self._members[order], self._starts[order]
+        numbers, starts = self._shard_numbers[order], self._starts[order]
         ends = starts + self.lengths[order]
-        breaks = 1 + np.flatnonzero((members[1:] != members[:-1]) | (starts[1:] != ends[:-1]))
+        breaks = 1 + np.flatnonzero((numbers[1:] != numbers[:-1]) | (starts[1:] != ends[:-1]))
         for clips in np.split(order, breaks):
-            yield int(self._members[clips[0]]), int(self._starts[clips[0]]), clips
+            yield int(self._shard_numbers[clips[0]]), int(self._starts[clips[0]]), clips
 
 
 def free_bytes() -> int:
-    """Memory that is free now; a cautious guess where the system does not say."""
+    """Return the free memory in bytes; a cautious guess if the system does not report it."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""A file for HDF5 to write to that never tells it of a full disk: it would print pages and crash at exit."""
+"""A file object for HDF5 that hides write errors from it: on a full disk HDF5 prints pages and crashes at exit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 class GuardedFile(io.RawIOBase):
-    """The file object that h5py writes through. What goes wrong is raised by `check`, not by `write`.
+    """The file object that h5py writes to. Errors are raised by `check`, not by `write`.
 
     Attributes:
-        error: The first thing that went wrong.
+        error: The first error, or None.
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the file anew."""
+        """Create the file; an existing one is overwritten."""
         self._file = path.open("w+b", buffering=0)
         self._end = 0
         self.error: OSError | None = None
@@ -26,12 +26,16 @@ class GuardedFile(io.RawIOBase):
         super().close()
 
     def check(self) -> None:
-        """Raise what went wrong since the file was made."""
+        """Raise the first error since the file was created.
+
+        Raises:
+            OSError: A write failed, for instance because the disk is full.
+        """
         if self.error is not None:
             raise self.error
 
     def write(self, data: Any) -> int:
-        """Write all of `data` at the position; after an error, only go on as if."""
+        """Write all of `data` at the current position; after an error, only move the position."""
         view = memoryview(data).cast("B")
         written = 0
         try:
@@ -45,7 +49,7 @@ class GuardedFile(io.RawIOBase):
         return len(view)
 
     def readinto(self, buffer: Any) -> int:
-        """Read back what was written; zeros where that failed."""
+        """Read written bytes back; bytes whose writing failed are read as zeros."""
         view = memoryview(buffer).cast("B")
         held = self._file.readinto(view)
         view[held:] = bytes(len(view) - held)
@@ -53,15 +57,15 @@ class GuardedFile(io.RawIOBase):
         return len(view)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to a position; the end is where it would be had nothing gone wrong."""
+        """Move to a position; the end of the file is where it would be without errors."""
         return self._file.seek(self._end + offset) if whence == 2 else self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The position."""
+        """Return the current position."""
         return self._file.tell()
 
     def truncate(self, size: int | None = None) -> int:
-        """Make the file this long."""
+        """Set the length of the file."""
         size = self.tell() if size is None else size
         self._end = size
         try:
@@ -72,4 +76,4 @@ class GuardedFile(io.RawIOBase):
         return size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: the file is unbuffered."""

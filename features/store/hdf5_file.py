@@ -1,4 +1,4 @@
-"""One HDF5 file of the cache, checked while it is read: its structure, its attributes, and each dataset."""
+"""Read one HDF5 file of the cache and check its structure, its attributes and each dataset."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from features.store.array_io import read_array
 
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
-SET_VERSION = 2  # an index of shard files, see `features.store.shard_set`
+SET_VERSION = 2  # the index of a set of shard files, see `features.store.shard_set`
 DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredClip:
-    """What every cache file says of a clip: its content key, seconds and frames."""
+    """What every cache file stores about a clip: its content key, duration in seconds and number of frames."""
 
     id: str
     key: str
@@ -37,7 +37,11 @@ class StoredClip:
 
 @contextmanager
 def opened_file(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading, of the right format and version; HDF5's own errors become one line."""
+    """Open a cache file for reading and check its format and version.
+
+    Raises:
+        CacheError: The file is not a cache file, has another version, cannot be read, or is damaged.
+    """
     try:
         whole = header.structure_is_whole(path)
         with h5py.File(path, "r") as file:
@@ -47,7 +51,7 @@ def opened_file(path: Path) -> Iterator[h5py.File]:
             if version not in (FORMAT_VERSION, SET_VERSION):
                 raise CacheError(
                     f"{path}: cache format {version}, this program reads {FORMAT_VERSION} and {SET_VERSION}; "
-                    "move the file away to compute it anew, or use the version that wrote it",
+                    "move the file away to compute it again, or use the version that wrote it",
                     path,
                 )
             if not whole:
@@ -62,26 +66,38 @@ def opened_file(path: Path) -> Iterator[h5py.File]:
 
 
 def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> np.ndarray:
-    """A whole dataset, checked against its checksum; texts come as an object array of bytes."""
+    """Read a whole dataset and compare it with its checksum.
+
+    Args:
+        file: An open cache file.
+        name: The dataset.
+        into: A contiguous array of the same shape and type to fill; None for a new array.
+
+    Returns:
+        The values; text comes as an object array of bytes.
+
+    Raises:
+        CacheError: The values do not match the checksum.
+    """
     dataset = file[name]
-    stated = dataset.attrs["sha256"]
+    expected = dataset.attrs["sha256"]
     if dataset.chunks:
-        for past_hdf5 in (True, False):  # where the two differ, HDF5 knows better
+        for past_hdf5 in (True, False):  # if the direct read does not match, let HDF5 read
             values, digest = read_array(dataset, into=into, past_hdf5=past_hdf5)
-            if digest == stated:
+            if digest == expected:
                 return values
     values = dataset[()]
     if into is not None:
         into[...] = values
     if values.dtype.kind == "S":
         values = values.astype(object)
-    if array_digest(values).hexdigest() != stated:
+    if array_digest(values).hexdigest() != expected:
         raise damaged(Path(file.filename), f"{name} does not match its checksum")
     return values
 
 
 def read_texts(file: h5py.File, name: str) -> pa.Array:
-    """A dataset of texts."""
+    """Read a dataset of text as a large_string array."""
     values = read_checked(file, name)
     ends = np.zeros(len(values) + 1, np.int64)
     np.cumsum([len(value) for value in values], out=ends[1:])
@@ -89,7 +105,7 @@ def read_texts(file: h5py.File, name: str) -> pa.Array:
 
 
 def read_clips(file: h5py.File) -> Records[StoredClip]:
-    """All clips of a file."""
+    """Read the clips of a file, in its order."""
     numbers = {}
     for name in ("duration_s", "n_frames"):
         values = np.ascontiguousarray(read_checked(file, f"clips/{name}"))
@@ -99,24 +115,29 @@ def read_clips(file: h5py.File) -> Records[StoredClip]:
 
 
 def _array(kind: pa.DataType, length: int, *buffers: Any) -> pa.Array:
-    """An array without empty cells over its own buffers; `pa.array` would import pandas."""
+    """Build an array without nulls from its buffers; `pa.array` would import pandas."""
     return pa.Array.from_buffers(kind, length, [None, *map(pa.py_buffer, buffers)])
 
 
 def attribute_digest(file: h5py.File) -> str:
-    """SHA-256 over the file's attributes and the stated checksum of each dataset, ids included."""
-    stated: dict[str, Any] = {name: _plain(file.attrs[name]) for name in DIGEST_ATTRIBUTES}
+    """Return the SHA-256 (hex) of the file's attributes and the recorded checksum of each dataset."""
+    recorded: dict[str, Any] = {name: _plain(file.attrs[name]) for name in DIGEST_ATTRIBUTES}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            stated[name] = [item.attrs["sha256"], list(item.shape), str(item.dtype)]
+            recorded[name] = [item.attrs["sha256"], list(item.shape), str(item.dtype)]
 
     file.visititems(visit)
-    return hashlib.sha256(fp.canonical_json(stated).encode()).hexdigest()
+    return hashlib.sha256(fp.canonical_json(recorded).encode()).hexdigest()
 
 
 def array_digest(values: np.ndarray, digest: Any = None) -> Any:
-    """SHA-256 of an array's values (texts each ended by a zero byte), added to `digest` where given."""
+    """Add an array's values to a SHA-256 and return it.
+
+    Args:
+        values: Numbers, or an object array of text, where each text is followed by a zero byte.
+        digest: A hashlib digest to update; None for a new one.
+    """
     digest = digest or hashlib.sha256()
     if values.dtype.kind == "O":
         digest.update(b"".join((v if isinstance(v, bytes) else str(v).encode()) + b"\0" for v in values))
@@ -126,10 +147,10 @@ def array_digest(values: np.ndarray, digest: Any = None) -> Any:
 
 
 def damaged(path: Path, why: str) -> CacheError:
-    """The error for a file that is not as it was written."""
+    """Return the error for a damaged file."""
     return CacheError(
-        f"{path}: damaged ({why}); move the file away and run `audioheads features` with its config again to compute "
-        "it anew, nothing was deleted",
+        f"{path}: damaged ({why}); move the file away and run `audioheads features` with its config to compute "
+        "it again; nothing was deleted",
         path,
     )
 

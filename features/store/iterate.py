@@ -1,4 +1,4 @@
-"""Embeddings read a piece at a time, in the order they are stored in: for caches larger than memory."""
+"""Read embeddings in pieces, in stored order, for caches larger than memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Chunk:
     Attributes:
         rows: (n,) their rows in the table.
         pooled: pooling -> (n, L, D) float32.
-        frames: n arrays (F, L, D); None where they were not asked for.
+        frames: n arrays (F, L, D); None if not requested.
     """
 
     rows: np.ndarray
@@ -28,7 +28,7 @@ class Chunk:
 
 
 def stored_order(table: EmbeddingTable, rows: np.ndarray) -> np.ndarray:
-    """Rows in the order in which `stream` gives them."""
+    """Return rows in the order in which `stream` yields them."""
     return rows[np.lexsort((table.locations.row[rows], table.locations.shard_number[rows]))]
 
 
@@ -41,25 +41,25 @@ def stream(
     frames: bool = False,
     piece_bytes: int = PIECE_BYTES,
 ) -> Iterator[Chunk]:
-    """Embeddings of some rows, in `stored_order`.
+    """Yield embeddings of some rows, in `stored_order`.
 
     Args:
-        table: A cache that was verified: pieces are not checked again.
-        rows: Of the table.
-        poolings: Which of its poolings.
-        layers: Positions among the table's layers; None: all. Of frames: among the layers that are kept.
-        frames: Whether to read frames, too.
-        piece_bytes: About how much is read at a time; one clip's frames are always read at once.
+        table: A verified cache; pieces are not checked again.
+        rows: Rows of the table.
+        poolings: Pooling methods to read.
+        layers: Positions among the table's layers (for frames: among the layers stored for frames); None for all.
+        frames: Whether to read frames too.
+        piece_bytes: Approximate bytes read at a time; one clip's frames are always read at once.
 
     Raises:
         CacheError: A file is missing or damaged.
     """
     take = slice(None) if layers is None else list(layers)
     ordered = stored_order(table, rows)
-    members = table.locations.shard_number[ordered]
-    for number in dict.fromkeys(members.tolist()):
+    shard_numbers = table.locations.shard_number[ordered]
+    for number in dict.fromkeys(shard_numbers.tolist()):
         with table.opened(number) as file:
-            for piece in _pieces(table, ordered[members == number], piece_bytes, frames):
+            for piece in _pieces(table, ordered[shard_numbers == number], piece_bytes, frames):
                 at = table.locations.row[piece]
                 first, last = int(at[0]), int(at[-1]) + 1
                 pooled = {name: file[f"embeddings/{name}"][first:last][at - first][:, take] for name in poolings}
@@ -74,7 +74,7 @@ def stream(
 
 
 def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: bool) -> Iterator[np.ndarray]:
-    """Rows of one file, cut so that what lies between the first and the last of a piece is not too much."""
+    """Split rows of one file so that the span from the first to the last row of a piece is about `piece_bytes`."""
     row_bytes = 4 * len(table.spec.layers) * table.spec.dim * max(1, len(table.poolings))
     costs = table.locations.row[rows].astype(np.int64) * row_bytes
     if frames:

@@ -1,4 +1,4 @@
-"""Where the rows of a cache lie: in one file, or in the shard files of a set."""
+"""Where the rows of a cache are stored: in one file, or in the shard files of a set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-SET_SUFFIX = ".shards"  # of the folder beside an index that holds its shard files
+SET_SUFFIX = ".shards"  # suffix of the folder, next to the index, that holds the shard files
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class ShardFile:
 
     Attributes:
         path: The file.
-        size: Its bytes, as the index lists them; None where the file is its own index.
-        sha256: What its header has to state; empty where the file is its own index.
+        size: Its size in bytes according to the index; None if the file is its own index.
+        sha256: The digest its header must contain; empty if the file is its own index.
     """
 
     path: Path
@@ -27,7 +27,7 @@ class ShardFile:
     sha256: str = ""
 
     def absence(self) -> str:
-        """Why it cannot be the file that was listed, as far as its size tells; empty where it can."""
+        """Return why this cannot be the listed file, judging by its size; empty if it can be."""
         if self.size is None:
             return ""
         try:
@@ -41,14 +41,14 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class RowLocations:
-    """Where each of N rows lies.
+    """The location of each of N rows.
 
     Attributes:
         shard_files: The files.
-        shard_number: (N,) int, position in `members`.
+        shard_number: (N,) int, position in `shard_files`.
         row: (N,) int, row in that file.
-        first_frame: (N,) int, where the clip's frames start in that file, if any are stored.
-        is_set: Whether the files are listed by an index.
+        first_frame: (N,) int, position of the clip's first frame in that file; only meaningful with stored frames.
+        is_set: Whether an index lists the files.
     """
 
     COLUMNS: ClassVar = (
@@ -64,26 +64,36 @@ class RowLocations:
 
     @classmethod
     def of_file(cls, path: Path, n_frames: np.ndarray) -> RowLocations:
-        """All rows in one file, in order."""
+        """Locate all rows in one file, in order.
+
+        Args:
+            path: The file.
+            n_frames: (N,) frame counts of its clips.
+        """
         count = len(n_frames)
         ends = np.cumsum(n_frames, dtype=np.int64)
         return cls((ShardFile(path),), np.zeros(count, np.int64), np.arange(count), ends - n_frames, False)
 
     def rows_by_shard_file(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(position in `members`, the rows that lie there) of each file that holds any."""
+        """Yield (position in `shard_files`, rows stored in that file) for each file that holds any rows."""
         order = np.argsort(self.shard_number, kind="stable")
         numbers, starts = np.unique(self.shard_number[order], return_index=True)
         yield from zip(numbers.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True)
 
 
 def set_folder(index: Path) -> Path:
-    """Where the shard files of an index lie."""
+    """Return the folder that holds the shard files of an index."""
     return index.with_suffix(SET_SUFFIX)
 
 
 def read_row_locations(index: Path, columns: Mapping[str, np.ndarray]) -> RowLocations:
-    """What the index of a set says, in the datasets `RowLocations.COLUMNS`."""
+    """Read row locations from the index of a set.
+
+    Args:
+        index: The index file.
+        columns: Its datasets `RowLocations.COLUMNS`.
+    """
     listed = zip(*(columns[f"members/{name}"].tolist() for name in ("name", "bytes", "sha256")), strict=True)
-    members = tuple(ShardFile(set_folder(index) / name.decode(), size, sha.decode()) for name, size, sha in listed)
-    member, place, first_frame = (columns[f"clips/{name}"] for name in ("member", "place", "first_frame"))
-    return RowLocations(members, member, place, first_frame, True)
+    files = tuple(ShardFile(set_folder(index) / name.decode(), size, sha.decode()) for name, size, sha in listed)
+    shard_number, row, first_frame = (columns[f"clips/{name}"] for name in ("member", "place", "first_frame"))
+    return RowLocations(files, shard_number, row, first_frame, True)

@@ -1,4 +1,4 @@
-"""The newest row of each clip out of several cache files."""
+"""Merge cache files: select the newest row of each clip."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SUMMED_COSTS = ("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s"
 
 @dataclass(frozen=True)
 class Merged:
-    """What of each source, the older ones first, belongs to the new state.
+    """The rows of each source that belong to the new state; sources are ordered from old to new.
 
     Attributes:
-        chosen: CacheRows of each source, ascending.
-        failures: (id, key, reason) by id.
-        cost: Of all sources together.
+        chosen: Rows of each source, ascending.
+        failures: (id, key, reason), sorted by id.
+        cost: The total cost of all sources.
     """
 
     chosen: list[np.ndarray]
@@ -35,13 +35,18 @@ class Merged:
     cost: dict[str, Any]
 
     def totals(self, sources: Sequence[store.EmbeddingTable]) -> Totals:
-        """Sizes of the rows chosen."""
+        """Count the chosen clips and their frames."""
         frames = (int(table.n_frames[rows].sum()) for table, rows in zip(sources, self.chosen, strict=True))
         return Totals(sum(map(len, self.chosen)), sum(frames))
 
 
 def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str, str, str]]) -> Merged:
-    """Each clip's newest row, and the failures no later row has made good."""
+    """Select each clip's newest row, and the failures that no later row has resolved.
+
+    Args:
+        sources: Tables, oldest first.
+        failures: New failures as (id, key, reason).
+    """
     failed: dict[str, tuple[str, str]] = {}
     cost: dict[str, Any] = {}
     for table in sources:
@@ -53,11 +58,11 @@ def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str,
 
 
 def _newest(sources: Sequence[store.EmbeddingTable]) -> list[np.ndarray]:
-    """The rows of each source that no later one has, too."""
+    """Return the rows of each source whose clip appears in no later source."""
     ids = pa.chunked_array([table.clips.texts("id") for table in sources], pa.large_string())
     clip = ids.combine_chunks().dictionary_encode().indices.to_numpy()
     last = np.empty(len(clip), np.int64)
-    last[clip] = np.arange(len(clip))  # of a clip's rows, the last one stays
+    last[clip] = np.arange(len(clip))  # the last assignment to a clip wins
     is_newest = last[clip] == np.arange(len(clip))
     ends = np.cumsum([0, *map(len, sources)])
     return [np.flatnonzero(is_newest[first:end]) for first, end in pairwise(ends)]
@@ -72,7 +77,7 @@ class _StoredFrames:
     stop: int
 
     def pieces(self, most_bytes: int) -> Iterator[np.ndarray]:
-        """See `features.store.writer.LongFrames`."""
+        """Read the frames in pieces, see `features.store.writer.LongFrames`."""
         step = max(1, most_bytes // (self.values.dtype.itemsize * int(np.prod(self.values.shape[1:]))))
         for first in range(self.start, self.stop, step):
             yield self.values[first : min(first + step, self.stop)]
@@ -81,7 +86,13 @@ class _StoredFrames:
 def copies(
     sources: Sequence[store.EmbeddingTable], chosen: Sequence[np.ndarray], failures: list[tuple[str, str, str]]
 ) -> Iterator[CacheRows]:
-    """The chosen rows of each source (files of their own, no sets), piece by piece; then the failures."""
+    """Yield the chosen rows of each source in pieces, then the failures.
+
+    Args:
+        sources: Tables that are single files, not sets.
+        chosen: Rows of each source, ascending.
+        failures: (id, key, reason).
+    """
     for table, rows in zip(sources, chosen, strict=True):
         step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
         with table.opened(0) as file:
@@ -103,6 +114,6 @@ def copies(
 
 
 def _ragged(values: h5py.Dataset, table: store.EmbeddingTable, rows: np.ndarray) -> list[Any]:
-    """Frames of some clips, to be read when they are written."""
+    """Return frames of some clips that are read only when they are written."""
     starts = table.locations.first_frame[rows]
     return [_StoredFrames(values, int(a), int(a + n)) for a, n in zip(starts, table.n_frames[rows], strict=True)]

@@ -1,7 +1,7 @@
-"""Making caches smaller: rows that nobody asks for any more, and whole cache files.
+"""Prune caches: remove rows that are no longer needed, or whole cache files.
 
-As in sealing, rows go by writing a new file beside the old one, which it replaces in one step. Of a set, only the
-shard files that hold some of these rows are written anew.
+Rows are removed by writing a new file that replaces the old one atomically, as when finalizing. In a set, only the
+shard files that contain removed rows are rewritten.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from features.store.writer import Totals, remove_temporaries, write_file
 from features.system.atomic_write import sync_folder
 from features.system.locks import CacheLock
 
-PARTS_SUFFIX = ".parts"  # of the folder of an unfinished run
-REWRITTEN_SUFFIX = ".pruned"  # of the folder where shard files are written anew
+PARTS_SUFFIX = ".parts"  # suffix of the folder of an unfinished run
+REWRITTEN_SUFFIX = ".pruned"  # suffix of the folder of rewritten shard files
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What went, or would go.
+    """What was removed, or would be removed in a dry run.
 
     Attributes:
-        clips: Rows that went.
-        left: Rows that stay.
-        failures: Recorded failures that went.
-        size_bytes: Freed on disk; of a dry run what the arrays of those rows take.
+        clips: Rows removed.
+        left: Rows kept.
+        failures: Recorded failures removed.
+        size_bytes: Bytes freed on disk; in a dry run, the size of the arrays of the rows.
     """
 
     clips: int
@@ -44,17 +44,17 @@ class Pruned:
 
 
 def prune_rows(path: Path, keep: Container[str], note: Callable[[str], None], *, dry_run: bool = False) -> Pruned:
-    """Leave only the rows and failures of some clips in a cache file; without any left, the file goes.
+    """Keep only the rows and failures of some clips; if none are left, remove the cache file.
 
     Args:
         path: The cache file.
-        keep: Ids of the clips that stay.
-        note: Told when another run is waited for.
+        keep: Ids of the clips to keep.
+        note: Called with a message when waiting for another run.
         dry_run: Only count.
 
     Raises:
-        CacheError: The file, or a shard file that would have to be written anew, is damaged; nothing has changed.
-        RunError: The disk is full or the folder not writable; nothing has changed.
+        CacheError: The file, or a shard file that must be rewritten, is damaged; nothing has changed.
+        RunError: The disk is full or the folder is not writable; nothing has changed.
     """
     if dry_run:
         return _counted(store.open_table(path), keep)
@@ -73,12 +73,19 @@ def prune_rows(path: Path, keep: Container[str], note: Callable[[str], None], *,
 
 
 def remove_cache(path: Path, note: Callable[[str], None]) -> int:
-    """Remove a cache file with its shard files and what an unfinished run left of it; tells how many bytes that freed.
+    """Remove a cache file, its shard files and the remains of an unfinished run.
 
-    The index goes first: a kill leaves files that no index lists, which `whole_caches` finds again.
+    The index is removed first. If the process is killed, unlisted files remain, which `whole_caches` finds.
+
+    Args:
+        path: The cache file.
+        note: Called with a message when waiting for another run.
+
+    Returns:
+        The number of bytes freed.
 
     Raises:
-        OSError: Something cannot be removed.
+        OSError: A file cannot be removed.
     """
     with CacheLock(path, note):
         size = size_of(path)
@@ -89,7 +96,11 @@ def remove_cache(path: Path, note: Callable[[str], None]) -> int:
 
 
 def whole_caches(paths: Iterable[Path]) -> list[Path]:
-    """The cache files named or lying under folders, also where only an unfinished run or stray shard files are left."""
+    """Find cache files, including those of which only an unfinished run or unlisted shard files are left.
+
+    Args:
+        paths: Cache files, and folders to search.
+    """
     found: set[Path] = set()
     for path in paths:
         if not path.is_dir():
@@ -108,14 +119,14 @@ def whole_caches(paths: Iterable[Path]) -> list[Path]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes on disk of a cache file, its shard files and what an unfinished run left."""
+    """Return the bytes on disk of a cache file, its shard files and the remains of an unfinished run."""
     folders = (path.with_suffix(suffix) for suffix in (SET_SUFFIX, PARTS_SUFFIX, REWRITTEN_SUFFIX))
     files = [path, *(item for folder in folders for item in folder.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _counted(table: store.EmbeddingTable, keep: Container[str]) -> Pruned:
-    """What would go of a table."""
+    """Count what pruning would remove from a table."""
     gone = np.array([clip not in keep for clip in table.ids], dtype=bool)
     failures = sum(clip not in keep for clip in table.failures)
     frames = table.cache_spec["frames"]
@@ -126,7 +137,7 @@ def _counted(table: store.EmbeddingTable, keep: Container[str]) -> Pruned:
 
 
 def _write_without(table: store.EmbeddingTable, keep: Container[str]) -> None:
-    """Write the cache anew with only some of its clips."""
+    """Rewrite the cache with only some of its clips."""
     failures = [(clip, *why) for clip, why in sorted(table.failures.items()) if clip in keep]
     rows = np.array([row for row, clip in enumerate(table.ids) if clip in keep], dtype=np.int64)
     if not len(rows) and not failures:
@@ -140,9 +151,9 @@ def _write_without(table: store.EmbeddingTable, keep: Container[str]) -> None:
 
 
 def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tuple[str, str, str]]) -> None:
-    """Write those shard files anew that lose some rows and keep others; those that lose all are no longer listed."""
+    """Rewrite the shard files that lose some of their rows; files that lose all are no longer listed."""
     folder = table.path.with_suffix(REWRITTEN_SUFFIX)
-    _remove_folder(folder)  # a kill left it; no index ever listed it
+    _remove_folder(folder)  # left by a killed process; no index lists it
     folder.mkdir()
     untouched: list[np.ndarray] = []
     rewritten: list[store.EmbeddingTable] = []
@@ -150,11 +161,11 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
     stays[rows] = True
     try:
         for number, held in table.locations.rows_by_shard_file():
-            member, kept = table.locations.shard_files[number], held[stays[held]]
-            if len(kept) == len(held) or (len(kept) and member.absence()):
+            shard_file, kept = table.locations.shard_files[number], held[stays[held]]
+            if len(kept) == len(held) or (len(kept) and shard_file.absence()):
                 untouched.append(kept)
             elif len(kept):
-                shard = store.verify_table(member.path)
+                shard = store.verify_table(shard_file.path)
                 chosen = np.sort(table.locations.row[kept])
                 totals = Totals(len(chosen), int(shard.n_frames[chosen].sum()))
                 new = folder / f"shard-{len(rewritten):06d}.h5"
@@ -162,8 +173,8 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
                 rewritten.append(store.open_table(new))
         if rewritten:
             (folder / shard_set.COPIED).touch()
-        as_they_are = np.sort(np.concatenate([np.empty(0, np.int64), *untouched]))
-        chosen_rows = [as_they_are, *(np.arange(len(shard)) for shard in rewritten)]
+        untouched_rows = np.sort(np.concatenate([np.empty(0, np.int64), *untouched]))
+        chosen_rows = [untouched_rows, *(np.arange(len(shard)) for shard in rewritten)]
         shard_set.write_index(
             table.path, table.cache_spec, [table, *rewritten], Merged(chosen_rows, failures, table.cost)
         )
@@ -172,8 +183,8 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
 
 
 def _sweep(table: store.EmbeddingTable) -> None:
-    """Remove shard files that a kill left behind: no index lists them, and no unfinished seal put them there."""
-    listed = {member.path for member in table.locations.shard_files}
+    """Remove shard files that no index lists and that no interrupted `finalize` left there."""
+    listed = {file.path for file in table.locations.shard_files}
     folder = set_folder(table.path)
     for batch in folder.iterdir() if folder.exists() else ():
         if (batch / shard_set.MARK).exists():
@@ -186,7 +197,7 @@ def _sweep(table: store.EmbeddingTable) -> None:
 
 
 def _unlink(path: Path) -> None:
-    """Remove a cache file, the index of a set before its shard files."""
+    """Remove a cache file; the index of a set is removed before its shard files."""
     if path.exists():
         path.unlink()
         sync_folder(path.parent)

@@ -1,10 +1,11 @@
-"""A large cache: shard files as they were written, under one index that lists them with their digests.
+"""A large cache: the shard files of finished runs, and one index that lists them with their digests.
 
-    <backbone>-<fingerprint12>.h5                       the index: ids, keys, and in which file each row lies
-    <backbone>-<fingerprint12>.shards/<batch>/*.h5      the folders of finished plans, as they were
+    <backbone>-<fingerprint12>.h5                       the index: ids, keys, and the file of each row
+    <backbone>-<fingerprint12>.shards/<batch>/*.h5      the folders of finished plans, unchanged
 
-So sealing copies nothing. The index is written beside its place, then the folder of the shards is moved, then the
-index takes its place; a folder that was moved without that holds a mark, and the next run moves it back.
+Finalizing a set therefore copies no arrays. The new index is written to a temporary file, then the folder of shards is
+moved, then the index is renamed. A moved folder contains a mark until the index lists it; if a run is killed in
+between, the next run moves the folder back.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ if TYPE_CHECKING:
     from features.store.merge import Merged
 
 SET_BYTES = 4 << 30  # caches up to this size are one file
-MARK = "unsealed"  # in a folder that no index lists yet
-COPIED = "copied"  # beside the mark, where the set holds all these rows already, see `features.store.prune`
-EARLIER = "earlier.h5"  # what was sealed as one file before the cache became a set
+MARK = "unsealed"  # file in a folder that no index lists yet
+COPIED = "copied"  # file next to the mark if the set holds all these rows already, see `features.store.prune`
+EARLIER = "earlier.h5"  # the single cache file from before the cache became a set
 
 
 def is_due(path: Path, old: store.EmbeddingTable | None, shards: Sequence[Path]) -> bool:
-    """Whether a cache has to be sealed as a set: it is one already, or would be too large for one file."""
+    """Whether a cache must be finalized as a set: it is one already, or would be too large for one file.
+
+    Args:
+        path: The cache file.
+        old: Its present state; None if there is none.
+        shards: The shard files to add.
+    """
     if old is not None and old.locations.is_set:
         return True
     size = path.stat().st_size if old is not None else 0
@@ -46,7 +53,7 @@ def is_due(path: Path, old: store.EmbeddingTable | None, shards: Sequence[Path])
 
 
 def with_old(old: store.EmbeddingTable | None, shards: list[store.EmbeddingTable]) -> list[store.EmbeddingTable]:
-    """The sources of a set, the old state first; what was one file joins the folder of the shards."""
+    """Return the sources of a set, oldest first; a former single cache file is linked into the shards' folder."""
     if old is None or old.locations.is_set:
         return [*([old] if old else []), *shards]
     joined = shards[0].path.with_name(EARLIER)
@@ -60,16 +67,16 @@ def with_old(old: store.EmbeddingTable | None, shards: list[store.EmbeddingTable
 
 
 def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.EmbeddingTable], merged: Merged) -> None:
-    """Make the shards part of the set.
+    """Add shards to a set: move their folder and write the new index.
 
     Args:
         path: The index.
         spec: The cache spec.
-        sources: See `with_old`; all but a set among them lie in one folder.
-        merged: What of them belongs to the new state.
+        sources: The result of `with_old`; all sources that are not a set are in one folder.
+        merged: Which of their rows belong to the new state.
 
     Raises:
-        RunError: The index cannot be written, or the folder not be moved.
+        RunError: The index cannot be written, or the folder cannot be moved.
     """
     folder = set_folder(path)
     new = [table.path for table in sources if not table.locations.is_set]
@@ -105,25 +112,25 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
             new[0].parent.rename(folder / batch)
             sync_folder(folder)
 
-    before = {member.path for table in sources if table.locations.is_set for member in table.locations.shard_files}
+    before = {file.path for table in sources if table.locations.is_set for file in table.locations.shard_files}
     write_hdf5(path, contents, before=move_shards)
-    for gone in before - {folder / name for name, _, _ in names}:
-        gone.unlink(missing_ok=True)  # none of its rows is anybody's newest
+    for unlisted in before - {folder / name for name, _, _ in names}:
+        unlisted.unlink(missing_ok=True)  # every row of it was replaced by a newer one
     _tidy(folder / batch, {name for name, _, _ in names})
 
 
 def recover(path: Path, parts: Path) -> None:
-    """Undo or finish what a kill left of sealing; only to be called when no other run is at work.
+    """Undo or complete an interrupted `write_index`. Call it only while holding the exclusive lock.
 
     Args:
-        path: The index, or where it shall be.
-        parts: Where the shards lay before they were moved.
+        path: The index, which need not exist.
+        parts: The folder of the shards before they were moved.
     """
     marks = sorted(set_folder(path).glob(f"*/{MARK}"))
     if not marks:
         return
-    members = store.open_table(path).locations.shard_files if path.exists() else ()
-    listed = {f"{member.path.parent.name}/{member.path.name}" for member in members}
+    shard_files = store.open_table(path).locations.shard_files if path.exists() else ()
+    listed = {f"{file.path.parent.name}/{file.path.name}" for file in shard_files}
     for mark in marks:
         if any(name.startswith(f"{mark.parent.name}/") for name in listed):
             _tidy(mark.parent, listed)
@@ -135,27 +142,27 @@ def recover(path: Path, parts: Path) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """All files that make up a cache: the one file, or the index and the shard files it lists."""
-    return [path, *(member.path for member in store.open_table(path).locations.shard_files if member.path != path)]
+    """Return all files of a cache: the single file, or the index and the shard files it lists."""
+    return [path, *(file.path for file in store.open_table(path).locations.shard_files if file.path != path)]
 
 
 def _listed(table: store.EmbeddingTable, number: int, folder: Path, batch: str) -> tuple[str, int, str]:
-    """Name below `folder`, size and digest of a member."""
-    member = table.locations.shard_files[number]
-    if member.size is not None:
-        return str(member.path.relative_to(folder)), member.size, member.sha256
-    return f"{batch}/{member.path.name}", member.path.stat().st_size, header.stated_digest(member.path)
+    """Return a shard file's name relative to `folder`, its size in bytes and its digest."""
+    file = table.locations.shard_files[number]
+    if file.size is not None:
+        return str(file.path.relative_to(folder)), file.size, file.sha256
+    return f"{batch}/{file.path.name}", file.path.stat().st_size, header.stated_digest(file.path)
 
 
 def _batch_name(folder: Path, shards: Sequence[Path]) -> str:
-    """A folder name for these shards that is not taken."""
+    """Return an unused folder name for these shards."""
     digest = hashlib.sha256("".join(map(header.stated_digest, shards)).encode()).hexdigest()[:12]
     names = [digest, *(f"{digest}-{number}" for number in range(1, 1000))]
     return next(name for name in names if not (folder / name).exists())
 
 
 def _tidy(batch: Path, listed: set[str]) -> None:
-    """Leave only listed files in a folder that is part of the set now; the mark goes last."""
+    """Remove unlisted files from a folder of the set; the mark is removed last."""
     if not batch.exists():
         return
     left = [item for item in batch.iterdir() if f"{batch.name}/{item.name}" not in listed and item.name != MARK]

@@ -1,4 +1,4 @@
-"""Reading the HDF5 cache: open, check, hand out embeddings by id. Writing is `features.store.finalize`'s job."""
+"""Read the HDF5 cache: open and verify files, look up embeddings by id. See `features.store.finalize` for writing."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ from features.store.layout import RowLocations, ShardFile, read_row_locations
 
 
 class EmbeddingTable:
-    """A sealed cache (or one shard of it): what stage 2 reads. Nothing stays open between calls.
+    """A finalized cache, or one shard of it. No file stays open between calls.
 
-    Its arrays lie in the file itself or, where the file is the index of a set, in shard files; who reads
-    through this class need not know.
+    The arrays are stored in the file itself or, if it is the index of a set, in shard files. Both are read in the same
+    way.
 
     Attributes:
         path: The file.
-        clips: N of them, in the file's order.
+        clips: N clips, in the file's order.
         failures: id -> (content key, reason) of clips that could not be embedded.
-        spec: The backbone's.
+        spec: The backbone's spec.
         cache_spec: Everything the fingerprint covers.
-        fingerprint: SHA-256 of that.
+        fingerprint: SHA-256 (hex) of the cache spec.
         versions: Library versions of the runs that wrote it.
-        locations: Where each clip's row and frames lie.
-        cost: What went into it: `clips`, `audio_s` and `compute_s`; the backbone's `parameters` (None if
+        created_utc: When the file was written, ISO 8601.
+        locations: Where each clip's row and frames are stored.
+        cost: The cost of computing it: `clips`, `audio_s` and `compute_s`, the backbone's `parameters` (None if
             unknown) and the `device` of the last run.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open and check ids and spec; see `open_table`."""
+        """Open the file and check its ids and spec, see `open_table`."""
         self.path = path
         with opened_file(path) as file:
             self.cache_spec: dict[str, Any] = json.loads(file.attrs["spec"])
@@ -73,7 +74,7 @@ class EmbeddingTable:
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """(N,) clip ids; their order means nothing, join by id."""
+        """(N,) clip ids. Their order carries no meaning; join by id."""
         return self.clips.texts("id").to_numpy(zero_copy_only=False)
 
     @cached_property
@@ -87,12 +88,12 @@ class EmbeddingTable:
 
     @property
     def durations_s(self) -> np.ndarray:
-        """(N,) float32, seconds."""
+        """(N,) float32, durations in seconds."""
         return self.clips.numbers("duration_s").astype(np.float32)
 
     @property
     def n_frames(self) -> np.ndarray:
-        """(N,) int32."""
+        """(N,) int32, number of frames of each clip."""
         return self.clips.numbers("n_frames").astype(np.int32)
 
     def __len__(self) -> int:
@@ -101,24 +102,24 @@ class EmbeddingTable:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on disk, of all its files that are there."""
-        files = {self.path, *(member.path for member in self.locations.shard_files)}
+        """Bytes on disk of all its files that exist."""
+        files = {self.path, *(file.path for file in self.locations.shard_files)}
         return sum(file.stat().st_size for file in files if file.is_file())
 
     @property
     def poolings(self) -> list[str]:
-        """The pooled embeddings it holds."""
+        """The pooling methods whose vectors it stores."""
         return list(self.cache_spec["pooling"])
 
     def rows(self, ids: Sequence[str], keys: Sequence[str] | None = None) -> np.ndarray:
-        """Rows of clips, in the order of `ids`.
+        """Return the rows of clips, in the order of `ids`.
 
         Args:
             ids: Clip ids.
-            keys: Their present content keys, when these are to be checked too.
+            keys: Their present content keys; None skips this check.
 
         Raises:
-            CacheError: A clip is missing, or its audio has changed since.
+            CacheError: A clip is missing, or its audio has changed since it was embedded.
         """
         missing = [clip for clip in ids if clip not in self._row_of]
         if missing:
@@ -134,10 +135,10 @@ class EmbeddingTable:
         return rows
 
     def embeddings(self, pooling: str = "mean") -> np.ndarray:
-        """All clip vectors of one pooling, (N, L, D) float32, rows as in `ids`.
+        """Return all clip vectors of one pooling, (N, L, D) float32, rows as in `ids`.
 
         Raises:
-            CacheError: No such pooling here, or the data do not match their checksum.
+            CacheError: The pooling is not stored, or the data do not match their checksum.
         """
         if pooling not in self.poolings:
             raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
@@ -145,25 +146,30 @@ class EmbeddingTable:
             return self._array(0, f"embeddings/{pooling}")
         values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
         for number, rows in self.locations.rows_by_shard_file():
-            place, first = self.locations.row[rows], int(rows[0])
+            file_rows, first = self.locations.row[rows], int(rows[0])
             part = values[first : first + len(rows)]
             with self.opened(number) as file:
                 stored = file[f"embeddings/{pooling}"]
-                all_in_order = len(stored) == len(rows) == rows[-1] - first + 1 and (np.diff(place) == 1).all()
+                all_in_order = len(stored) == len(rows) == rows[-1] - first + 1 and (np.diff(file_rows) == 1).all()
                 if all_in_order and stored.dtype == part.dtype:
                     read_checked(file, f"embeddings/{pooling}", part)
                 else:
-                    values[rows] = read_checked(file, f"embeddings/{pooling}")[place]
+                    values[rows] = read_checked(file, f"embeddings/{pooling}")[file_rows]
         return values
 
     def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frame embeddings of one clip, or frames start…stop-1 of it, where the cache was made with pooling `frames`.
+        """Return the stored frames of one clip. The cache must have pooling `frames`.
+
+        Args:
+            clip: Clip id.
+            start: First frame.
+            stop: One past the last frame; None for the end.
 
         Returns:
-            (F, L, D) in the type they are stored in.
+            (F, L, D) in the stored type.
 
         Raises:
-            CacheError: No frames here, or no such clip.
+            CacheError: The cache stores no frames, or the clip is missing.
         """
         self.check_holds_frames()
         row = int(self.rows([clip])[0])
@@ -173,47 +179,50 @@ class EmbeddingTable:
             return file["frames/values"][first + start : first + max(start, stop)]
 
     def check_holds_frames(self) -> None:
-        """Raise `CacheError` where it was made without pooling `frames`."""
+        """Raise `CacheError` if the cache has no pooling `frames`."""
         if self.cache_spec["frames"] is None:
             raise CacheError(f"{self.path} holds no frames; add `frames` to features.pooling")
 
     def present(self) -> dict[str, str]:
-        """Content keys by id, of the clips whose arrays are there: a shard file of a set can go missing."""
+        """Return id -> content key of the clips whose arrays exist; a shard file of a set can be missing."""
         there = np.ones(len(self), bool)
         for number, rows in self.locations.rows_by_shard_file():
             there[rows] = not self.locations.shard_files[number].absence()
         return dict(zip(self.ids[there], self.keys[there], strict=True))
 
     @contextmanager
-    def opened(self, member: int) -> Iterator[h5py.File]:
-        """One of the files that hold its arrays, open for reading; its structure is checked.
+    def opened(self, number: int) -> Iterator[h5py.File]:
+        """Open one of the files that hold the arrays and check its structure.
+
+        Args:
+            number: Position in `locations.shard_files`.
 
         Raises:
-            CacheError: It is missing or damaged.
+            CacheError: The file is missing or damaged.
         """
-        place = self.locations.shard_files[member]
-        if why := place.absence():
-            clips = int((self.locations.shard_number == member).sum())
+        shard_file = self.locations.shard_files[number]
+        if why := shard_file.absence():
+            clips = int((self.locations.shard_number == number).sum())
             raise CacheError(
-                f"{place.path}: {why}, {clips} clip(s) of {self.path.name} lay there; "
-                f"run `audioheads features` with its config again to compute them anew",
-                place.path,
+                f"{shard_file.path}: {why}; it held {clips} clip(s) of {self.path.name}; "
+                f"run `audioheads features` with its config to compute them again",
+                shard_file.path,
             )
-        with opened_file(place.path) as file:
-            if place.sha256 and header.stated_digest(place.path) != place.sha256:
-                raise damaged(place.path, "it is not the file that the index lists")
+        with opened_file(shard_file.path) as file:
+            if shard_file.sha256 and header.stated_digest(shard_file.path) != shard_file.sha256:
+                raise damaged(shard_file.path, "it is not the file that the index lists")
             yield file
 
-    def _array(self, member: int, name: str) -> np.ndarray:
-        with self.opened(member) as file:
+    def _array(self, number: int, name: str) -> np.ndarray:
+        with self.opened(number) as file:
             return read_checked(file, name)
 
 
 def open_table(path: str | Path) -> EmbeddingTable:
-    """Open a cache file; its ids and spec are checked against their digests.
+    """Open a cache file and check its ids and spec against their digests.
 
     Raises:
-        CacheError: Not there, not such a file, from another version, or damaged.
+        CacheError: The file is missing, not a cache file, from another version, or damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -224,23 +233,23 @@ def open_table(path: str | Path) -> EmbeddingTable:
 
 
 def verify_table(path: str | Path) -> EmbeddingTable:
-    """`open_table`, and every byte of the file, and of the shard files it lists, is checked against its digest.
+    """Open a cache file and verify every byte of it and of the shard files it lists.
 
     Raises:
-        CacheError: As `open_table`, or any byte differs from what was written.
+        CacheError: As in `open_table`, or a byte differs from what was written.
     """
     table = check_table(path)
     if table.locations.is_set:
-        for _ in in_parallel(lambda number: _verify_member(table, number), range(len(table.locations.shard_files))):
+        for _ in in_parallel(lambda number: _verify_shard_file(table, number), range(len(table.locations.shard_files))):
             pass
     return table
 
 
 def check_table(path: str | Path) -> EmbeddingTable:
-    """`verify_table`, but of a set only the index: its shard files are checked when they are read.
+    """Open a cache file and verify every byte of it. Shard files of a set are only checked when they are read.
 
     Raises:
-        CacheError: As `verify_table`.
+        CacheError: As in `verify_table`.
     """
     table = open_table(path)
     if not header.is_whole(table.path):
@@ -248,10 +257,10 @@ def check_table(path: str | Path) -> EmbeddingTable:
     return table
 
 
-def _verify_member(table: EmbeddingTable, number: int) -> None:
-    """Check every byte of one shard file of a set."""
+def _verify_shard_file(table: EmbeddingTable, number: int) -> None:
+    """Verify every byte of one shard file of a set."""
     with table.opened(number):
         pass
-    member: ShardFile = table.locations.shard_files[number]
-    if not header.is_whole(member.path):
-        raise damaged(member.path, "its bytes do not match its digest")
+    file: ShardFile = table.locations.shard_files[number]
+    if not header.is_whole(file.path):
+        raise damaged(file.path, "its bytes do not match its digest")

@@ -1,4 +1,4 @@
-"""Writing files of the HDF5 cache. A file appears whole or not at all."""
+"""Write files of the HDF5 cache atomically: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.signals import interrupts_held
 
 CHUNK_BYTES = 1 << 20
-PIECE_BYTES = 1 << 25  # of frames written at a time
-PIECE_ROWS = 4096  # of a column written at a time
-LIBRARY_FORMAT = ("v110", "v110")  # of HDF5; with checksums in its own structures
-LIBRARIES = ("audioheads", "torch", "soundfile", "soxr", "h5py", "numpy")  # of every run; families name their own
+PIECE_BYTES = 1 << 25  # frames written at a time
+PIECE_ROWS = 4096  # rows of a column written at a time
+LIBRARY_FORMAT = ("v110", "v110")  # HDF5 file format that has checksums for its metadata
+LIBRARIES = ("audioheads", "torch", "soundfile", "soxr", "h5py", "numpy")  # always recorded; families add their own
 
 
 class LongFrames(Protocol):
-    """Frames of one clip that are not all in memory."""
+    """Frames of one clip that need not all be in memory."""
 
     def pieces(self, most_bytes: int) -> Iterator[np.ndarray]:
-        """(f, L, D) arrays, in order."""
+        """Yield the frames in order, as (f, L, D) arrays of about `most_bytes` at most."""
 
 
 @dataclass
 class CacheRows:
-    """Embedded clips on their way to disk.
+    """Embedded clips to be written to disk.
 
     Attributes:
         ids: N clip ids.
@@ -50,7 +50,7 @@ class CacheRows:
         durations_s: N lengths in seconds.
         n_frames: N frame counts.
         pooled: pooling -> (N, L, D) float32.
-        frames: N arrays (F, L, D), or what gives one in pieces; None where no frames are kept.
+        frames: N arrays (F, L, D) or `LongFrames`; None if no frames are stored.
         failures: (id, key, reason) of clips that could not be embedded.
     """
 
@@ -72,7 +72,7 @@ class Totals:
 
     @classmethod
     def of(cls, rows: CacheRows) -> Totals:
-        """Those of rows that are all there."""
+        """Count the clips and frames of some rows."""
         return cls(len(rows.ids), sum(rows.n_frames))
 
 
@@ -85,18 +85,18 @@ def write_file(
     *,
     verify: bool = False,
 ) -> None:
-    """Write a cache file or shard, whole or not at all.
+    """Write a cache file or shard atomically.
 
     Args:
-        path: Where the whole file shall appear.
+        path: The file to write.
         spec: The cache spec.
-        parts: The rows, in pieces that fit in memory.
-        totals: How many there will be.
-        cost: What went into them, see `EmbeddingTable.cost`.
-        verify: Read the new file back before it takes the place of the old.
+        parts: The rows, in parts that fit in memory.
+        totals: The number of clips and frames in all parts.
+        cost: The cost of computing them, see `EmbeddingTable.cost`.
+        verify: Read the new file back before it replaces the old one.
 
     Raises:
-        RunError: The disk is full or the folder not writable; nothing at `path` has changed.
+        RunError: The disk is full or the folder is not writable; nothing at `path` has changed.
     """
 
     def contents(file: h5py.File, check: Callable[[], None]) -> header.Ranges:
@@ -111,41 +111,39 @@ def write_hdf5(
     *,
     before: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write an HDF5 file and its header, whole or not at all.
+    """Write an HDF5 file and its header atomically.
 
     Args:
-        path: Where the whole file shall appear, in a folder that is there: one that went away must not be made anew.
-        contents: Fills the file and tells where the bulk of it lies; calls its second argument now and then, which
-            raises what went wrong.
-        before: Called with the finished file just before it takes its place; what it raises prevents that.
+        path: The file to write. Its folder must exist; it is not created, as it may be an unmounted network folder.
+        contents: Fills the file and returns the byte ranges of its large arrays. It calls its second argument
+            regularly, which raises pending write errors.
+        before: Called with the finished file just before it is renamed; an exception prevents the renaming.
 
     Raises:
-        RunError: The disk is full or the folder not writable; nothing at `path` has changed.
+        RunError: The disk is full or the folder is not writable; nothing at `path` has changed.
     """
     try:
         with atomic_write(path, sync="folder", before=before) as temporary:
-            with interrupts_held() as check_interrupt, GuardedFile(temporary) as sink:
+            with interrupts_held() as check_interrupt, GuardedFile(temporary) as guarded:
 
                 def check() -> None:
-                    sink.check()
+                    guarded.check()
                     check_interrupt()
 
-                with h5py.File(sink, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
-                    bulk = contents(file, check)
-                sink.check()
+                with h5py.File(guarded, "w", userblock_size=header.HEADER_BYTES, libver=LIBRARY_FORMAT) as file:
+                    arrays = contents(file, check)
+                guarded.check()
             with temporary.open("r+b") as raw:
-                raw.write(header.make_header(temporary, bulk))
+                raw.write(header.make_header(temporary, arrays))
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(
-            f"cannot write {path} ({reason}); what was finished before is kept, run again to go on"
-        ) from error
+        raise RunError(f"cannot write {path} ({reason}); finished work is kept, run again to continue") from error
 
 
 def _write_contents(
     file: h5py.File, spec: dict[str, Any], parts: Iterable[CacheRows], totals: Totals, cost: dict[str, Any]
 ) -> header.Ranges:
-    """Everything inside the HDF5 file, each dataset with its checksum; tells where the bulk of it lies."""
+    """Write all datasets with their checksums and return the byte ranges of the large arrays."""
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
     columns: dict[str, h5py.Dataset] = {}
     for method in spec["pooling"]:
@@ -181,11 +179,11 @@ def _write_contents(
     if spec["frames"] is not None:
         write_column(file, "frames/offsets", np.concatenate([[0], np.cumsum(written.numbers("n_frames"))]), "i8")
     write_attributes(file, spec, cost, checked_file.FORMAT_VERSION)
-    return header.bulk_ranges(list(columns.values()))
+    return header.array_ranges(list(columns.values()))
 
 
 def write_clips(file: h5py.File, clips: Records[StoredClip], failures: Sequence[tuple[str, str, str]]) -> None:
-    """What every cache file says of its clips, and of those that could not be embedded."""
+    """Write the columns that describe clips, and the failures as (id, key, reason)."""
     keys = clips.texts("key")
     write_column(file, "clips/id", clips.texts("id"), h5py.string_dtype())
     write_column(file, "clips/key", keys, f"S{pc.max(pc.binary_length(keys)).as_py() or 1}")
@@ -196,7 +194,7 @@ def write_clips(file: h5py.File, clips: Records[StoredClip], failures: Sequence[
 
 
 def write_attributes(file: h5py.File, spec: dict[str, Any], cost: dict[str, Any], version: int) -> None:
-    """What the file is; to be written last, as it states the digests of all else."""
+    """Write the file's attributes. Call it last: they include a digest of everything else."""
     file.attrs["format"] = checked_file.FORMAT
     file.attrs["format_version"] = version
     file.attrs["fingerprint"] = fp.fingerprint(spec)
@@ -209,19 +207,19 @@ def write_attributes(file: h5py.File, spec: dict[str, Any], cost: dict[str, Any]
 
 
 def _pieces(frames: np.ndarray | LongFrames) -> Iterator[np.ndarray]:
-    """A clip's frames, a few at a time where they are not in memory."""
+    """Yield a clip's frames, in pieces if they are not in memory."""
     yield from [frames] if isinstance(frames, np.ndarray) else frames.pieces(PIECE_BYTES)
 
 
 def _checked(parts: Iterable[CacheRows], check: Callable[[], None]) -> Iterator[CacheRows]:
-    """The parts, until something goes wrong in writing them."""
+    """Yield the parts; raise pending write errors after each."""
     for part in parts:
         yield part
         check()
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide values; recorded, not fingerprinted."""
+    """Return the versions of libraries that affect values; they are recorded but not part of the fingerprint."""
     versions = {}
     for name in [*LIBRARIES, *backbones.libraries()]:
         try:
@@ -232,7 +230,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _matrix(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: Any) -> h5py.Dataset:
-    """A chunked dataset with HDF5's own checksum besides ours."""
+    """Create a chunked dataset with HDF5's checksum, in addition to ours."""
     if shape[0] == 0:
         return file.create_dataset(name, shape, dtype)
     row_bytes = shape[1] * shape[2] * np.dtype(dtype).itemsize
@@ -241,7 +239,14 @@ def _matrix(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: Any)
 
 
 def write_column(file: h5py.File, name: str, values: Any, dtype: Any) -> None:
-    """A small dataset with its checksum."""
+    """Write a small dataset and its checksum.
+
+    Args:
+        file: The open file.
+        name: The dataset to create.
+        values: (N,) numbers or text.
+        dtype: The type to store, `S<n>` for fixed-width text.
+    """
     fixed_width = isinstance(dtype, str) and dtype.startswith("S")
     text = fixed_width or h5py.check_string_dtype(np.dtype(dtype)) is not None
     dataset = file.create_dataset(name, (len(values),), dtype)
@@ -255,6 +260,11 @@ def write_column(file: h5py.File, name: str, values: Any, dtype: Any) -> None:
 
 
 def remove_temporaries(path: Path, parts: Path) -> None:
-    """Remove what a killed run was writing; only to be called when no other run is at work."""
+    """Remove temporary files of a killed run. Call it only while holding the exclusive lock.
+
+    Args:
+        path: The cache file.
+        parts: The folder of an unfinished run.
+    """
     remove_leftovers(path.parent, path.name)
     remove_leftovers(parts)

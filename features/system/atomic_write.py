@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written to a temporary file in the same folder, synced, then renamed."""
+"""Atomic file writing: write to a temporary file in the same folder, sync it, then rename it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-SUFFIX = ".tmp"  # of all temporary files
-LONGEST_NAME = 230  # bytes of a file's name that its temporary's name repeats; file systems allow 255 in all
-NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # some shared folders
+SUFFIX = ".tmp"  # suffix of all temporary files
+LONGEST_NAME = 230  # bytes of the file's name used in its temporary's name; file systems allow 255 in total
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on some shared folders
 
 Sync = Literal["none", "file", "folder"]
 
@@ -23,19 +23,19 @@ Sync = Literal["none", "file", "folder"]
 def atomic_write(
     path: Path, *, sync: Sync = "file", overwrite: bool = True, before: Callable[[Path], object] | None = None
 ) -> Iterator[Path]:
-    """Write a file under another name and give it its own name when the block ends.
+    """Write a file under a temporary name and rename it when the block ends.
 
-    The temporary file's name differs in every call, so processes and threads may write the same path at the same time;
-    the last one wins. If the block raises anything, also `KeyboardInterrupt`, the temporary file is removed and `path`
-    is left as it was. The file gets the mode of any new file in that folder, whatever mode the block gives it.
+    Every call uses another temporary name, so several processes and threads may write the same path at the same time;
+    the last one wins. If the block raises an exception, including `KeyboardInterrupt`, the temporary file is removed
+    and `path` is unchanged. The file gets the default mode of a new file in that folder, whatever mode the block sets.
 
     Args:
-        path: Where the whole file appears. Its folder must exist.
-        sync: What survives a power cut once this returns: `"file"`: the old file or the new one, whole; `"folder"`:
-            the new one; `"none"`: neither is certain, for many small files that can be made again.
-        overwrite: False: raise if `path` exists at the end. A file system without hard links overwrites it all the
-            same.
-        before: Called with the finished and synced temporary file; what it raises prevents the renaming.
+        path: The file to write. Its folder must exist.
+        sync: What survives a power failure after this returns. `"file"`: the complete old or the complete new file.
+            `"folder"`: the new file. `"none"`: no guarantee, for many small files that can be written again.
+        overwrite: If False, raise if `path` exists at the end. On a file system without hard links the file is
+            overwritten nevertheless.
+        before: Called with the finished and synced temporary file; an exception prevents the renaming.
 
     Yields:
         The path to write to: an empty file, which the block may also replace.
@@ -48,7 +48,7 @@ def atomic_write(
     try:
         mode = _create(temporary)
         yield temporary
-        if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors makes files that only their owner can read
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:  # safetensors creates files that only their owner can read
             temporary.chmod(mode)
         if sync != "none":
             with temporary.open("r+b") as file:
@@ -60,12 +60,12 @@ def atomic_write(
         if sync == "folder":
             sync_folder(path.parent)
     finally:
-        with suppress(OSError):  # renamed by now, or its folder went away
+        with suppress(OSError):  # already renamed, or its folder is unavailable
             temporary.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
+    """Sync a folder, so that a rename in it survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,8 +78,8 @@ def remove_leftovers(folder: Path, name: str = "", *, min_age_s: float = 0.0) ->
 
     Args:
         folder: The folder; it need not exist.
-        name: Only those of the file with this name; empty: all.
-        min_age_s: Only those that were last written so many seconds ago. Give 0 only where nobody else is writing.
+        name: Only temporary files of the file with this name; empty for all.
+        min_age_s: Only files last written at least this many seconds ago. Use 0 only if no other process is writing.
     """
     prefix = _prefix(name) if name else "."
     for item in folder.iterdir() if folder.is_dir() else ():
@@ -90,12 +90,12 @@ def remove_leftovers(folder: Path, name: str = "", *, min_age_s: float = 0.0) ->
 
 
 def _prefix(name: str) -> str:
-    """How the names of a file's temporaries begin."""
+    """Return the prefix of the names of a file's temporaries."""
     return f".{os.fsencode(name)[:LONGEST_NAME].decode(errors='ignore')}."
 
 
 def _create(path: Path) -> int:
-    """Make a new, empty file; its mode, which the umask and the folder's access list decide."""
+    """Create an empty file and return its mode, which depends on the umask and the folder's access list."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -104,7 +104,7 @@ def _create(path: Path) -> int:
 
 
 def _link(temporary: Path, path: Path) -> bool:
-    """Give a file a second name that must not be taken; False where the file system cannot."""
+    """Hard-link a file to an unused name; False if the file system has no hard links."""
     try:
         path.hardlink_to(temporary)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One lock per cache file: shared for workers of a plan, exclusive while planning and sealing."""
+"""One lock per cache file: shared for the workers of a plan, exclusive while planning and finalizing."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from features.errors import RunError
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: one run at a time is then the user's care
+except ImportError:  # not a POSIX system: users must avoid concurrent runs themselves
     fcntl = None  # type: ignore[assignment]
 
 
 class CacheLock:
-    """An advisory lock on `<cache file>.lock`, held from `with` to its end; the system frees it on a kill.
+    """An advisory lock on `<cache file>.lock`, held in a `with` block; the system releases it if the process dies.
 
     Attributes:
-        path: The file that is locked.
-        is_alone: Whether it was taken exclusively last.
+        path: The locked file.
+        is_alone: Whether the lock is exclusive.
     """
 
     def __init__(self, cache_file: Path, on_wait: Callable[[str], None], *, join: bool = False) -> None:
-        """Lock for `cache_file`.
+        """Create the lock for `cache_file`.
 
         Args:
-            cache_file: The file, which need not be there.
-            on_wait: Told when another run holds the lock.
-            join: Begin by `join`, not by `exclusive`.
+            cache_file: The file, which need not exist.
+            on_wait: Called with a message when another run holds the lock.
+            join: Acquire the lock with `join` on entry; False uses `exclusive`.
         """
         self.path = cache_file.with_name(f"{cache_file.name}.lock")
         self.is_alone = False
@@ -39,7 +39,11 @@ class CacheLock:
         self._descriptor = -1
 
     def __enter__(self) -> CacheLock:
-        """Take it, waiting for another run if need be."""
+        """Acquire the lock; wait if another run holds it.
+
+        Raises:
+            RunError: The lock file cannot be created or locked.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -54,24 +58,24 @@ class CacheLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go."""
+        """Release the lock."""
         os.close(self._descriptor)
 
     def exclusive(self) -> None:
-        """Be alone: to plan or to seal."""
+        """Acquire the lock exclusively, to plan or finalize."""
         self._take("LOCK_EX")
 
     def shared(self) -> None:
-        """Be one of the workers of a plan."""
+        """Acquire the lock shared, as one of the workers of a plan."""
         self._take("LOCK_SH")
 
     def join(self) -> None:
-        """Be alone where nobody else is at work, else one of the workers of a plan."""
+        """Acquire the lock exclusively if it is free, else shared."""
         if not self.alone():
             self.shared()
 
     def alone(self) -> bool:
-        """Whether no other run holds it; if so it is held exclusively now, else not at all."""
+        """Try to acquire the lock exclusively without waiting; on failure it is not held at all."""
         self.is_alone = True
         if fcntl is not None:
             try:

@@ -1,4 +1,4 @@
-"""Who may read what the program writes."""
+"""File permissions of output files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def apply_umask(path: Path) -> None:
-    """Give a file the mode that any new file has: safetensors makes files that only their owner can read."""
+    """Set a file's mode to that of a new file: safetensors creates files that only their owner can read."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)

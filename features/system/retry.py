@@ -1,4 +1,4 @@
-"""A folder that goes away for a while, as one on a network does: waited for, not taken for deleted."""
+"""Retry work while a network folder is unavailable."""
 
 from __future__ import annotations
 
@@ -17,53 +17,56 @@ T = TypeVar("T")
 
 
 class Retry:
-    """Does work again when the folder it needs has gone away and come back. Threads may share it."""
+    """Repeats work that failed while the folder it needs was unavailable. Threads may share an instance."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
-        """`note` is told once each time a folder is waited for."""
+        """Create a retry; `note` is called once with a message each time a folder becomes unavailable."""
         self._note = note
         self._lock = threading.Lock()
         self._awaited: set[Path] = set()
 
-    def __call__(self, work: Callable[[], T], away: Callable[[], Path | None]) -> T:
-        """What `work` returns or raises while all it needs is there.
+    def __call__(self, work: Callable[[], T], unavailable: Callable[[], Path | None]) -> T:
+        """Call `work` and return its result; repeat it if it fails while a folder is unavailable.
 
         Args:
-            work: To be done; may be done again from its start.
-            away: Tells which folder is away, None if none is.
+            work: The work, which may be repeated from its start.
+            unavailable: Returns the folder that is unavailable, None if there is none.
 
         Raises:
-            RunError: The folder did not come back in `GIVE_UP_AFTER_S`.
+            RunError: The folder was unavailable for `GIVE_UP_AFTER_S`.
         """
         while True:
-            self._wait(away)
+            self._wait(unavailable)
             try:
                 return work()
             except (AudioheadsError, OSError):
-                if away() is None:
+                if unavailable() is None:
                     raise
 
-    def _wait(self, away: Callable[[], Path | None]) -> None:
-        if (folder := away()) is None:
+    def _wait(self, unavailable: Callable[[], Path | None]) -> None:
+        if (folder := unavailable()) is None:
             return
         with self._lock:
             is_first = folder not in self._awaited
             self._awaited.add(folder)
         if is_first:
-            self._note(f"{folder} went away; waiting up to {GIVE_UP_AFTER_S:.0f} s for it to come back")
+            self._note(f"{folder} is unavailable; waiting up to {GIVE_UP_AFTER_S:.0f} s for it")
         deadline = time.monotonic() + GIVE_UP_AFTER_S
-        while away() is not None:
+        while unavailable() is not None:
             if time.monotonic() > deadline:
-                raise RunError(f"{folder} went away and did not come back; what was finished is kept, run again then")
+                raise RunError(
+                    f"{folder} is still unavailable after {GIVE_UP_AFTER_S:g} s; finished work is kept, "
+                    "run again when it is back"
+                )
             time.sleep(RETRY_EVERY_S)
         with self._lock:
             self._awaited.discard(folder)
 
 
 def unavailable_folder(file: Path) -> Path | None:
-    """The folder of a file that has to be there, if it looks as if a whole tree of files went away, not just the file.
+    """Return the folder of a required file if the folder is unavailable, not just the file missing; else None.
 
-    That is where the folder is missing, or the system answers for it as for a lost connection.
+    A folder is unavailable if it does not exist, or if the system reports a lost connection for it.
     """
     try:
         file.stat()
@@ -76,7 +79,7 @@ def unavailable_folder(file: Path) -> Path | None:
 
 
 def unavailable_cache(parts: Path) -> Path | None:
-    """The folder of a cache, if it went away with the lock that every run leaves there."""
+    """Return the folder of a cache if it is unavailable, else None; every run leaves a lock file there."""
     lock = parts.with_name(f"{parts.stem}.h5.lock")
     try:
         lock.stat()

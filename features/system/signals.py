@@ -1,4 +1,4 @@
-"""Ctrl-C held back while HDF5 calls into Python: raised in there, it would print tracebacks and leave files open."""
+"""Defer Ctrl-C while HDF5 calls into Python, where an exception would print tracebacks and leave files open."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Put off Ctrl-C until the block ends.
+    """Defer Ctrl-C until the block ends.
 
     Yields:
-        A function that raises a `KeyboardInterrupt` that has come meanwhile; to be called where that is safe.
+        A function that raises a deferred `KeyboardInterrupt`; call it where raising is safe.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield lambda: None  # no interrupt can be raised here
         return
-    come: list[int] = []
+    pending: list[int] = []
 
     def check() -> None:
-        if come:
-            come.clear()
+        if pending:
+            pending.clear()
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, lambda number, frame: come.append(number))
+    signal.signal(signal.SIGINT, lambda number, frame: pending.append(number))
     try:
         yield check
     finally:

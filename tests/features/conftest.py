@@ -1,4 +1,4 @@
-"""Fixtures of stage 1's tests."""
+"""Fixtures for the tests of stage 1."""
 
 import pytest
 

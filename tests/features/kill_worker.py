@@ -1,4 +1,4 @@
-"""Stage 1 in a process that a test can stop at a certain moment, kill, or let go on."""
+"""Stage 1 in a process that a test can stop at a certain moment, kill, or continue."""
 
 import json
 import os
@@ -19,7 +19,7 @@ FSYNC, RMTREE = os.fsync, features.extract.shutil.rmtree
 
 
 class Stop:
-    """Halts at the n-th call of something, until told to go on or killed."""
+    """Halts at the n-th call of a function until the file `go` exists or the process is killed."""
 
     def __init__(self, folder: Path, where: str) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Stop:
                     time.sleep(0.01)
 
 
-class Told:
+class StoppingProgress:
     def __init__(self, stop: Stop, notes: list[str]) -> None:
         self.stop = stop
         self.notes = notes
@@ -51,7 +51,7 @@ class Told:
 
 
 def run(job: dict) -> None:
-    """Run it as `job` says, in a process of its own: it changes what others would use."""
+    """Run a job. Use a separate process: this patches functions of `os` and `shutil`."""
     stop, notes = Stop(Path(job["folder"]), job["stop"]), []
 
     def fsync(descriptor: int) -> None:
@@ -74,8 +74,8 @@ def run(job: dict) -> None:
         lambda: backbones.load(job["backbone"], spec=spec),
         Settings(**settings),
         Path(job["cache"]),
-        Told(stop, notes),
-        run_shard=RunShard.parse(job["share"]) if job.get("share") else None,
+        StoppingProgress(stop, notes),
+        run_shard=RunShard.parse(job["run_shard"]) if job.get("run_shard") else None,
     )
     report = {"path": str(summary.path), "computed": summary.computed, "reused": summary.reused, "notes": notes}
     (stop.folder / "report.json").write_text(json.dumps(report))

@@ -1,4 +1,4 @@
-"""CacheRows made on the spot, and cache files of them."""
+"""Synthetic rows, and cache files of them."""
 
 import numpy as np
 

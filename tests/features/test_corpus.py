@@ -1,4 +1,4 @@
-"""A corpus: its files are read once, when their state is first asked for, and the same state serves all."""
+"""A corpus reads its files once, on first use, and all stages share that state."""
 
 import os
 

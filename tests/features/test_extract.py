@@ -1,4 +1,4 @@
-"""Stage 1 on a small corpus: the values it stores, what it reuses and what it computes anew."""
+"""Stage 1 on a small corpus: stored values, reused clips and recomputed clips."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def test_a_second_run_reuses_everything_and_loads_no_backbone(seven):
     assert first.path.read_bytes() == before
 
 
-def test_new_clips_alone_are_computed_and_no_row_goes(seven):
+def test_only_new_clips_are_computed_and_no_row_is_lost(seven):
     seven.run(seven.manifest(*NAMES[:4]))
     summary = seven.run(seven.manifest(*NAMES[2:]))
     assert (summary.computed, summary.reused) == (3, 2)
@@ -61,7 +61,7 @@ def test_new_clips_alone_are_computed_and_no_row_goes(seven):
     assert seven.rerun(seven.manifest(*NAMES)).reused == 7
 
 
-def test_changed_bytes_are_computed_anew_and_a_touch_is_not(seven):
+def test_changed_files_are_computed_again_and_touched_ones_are_not(seven):
     manifest = seven.manifest(*NAMES)
     before = rows_of(seven.run(manifest).path)
     os.utime(seven.root / NAMES[0], ns=(1, 1))
@@ -128,7 +128,7 @@ def test_segments_of_one_file_are_rows_of_their_own(corpus):
     assert corpus.run(moved).computed == 1
 
 
-def test_open_table_reads_what_extract_sealed(seven):
+def test_open_table_reads_the_finalized_cache(seven):
     summary = seven.run(seven.manifest(*NAMES))
     table = open_table(summary.path)
     assert table.embeddings().shape == (7, 2, 4)

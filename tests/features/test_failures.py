@@ -1,4 +1,4 @@
-"""Clips that cannot be used: recorded with a reason, the run goes on, and mended ones are tried again."""
+"""Unusable clips are recorded with a reason, the run continues, and repaired clips are tried again."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.features.toys import NAMES, RATE, Toy, noise, rows_of
 
 
 def spoiled(root: Path) -> dict[str, str]:
-    """Bad clips and what has to be said of them."""
+    """Write bad clips and return name -> part of the expected reason."""
     root.mkdir(exist_ok=True)
     nan, infinite = noise(4000), noise(4000)
     nan[7], infinite[9] = np.nan, -np.inf
@@ -84,7 +84,7 @@ def test_bad_clips_are_recorded_with_their_reasons_and_the_others_embedded(corpu
     assert first.path.read_bytes() == before
 
 
-def test_a_mended_file_is_computed(seven):
+def test_a_repaired_file_is_computed(seven):
     (seven.root / NAMES[2]).write_bytes(b"no audio")
     manifest = seven.manifest(*NAMES)
     assert list(seven.run(manifest).failures) == [NAMES[2]]

@@ -1,4 +1,4 @@
-"""Faults made to happen: folders that go away, full disks, files that change, decoders that break down."""
+"""Injected faults: unavailable folders, full disks, changing files, failing decoders."""
 
 import os
 import sys
@@ -14,21 +14,21 @@ from features.errors import RunError
 from features.inference import frame_buffer
 from features.store import shard_set
 from features.store.table import verify_table
-from features.system import retry as patience
+from features.system import retry
 from tests import processes
 from tests.features.toys import NAMES, RATE, Corpus, Toy, noise, rows_of, temporaries
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "RETRY_EVERY_S", 0.02)
+    monkeypatch.setattr(retry, "RETRY_EVERY_S", 0.02)
 
 
-class GoesAway:
-    """Renames a folder at the n-th batch, and back after a while."""
+class Unavailable:
+    """Renames a folder at the n-th batch, and back after half a second."""
 
     def __init__(self, corpus, folder: Path, batch: int, back: bool = True) -> None:
-        self.folder, self.away, self.back = folder, folder.with_name("unmounted"), back
+        self.folder, self.moved, self.back = folder, folder.with_name("unmounted"), back
         self.left = batch
         self.thread = threading.Thread(target=self.come_back)
         gone = self
@@ -37,7 +37,7 @@ class GoesAway:
             def forward(self, waveforms, lengths):
                 gone.left -= 1
                 if gone.left == 0:
-                    gone.folder.rename(gone.away)
+                    gone.folder.rename(gone.moved)
                     gone.thread.start()
                 return super().forward(waveforms, lengths)
 
@@ -46,12 +46,12 @@ class GoesAway:
     def come_back(self) -> None:
         time.sleep(0.5)
         if self.back:
-            self.away.rename(self.folder)
+            self.moved.rename(self.folder)
 
 
 @pytest.fixture
 def undisturbed(seven, tmp_path):
-    """Rows of a run that nothing happened to."""
+    """Rows of an uninterrupted run."""
     here, seven.cache = seven.cache, tmp_path / "undisturbed"
     rows = rows_of(seven.run(seven.manifest(*NAMES), block_rows=1, threads=1).path)
     seven.cache = here
@@ -62,12 +62,12 @@ def undisturbed(seven, tmp_path):
 @pytest.mark.crash
 @pytest.mark.parametrize("batch", [2, 7])
 @pytest.mark.parametrize("set_bytes", [0, 1 << 30])
-def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undisturbed, monkeypatch, batch, set_bytes):
+def test_a_run_waits_for_an_unavailable_cache_folder(seven, undisturbed, monkeypatch, batch, set_bytes):
     monkeypatch.setattr(shard_set, "SET_BYTES", set_bytes)
-    gone = GoesAway(seven, seven.cache, batch)
+    gone = Unavailable(seven, seven.cache, batch)
     summary = seven.run(seven.manifest(*NAMES), block_rows=1, threads=1)
     gone.thread.join()
-    assert [note for note in seven.log.notes if "went away; waiting up to 600 s" in note]
+    assert [note for note in seven.log.notes if "is unavailable; waiting up to 600 s" in note]
     assert (summary.computed, summary.failures) == (7, {})
     rows = rows_of(summary.path)
     assert all(np.array_equal(rows[clip], undisturbed[clip]) for clip in NAMES)
@@ -76,27 +76,27 @@ def test_a_cache_folder_that_goes_away_and_comes_back_is_waited_for(seven, undis
 
 @pytest.mark.crash
 @pytest.mark.parametrize("seconds", [1, 25])
-def test_a_folder_of_clips_that_goes_away_and_comes_back_fails_no_clip(seven, seconds):
+def test_an_unavailable_folder_of_clips_fails_no_clip(seven, seconds):
     names = [f"more{n}.wav" for n in range(12)]
     for number, name in enumerate(names):
         seven.write(name, noise(RATE * seconds, number))
-    gone = GoesAway(seven, seven.root, 2)
+    gone = Unavailable(seven, seven.root, 2)
     summary = seven.run(seven.manifest(*names), block_rows=1)
     gone.thread.join()
-    assert [note for note in seven.log.notes if "went away; waiting" in note]
+    assert [note for note in seven.log.notes if "is unavailable; waiting" in note]
     assert (summary.computed, summary.failures) == (12, {})
 
 
 @pytest.mark.crash
-def test_a_folder_that_stays_away_is_one_line_and_the_next_run_goes_on(seven, monkeypatch):
-    monkeypatch.setattr(patience, "GIVE_UP_AFTER_S", 0.3)
-    gone = GoesAway(seven, seven.cache, 7, back=False)  # the shards lag behind by a few batches
-    with pytest.raises(RunError, match=r"cache/birds went away and did not come back") as error:
+def test_a_folder_that_stays_unavailable_is_one_line_and_the_next_run_continues(seven, monkeypatch):
+    monkeypatch.setattr(retry, "GIVE_UP_AFTER_S", 0.3)
+    gone = Unavailable(seven, seven.cache, 7, back=False)  # the shards lag behind by a few batches
+    with pytest.raises(RunError, match=r"cache/birds is still unavailable after 0.3 s") as error:
         seven.run(seven.manifest(*NAMES), block_rows=1)
     assert "\n" not in str(error.value)
     gone.thread.join()
     assert not seven.cache.exists()
-    gone.away.rename(seven.cache)
+    gone.moved.rename(seven.cache)
     seven.backbone = Toy
     summary = seven.run(seven.manifest(*NAMES), block_rows=1)
     assert summary.reused >= 1
@@ -125,7 +125,7 @@ def test_a_file_that_changes_while_it_is_streamed_fails_and_is_tried_again(seven
     assert (seven.run(manifest).computed, len(rows_of(summary.path))) == (1, 8)
 
 
-def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkeypatch):
+def test_a_crashing_decoder_fails_its_clip_and_not_the_run(seven, monkeypatch):
     def read(file, start, stop, right=audio_file._read):
         if file.name.endswith(NAMES[2]):
             raise AssertionError("decoder state is wrong")
@@ -138,7 +138,7 @@ def test_a_decoder_that_breaks_down_costs_its_clip_and_not_the_run(seven, monkey
 
 
 def fill_the_disk(root: Path, cache: Path, names: list[str], set_bytes: int) -> None:
-    """A run whose cache is on a file system of 240 kB; it may use the code 3 to say how it ended."""
+    """Run with a cache on a file system of 240 kB; exit with code 3 on a `RunError`."""
     shard_set.SET_BYTES = set_bytes
     frame_buffer.MEMORY_BYTES = 1000
     corpus = Corpus(root, cache)
@@ -160,7 +160,7 @@ def fill_the_disk(root: Path, cache: Path, names: list[str], set_bytes: int) -> 
     ],
 )
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven, set_bytes, long_clip, monkeypatch):
-    """A real file system of 240 kB, where one may be mounted."""
+    """Uses a real file system of 240 kB, if mounting is permitted."""
     names = ["long.wav"] if long_clip else [f"more{n}.wav" for n in range(12)]
     for number, name in enumerate(names):
         seven.write(name, noise(RATE * (130 if long_clip else 4), number))
@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven, set_bytes, lon
     assert done.returncode == 3, done.stderr + done.stdout
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert "No space left on device" in done.stdout
-    assert "run again to go on" in done.stdout
+    assert "run again to continue" in done.stdout
     monkeypatch.setattr(shard_set, "SET_BYTES", set_bytes)
     summary = seven.run(seven.manifest(*names), pooling=("mean", "frames"), block_rows=1)
     assert summary.computed + summary.reused == len(names)

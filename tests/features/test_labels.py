@@ -1,4 +1,4 @@
-"""Labels: one class, several, or a number, found from what the cells hold."""
+"""Labels: one class, several classes or a number, inferred from the cells."""
 
 import numpy as np
 import pandas as pd
@@ -48,28 +48,28 @@ def test_numbers_are_floats_and_have_no_classes():
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
-        ([["dog"], "rain"], r"row 1 has \['dog'\] as label and row 2 'rain'; write a list in every row"),
+        ([["dog"], "rain"], r"row 1 has the label \['dog'\] and row 2 'rain'; write a list in every row"),
         ([["dog"], None], "row 2 has no label"),
         ([[], []], "every clip's list of labels is empty"),
-        ([["dog", " "]], r"holds ' ' where a class name should be"),
-        ([["dog", ["rain"]]], r"holds \['rain'\] where a class name"),
+        ([["dog", " "]], r"contains ' ' instead of a class name"),
+        ([["dog", ["rain"]]], r"contains \['rain'\] instead of a class name"),
         ([["a\0b"]], "not UTF-8"),
         ([0.5, float("nan")], "row 2 has no label"),
-        ([0.5, float("inf")], "row 2 has as label inf, not a finite number"),
+        ([0.5, float("inf")], "row 2 has the label inf, but task regression needs a finite number"),
     ],
 )
-def test_labels_that_cannot_be_used_are_named(labels, said):
-    with pytest.raises(ManifestError, match=said) as error:
+def test_labels_that_cannot_be_used_are_named(labels, message):
+    with pytest.raises(ManifestError, match=message) as error:
         manifest(labels)
     assert "\n" not in str(error.value)
 
 
 def test_a_label_of_another_task_is_refused():
-    with pytest.raises(ValueError, match="'dog', not a finite number"):
+    with pytest.raises(ValueError, match="'dog', but task regression needs a finite number"):
         read_label("dog", "regression")
-    with pytest.raises(ValueError, match=r"\['dog'\], not text or a number"):
+    with pytest.raises(ValueError, match=r"\['dog'\], expected text or a number"):
         read_label(["dog"], "single-label")
     with pytest.raises(ValueError, match=r"2\.5, not a list"):
         read_label(2.5, "multi-label")
@@ -111,19 +111,19 @@ def test_the_task_can_be_given(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("cells", "task", "said"),
+    ("cells", "task", "message"),
     [
-        ('"[""a""]"\nb\n', None, r"line 2 has \['a'\] as label and line 3 'b'; write a list in every row, or set"),
-        ("0.5\ninf\n", None, "line 3 has as label inf, not a finite number"),
-        ("0.5\ndog\n", "regression", "line 3 has as label 'dog', not a finite number"),
-        ('"[""a"", null]"\n[]\n', None, "line 2 has as label .* holds None where a class name"),
+        ('"[""a""]"\nb\n', None, r"line 2 has the label \['a'\] and line 3 'b'; write a list in every row, or set"),
+        ("0.5\ninf\n", None, "line 3 has the label inf, but task regression needs a finite number"),
+        ("0.5\ndog\n", "regression", "line 3 has the label 'dog', but task regression needs a finite number"),
+        ('"[""a"", null]"\n[]\n', None, "line 2 has the label .* contains None instead of a class name"),
     ],
 )
-def test_a_wrong_cell_is_named_by_its_line(tmp_path, cells, task, said):
+def test_a_wrong_cell_is_named_by_its_line(tmp_path, cells, task, message):
     path = tmp_path / "list.csv"
     rows = [f"{number}.wav,{cell}" for number, cell in enumerate(cells.splitlines())]
     path.write_text("\n".join(["path,label", *rows]) + "\n")
-    with pytest.raises(ManifestError, match=said):
+    with pytest.raises(ManifestError, match=message):
         load_manifest({"kind": "csv", "root": path, "task": task})
 
 
@@ -147,5 +147,5 @@ def test_csv_keeps_task_and_values(tmp_path, data, task):
     read = load_manifest({**options, "task": task})
     assert read.task == task
     pd.testing.assert_frame_equal(read.clips, made.clips, check_exact=True)
-    if task == "multi-label" or (task == "regression" and task_of(labels) == task):  # found without being told
+    if task == "multi-label" or (task == "regression" and task_of(labels) == task):  # inferred without `task`
         assert load_manifest(options).task == task

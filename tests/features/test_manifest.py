@@ -1,4 +1,4 @@
-"""What a Manifest accepts, how it refuses, and that it survives a trip through CSV."""
+"""Manifest: valid and invalid tables, and a round trip through CSV."""
 
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def test_a_written_manifest_points_to_the_same_files(tmp_path, monkeypatch):
 
 
 def test_a_lone_carriage_return_survives_csv(tmp_path):
-    """Found by hypothesis: unquoted, csv readers take it for the end of a line."""
+    """Found by hypothesis: if unquoted, csv readers treat it as the end of a line."""
     clips = pd.DataFrame({"id": ["a", "b"], "path": ["a.wav", "b.wav"], "label": ["x\ry", "\rz"], "fold": ["0\r", "1"]})
     written = Manifest("x", tmp_path, clips)
     written.write_csv(tmp_path / "x.csv")

@@ -1,4 +1,4 @@
-"""Pooling equals numpy on the valid frames, whatever the padding holds, and windows join without loss."""
+"""Pooling equals numpy on the valid frames for any padding, and windows are joined exactly."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_half_precision_frames_are_pooled_in_float32():
     }
 
 
-def test_what_was_not_asked_for_is_not_there():
+def test_methods_that_were_not_requested_are_an_error():
     moments = Moments.of(padded([np.ones((1, 2, 1), "f4")]), ["mean"])
-    with pytest.raises(ValueError, match="'std' was not asked for"):
+    with pytest.raises(ValueError, match="'std' was not requested"):
         moments.pooled("std")

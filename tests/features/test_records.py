@@ -1,4 +1,4 @@
-"""Records kept as columns come back one by one, in slices and in another order, as they went in."""
+"""Records stored as columns are read one by one, in slices and in another order."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def test_what_went_in_comes_out(some, chunk, data):
     assert Records.concat(Track, [kept, kept.take(order)])[:] == some + [some[at] for at in order]
 
 
-def test_a_field_of_all_of_them():
+def test_a_field_of_all_records():
     kept = Records.of(Track, [Track("a", 1, None, True), Track("b", 2, 0.5, False)])
     assert kept.texts("name").to_pylist() == ["a", "b"]
     np.testing.assert_array_equal(kept.numbers("seconds"), [np.nan, 0.5])

@@ -1,4 +1,4 @@
-"""Audio files made on the spot, manifests of them, and a backbone that costs nothing."""
+"""Synthetic audio files, manifests of them, and a trivial backbone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from features.store.fingerprint import cache_path
 from features.store.table import verify_table
 
 RATE = 8000
-NAMES = [f"{n}.wav" for n in range(7)]  # what the fixture `seven` holds
+NAMES = [f"{n}.wav" for n in range(7)]  # the clips of the fixture `seven`
 
 
 def noise(n: int, seed: int = 0, channels: int = 1) -> np.ndarray:
@@ -63,7 +63,7 @@ def toy_spec(**changes: Any) -> BackboneSpec:
 
 @dataclass
 class Log:
-    """A `Progress` that remembers."""
+    """A `Progress` that records what it receives."""
 
     notes: list[str] = field(default_factory=list)
     started: list[int] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Log:
 
 @dataclass
 class Corpus:
-    """A folder of clips and a cache beside it."""
+    """A folder of clips and a cache folder."""
 
     root: Path
     cache: Path
@@ -100,7 +100,7 @@ class Corpus:
         return Manifest("birds", self.root, pd.DataFrame(clips))
 
     def read(self, *names: str, **options: Any) -> features.corpus.Corpus:
-        """The files of these names as one command sees them."""
+        """Return a corpus of these files, as one command uses it."""
         return features.corpus.Corpus(self.manifest(*names), self.cache / "birds", **options)
 
     def run(
@@ -112,13 +112,13 @@ class Corpus:
             self.loads += 1
             return self.backbone(spec)
 
-        how = {name: settings.pop(name) for name in ("engine", "share") if name in settings}
+        how = {name: settings.pop(name) for name in ("engine", "run_shard") if name in settings}
         return extract(manifest, spec, load, Settings(**settings), self.cache, self.log, **how)
 
     def rerun(
         self, manifest: Manifest | features.corpus.Corpus, spec: BackboneSpec | None = None, **settings: Any
     ) -> Summary:
-        """A run that may not load the backbone."""
+        """Run, and check that the backbone is not loaded."""
         before = self.loads
         summary = self.run(manifest, spec, **settings)
         assert self.loads == before, "loaded the backbone"
@@ -130,11 +130,11 @@ class Corpus:
 
 
 def rows_of(path: Path, pooling: str = "mean") -> dict[str, np.ndarray]:
-    """Embeddings of a whole file by id."""
+    """Return all embeddings of a file by id."""
     table = verify_table(path)
     return dict(zip(table.ids, table.embeddings(pooling), strict=True))
 
 
 def temporaries(folder: Path) -> list[Path]:
-    """What a finished run may not leave."""
+    """Return files and folders that a finished run must not leave behind."""
     return [path for path in folder.rglob("*") if path.suffix in (".tmp", ".parts")]

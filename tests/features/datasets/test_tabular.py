@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_csv_is_one_line_with_its_place(tmp_path, text, sai
         ('{"path": "y.wav"}', "line 3 has no label"),
         ('{"path": "y.wav", "label": null}', "line 3 has no label"),
         ('{"path": "y.wav", "label": NaN}', "line 3 has no label"),
-        ('{"path": "y.wav", "label": ["a"]}', r"line 3 has \['a'\] as label"),
+        ('{"path": "y.wav", "label": ["a"]}', r"line 3 has the label \['a'\]"),
     ],
 )
 def test_a_bad_json_line_is_named(tmp_path, line, said):

@@ -1,4 +1,4 @@
-"""Stage 1 in Ray actors: the rows of a run without them, whatever becomes of an actor."""
+"""Stage 1 in Ray actors: rows equal those of a local run, even if actors die."""
 
 import importlib.util
 import os
@@ -36,7 +36,7 @@ on_ray = pytest.mark.usefixtures("cluster")
 
 
 class Mortal(Toy):
-    """Dies at its second batch, as often as `lives` has files; its values tell the number of threads."""
+    """Dies at its second batch while `lives` has files; its values contain the number of threads."""
 
     lives: Path
 
@@ -56,7 +56,7 @@ class Mortal(Toy):
 
 @pytest.fixture
 def mortal(seven, tmp_path, monkeypatch):
-    """Makes actors die `times` times."""
+    """Makes `times` actors die."""
 
     def prepare(times):
         lives = tmp_path / "lives"
@@ -105,7 +105,7 @@ def test_blocks_of_an_actor_that_is_killed_are_computed_by_another_with_the_plan
     seven = mortal(1)
     summary = seven.run(seven.manifest(*NAMES), engine=RayEngine(ONE), **FOUR, batch_s=0.1, threads=3)
     assert (summary.computed, list((tmp_path / "lives").iterdir())) == (7, [])
-    # no block was found missing at the end; on a busy machine an actor may be waited for
+    # no block is missing at the end; on a busy machine, starting an actor may take long
     (note,) = [note for note in seven.log.notes if not note.startswith("waiting for the cluster")]
     assert "died; another one takes its" in note
     assert temporaries(seven.cache) == []
@@ -142,7 +142,7 @@ def test_what_goes_wrong_in_an_actor_is_the_same_one_line(seven):
 @on_ray
 def test_more_than_the_cluster_has_is_one_line(seven):
     with pytest.raises(
-        RunError, match=r"the Ray cluster has \d+ CPU, \d GPU, an actor takes 1000 CPU, 0 GPU; see features.ray"
+        RunError, match=r"the Ray cluster has \d+ CPU, \d GPU, but an actor needs 1000 CPU, 0 GPU; see features.ray"
     ):
         seven.run(seven.manifest(*NAMES), engine=RayEngine(ActorOptions(cpus_per_actor=1000)))
 

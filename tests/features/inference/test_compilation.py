@@ -1,4 +1,4 @@
-"""Compiling changes the speed and the last bits, and where it fails it costs a line."""
+"""Compiling changes speed and the last bits of results; if it fails, a line is logged."""
 
 import shutil
 
@@ -30,7 +30,7 @@ def test_a_compiled_network_gives_the_same_and_is_compiled_once(monkeypatch):
         for exact, fast in zip(plain.embed(clips), compiled.embed(clips), strict=True):
             for one, other in zip(exact, fast, strict=True):
                 assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(one)
-    assert counters["stats"]["unique_graphs"] == 0, "no batch is compiled anew"
+    assert counters["stats"]["unique_graphs"] == 0, "no batch is compiled again"
     assert compile_network(compiled, notes.append) == 0.0
 
 
@@ -42,10 +42,10 @@ def test_a_failure_costs_one_line(seven):
     seven.backbone = Uncompilable
     summary = seven.run(seven.manifest(*NAMES), compile=True)
     assert summary.computed == 7
-    assert seven.log.notes == ["cannot be compiled here (no C++ compiler found); going on without"]
+    assert seven.log.notes == ["cannot be compiled here (no C++ compiler found); continuing without compilation"]
 
 
-def test_what_compiles_but_does_not_run_goes_on_uncompiled():
+def test_what_compiles_but_does_not_run_stays_uncompiled():
     class Broken(Toy):
         def compile(self):
             return True
@@ -75,18 +75,18 @@ def test_auto_compiles_where_the_audio_repays_it(monkeypatch):
 
 
 @pytest.mark.parametrize(("given", "audio_s", "expected"), [("auto", 0, True), ("auto", 1e9, False), (True, 1e9, True)])
-def test_what_it_comes_to_is_in_the_plan_and_a_resume_obeys_it(seven, monkeypatch, given, audio_s, expected):
+def test_the_decision_is_stored_in_the_plan_and_used_by_a_resume(seven, monkeypatch, given, audio_s, expected):
     monkeypatch.setitem(REPAID_AFTER_AUDIO_S, "cpu", audio_s)
     monkeypatch.setattr("features.planning.resume.LONG_CLIP_S", 0.0)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     asked = []
 
-    class Told(Toy):
+    class Observed(Toy):
         def compile(self):
             asked.append("compile")
             return False
 
-    class Stopping(Told):
+    class Stopping(Observed):
         def forward(self, waveforms, lengths):
             raise RuntimeError("stop")
 
@@ -97,7 +97,7 @@ def test_what_it_comes_to_is_in_the_plan_and_a_resume_obeys_it(seven, monkeypatc
     assert f'"compile":{str(expected).lower()}' in plan.read_text()
     assert '"precision":"fp32"' in plan.read_text()
     asked.clear()
-    seven.backbone = Told
+    seven.backbone = Observed
     summary = seven.run(seven.manifest(*NAMES), compile=False)
     assert asked == ["compile"] * expected
     assert len(verify_table(summary.path)) == 7

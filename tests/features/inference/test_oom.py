@@ -1,4 +1,4 @@
-"""A batch that memory cannot hold goes through in pieces; no clip is lost and the budget is learnt."""
+"""A batch that does not fit in memory is split; no clip is lost and the budget is adapted."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ POOLINGS = ("mean", "std", "max", "frames")
 
 
 class Small(Toy):
-    """Holds no more than `room` padded samples."""
+    """Has memory for at most `room` padded samples."""
 
     room = 3000
 
@@ -58,7 +58,7 @@ def test_later_batches_are_cut_to_what_fitted(corpus):
     assert len([note for note in corpus.log.notes if "out of memory" in note]) == 2, "eight, four, and never again"
 
 
-def test_a_clip_too_large_for_itself_fails_alone_and_is_tried_again(seven):
+def test_a_clip_too_large_by_itself_fails_alone_and_is_tried_again(seven):
     seven.write("large.wav", noise(3100))
     seven.backbone = Small
     summary = seven.run(seven.manifest(*NAMES, "large.wav"))
@@ -78,7 +78,7 @@ def test_a_window_too_large_fails_its_clip_and_no_other(corpus):
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 400), st.none() | st.integers(1, 400))
-def test_pieces_are_the_batch_in_order_and_fit(lengths, room, budget):
+def test_sub_batches_cover_the_batch_in_order_and_fit(lengths, room, budget):
     lengths = torch.tensor(sorted(lengths, reverse=True))
     waveforms = torch.arange(len(lengths))[:, None].repeat(1, int(lengths.max()))
 
@@ -102,7 +102,7 @@ def test_pieces_are_the_batch_in_order_and_fit(lengths, room, budget):
     assert splitter.budget == before or splitter.budget < before, "it never grows"
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(seven):
+def test_other_errors_are_raised(seven):
     class Broken(Toy):
         def forward(self, waveforms, lengths):
             raise RuntimeError("a bug")

@@ -1,4 +1,4 @@
-"""Writing beside the model: nothing is lost, an error comes out at once, and the model waits for a slow disk."""
+"""Concurrent writing: nothing is lost, errors are raised soon, and the model waits for a slow disk."""
 
 import threading
 import time
@@ -14,16 +14,16 @@ from features.store.table import verify_table
 from tests.features.toys import NAMES, Toy, noise
 
 
-def test_the_model_goes_on_while_a_shard_is_written(seven, monkeypatch):
-    """The second block's model starts although the first shard cannot be written before it has."""
+def test_the_model_continues_while_a_shard_is_written(seven, monkeypatch):
+    """The first shard is only written after the model has started on the second block."""
     begun, threads = threading.Event(), set()
 
-    class Told(Toy):
+    class Signalling(Toy):
         calls = 0
 
         def forward(self, waveforms, lengths):
-            Told.calls += 1
-            if Told.calls == 2:
+            Signalling.calls += 1
+            if Signalling.calls == 2:
                 begun.set()
             return super().forward(waveforms, lengths)
 
@@ -34,7 +34,7 @@ def test_the_model_goes_on_while_a_shard_is_written(seven, monkeypatch):
 
     plain = worker.write_file
     monkeypatch.setattr(worker, "write_file", write_file)
-    seven.backbone = Told
+    seven.backbone = Signalling
     summary = seven.run(seven.manifest(*NAMES), block_rows=2)
     assert threads == {"write"}
     assert set(verify_table(summary.path).ids) == set(NAMES)
@@ -60,7 +60,7 @@ def test_an_error_of_the_writer_ends_the_run_and_keeps_what_was_written(seven, m
     assert (summary.computed, summary.reused) == (6, 1)
 
 
-def test_an_error_of_the_writer_comes_out_before_the_model_has_gone_on_for_long(corpus, monkeypatch):
+def test_an_error_of_the_writer_is_raised_after_a_few_batches(corpus, monkeypatch):
     calls = []
 
     class Counting(Toy):
@@ -102,7 +102,7 @@ def test_an_error_of_the_model_leaves_blocks_before_it_written(corpus):
     assert (summary.computed, summary.reused) == (2, 3)
 
 
-def test_the_model_does_not_run_away_from_a_slow_disk(corpus, monkeypatch):
+def test_the_model_waits_for_a_slow_disk(corpus, monkeypatch):
     ahead = []
 
     class Counting(Toy):
@@ -140,7 +140,7 @@ def test_embeddings_that_are_not_finite_fail_alone(seven):
     assert summary.computed == 6
 
 
-def test_busy_times_are_kept_and_said(seven):
+def test_busy_times_are_recorded_and_shown(seven):
     class Slow(Toy):
         def forward(self, waveforms, lengths):
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A plan covers every clip once, within its budgets, and comes back from disk as it was."""
+"""A plan covers every clip once, respects its budgets, and is read from disk unchanged."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ def planned(seconds, block_rows=10, batch_s=20.0, keep_frames=False, rows=None, 
     st.floats(0.5, 60),
     st.booleans(),
 )
-def test_every_clip_is_in_one_batch_and_no_budget_is_passed(seconds, block_rows, batch_s, keep_frames):
+def test_every_clip_is_in_one_batch_and_no_budget_is_exceeded(seconds, block_rows, batch_s, keep_frames):
     _, _, plan = planned(seconds, block_rows, batch_s, keep_frames)
     positions = [position for block in plan.blocks for batch in block for position in batch]
     assert positions == list(range(len(plan.clips)))
@@ -58,7 +58,7 @@ def test_every_clip_is_in_one_batch_and_no_budget_is_passed(seconds, block_rows,
             assert len(batch) == 1 or lengths[batch[0]] <= SPEC.max_duration_s, "a clip in windows is alone"
 
 
-def test_only_the_rows_asked_for_are_planned_and_bad_ones_are_set_aside():
+def test_only_requested_rows_are_planned_and_bad_ones_are_failures():
     _, _, plan = planned([1.0] * 5, rows=[0, 2, 4], failures=[2])
     assert [clip.id for clip in plan.clips] == ["c0", "c4"]
     assert plan.failures == (("c2", "", "bad"),)
@@ -71,7 +71,7 @@ def test_no_clips_make_no_blocks():
 
 @settings(max_examples=20)
 @given(st.lists(st.floats(0.001, 30), min_size=1, max_size=10))
-def test_it_comes_back_from_disk_as_it_was(tmp_path_factory, seconds):
+def test_it_is_read_from_disk_unchanged(tmp_path_factory, seconds):
     path = tmp_path_factory.mktemp("parts") / "plan.json"
     _, _, plan = planned(seconds, failures=[0])
     plan.save(path)
@@ -107,7 +107,7 @@ def test_a_plan_of_another_version_is_no_plan(tmp_path, monkeypatch):
     assert Plan.load(tmp_path / "plan.json") is None
 
 
-def test_audio_that_moved_is_found_where_it_lies_now():
+def test_moved_audio_is_found_at_its_new_path():
     manifest, contents, plan = planned([1.0, 2.0, 1.5], failures=[1])
     moved = Manifest("m", manifest.root / "elsewhere", manifest.clips)
     touched = Records.of(
@@ -128,6 +128,6 @@ def test_like_goes_with_like(rows):
     assert len(plan.blocks) == 6 // rows
 
 
-def test_a_batch_worth_its_while_takes_no_much_shorter_clip():
+def test_a_well_filled_batch_takes_no_much_shorter_clip():
     _, _, plan = planned([4.0, 4.0, 3.9, 2.0, 1.9, 0.6], batch_s=20.0)
     assert [[plan.clips[at].id for at in batch] for batch in plan.blocks[0]] == [["c0", "c1", "c2"], ["c3", "c4", "c5"]]

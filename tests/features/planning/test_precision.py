@@ -1,4 +1,4 @@
-"""Reduced precision: what it does to a run's own clips is measured, kept, and decides what the run uses."""
+"""The precision check is measured on the run's clips, recorded, and decides the run's precision."""
 
 from dataclasses import replace
 
@@ -36,62 +36,62 @@ class Rough(Toy):
 class Loader:
     def __init__(self, step):
         self.step = step
-        self.asked = []
+        self.loaded = []
 
     def __call__(self, precision):
-        self.asked.append(precision)
+        self.loaded.append(precision)
         return Rough(toy_spec(), 0 if precision == "fp32" else self.step)
 
 
 def run(corpus, loader, log=None, names=NAMES, **settings):
-    """Settle and extract, as stage 1 does."""
+    """Resolve the precision and extract, as stage 1 does."""
     log, spec, clips = log or Log(), toy_spec(), corpus.read(*names)
     own = settle(clips, spec, loader, Settings(**settings), corpus.cache, log.note)
     return own, extract(clips, spec, lambda: loader(own.precision), own, corpus.cache, log), log
 
 
-def verdict_file(corpus, precision="bf16"):
+def check_file(corpus, precision="bf16"):
     return corpus.file(precision=precision).with_suffix(".drift.json")
 
 
-def test_small_drift_is_said_kept_and_recorded_in_the_file(seven):
+def test_a_small_difference_is_noted_stored_and_recorded_in_the_cache(seven):
     own, summary, log = run(seven, Loader(0.05), precision="bf16")
     assert own.precision == "bf16"
     assert summary.path == seven.file(precision="bf16")
     assert "bf16 against fp32 on 7 clip(s): cosine 0.999" in log.notes[0]
     assert "layer 1" in log.notes[0]
-    kept = read_precision_check(verdict_file(seven))
+    kept = read_precision_check(check_file(seven))
     assert kept.cosines[0] == pytest.approx(1.0)
     assert LOWEST_COSINE < kept.cosines[1] < 1
     assert verify_table(summary.path).cost["drift"] == {"precision": "bf16", "clips": 7, "cosines": list(kept.cosines)}
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_large_drift_means_fp32_and_the_next_run_knows(seven, precision):
+def test_a_large_difference_means_fp32_also_for_the_next_run(seven, precision):
     loader = Loader(1.0)
     own, summary, log = run(seven, loader, precision=precision)
     assert own.precision == "fp32"
     assert summary.path == seven.file(precision="fp32")
     assert "too far: fp32 is used" in log.notes[0]
-    loader.asked.clear()
+    loader.loaded.clear()
     own, summary, log = run(seven, loader, precision=precision)
-    assert (own.precision, summary.reused, loader.asked) == ("fp32", 7, []), "found again without loading anything"
+    assert (own.precision, summary.reused, loader.loaded) == ("fp32", 7, []), "found again without loading anything"
     assert "remove" in log.notes[0]
-    verdict_file(seven, precision).unlink()
+    check_file(seven, precision).unlink()
     assert run(seven, Loader(1e-3), precision=precision)[0].precision == precision
 
 
 def test_each_run_that_computes_measures_on_its_own_clips_and_a_finished_one_does_not(seven):
     loader = Loader(1e-3)
     run(seven, loader, names=NAMES[:5], precision="bf16")
-    loader.asked.clear()
+    loader.loaded.clear()
     assert run(seven, loader, names=NAMES[:5], precision="bf16")[0].precision == "bf16"
-    assert loader.asked == []
+    assert loader.loaded == []
     _, _, log = run(seven, loader, precision="bf16")
     assert "on 2 clip(s)" in log.notes[0]
 
 
-def test_nan_in_reduced_precision_is_large_drift():
+def test_nan_in_reduced_precision_is_a_large_difference():
     class Overflowing(Toy):
         def forward(self, waveforms, lengths):
             frames = super().forward(waveforms, lengths)
@@ -102,7 +102,7 @@ def test_nan_in_reduced_precision_is_large_drift():
     assert "nan" in str(found)
 
 
-def test_silence_does_not_drift():
+def test_silence_has_no_difference():
     silence = [np.zeros(1000, dtype=np.float32)]
     assert measure(Toy(toy_spec()), Toy(toy_spec()), "bf16", silence).cosines == (1.0, 1.0)
 
@@ -111,7 +111,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
     corpus.write("long.wav", noise(RATE * 40))
     seen = []
 
-    class Told(Toy):
+    class Observed(Toy):
         def forward(self, waveforms, lengths):
             seen.append(int(lengths.max()))
             return super().forward(waveforms, lengths)
@@ -119,7 +119,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
     settle(
         corpus.read("long.wav"),
         toy_spec(max_duration_s=60.0),
-        lambda precision: Told(toy_spec(max_duration_s=60.0)),
+        lambda precision: Observed(toy_spec(max_duration_s=60.0)),
         Settings(precision="bf16"),
         corpus.cache,
         corpus.log.note,
@@ -127,7 +127,7 @@ def test_only_the_beginning_of_a_long_clip_is_measured(corpus):
     assert seen == [int(drift.CLIP_S * RATE)] * 2
 
 
-def test_auto_is_what_the_device_has_and_a_plan_that_was_begun_wins(seven, monkeypatch):
+def test_auto_is_what_the_device_supports_and_a_started_plan_wins(seven, monkeypatch):
     monkeypatch.setattr(drift, "auto_precision", lambda device: "bf16")
     own, _, _ = run(seven, Loader(1e-3), precision="auto")
     assert own.precision == "bf16"

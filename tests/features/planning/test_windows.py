@@ -1,4 +1,4 @@
-"""Long clips in windows: with an overlap the frames are those of the clip at once, without one nothing changes."""
+"""Windows: with overlap, frames equal those of the whole clip; without overlap, windows are concatenated."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ WAV2VEC2 = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
 
 
 def cached(corpus, entry, overlap_s, pooling=("frames",)):
-    """What stage 1 makes of a clip of several windows: its frames (F, L, D), or a pooled vector."""
+    """Return stage 1's output for a clip of several windows: its frames (F, L, D), or a pooled vector."""
     spec = describe({**entry, "max_duration_s": 10.0})
     corpus.backbone = lambda spec: load({**entry, "max_duration_s": 10.0}, spec=spec)
     path = corpus.run(corpus.manifest("long.wav"), spec, pooling=pooling, window_overlap_s=overlap_s).path
@@ -48,7 +48,7 @@ def test_a_transformers_clip_in_overlapping_windows_has_as_many_frames_as_at_onc
     corpus.write("long.wav", noise(33 * 16_000, 3), 16_000)
     at_once = load({**WAV2VEC2, "max_duration_s": 60.0}).embed([noise(33 * 16_000, 3)])[0]
     assert len(cached(corpus, WAV2VEC2, 1.0)) == at_once.shape[1]
-    assert len(cached(corpus, WAV2VEC2, 0.0)) == at_once.shape[1] - 3  # one is lost at each joint
+    assert len(cached(corpus, WAV2VEC2, 0.0)) == at_once.shape[1] - 3  # one is lost between windows
 
 
 def test_no_overlap_is_every_frame_of_windows_one_after_the_other(corpus):
@@ -59,7 +59,7 @@ def test_no_overlap_is_every_frame_of_windows_one_after_the_other(corpus):
     np.testing.assert_array_equal(verify_table(path).frames("long.wav"), expected)
 
 
-def test_an_overlap_is_another_cache_file_and_none_is_the_one_of_old(corpus):
+def test_an_overlap_makes_another_cache_file(corpus):
     assert corpus.file(window_overlap_s=0.0) == corpus.file()
     assert len({corpus.file(), corpus.file(window_overlap_s=1.0), corpus.file(window_overlap_s=2.0)}) == 3
 

@@ -1,4 +1,4 @@
-"""Content keys: what a file holds decides, and a sidecar spares reading unchanged files."""
+"""Content keys depend on file contents, and a sidecar avoids reading unchanged files."""
 
 import hashlib
 import os
@@ -72,7 +72,7 @@ def test_rehash_sees_a_change_that_size_and_time_hide(corpus):
     assert clip_contents(manifest, corpus.cache)[:] == [after]
 
 
-def test_rehash_forgets_no_other_file(corpus, reads):
+def test_rehash_keeps_the_records_of_other_files(corpus, reads):
     corpus.write("a.wav")
     corpus.write("b.wav")
     clip_contents(corpus.manifest("a.wav", "b.wav"), corpus.cache)
@@ -89,8 +89,8 @@ def test_a_file_is_read_once_however_many_clips_it_holds(corpus, reads):
     assert reads == ["a.wav"]
 
 
-def test_an_unusable_file_is_looked_at_again(corpus):
-    """What is wrong may be mended without a trace in size and time: a permission, a mount."""
+def test_an_unusable_file_is_examined_again(corpus):
+    """The cause may be fixed without a change in size or time: a permission, a mount."""
     path = corpus.root / "a.wav"
     path.write_bytes(bytes(1044))
     os.utime(path, ns=(1, 1))
@@ -114,14 +114,14 @@ def test_a_segment_outside_its_file_is_that_clips_failure_alone(corpus):
     assert outside.key
 
 
-def test_nothing_is_written_when_told_not_to(corpus):
+def test_nothing_is_written_without_save(corpus):
     corpus.write("a.wav")
     clip_contents(corpus.manifest("a.wav"), corpus.cache, save=False)
     assert not corpus.cache.exists()
 
 
 def test_a_damaged_sidecar_never_gives_a_wrong_key(corpus):
-    """Any flipped byte: the keys are right, be it that files were read again."""
+    """With any byte flipped, the keys are right, at the cost of reading files again."""
     names = [f"{i}.wav" for i in range(4)]
     for name in names:
         corpus.write(name)
@@ -136,7 +136,7 @@ def test_a_damaged_sidecar_never_gives_a_wrong_key(corpus):
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"nonsense" * 50])
-def test_a_sidecar_that_is_none_is_replaced(corpus, reads, content):
+def test_an_invalid_sidecar_is_replaced(corpus, reads, content):
     corpus.write("a.wav")
     corpus.cache.mkdir()
     (corpus.cache / SIDECAR).write_bytes(content)
@@ -146,7 +146,7 @@ def test_a_sidecar_that_is_none_is_replaced(corpus, reads, content):
     assert [p.name for p in corpus.cache.iterdir() if p.suffix == ".tmp"] == []
 
 
-def test_what_a_killed_run_left_of_a_sidecar_goes_after_a_day(corpus):
+def test_temporary_sidecars_of_killed_runs_are_removed_after_a_day(corpus):
     corpus.write("a.wav")
     corpus.cache.mkdir()
     old, new = (corpus.cache / f".{SIDECAR}.{name}.tmp" for name in ("old", "new"))

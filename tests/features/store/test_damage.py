@@ -20,7 +20,7 @@ from tests.features.toys import NAMES, RATE, Corpus, Log, Toy, noise, rows_of, t
 
 
 def interrupted(corpus, manifest, after=3):
-    """A run that stops when `after` blocks are done."""
+    """Run until `after` blocks are done."""
 
     class Stops(Toy):
         calls = 0
@@ -39,7 +39,7 @@ def interrupted(corpus, manifest, after=3):
     return sorted(corpus.file().with_suffix(".parts").glob("shard-*.h5"))
 
 
-def test_finished_blocks_are_kept_over_an_interrupt(seven):
+def test_finished_blocks_survive_an_interrupt(seven):
     manifest = seven.manifest(*NAMES)
     assert len(interrupted(seven, manifest)) == 3
     summary = seven.run(manifest, block_rows=1)
@@ -48,7 +48,7 @@ def test_finished_blocks_are_kept_over_an_interrupt(seven):
     assert temporaries(seven.cache) == []
 
 
-def test_the_plan_holds_over_an_interrupt_whatever_the_settings_say_now(seven):
+def test_a_resumed_run_keeps_the_plan_despite_other_settings(seven):
     manifest = seven.manifest(*NAMES)
     interrupted(seven, manifest)
     summary = seven.run(manifest, block_rows=100, batch_s=100.0)
@@ -83,7 +83,7 @@ def test_another_manifest_after_an_interrupt_keeps_the_finished_blocks(seven):
         *(pytest.param(damage, marks=pytest.mark.crash) for damage in (lambda b: b[:-1], lambda b: b"")),
     ],
 )
-def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
+def test_a_damaged_shard_is_computed_again_and_noted(seven, damage):
     manifest = seven.manifest(*NAMES)
     shard = interrupted(seven, manifest)[1]
     shard.write_bytes(damage(shard.read_bytes()))
@@ -95,11 +95,11 @@ def test_a_damaged_shard_is_computed_again_and_said(seven, damage):
 
 @pytest.mark.crash
 @pytest.mark.parametrize("loss", ["damaged", "deleted", "replaced"])
-def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, loss):
+def test_a_shard_damaged_before_finalizing_is_computed_again_and_noted(seven, loss):
     shard = seven.file().with_suffix(".parts") / "shard-000002.h5"
 
     class Harming(Log):
-        """At the last of the four blocks' batches, it harms the third block's shard."""
+        """Damages the third block's shard at the last batch of the four blocks."""
 
         def advance(self, *counts):
             super().advance(*counts)
@@ -123,7 +123,7 @@ def test_a_shard_damaged_before_sealing_is_computed_again_and_said(seven, loss):
     assert temporaries(seven.cache) == []
 
 
-def test_a_shard_of_other_settings_is_not_taken_for_ours(seven, monkeypatch):
+def test_a_shard_of_other_settings_is_rejected(seven, monkeypatch):
     manifest = seven.manifest(*NAMES)
     shard = interrupted(seven, manifest)[0]
     other = seven.run(manifest, block_rows=100, pooling=("max",)).path
@@ -165,7 +165,7 @@ def test_a_cache_folder_that_is_a_file_is_one_line(seven):
 
 
 @pytest.mark.crash
-def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
+def test_a_disk_that_fills_while_finalizing_leaves_the_old_file_and_the_blocks(seven, monkeypatch):
     path = seven.run(seven.manifest(*NAMES[:3])).path
     before = path.read_bytes()
 
@@ -184,7 +184,7 @@ def test_a_disk_that_fills_while_sealing_leaves_the_old_file_and_the_blocks(seve
 
 
 def write_little(root: Path, cache: Path, names: list[str]) -> None:
-    """A run in whose process no file may have more than 60 kB."""
+    """Run in a process that limits files to 60 kB."""
     corpus = Corpus(root, cache)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
     try:
@@ -196,7 +196,7 @@ def write_little(root: Path, cache: Path, names: list[str]) -> None:
 
 @pytest.mark.crash
 def test_a_full_disk_is_one_line_and_the_next_run_finishes(seven):
-    """A real limit on file size, in a process of its own: the shards fit, the sealed file does not."""
+    """A real limit on file size, in a separate process: the shards fit, the merged file does not."""
     seven.run(seven.manifest(*NAMES[:2]), pooling=("frames",))
     path = seven.file(pooling=("frames",))
     before = path.read_bytes()

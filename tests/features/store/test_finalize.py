@@ -1,4 +1,4 @@
-"""Shards merged by id into a cache file: the newest row counts, none is lost, and damage changes nothing."""
+"""Merging shards into a cache: the newest row wins, no row is lost, and damage changes nothing."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ ids = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 400), st.booleans())
-def test_merging_keeps_each_clips_newest_row_and_no_row_goes(tmp_path_factory, written, copy_bytes, with_frames):
+def test_merging_keeps_each_clips_newest_row_and_loses_none(tmp_path_factory, written, copy_bytes, with_frames):
     folder = tmp_path_factory.mktemp("merge")
     spec = FRAMES_SPEC if with_frames else SPEC
     pooling = spec["pooling"][0]
@@ -64,7 +64,7 @@ def test_a_damaged_shard_is_named_and_nothing_changes(tmp_path):
     assert (tmp_path / "t.h5").read_bytes() == before
 
 
-def test_a_new_file_that_does_not_read_back_never_replaces_the_old(tmp_path, monkeypatch):
+def test_an_unreadable_new_file_never_replaces_the_old(tmp_path, monkeypatch):
     shards = [write(tmp_path / f"{n}.h5", rows(n)) for n in "ab"]
     finalize(tmp_path / "t.h5", SPEC, shards[:1], ())
     before = (tmp_path / "t.h5").read_bytes()

@@ -1,4 +1,4 @@
-"""The fingerprint covers what changes a value, each thing alone, and nothing else."""
+"""The fingerprint covers every setting that changes a value, and nothing else."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def of(spec=SPEC, pooling=("mean",), **options):
     return fingerprint(cache_spec(spec, pooling, **options))
 
 
-def test_every_field_of_a_backbone_is_looked_at_here():
+def test_every_field_of_a_backbone_is_covered_here():
     assert {field.name for field in dataclasses.fields(BackboneSpec)} == CHANGED.keys() | SAME.keys()
 
 

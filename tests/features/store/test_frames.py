@@ -17,7 +17,7 @@ def cached(corpus, entry, *names):
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0], ids=["memory", "file"])
-def test_frames_come_by_id_and_are_those_of_the_table(seven, memory_bytes):
+def test_frames_are_found_by_id_and_equal_those_of_the_table(seven, memory_bytes):
     table = cached(seven, {"name": "logmel", "sample_rate_hz": RATE, "n_fft": 256, "hop_length": 100}, *NAMES)
     asked = [NAMES[4], NAMES[0], NAMES[2]]
     with ClipFrames(table, asked, memory_bytes=memory_bytes) as frames:
@@ -42,7 +42,7 @@ def test_a_waveform_is_cached_as_it_is_across_windows(corpus):
     np.testing.assert_array_equal(frames.read(1)[:, 0], samples)
 
 
-def test_log_mels_of_a_long_clip_stand_on_one_time_grid(corpus):
+def test_log_mels_of_a_long_clip_share_one_time_grid(corpus):
     samples, hop = noise(25 * RATE, 3), 100
     corpus.write("long.wav", samples, subtype="FLOAT")
     options = {"name": "logmel", "sample_rate_hz": RATE, "n_fft": 256, "hop_length": hop, "n_mels": 16}
@@ -55,7 +55,7 @@ def test_log_mels_of_a_long_clip_stand_on_one_time_grid(corpus):
     assert np.abs(differs[:, None] - joints).min(axis=1).max() <= 2
 
 
-def test_what_is_not_there_is_an_error(seven):
+def test_missing_frames_are_an_error(seven):
     table = cached(seven, {"name": "waveform", "sample_rate_hz": RATE}, *NAMES[:2])
     with pytest.raises(CacheError, match="1 clip"):
         ClipFrames(table, [NAMES[0], NAMES[5]])

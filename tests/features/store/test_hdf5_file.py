@@ -1,4 +1,4 @@
-"""Damaged cache files: no flipped, missing or added byte goes unseen, and what is no cache file says so."""
+"""Damaged cache files: every flipped, missing or added byte is detected; other files are rejected."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from tests.features.tables import SPEC, rows, write
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory):
-    """A sealed file as small as they come, with what it holds."""
+    """A minimal cache file and its contents."""
     made = rows("a", "ö", failures=[("c", "", "gone")])
     path = write(tmp_path_factory.mktemp("small") / "t.h5", made)
     return path.read_bytes(), made
@@ -66,12 +66,12 @@ def test_an_opened_file_gives_right_values_or_an_error(tmp_path, small_file):
 
 
 def test_damage_to_the_structure_is_found_before_hdf5_looks_inside(tmp_path, small_file, monkeypatch):
-    """HDF5's library crashes or hangs on some of these."""
+    """The HDF5 library crashes or hangs on some of these."""
     whole, _ = small_file
     path = tmp_path / "t.h5"
     path.write_bytes(whole)
     with h5py.File(path) as file:
-        bulk = header.bulk_ranges([file["embeddings/mean"], file["embeddings/std"]])
+        bulk = header.array_ranges([file["embeddings/mean"], file["embeddings/std"]])
     assert sum(stop - first for first, stop in bulk) == 2 * (2 * 2 * 4 * 4 + 4)
     monkeypatch.setattr(store, "json", SimpleNamespace(loads=lambda text: pytest.fail("looked inside")))
     inside = [at for at, _ in flips(len(whole), every=29) if at >= 512 and not any(a <= at < b for a, b in bulk)]
@@ -83,12 +83,12 @@ def test_damage_to_the_structure_is_found_before_hdf5_looks_inside(tmp_path, sma
 
 
 def test_damage_that_hdf5_does_not_see_is_found(tmp_path):
-    """To HDF5's own checksum, two zero bytes are the same as two of 255."""
+    """HDF5's checksum does not distinguish two zero bytes from two bytes of 255."""
     made = rows("a", "b")
     made.pooled["mean"][0, 0, 2] = 0
     path = write(tmp_path / "t.h5", made)
     with h5py.File(path) as file:
-        at = header.bulk_ranges([file["embeddings/mean"]])[0][0] + 8
+        at = header.array_ranges([file["embeddings/mean"]])[0][0] + 8
     whole = path.read_bytes()
     assert whole[at : at + 4] == bytes(4)
     path.write_bytes(whole[:at] + b"\xff\xff" + whole[at + 2 :])
@@ -125,7 +125,7 @@ def other_hdf5(path):
 
 
 @pytest.mark.parametrize(("make", "reason"), [(garbage, "damaged"), (other_hdf5, "not an audioheads cache file")])
-def test_a_file_that_is_no_cache_says_so(tmp_path, make, reason):
+def test_a_file_that_is_no_cache_is_an_error(tmp_path, make, reason):
     make(tmp_path / "t.h5")
     with pytest.raises(CacheError, match=reason) as error:
         open_table(tmp_path / "t.h5")

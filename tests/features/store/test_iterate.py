@@ -1,4 +1,4 @@
-"""Embeddings read piece by piece are those read at once, whatever a piece holds."""
+"""Embeddings read in pieces equal those read at once, for any piece size."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_pieces_hold_each_row_once_in_stored_order(seven, monkeypatch, as_set, p
     assert len(pieces) == 5 if piece_bytes == 1 else len(pieces) >= 1
 
 
-def test_a_piece_reads_no_more_than_it_was_told(seven):
+def test_a_piece_reads_no_more_than_its_limit(seven):
     table = verify_table(seven.run(seven.manifest(*NAMES), pooling=("mean",)).path)
     row_bytes = 4 * 2 * 4
     pieces = list(stream(table, np.arange(7), ["mean"], piece_bytes=3 * row_bytes))

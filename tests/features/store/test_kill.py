@@ -1,4 +1,4 @@
-"""Killed at any moment: the next run finishes, keeps finished blocks, and seals the same bits."""
+"""Killed at any moment: the next run finishes, keeps finished blocks, and produces the same bits."""
 
 import itertools
 import json
@@ -22,13 +22,13 @@ BACKBONES = {
     "mfcc": {"name": "mfcc"},
 }
 PLANNED = {"pooling": ["mean", "std"], "block_rows": BLOCK_ROWS, "batch_s": 20.0, "threads": 1}
-# A resume is given other settings, so that only a plan that is obeyed gives the same bits.
+# Resumed runs get other settings, so that results are only bit-equal if the plan is used.
 RESUMED = {**PLANNED, "block_rows": 5, "batch_s": 60.0, "workers": 1}
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 class Job:
-    """One run of stage 1 in a process of its own."""
+    """One run of stage 1 in a separate process."""
 
     def __init__(self, folder: Path, backbone: str, **job: Any) -> None:
         folder.mkdir()
@@ -36,9 +36,9 @@ class Job:
         self.process = processes.Child(kill_worker.run, {**job, "folder": folder, "backbone": BACKBONES[backbone]})
 
     def wait_for(self, name: str) -> Path:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not (self.folder / name).exists():
-            assert time.monotonic() < deadline, f"{name} did not come"
+            assert time.monotonic() < deadline, f"{name} did not appear"
             time.sleep(0.01)
         return self.folder / name
 
@@ -61,8 +61,8 @@ def start(tmp_path_factory):
         corpus.write(f"{number}.wav", noise(3000 + 1117 * number, number), 16_000)
     numbers = itertools.count()
 
-    def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", share: str = "") -> Job:
-        job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "share": share}
+    def start(backbone: str, cache: str, settings: dict = PLANNED, stop: str = "", run_shard: str = "") -> Job:
+        job = {"root": corpus.root, "cache": folder / cache, "settings": settings, "stop": stop, "run_shard": run_shard}
         return Job(folder / f"job{next(numbers)}", backbone, **job)
 
     return start
@@ -70,7 +70,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(start):
-    """backbone -> its rows, from a run that nothing happened to."""
+    """backbone -> its rows from an uninterrupted run."""
     reports = {backbone: start(backbone, "undisturbed").report() for backbone in BACKBONES}
     assert {report["computed"] for report in reports.values()} == {CLIPS}
     return {backbone: rows(report) for backbone, report in reports.items()}
@@ -83,29 +83,29 @@ def rows(report: dict) -> dict[str, tuple[bytes, ...]]:
 
 
 SHARDS = CLIPS // BLOCK_ROWS
-PLAN = "fsync:2"  # 1 is that of the content keys; after the plan come two for each shard
+PLAN = "fsync:2"  # 1 is for the content keys; after the plan, there are two for each shard
 BEFORE_RENAME = [3 + 2 * shard for shard in range(SHARDS)]
-SEALING = 3 + 2 * SHARDS
+FINALIZING = 3 + 2 * SHARDS
 
 
 QUICK = [
     ("wav2vec2", f"fsync:{BEFORE_RENAME[2]}", 2),  # the third shard is written, but not renamed
-    ("wav2vec2", f"fsync:{SEALING}", SHARDS),  # the sealed file is written, but not renamed
+    ("wav2vec2", f"fsync:{FINALIZING}", SHARDS),  # the cache file is written, but not renamed
 ]
 MORE = [
-    ("wav2vec2", PLAN, 0),  # the plan is not there yet
-    ("wav2vec2", f"fsync:{BEFORE_RENAME[0]}", 0),  # so is the first shard, in the middle of the next block
+    ("wav2vec2", PLAN, 0),  # the plan does not exist yet
+    ("wav2vec2", f"fsync:{BEFORE_RENAME[0]}", 0),  # neither does the first shard, in the middle of the next block
     ("mfcc", f"fsync:{BEFORE_RENAME[2] + 1}", 3),
     ("wav2vec2", f"fsync:{BEFORE_RENAME[4]}", 4),
-    ("mfcc", f"fsync:{SEALING + 1}", SHARDS),
-    ("wav2vec2", "rmtree:1", SHARDS),  # sealed, but the shards are still there
+    ("mfcc", f"fsync:{FINALIZING + 1}", SHARDS),
+    ("wav2vec2", "rmtree:1", SHARDS),  # finalized, but the shards still exist
 ]
 
 
 @pytest.mark.parametrize(
     ("backbone", "stop", "finished"), QUICK + [pytest.param(*point, marks=pytest.mark.crash) for point in MORE]
 )
-def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, backbone, stop, finished):
+def test_after_kill_9_the_next_run_finalizes_the_same_bits(start, undisturbed, tmp_path, backbone, stop, finished):
     start(backbone, tmp_path / "cache", stop=stop).kill(signal.SIGKILL)
     settings = RESUMED if stop != PLAN else PLANNED
     report = start(backbone, tmp_path / "cache", settings).report()
@@ -115,10 +115,10 @@ def test_after_kill_9_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is in place
-def test_after_kill_9_while_a_set_is_sealed_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, moment):
+@pytest.mark.parametrize("moment", [0, 1, 2])  # the index is written; the shards are moved; the index is renamed
+def test_after_kill_9_while_finalizing_a_set_the_next_run_finalizes_the_same_bits(start, undisturbed, tmp_path, moment):
     large = {"set_bytes": 0}
-    killed = start("mfcc", tmp_path / "cache", PLANNED | large, stop=f"fsync:{SEALING + moment}")
+    killed = start("mfcc", tmp_path / "cache", PLANNED | large, stop=f"fsync:{FINALIZING + moment}")
     killed.kill(signal.SIGKILL)
     (index,) = [*(tmp_path / "cache").glob("birds/*.h5")] if moment == 2 else [None]
     assert index is None or rows({"path": index}) == undisturbed["mfcc"]
@@ -135,14 +135,14 @@ def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undi
     start("wav2vec2", tmp_path / "cache", stop=f"advance:{batches}").kill(signal.SIGKILL)
     report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
     assert report["computed"] + report["reused"] == CLIPS
-    assert report["reused"] >= BLOCK_ROWS * (batches - 1)  # the shards are written beside the model, and may be ahead
+    assert report["reused"] >= BLOCK_ROWS * (batches - 1)  # shards are written concurrently and may be ahead
     assert rows(report) == undisturbed["wav2vec2"]
     assert temporaries(tmp_path / "cache") == []
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("stop", ["advance:3", f"fsync:{SEALING}"])
-def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_path, stop):
+@pytest.mark.parametrize("stop", ["advance:3", f"fsync:{FINALIZING}"])
+def test_after_ctrl_c_the_next_run_finalizes_the_same_bits(start, undisturbed, tmp_path, stop):
     start("wav2vec2", tmp_path / "cache", stop=stop).kill(signal.SIGINT)
     report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
     assert report["reused"] == CLIPS if stop != "advance:3" else 6 <= report["reused"] < CLIPS
@@ -151,7 +151,7 @@ def test_after_ctrl_c_the_next_run_seals_the_same_bits(start, undisturbed, tmp_p
 
 
 @pytest.mark.crash
-def test_killed_twice_and_still_the_same_bits(start, undisturbed, tmp_path):
+def test_two_kills_do_not_change_the_bits(start, undisturbed, tmp_path):
     start("wav2vec2", tmp_path / "cache", stop=f"fsync:{BEFORE_RENAME[2]}").kill(signal.SIGKILL)
     start("wav2vec2", tmp_path / "cache", RESUMED, stop="fsync:5").kill(signal.SIGKILL)  # its third shard; no plan
     report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
@@ -176,7 +176,7 @@ def test_a_second_run_at_the_same_time_waits_and_reuses_everything(start, undist
 
 
 @pytest.mark.crash
-def test_shares_killed_at_random_moments_seal_the_same_bits(start, undisturbed, tmp_path):
+def test_run_shards_killed_at_random_moments_finalize_the_same_bits(start, undisturbed, tmp_path):
     """The short version of `python -m benchmarks.kills`."""
     rng, names = random.Random(0), ["1/2", "2/2"]
     jobs = {name: start("wav2vec2", tmp_path / "cache", run_shard=name) for name in names}

@@ -1,4 +1,4 @@
-"""Pruned caches: the rows that stay keep their bits, the file is whole at every moment, and what goes is gone."""
+"""Pruning: kept rows are unchanged, the file is complete at every moment, and removed rows are gone."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ def quiet(message):
 
 @pytest.fixture(params=["one file", "set"])
 def cache(seven, monkeypatch, request):
-    """The corpus of seven clips and its cache file, in either form."""
+    """The corpus of seven clips and its cache, as one file and as a set."""
     if request.param == "set":
         monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     path = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path
@@ -56,7 +56,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(cache):
     before = {file: file.read_bytes() for file in [path, *members(path)]}
     counted = prune_rows(path, {"0.wav"}, quiet, dry_run=True)
     assert {file: file.read_bytes() for file in [path, *members(path)]} == before
-    vectors, frames = 2 * 2 * 4 * 4, 2 * 4 * 4  # of a clip, of a frame
+    vectors, frames = 2 * 2 * 4 * 4, 2 * 4 * 4  # bytes per clip, per frame
     gone = [row for row, clip in enumerate(open_table(path).ids) if clip != "0.wav"]
     assert counted.size_bytes == 6 * vectors + frames * int(open_table(path).n_frames[gone].sum())
     pruned = prune_rows(path, {"0.wav"}, quiet)
@@ -70,7 +70,7 @@ def test_nothing_to_prune_leaves_the_file_alone(cache):
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
 
 
-def test_without_any_row_left_the_file_goes(cache):
+def test_a_file_without_rows_is_removed(cache):
     corpus, path = cache
     assert prune_rows(path, set(), quiet).size_bytes > 0
     assert not path.exists() and not set_folder(path).exists()
@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_everything_as_it_was(cache, monkeypatch):
 
 
 def prune_until_killed(path: Path, count: int, function: str, keep: set[str]) -> None:
-    """Prune, or remove where nothing is kept; killed at the n-th call of a function of `os`."""
+    """Prune, or remove if nothing is kept; kill the process at the n-th call of a function of `os`."""
     calls, right = itertools.count(1), getattr(os, function)
 
     def stop(*args, **options):
@@ -138,9 +138,9 @@ def kill_at(path, count, function, *keep):
 @pytest.mark.parametrize(
     ("cache", "count", "function"),
     [
-        ("one file", 1, "fsync"),  # the new file is written, but not in place
-        ("one file", 2, "fsync"),  # it is in place
-        ("set", 3, "fsync"),  # one of the shard files is written anew
+        ("one file", 1, "fsync"),  # the new file is written, but not renamed
+        ("one file", 2, "fsync"),  # it is renamed
+        ("set", 3, "fsync"),  # one of the shard files is rewritten
         ("set", 6, "fsync"),
         ("set", 8, "fsync"),
         ("set", 9, "fsync"),
@@ -160,7 +160,7 @@ def test_after_kill_9_the_file_is_whole_and_the_next_prune_finishes(cache, count
     assert {*members(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
 
 
-def test_rows_copied_by_a_prune_that_was_stopped_do_not_come_back(seven, monkeypatch):
+def test_rows_copied_by_an_interrupted_prune_do_not_come_back(seven, monkeypatch):
     monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     path = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path
 
@@ -168,7 +168,7 @@ def test_rows_copied_by_a_prune_that_was_stopped_do_not_come_back(seven, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard_set, "sync_folder", stop)  # the copies are moved, the index is still the old one
+        patch.setattr(shard_set, "sync_folder", stop)  # the copies are moved, but the index is the old one
         with pytest.raises(KeyboardInterrupt):
             prune_rows(path, set(NAMES[::2]), quiet)
     prune_rows(path, {"0.wav"}, quiet)
@@ -179,22 +179,22 @@ def test_rows_copied_by_a_prune_that_was_stopped_do_not_come_back(seven, monkeyp
 
 def test_pruning_waits_for_a_run(cache):
     _, path = cache
-    said = []
+    messages = []
 
     class WaitedError(Exception):
         pass
 
     def waits(message):
-        said.append(message)
+        messages.append(message)
         raise WaitedError
 
     with CacheLock(path, quiet), pytest.raises(WaitedError):
         prune_rows(path, {"0.wav"}, waits)
-    assert "waiting for another run" in said[0]
+    assert "waiting for another run" in messages[0]
     assert len(open_table(path)) == 7
 
 
-def test_a_whole_cache_goes_with_all_that_belongs_to_it(cache):
+def test_removing_a_cache_removes_all_its_files(cache):
     corpus, path = cache
     parts = path.with_suffix(PARTS_SUFFIX)
     parts.mkdir()

@@ -1,4 +1,4 @@
-"""Large caches stay shard files under one index: the same to every reader, whole or the old state at every moment."""
+"""Sets: shard files with an index read like a single file, and every moment has the old or the new state."""
 
 import os
 import shutil
@@ -22,17 +22,17 @@ POOLING = {"pooling": ("mean", "max", "frames")}
 
 @pytest.fixture
 def large(seven, monkeypatch):
-    """Seven clips whose cache is too large for one file, whatever its size."""
+    """Seven clips whose cache is always finalized as a set."""
     monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     return seven
 
 
-def members(path):
+def shard_files(path):
     return sorted(set_folder(path).rglob("*.h5"))
 
 
 def everything(path):
-    """clip -> all that a reader gets of it."""
+    """clip -> everything stored about it."""
     table = verify_table(path)
     frames = ClipFrames(table, list(table.ids))
     pooled = [table.embeddings(name) for name in table.poolings]
@@ -54,13 +54,13 @@ def test_a_set_holds_what_one_file_would(seven, monkeypatch):
     summary = seven.run(manifest, block_rows=2, **POOLING)
     assert (summary.computed, summary.failures) == (7, {})
     assert everything(summary.path) == one_file
-    assert len(members(summary.path)) == 4
-    assert files_of(summary.path) == [summary.path, *members(summary.path)]
+    assert len(shard_files(summary.path)) == 4
+    assert files_of(summary.path) == [summary.path, *shard_files(summary.path)]
     assert temporaries(seven.cache) == []
     seven.rerun(manifest, **POOLING)
 
 
-def test_sealing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
+def test_finalizing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
     inodes = {}
 
     def write_index(*args, right=shard_set.write_index):
@@ -70,7 +70,7 @@ def test_sealing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
 
     monkeypatch.setattr(shard_set, "write_index", write_index)
     path = large.run(large.manifest(*NAMES), block_rows=2, **POOLING).path
-    assert inodes == {member.name: member.stat().st_ino for member in members(path)}
+    assert inodes == {shard.name: shard.stat().st_ino for shard in shard_files(path)}
     with h5py.File(path) as file:
         assert "embeddings" not in file
         assert "frames" not in file
@@ -78,7 +78,7 @@ def test_sealing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
 
 def test_small_caches_stay_one_file_and_become_a_set_when_they_grow(seven, monkeypatch):
     path = seven.run(seven.manifest(*NAMES[:3]), **POOLING).path
-    assert members(path) == []
+    assert shard_files(path) == []
     before = everything(path)
     monkeypatch.setattr(shard_set, "SET_BYTES", path.stat().st_size)
     summary = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING)
@@ -86,19 +86,19 @@ def test_small_caches_stay_one_file_and_become_a_set_when_they_grow(seven, monke
     after = everything(path)
     assert {clip: after[clip] for clip in before} == before
     assert set(after) == set(NAMES)
-    assert [member.name for member in members(path)] == ["earlier.h5", "shard-000000.h5", "shard-000001.h5"]
+    assert [shard.name for shard in shard_files(path)] == ["earlier.h5", "shard-000000.h5", "shard-000001.h5"]
     monkeypatch.setattr(shard_set, "SET_BYTES", 1 << 40)
     seven.write("new.wav")
     assert seven.run(seven.manifest("new.wav"), **POOLING).computed == 1
-    assert len(members(path)) == 4  # a set stays one
+    assert len(shard_files(path)) == 4  # a set stays one
     assert set(everything(path)) == {*NAMES, "new.wav"}
 
 
-def test_a_changed_clip_replaces_its_row_and_a_file_of_old_rows_alone_goes(large):
+def test_a_changed_clip_replaces_its_row_and_a_file_without_current_rows_is_removed(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
     before = everything(path)
-    first = members(path)
+    first = shard_files(path)
     with h5py.File(first[0]) as file:
         replaced = [clip.decode() for clip in file["clips/id"][()]]
     for clip in replaced:
@@ -110,42 +110,42 @@ def test_a_changed_clip_replaces_its_row_and_a_file_of_old_rows_alone_goes(large
     }
     assert all(after[clip] != before[clip] for clip in replaced)
     assert not first[0].exists()
-    assert set(first[1:]) < set(members(path))
+    assert set(first[1:]) < set(shard_files(path))
 
 
-def test_failures_are_kept_and_made_good(large):
+def test_failures_are_kept_until_resolved(large):
     (large.root / "bad.wav").write_bytes(b"RIFF")
     manifest = large.manifest(*NAMES, "bad.wav")
     path = large.run(manifest, **POOLING).path
     assert list(open_table(path).failures) == ["bad.wav"]
-    files = members(path)
+    files = shard_files(path)
     large.rerun(manifest, **POOLING)
     (large.root / "worse.wav").write_bytes(b"RIFF")
     large.rerun(large.manifest(*NAMES, "bad.wav", "worse.wav"), **POOLING)
     assert sorted(open_table(path).failures) == ["bad.wav", "worse.wav"]
-    assert members(path) == files
+    assert shard_files(path) == files
     large.write("bad.wav")
     assert large.run(manifest, **POOLING).computed == 1
     assert list(verify_table(path).failures) == ["worse.wav"]
 
 
 @pytest.mark.parametrize("loss", ["deleted", "cut", "folder"])
-def test_a_missing_member_is_named_and_only_its_clips_are_computed_again(large, loss):
+def test_a_missing_shard_file_is_named_and_only_its_clips_are_computed_again(large, loss):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
     before = rows_of(path)
-    member = members(path)[1]
+    shard = shard_files(path)[1]
     if loss == "cut":
-        member.write_bytes(member.read_bytes()[:-1])
+        shard.write_bytes(shard.read_bytes()[:-1])
     elif loss == "deleted":
-        member.unlink()
+        shard.unlink()
     else:
         shutil.rmtree(set_folder(path))
     table = open_table(path)
     for read in (lambda: table.embeddings("mean"), lambda: verify_table(path), lambda: ClipFrames(table, NAMES)):
         with pytest.raises(CacheError, match=r"run `audioheads features`") as error:
             read()
-        named = str(member) if loss != "folder" else "shard-00000"
+        named = str(shard) if loss != "folder" else "shard-00000"
         assert named in str(error.value)
         assert "\n" not in str(error.value)
     present = table.present()
@@ -154,39 +154,39 @@ def test_a_missing_member_is_named_and_only_its_clips_are_computed_again(large, 
     large.log = Log()
     summary = large.run(manifest, block_rows=2, **POOLING)
     assert summary.computed == (7 if loss == "folder" else 2)
-    assert any(str(member) in note and "computed again" in note for note in large.log.notes)
+    assert any(str(shard) in note and "computed again" in note for note in large.log.notes)
     after = rows_of(path)
     assert set(after) == set(before)
     assert all(np.array_equal(after[clip], before[clip]) for clip in before)
     large.rerun(manifest, **POOLING)
 
 
-def test_a_damaged_member_is_named_when_read_and_computed_again_once_moved_away(large):
+def test_a_damaged_shard_file_is_named_when_read_and_computed_again_once_moved_away(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
-    member = members(path)[2]
-    whole = member.read_bytes()
-    with h5py.File(member) as file:
+    shard = shard_files(path)[2]
+    whole = shard.read_bytes()
+    with h5py.File(shard) as file:
         bulk = file["embeddings/mean"].id.get_chunk_info(0).byte_offset
     for at in (20, 700, bulk + 5, len(whole) - 3):
-        member.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
+        shard.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
         with pytest.raises(CacheError, match=r"damaged.*move the file away and run `audioheads features`") as error:
             verify_table(path)
-        assert error.value.path == member
-    member.write_bytes(whole[: bulk + 5] + bytes([whole[bulk + 5] ^ 64]) + whole[bulk + 6 :])
+        assert error.value.path == shard
+    shard.write_bytes(whole[: bulk + 5] + bytes([whole[bulk + 5] ^ 64]) + whole[bulk + 6 :])
     with pytest.raises(CacheError, match=r"shard-000002.*damaged"):
         open_table(path).embeddings("mean")
     assert open_table(path).embeddings("max").shape == (7, 2, 4)
-    member.rename(member.with_suffix(".bad"))
+    shard.rename(shard.with_suffix(".bad"))
     assert large.run(manifest, block_rows=2, **POOLING).computed == 2
     assert len(verify_table(path)) == 7
 
 
-def test_a_member_in_place_of_another_is_not_taken_for_it(large):
+def test_swapped_shard_files_are_detected(large):
     for name in NAMES:
-        large.write(name, np.full(4000, int(name[0]) / 10, np.float32))  # so that sizes are the same
+        large.write(name, np.full(4000, int(name[0]) / 10, np.float32))  # equal sizes
     path = large.run(large.manifest(*NAMES), block_rows=1, **POOLING).path
-    one, two = members(path)[:2]
+    one, two = shard_files(path)[:2]
     assert one.stat().st_size == two.stat().st_size
     shutil.copy(one, two)
     with pytest.raises(CacheError, match="not the file that the index lists"):
@@ -204,8 +204,8 @@ def test_a_damaged_index_is_an_error_and_stays_as_it_is(large):
 
 @pytest.mark.parametrize("moment", ["before the move", "after the move", "after the index"])
 @pytest.mark.parametrize("grown", [False, True])
-def test_stopped_while_sealing_it_is_the_old_or_the_new_state_and_the_next_run_seals(large, monkeypatch, moment, grown):
-    """The same moments, with a real kill, are in test_kill."""
+def test_an_interrupted_finalize_leaves_the_old_or_new_state_for_the_next_run(large, monkeypatch, moment, grown):
+    """test_kill tests the same moments with a real kill."""
     path = large.file(**POOLING)
     if grown:
         large.run(large.manifest(*NAMES[:3]), block_rows=2, **POOLING)
@@ -235,10 +235,10 @@ def test_stopped_while_sealing_it_is_the_old_or_the_new_state_and_the_next_run_s
     assert {clip: row for clip, row in everything(path).items() if clip in old} == old
     assert temporaries(large.cache) == []
     left = {item.relative_to(set_folder(path)) for item in set_folder(path).rglob("*") if item.is_file()}
-    assert left == {member.relative_to(set_folder(path)) for member in members(path)}
+    assert left == {shard.relative_to(set_folder(path)) for shard in shard_files(path)}
 
 
-def test_another_manifest_after_a_stop_while_sealing_keeps_the_finished_shards(large, monkeypatch):
+def test_another_manifest_after_an_interrupted_finalize_keeps_the_finished_shards(large, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
@@ -269,6 +269,6 @@ def test_without_links_the_earlier_file_is_copied(seven, monkeypatch):
 def test_a_survey_counts_what_is_lost(large):
     manifest = large.manifest(*NAMES)
     path = large.run(manifest, block_rows=2, **POOLING).path
-    members(path)[0].unlink()
+    shard_files(path)[0].unlink()
     work = make_worklist(large.read(*NAMES), toy_spec(), Settings(**POOLING), large.cache)
     assert (len(work.reused), len(work.changed), len(work.new)) == (5, 2, 0)

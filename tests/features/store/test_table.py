@@ -1,4 +1,4 @@
-"""Cache files: written whole or not at all, and read back by id as they were."""
+"""Cache files are written atomically and read back by id unchanged."""
 
 import json
 import resource
@@ -62,7 +62,7 @@ def test_the_layout_is_the_documented_one(tmp_path):
         assert (mean.dtype, mean.fletcher32, mean.compression) == (np.float32, True, None)
 
 
-def test_rows_follow_the_ids_asked_for(tmp_path):
+def test_rows_follow_the_requested_ids(tmp_path):
     table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
     assert table.rows(["c", "a"]).tolist() == [2, 0]
     assert table.rows(["b"], ["kb"]).tolist() == [1]
@@ -74,7 +74,7 @@ def test_rows_follow_the_ids_asked_for(tmp_path):
         table.embeddings("max")
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(CacheError, match=r"no cache file .*t\.h5"):
         open_table(tmp_path / "t.h5")
 
@@ -88,7 +88,7 @@ def test_another_format_version_is_named_with_ours(tmp_path, monkeypatch):
 
 
 def write_much(path: Path) -> None:
-    """Write a file in a process in which none may have more than 20 kB."""
+    """Write a file in a process that limits files to 20 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     try:
         write(path, rows(*(f"clip {i}" for i in range(2000))))
@@ -109,14 +109,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
 
 
-def test_a_folder_that_is_none_is_one_line(tmp_path):
+def test_a_folder_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     made = rows("a")
     with pytest.raises(RunError, match=r"cannot write .* \(Not a directory\)"):
         write_file(tmp_path / "file" / "t.h5", SPEC, [made], Totals.of(made), {})
 
 
-def test_a_folder_that_went_away_is_not_made_anew(tmp_path):
+def test_an_unavailable_folder_is_not_created(tmp_path):
     made = rows("a")
     with pytest.raises(RunError, match=r"cannot write .* \(No such file or directory\)"):
         write_file(tmp_path / "unmounted" / "t.h5", SPEC, [made], Totals.of(made), {})

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whoever writes them and whatever stops it."""
+"""Atomic writing: files appear complete or not at all, despite concurrent writers and interruptions."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ WRITER = textwrap.dedent("""
     from features.system.atomic_write import atomic_write
 
     path, letter, rounds, size = Path(sys.argv[1]), sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
-    sys.stdin.readline()  # both begin at the same time
+    sys.stdin.readline()  # both start at the same time
     for _ in range(rounds):
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             for _ in range(16):
@@ -47,7 +47,7 @@ def names(folder):
 
 
 def assert_whole_until(over, path):
-    """Read the file again and again until nobody writes it any more."""
+    """Read the file repeatedly until no process writes it any more."""
     letters = set()
     while True:
         last = over()
@@ -107,7 +107,7 @@ def test_kill_9_in_the_middle_leaves_the_old_file(tmp_path):
         writer.send_signal(signal.SIGKILL)
     assert path.read_text() == "old"
     assert len(names(tmp_path)) == 3
-    remove_leftovers(tmp_path, "file.txt", min_age_s=3600)  # it could be that of somebody at work
+    remove_leftovers(tmp_path, "file.txt", min_age_s=3600)  # another process may still be writing it
     assert len(names(tmp_path)) == 3
     remove_leftovers(tmp_path, "file.txt")
     assert names(tmp_path) == [other.name, "file.txt"]
@@ -148,7 +148,7 @@ def test_files_have_the_mode_the_umask_gives(tmp_path, mask):
     try:
         with atomic_write(tmp_path / "plain") as temporary:
             temporary.write_text("text")
-        with atomic_write(tmp_path / "tensors") as temporary:  # safetensors makes a file of mode 600 of its own
+        with atomic_write(tmp_path / "tensors") as temporary:  # safetensors creates files with mode 600
             save_file({"a": np.zeros(3)}, temporary)
         modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names(tmp_path)}
     finally:

@@ -1,4 +1,4 @@
-"""One lock for each cache file: who plans or seals is alone, and a rival that slips in between harms nothing."""
+"""One lock per cache file: planning and finalizing are exclusive, and a rival between two locks does no harm."""
 
 import threading
 
@@ -12,7 +12,7 @@ from tests.features.toys import NAMES, temporaries
 fcntl = pytest.importorskip("fcntl", reason="no advisory locks on this system")
 
 
-def test_a_second_taker_is_told_and_waits(tmp_path):
+def test_a_second_process_is_notified_and_waits(tmp_path):
     notes, taken = [], threading.Event()
 
     def take():
@@ -48,8 +48,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 @pytest.mark.crash
 @pytest.mark.parametrize("rival", ["the same clips", "more clips"])
-def test_a_rival_that_seals_while_the_lock_is_on_its_way_up(seven, monkeypatch, rival):
-    """The system lets go of a shared lock before it gives the exclusive one."""
+def test_a_rival_that_finalizes_during_the_lock_upgrade(seven, monkeypatch, rival):
+    """The system releases a shared lock before it grants the exclusive one."""
     manifest = seven.manifest(*NAMES)
     seven.write("more.wav")
     others = manifest if rival == "the same clips" else seven.manifest(*NAMES, "more.wav")

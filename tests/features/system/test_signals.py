@@ -1,4 +1,4 @@
-"""Ctrl-C while a file is written: it ends the run, quietly, and nothing half-written stays."""
+"""Ctrl-C while a file is written ends the run without a traceback and leaves no partial file."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def test_an_interrupt_while_hdf5_writes_is_quiet_and_loses_nothing(seven, monkey
     assert set(verify_table(path).ids) == set(NAMES)
 
 
-def test_it_is_raised_where_that_is_safe_and_the_handler_is_put_back():
+def test_it_is_raised_where_that_is_safe_and_the_handler_is_restored():
     before = signal.getsignal(signal.SIGINT)
     steps = []
     with pytest.raises(KeyboardInterrupt), interrupts_held() as check:
@@ -49,7 +49,7 @@ def test_it_is_raised_where_that_is_safe_and_the_handler_is_put_back():
     assert (steps, signal.getsignal(signal.SIGINT)) == (["held"], before)
 
 
-def test_a_thread_holds_nothing_back():
+def test_a_thread_defers_nothing():
     before = signal.getsignal(signal.SIGINT)
     found = []
 
