@@ -82,7 +82,7 @@ class HearModel(nn.Module):
         return parts
 
     def stamps_ms(self, audio: Tensor, parts: list[Frames]) -> Tensor:
-        """Return the centres of a clip's frames in milliseconds, (F,): equally spaced in each window, never beyond it."""
+        """Return the centres of a clip's frames in milliseconds, (F,): equally spaced in each window."""
         spec, stamps = self._spec, []
         hop = spec.sample_rate / spec.frame_rate
         for number, part in enumerate(parts):
@@ -143,7 +143,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """Return one vector per clip, (B, D · number of poolings), for clips (B, T) of equal length; pooled as in stage 1."""
+    """Return one vector per clip, (B, D · poolings), for clips (B, T) of equal length, pooled as in stage 1."""
     moments: Moments | None = None
     for part in model.windows(audio):
         found = Moments.of(part, model.pooling)

@@ -18,7 +18,9 @@ class MelOptions(BaseModel):
     n_mels: int = Field(128, ge=1, description="bands")
     f_min_hz: float = Field(0.0, ge=0, description="lowest edge of the bands")
     f_max_hz: float | None = Field(None, gt=0, description="highest edge of the bands; null: half the sample rate")
-    mel_scale: Literal["htk", "slaney"] = Field("htk", description="as in torchaudio, or as in librosa with its area norm")
+    mel_scale: Literal["htk", "slaney"] = Field(
+        "htk", description="as in torchaudio, or as in librosa with its area norm"
+    )
     scale: Literal["log", "power"] = Field("log", description="10·log10(power), or power itself")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""MFCC and spectral statistics by librosa: the handcrafted control that every backbone should beat."""
+"""MFCC and spectral statistics as in librosa: the handcrafted control that every backbone should beat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTRAST_LOWEST_HZ = 200.0
 CONTRAST_QUANTILE = 0.02
 ROLLOFF = 0.85
 POWER_FLOOR = 1e-10
-SILENCE = 1e-10  # of a sample, for zero crossings
+SILENCE = 1e-10  # samples above its negative count as positive in zero crossings
 # MFCC, their deltas; centroid, bandwidth, roll-off, flatness, zero crossings, RMS; contrast
 DIM = 2 * N_MFCC + 6 + N_CONTRAST_BANDS + 1
 
@@ -47,7 +47,7 @@ class Options(BackboneOptions):
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "none",
         "sample_rate_hz": SAMPLE_RATE,
@@ -56,7 +56,7 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec; nothing to find."""
+    """Return the spec; there are no weights to find."""
     return BackboneSpec(
         name=options.name,
         family="mfcc",
@@ -73,20 +73,20 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """Nothing to copy."""
+    """Return an empty bundle; there are no files to copy."""
     return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> MfccBackbone:
-    """The transform; it runs on the CPU in float32 whatever `device` and `precision` say."""
+    """Return the transform; it runs on the CPU in float32, and `device` and `precision` are ignored."""
     return MfccBackbone(spec)
 
 
 class MfccBackbone(Backbone):
-    """librosa features of each clip on its own, so padding cannot enter."""
+    """librosa features, computed for each clip separately, without padding."""
 
     def __init__(self, spec: BackboneSpec) -> None:
-        """Hold the spec."""
+        """Store the spec."""
         import torch
 
         self.spec = spec
@@ -94,7 +94,7 @@ class MfccBackbone(Backbone):
 
     @property
     def parameters(self) -> int:
-        """None are learnt."""
+        """0: there are no parameters."""
         return 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -114,10 +114,10 @@ class MfccBackbone(Backbone):
 
 
 def describe_clip(samples: np.ndarray) -> np.ndarray:
-    """Handcrafted features of one clip: (T,) at 22,050 Hz to (F, DIM) float32.
+    """Compute the handcrafted features of one clip: (T,) at 22,050 Hz to (F, DIM) float32.
 
-    librosa's definitions, from one spectrum with a frame's bins side by side in memory; nothing here holds Python's
-    lock for long, so that clips go through in several threads.
+    The features follow librosa's definitions, but share one spectrum whose bins are contiguous for each frame. No step
+    holds Python's GIL for long, so several threads can process clips in parallel.
     """
     import librosa
     import scipy.fft
@@ -148,7 +148,7 @@ def describe_clip(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tables:
-    """What every clip needs: window (N_FFT,), mel (bins, N_MELS), hertz (bins,), powers (bins, 3) and bands."""
+    """Constants for all clips: window (N_FFT,), mel (bins, N_MELS), hertz (bins,), powers (bins, 3) and bands."""
 
     window: np.ndarray
     mel: np.ndarray
@@ -163,7 +163,7 @@ def _tables() -> _Tables:
 
     hertz = np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE)
     return _Tables(
-        window=filters.get_window("hann", N_FFT),  # float64, as librosa has it: empty bands would show float32's noise
+        window=filters.get_window("hann", N_FFT),  # float64 as in librosa: float32 noise would show in empty bands
         mel=np.ascontiguousarray(filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS).T),
         hertz=hertz,
         powers=np.stack([np.ones_like(hertz), hertz, hertz**2], axis=1),
@@ -172,19 +172,19 @@ def _tables() -> _Tables:
 
 
 def _rolloff_bin(magnitude: np.ndarray) -> np.ndarray:
-    """The bin of each frame below which lie 85 % of its magnitude."""
+    """Return the bin of each frame below which 85 % of its magnitude is found."""
     running = np.cumsum(magnitude, axis=1)
     return np.argmax(running >= np.float32(ROLLOFF) * running[:, -1:], axis=1)
 
 
 def _flatness(power: np.ndarray) -> np.ndarray:
-    """Geometric over arithmetic mean of each frame's power."""
+    """Return the ratio of geometric to arithmetic mean of each frame's power."""
     floored = np.maximum(power, POWER_FLOOR)
     return np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)
 
 
 def _zero_crossing_rate(samples: np.ndarray) -> np.ndarray:
-    """Changes of sign within each frame, a sample; what is nearly zero counts as positive."""
+    """Return the sign changes per sample in each frame; values near zero count as positive."""
     padded = np.pad(samples, N_FFT // 2, mode="edge")
     negative = padded < -SILENCE
     changes = np.concatenate([[0, 0], np.cumsum(negative[1:] != negative[:-1])])  # [at]: changes before sample at
@@ -193,7 +193,7 @@ def _zero_crossing_rate(samples: np.ndarray) -> np.ndarray:
 
 
 def _contrast_bands(hertz: np.ndarray) -> tuple[tuple[int, int, int], ...]:
-    """(first bin, last bin + 1, bins in a quantile) of each octave, with librosa's overlaps at their edges."""
+    """Return (first bin, last bin + 1, bins in a quantile) of each octave, with librosa's overlaps at the edges."""
     edges = [0.0, *(CONTRAST_LOWEST_HZ * 2.0**octave for octave in range(N_CONTRAST_BANDS + 1))]
     bands = []
     for number, (low, high) in enumerate(pairwise(edges)):
@@ -207,7 +207,7 @@ def _contrast_bands(hertz: np.ndarray) -> tuple[tuple[int, int, int], ...]:
 
 
 def _contrast(magnitude: np.ndarray, bands: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    """Peaks over valleys of each octave in dB: (F, bins) to (F, N_CONTRAST_BANDS + 1)."""
+    """Return the ratio of peaks to valleys of each octave in dB: (F, bins) to (F, N_CONTRAST_BANDS + 1)."""
     import librosa
 
     peaks, valleys = [], []

@@ -62,6 +62,4 @@ def _warn_of_leftovers(root: Path) -> None:
         and (entry.suffix.lower() in AUDIO_SUFFIXES or (entry.is_symlink() and not entry.exists()))
     ]
     if loose:
-        _log.warning(
-            "%s: ignored %d audio file(s) outside the class folders, first %r", root, len(loose), loose[0]
-        )
+        _log.warning("%s: ignored %d audio file(s) outside the class folders, first %r", root, len(loose), loose[0])
