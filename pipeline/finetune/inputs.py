@@ -26,7 +26,7 @@ from pipeline.stages.inputs import Inputs, failures_of, read_inputs, usable_rows
 
 
 def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTable]) -> Inputs:
-    """Return the inputs shared by all fits: content keys, and the clips that some model (also a frozen one) cannot use."""
+    """Return the inputs shared by all fits: content keys, and the clips that any model, also frozen, cannot use."""
     try:
         return read_inputs(config, corpus)
     except UserError:  # stage 1 has not run yet; unreadable files are reported here as well

@@ -221,7 +221,7 @@ def test_loading_refuses_weights_that_are_others_each_time(entry):
         ({"function": "nothing"}, ConfigError, "returned a NoneType; it should return a torch module"),
         ({"function": "fails"}, WeightsError, r"fails with OSError: no such table$"),
         ({"function": "frames", "arguments": {"widht": 3}}, WeightsError, "unexpected keyword argument 'widht'"),
-        ({"function": "restless"}, ConfigError, "gives something else each time"),
+        ({"function": "restless"}, ConfigError, "returns different values for the same clip"),
         ({"function": "whole_numbers"}, ConfigError, "gave int64 of shape .*; should be floating point"),
         (
             {"function": "frames", "min_duration_s": 0.01},

@@ -83,7 +83,7 @@ def test_clips_without_a_class_folder_are_pointed_out(tmp_path, caplog):
     touch(tmp_path, "a/x.wav", "loose.wav", "README.md")
     with caplog.at_level(logging.WARNING):
         assert ids(tmp_path) == ["a/x.wav"]
-    assert "outside any class folder: 1 file(s)" in caplog.text
+    assert "ignored 1 audio file(s) outside the class folders" in caplog.text
     assert "loose.wav" in caplog.text
 
 

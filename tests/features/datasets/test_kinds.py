@@ -60,7 +60,7 @@ def test_an_unknown_kind_suggests_the_nearest():
         ({"kind": "esc50"}, "dataset.root: missing"),
         ({"kind": "folder", "root": ".", "name": "../up"}, "dataset.name.*without slashes"),
         ({"kind": "synthetic", "min_duration_s": 3, "max_duration_s": 2}, "below min_duration_s"),
-        ({"kind": "synthetic", "classes": ["banjo"]}, "no sound 'banjo'; there are .*siren"),
+        ({"kind": "synthetic", "classes": ["banjo"]}, "unknown sound 'banjo'; use some of .*siren"),
     ],
 )
 def test_wrong_options_name_the_key(options, said):

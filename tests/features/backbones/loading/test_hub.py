@@ -180,7 +180,7 @@ def test_no_such_repository(serve, files, ask):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_gated_repository(status, serve, files, ask):
-    """Its page can be seen, its files cannot be had."""
+    """Its page is visible, but its files cannot be downloaded."""
     gated = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
     endpoint, _ = serve(hub(files, refuse=lambda method, path: "/resolve/" in path and (status, gated, b"")))
     (answer,) = ask(endpoint, "org/model", HF_TOKEN="hf_secret")

@@ -44,7 +44,7 @@ def get(site, tmp_path):
 
 def cut_after(get, site, *positions):
     site.cut = list(positions)
-    with pytest.raises(RunError, match=r"connection was cut.* kept, run again to go on"):
+    with pytest.raises(RunError, match=r"connection was interrupted.* kept, run again to resume"):
         get()
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_changed_meanwhile_is_not_stitched_to_the_old_one(site, get,
     cut_after(get, site, 120_000)
     site.content = os.urandom(310_000)
     site.tag = tag and '"two"'
-    with pytest.raises(RunError, match="not the file that was expected") if not tag else serving(Site()):
+    with pytest.raises(RunError, match="not the expected file") if not tag else serving(Site()):
         assert get(checksum=f"sha256:{hashlib.sha256(site.content).hexdigest()}")[0] == site.content
     if not tag:  # nothing tells the two apart before the checksum does; the next call starts anew
         assert get(checksum=f"sha256:{hashlib.sha256(site.content).hexdigest()}")[0] == site.content
@@ -124,7 +124,7 @@ def test_a_refusal_says_what_the_server_said_and_the_way_out(site, get, tmp_path
 
 def test_no_server(site, get):
     site.url = "http://127.0.0.1:9/corpus.zip"
-    with pytest.raises(RunError, match="refuses connections; or fetch it by hand"):
+    with pytest.raises(RunError, match="refuses connections; or download it manually"):
         get()
 
 
