@@ -44,7 +44,7 @@ SHARES = {"independent": (0.4, 0.0, 0.0), "correlated": (0.3, 0.1, 0.25)}
 
 
 def outcomes(rng: np.random.Generator, sizes: np.ndarray, accuracy: float, n_models: int, shares: tuple) -> np.ndarray:
-    """Simulate correct (1) and wrong (0) predictions, shape (clips, n_models), by thresholding a latent normal score."""
+    """Simulate correct (1) and wrong (0) predictions, (clips, n_models), by thresholding a latent normal score."""
     group = np.repeat(np.arange(len(sizes)), sizes)
     n, (clip_share, group_share, own_share) = len(group), shares
     score = np.sqrt(clip_share) * rng.normal(size=(n, 1))

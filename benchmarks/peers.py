@@ -63,7 +63,7 @@ def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Run:
 
 
 def torchvggish_loop(paths: Sequence[Path], weights: Path, device: str) -> Run:
-    """torchvggish's own frontend and network, one file at a time."""
+    """Loop over torchvggish's own frontend and network, one file at a time."""
     from torchvggish import vggish_input
     from torchvggish.torchvggish import VGG, make_layers
 

@@ -1,4 +1,4 @@
-"""Modules with the API of HEAR 2021 as backbones, and our backbones as such a module."""
+"""Modules with the API of HEAR 2021 as backbones, and the package's backbones as such a module."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_embeddings_are_the_modules_own_for_each_clip_alone(embeddings, make_cli
         np.testing.assert_allclose(frames, expected.numpy(), atol=1e-5)
 
 
-def test_the_spec_says_what_the_model_says():
+def test_the_spec_matches_the_model():
     scene, sequence = describe(ENTRY), describe({**ENTRY, "embeddings": "timestamps"})
     assert (scene.sample_rate, scene.dim, sequence.dim) == (16_000, 24, 12)
     assert sequence.frame_rate == pytest.approx(100)

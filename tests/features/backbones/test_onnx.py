@@ -73,7 +73,7 @@ def test_windows_of_fixed_size(tmp_path, make_clips):
     assert backbone.spec.frame_rate == 8
 
 
-def test_frames_of_windows_join_and_padding_counts_not(tmp_path, make_clips):
+def test_frames_of_windows_join_without_padding(tmp_path, make_clips):
     path = convolution(tmp_path / "fixed.onnx", samples=4_000)
     entry = {"name": "onnx", "weights": str(path), "sample_rate_hz": RATE, "window_samples": 4_000}
     backbone = load(entry)
@@ -126,9 +126,9 @@ def test_values_of_one_clip_vector_pool_to_themselves(entry, make_clips):
     assert pooled["std"].abs().max() == 0
 
 
-def test_weights_in_a_file_beside_are_part_of_the_digest(tmp_path, entry, make_clips):
-    beside = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
-    path = convolution(tmp_path / "split.onnx", **beside)
+def test_weights_in_an_external_file_are_part_of_the_digest(tmp_path, entry, make_clips):
+    external = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
+    path = convolution(tmp_path / "split.onnx", **external)
     split = {**entry, "weights": str(path), "output": "hidden", "output_axes": "BDF"}
     (clip,) = make_clips(RATE)
     np.testing.assert_array_equal(load(split).embed([clip])[0], load(entry).embed([clip])[0])

@@ -1,4 +1,4 @@
-"""Encoders of transformers: what transformers itself gives for each clip alone, and only frames of the clip."""
+"""Encoders of transformers: the output of transformers for each clip alone, without frames of padding."""
 
 import json
 import shutil

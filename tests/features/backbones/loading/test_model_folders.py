@@ -1,4 +1,4 @@
-"""Model folders: what is missing, damaged or does not fit is said by name; every honest layout loads right."""
+"""Model folders: missing, damaged and unsuitable files are named in errors; every valid layout is loaded correctly."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Weights by URL: the hash in the name is checked, and what fails leaves nothing behind."""
+"""Weights by URL: the hash in the name is verified, and failed downloads leave no files."""
 
 import hashlib
 import socket
