@@ -57,8 +57,8 @@ class Options(BackboneOptions):
     """An entry of `features.backbones` for a `.tflite` file."""
 
     weights: str = Field(description="local `.tflite` file")
-    tensor: str = Field(description="name, or its end, of the tensor that holds the embedding")
-    sample_rate_hz: int = Field(ge=1000, description="rate the model takes")
+    tensor: str = Field(description="name of the embedding tensor, or the end of its name")
+    sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
     window_samples: int = Field(ge=1, description="samples of one input window")
     hop_samples: int = Field(ge=1, description="samples from one window to the next; no more than window_samples")
 
