@@ -178,7 +178,7 @@ def test_other_files_are_refused_with_a_reason_in_one_line(tmp_path, make, reaso
     path = tmp_path / f"a.{suffix}"
     make(path)
     if suffix in ("raw", "gsm", "au") and reason in ("cannot be decoded", "contains no samples"):
-        reason += "|no header|no audio"
+        reason += "|no header|not an audio"
     with pytest.raises(AudioError, match=reason) as first:
         probe(path)
     assert "\n" not in str(first.value)
