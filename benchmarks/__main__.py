@@ -1,4 +1,4 @@
-"""`make bench`: prints the figures as one table and saves them with device, versions and date."""
+"""Run the benchmarks (`make bench`), print the figures as one table and save them with device, versions and date."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-# As the command line does, before torch is loaded: threads that spin while they wait disturb each other.
+# Set before torch is loaded, as in the command line: threads that spin while they wait slow each other down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -26,7 +26,7 @@ from pipeline.console import Console
 
 
 class Bench:
-    """What the rows share: options and clips."""
+    """Options and clips shared by all rows."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         """Find the clips."""
@@ -35,7 +35,7 @@ class Bench:
         self.sounds = clips.spread(clips.clips_of(options.sounds, folder), max(8, options.clips // 4))
 
 
-# row -> what it measures; `python -m benchmarks --only ROW` runs one alone
+# row -> its measurement; `python -m benchmarks --only ROW` runs one row
 ROWS: dict[str, Callable[[Bench], list[Figure]]] = {
     "wav2vec2": lambda bench: wav2vec2_figures(bench.speech, bench.options.rounds, bench.options.device),
     "xares": lambda bench: xares_figures(bench.speech, bench.options.rounds, bench.options.xares),
@@ -54,17 +54,17 @@ def main() -> None:
     """Measure, print, save."""
     keep_large_buffers()  # as the command line does
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), help="these rows alone")
-    parser.add_argument("--speech", type=Path, default=clips.SPEECH, help="short clips")
-    parser.add_argument("--sounds", type=Path, default=clips.SOUNDS, help="5 s, 44.1 kHz clips")
-    parser.add_argument("--clips", type=int, default=200, help="short clips; a quarter as many long ones")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each way runs; medians are printed")
-    parser.add_argument("--many", type=int, default=100_000, help="clips of the row rss")
-    parser.add_argument("--rss-backbone", choices=BACKBONES, default="wav2vec2-base", help="what embeds them")
-    parser.add_argument("--rerun-clips", type=int, default=10_000, help="clips of the row rerun")
-    parser.add_argument("--xares", type=Path, help="python of an environment with xares, for that row")
+    parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), help="run only these rows")
+    parser.add_argument("--speech", type=Path, default=clips.SPEECH, help="folder of short clips")
+    parser.add_argument("--sounds", type=Path, default=clips.SOUNDS, help="folder of 5 s, 44.1 kHz clips")
+    parser.add_argument("--clips", type=int, default=200, help="number of short clips; long clips: a quarter")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each way; medians are printed")
+    parser.add_argument("--many", type=int, default=100_000, help="number of clips in the row rss")
+    parser.add_argument("--rss-backbone", choices=BACKBONES, default="wav2vec2-base", help="backbone of the row rss")
+    parser.add_argument("--rerun-clips", type=int, default=10_000, help="number of clips in the row rerun")
+    parser.add_argument("--xares", type=Path, help="Python of an environment with xares, for the row xares")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--no-save", action="store_true", help=f"write no JSON file under {RESULTS.name}/")
+    parser.add_argument("--no-save", action="store_true", help=f"do not write a JSON file to {RESULTS.name}/")
     options = parser.parse_args()
     console = Console()
     figures: dict[str, list[Figure]] = {}
@@ -72,12 +72,12 @@ def main() -> None:
         bench = Bench(options, Path(folder))
         for row in options.only:
             if row == "xares" and options.xares is None:
-                console.note("xares: left out; name the python of an environment that has it with --xares")
+                console.note("xares: skipped; set --xares to the Python of an environment with xares")
                 continue
             console.note(f"{row} …")
             figures[row] = ROWS[row](bench)
     heading = f"{options.device}, {torch.get_num_threads()} threads, medians of {options.rounds} rounds"
-    columns = ("what", "figure", "goal", "met", "beside it")
+    columns = ("what", "figure", "goal", "met", "details")
     console.table(columns, [figure.cells() for row in figures.values() for figure in row], title=heading)
     if not options.no_save:
         console.line(f"saved {save(figures, options.device)}")

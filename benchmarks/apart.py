@@ -1,7 +1,7 @@
-"""Peers in processes of their own, in the environment that their users have.
+"""Run other programs' code in separate processes, with the environment that their users have.
 
-This program's processes have `OMP_WAIT_POLICY=PASSIVE`, which it sets for itself and which changes how fast others'
-loops run; theirs have not. A process stays between calls, so that its imports and weights are not in the time.
+This program sets `OMP_WAIT_POLICY=PASSIVE` for its own processes, which would change the speed of other programs'
+loops. A process is kept between calls, so that its imports and weights do not count.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ OWN_VARIABLES = ("OMP_WAIT_POLICY",)
 
 
 def peers_environment() -> dict[str, str]:
-    """The environment without what this program sets for itself."""
+    """Return the environment without the variables that this program sets for itself."""
     return {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
 
 
 class Apart:
-    """A function made in another process, called from here; use in a `with` block."""
+    """A function in another process that can be called from this one; use in a `with` block."""
 
     def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
-        """Have `make(*arguments)` called there; both travel as pickles."""
+        """Start a process and call `make(*arguments)` there; both are pickled."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.apart"],
             stdin=subprocess.PIPE,
@@ -36,15 +36,15 @@ class Apart:
         self._ask((make, arguments))
 
     def __call__(self) -> Any:
-        """What the function gives.
+        """Call the function and return its result.
 
         Raises:
-            RuntimeError: It ended with an error, which stands in its output.
+            RuntimeError: The process failed; its output contains the error.
         """
         return self._ask(None)
 
     def __enter__(self) -> Apart:
-        """As it is."""
+        """Return the object itself."""
         return self
 
     def __exit__(
@@ -62,13 +62,13 @@ class Apart:
             stdin.flush()
             return pickle.load(stdout)
         except (OSError, EOFError) as error:
-            raise RuntimeError("a peer's process ended; see its output above") from error
+            raise RuntimeError("the other program's process ended; see its output above") from error
 
 
 def main() -> None:
-    """The process: what to make comes first, then a question for each call."""
+    """Run the process: read the function to create, then answer one request per call."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever the peer prints is no answer
+    os.dup2(2, 1)  # keeps printed output apart from the answers
     make, arguments = pickle.load(sys.stdin.buffer)
     run = make(*arguments)
     answer = None

@@ -1,4 +1,4 @@
-"""The clips that benchmarks run on: corpora that are there, else sounds made by code."""
+"""Clips for benchmarks: local corpora if available, else synthetic sounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOUNDS = SHARED / "ESC-10"  # 5 s clips, 44.1 kHz
 
 
 class Silent:
-    """Progress for nobody."""
+    """A progress reporter without output."""
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
         """Nothing."""
@@ -31,7 +31,7 @@ class Silent:
 
 
 def clips_of(folder: Path, spare: Path) -> list[Path]:
-    """The audio files under a folder; where it is absent, sounds made by code."""
+    """Return the audio files in a folder, or synthetic sounds if the folder does not exist."""
     if not folder.is_dir():
         manifest = load_manifest({"kind": "synthetic", "root": str(spare / "synthetic")})
         return [manifest.path_of(row) for row in range(len(manifest))]
@@ -39,13 +39,13 @@ def clips_of(folder: Path, spare: Path) -> list[Path]:
 
 
 def spread(paths: list[Path], count: int) -> list[Path]:
-    """`count` of the paths, evenly spread."""
+    """Select `count` of the paths, evenly spaced."""
     count = min(count, len(paths))
     return [paths[at * len(paths) // count] for at in range(count)]
 
 
 def as_wav(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """The same clips as 16-bit WAV files of their own rates, in `folder`."""
+    """Convert clips to 16-bit WAV files at their own sample rates, in `folder`."""
     files = [folder / f"{number:05d}.wav" for number in range(len(paths))]
     for path, file in zip(paths, files, strict=True):
         sf.write(file, *sf.read(path), subtype="PCM_16")
@@ -53,13 +53,13 @@ def as_wav(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def manifest_of(paths: Sequence[Path]) -> Manifest:
-    """A manifest of files, labels aside."""
+    """Return a manifest of files with a placeholder label."""
     names = [str(path.resolve()) for path in paths]
     return Manifest("bench", Path("/"), pd.DataFrame({"id": names, "path": names, "label": "any"}))
 
 
 def write_noises(folder: Path, count: int, seconds: float, sample_rate: int = 8000) -> None:
-    """Fill a folder with short clips of noise, a thousand to a subfolder; those that are there stay."""
+    """Fill a folder with short clips of noise, 1,000 per subfolder; existing files are kept."""
     rng = np.random.default_rng(0)
     noise = rng.uniform(-0.5, 0.5, 2 * round(seconds * sample_rate)).astype(np.float32)
     for number in range(count):

@@ -1,4 +1,4 @@
-"""How long the command line takes where there is nothing to compute."""
+"""Run time of commands that have nothing to compute."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ output: {{cache: {folder}/cache, runs: {folder}/runs}}
 
 
 def help_figures(rounds: int) -> list[Figure]:
-    """`--help`."""
+    """Time `--help`."""
     seconds = [_seconds(["--help"], Path.cwd()) for _ in range(max(5, rounds))]
     return [Figure("audioheads --help", statistics.median(seconds), "s", at_most=0.5)]
 
 
 def rerun_figures(clips: int, rounds: int) -> list[Figure]:
-    """`features` again over clips that are all there."""
+    """Time `features` on clips that are all cached."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_noises(folder / "clips", clips, 0.1)  # a subfolder is a label
@@ -43,7 +43,7 @@ def rerun_figures(clips: int, rounds: int) -> list[Figure]:
 
 
 def _seconds(arguments: list[str], folder: Path) -> float:
-    """Wall time of one command in a fresh process."""
+    """Return the wall time of one command in a new process."""
     root = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "PYTHONPATH": str(root)}
     started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Does a 95 % interval cover the truth 95 % of the time, and are equal models called different at most 5 %?
+"""Check the coverage of 95 % intervals, and how often equally good models are found to differ.
 
-Simulates test sets of ESC-10's size: 400 clips in 304 groups of ESC-10's own sizes, and in 80 groups of
-five, with and without outcomes that correlate within groups. `2 equal` and `5 equal`: how often any of so
-many equally accurate models is called different. Run as `python -m benchmarks.coverage`; three minutes on
-one core. Measured with 2,000 test sets for intervals (standard error 0.005) and 1,000 for ties (0.007;
-with 4,000, two equal models at 0.6 in correlated groups of five were told apart in 0.044):
+Simulates test sets of ESC-10's size: 400 clips in 304 groups with ESC-10's group sizes, and in 80 groups of
+five, with and without outcomes that correlate within groups. `2 equal` and `5 equal`: how often any of 2 or 5
+equally accurate models is found to be significantly different. Run: `python -m benchmarks.coverage`; it takes three
+minutes on one core. Results with 2,000 test sets for intervals (standard error 0.005) and 1,000 for ties (0.007;
+with 4,000, the value for two equal models at 0.6 in correlated groups of five was 0.044):
 
     groups          outcomes     accuracy  covered   width  2 equal  5 equal
     304 groups      independent       0.6    0.954   0.097    0.049    0.040
@@ -39,12 +39,12 @@ from heads.evaluation.statistics import DRAWS, accuracy_interval, compare, tied_
 ESC10_GROUPS = np.repeat([1, 2, 3, 4, 5, 6, 7], [237, 51, 10, 2, 2, 1, 1])
 SIZES = {"304 groups": ESC10_GROUPS, "80 groups of 5": np.full(80, 5)}
 ACCURACIES = (0.6, 0.77, 0.96, 0.99)
-# Shares of the variance of a clip's hidden score: clip and group (alike for all models), group (each model's own).
+# Fractions of the variance of a clip's latent score: clip and group (common to all models), group (per model).
 SHARES = {"independent": (0.4, 0.0, 0.0), "correlated": (0.3, 0.1, 0.25)}
 
 
 def outcomes(rng: np.random.Generator, sizes: np.ndarray, accuracy: float, n_models: int, shares: tuple) -> np.ndarray:
-    """Right or wrong, shape (clips, n_models): a hidden normal score below the threshold of the true accuracy."""
+    """Simulate correct (1) and wrong (0) predictions, (clips, n_models), by thresholding a latent normal score."""
     group = np.repeat(np.arange(len(sizes)), sizes)
     n, (clip_share, group_share, own_share) = len(group), shares
     score = np.sqrt(clip_share) * rng.normal(size=(n, 1))
@@ -55,7 +55,7 @@ def outcomes(rng: np.random.Generator, sizes: np.ndarray, accuracy: float, n_mod
 
 
 def lists(rng: np.random.Generator, sizes: np.ndarray, separation: float, n_models: int, share: float) -> list:
-    """Ten classes that each clip has with probability 0.15, and models alike in how well they tell them."""
+    """Simulate ten classes, each present with probability 0.15, and the predictions of equally good models."""
 
     def noise() -> np.ndarray:
         group = np.sqrt(share) * rng.normal(size=(len(sizes), 10))
@@ -64,14 +64,15 @@ def lists(rng: np.random.Generator, sizes: np.ndarray, separation: float, n_mode
     truth = noise() < stats.norm.ppf(0.15)
     ids = np.arange(sizes.sum()).astype(str)
     order = np.argsort(ids)
-    said = [stats.norm.cdf(separation * truth + noise()).astype(np.float32) for _ in range(n_models)]
+    predicted = [stats.norm.cdf(separation * truth + noise()).astype(np.float32) for _ in range(n_models)]
     return [
-        Predictions(one[order], truth[order].astype(int), ids[order], 1, 0, "m", task="multi-label") for one in said
+        Predictions(one[order], truth[order].astype(int), ids[order], 1, 0, "m", task="multi-label")
+        for one in predicted
     ]
 
 
 def values(rng: np.random.Generator, sizes: np.ndarray, error: float, n_models: int, share: float) -> list:
-    """Normal values, and models that predict them up to a normal error of so many standard deviations."""
+    """Simulate normal values, and models that predict them with a normal error of `error` standard deviations."""
 
     def noise() -> np.ndarray:
         group = np.sqrt(share) * rng.normal(size=len(sizes))
@@ -79,8 +80,8 @@ def values(rng: np.random.Generator, sizes: np.ndarray, error: float, n_models: 
 
     truth, ids = noise(), np.arange(sizes.sum()).astype(str)
     order = np.argsort(ids)
-    said = [truth + error * noise() for _ in range(n_models)]
-    return [Predictions(one[order, None], truth[order], ids[order], 1, 0, "m", task="regression") for one in said]
+    predicted = [truth + error * noise() for _ in range(n_models)]
+    return [Predictions(one[order, None], truth[order], ids[order], 1, 0, "m", task="regression") for one in predicted]
 
 
 METRICS: dict[str, tuple[Callable, Callable, Callable, int, tuple[float, ...]]] = {
@@ -90,7 +91,7 @@ METRICS: dict[str, tuple[Callable, Callable, Callable, int, tuple[float, ...]]] 
 
 
 def other_metrics(n_sets: int) -> None:
-    """Print coverage and ties of mAP and CCC; the truth is the mean over five times as many other sets."""
+    """Print coverage and ties of mAP and CCC; the true value is the mean over five times as many other test sets."""
     rng = np.random.default_rng(0)
     print(f"{'groups':<16}{'outcomes':<13}{'metric':>8}{'value':>8}{'covered':>9}{'width':>8}{'2 equal':>9}")
     for name, sizes in SIZES.items():
@@ -99,16 +100,18 @@ def other_metrics(n_sets: int) -> None:
             for metric, (make, figure, resampled, draws, settings) in METRICS.items():
                 for setting in settings:
                     truth = np.mean([figure(make(rng, sizes, setting, 1, share)) for _ in range(5 * n_sets)])
-                    covered = apart = width = 0.0
+                    covered = differs = width = 0.0
                     for _ in range(n_sets):
-                        one, other = (resampled([said], groups, draws) for said in make(rng, sizes, setting, 2, share))
+                        one, other = (
+                            resampled([predicted], groups, draws) for predicted in make(rng, sizes, setting, 2, share)
+                        )
                         covered += (one.low <= truth <= one.high) / n_sets
                         width += (one.high - one.low) / n_sets
                         drawn = np.stack([one.draws, other.draws], axis=1)
                         found = compare({"a": one.value, "b": other.value}, drawn, len(sizes))
-                        apart += (not all(pair.tied for pair in found.values())) / n_sets
+                        differs += (not all(pair.tied for pair in found.values())) / n_sets
                     print(
-                        f"{name:<16}{kind:<13}{metric:>8}{truth:>8.3f}{covered:>9.3f}{width:>8.3f}{apart:>9.3f}",
+                        f"{name:<16}{kind:<13}{metric:>8}{truth:>8.3f}{covered:>9.3f}{width:>8.3f}{differs:>9.3f}",
                         flush=True,
                     )
 
@@ -117,7 +120,7 @@ def main() -> None:
     """Print one line per setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=2000, help="test sets for intervals; half as many for ties")
-    parser.add_argument("--metrics", action="store_true", help="mAP and CCC in place of accuracy")
+    parser.add_argument("--metrics", action="store_true", help="check mAP and CCC instead of accuracy")
     options = parser.parse_args()
     n_sets = options.sets
     if options.metrics:
@@ -132,7 +135,7 @@ def main() -> None:
                     [accuracy_interval(outcomes(rng, sizes, accuracy, 1, shares)[:, 0], groups) for _ in range(n_sets)]
                 )
                 covered = np.mean((ends[:, 0] <= accuracy) & (accuracy <= ends[:, 1]))
-                told_apart = []
+                different = []
                 for n_models in (2, 5):
                     calls = [
                         any(
@@ -144,11 +147,11 @@ def main() -> None:
                         )
                         for _ in range(n_sets // 2)
                     ]
-                    told_apart.append(np.mean(calls))
+                    different.append(np.mean(calls))
                 width = np.mean(ends[:, 1] - ends[:, 0])
                 print(
                     f"{name:<16}{kind:<13}{accuracy:>8}{covered:>9.3f}{width:>8.3f}"
-                    f"{told_apart[0]:>9.3f}{told_apart[1]:>9.3f}",
+                    f"{different[0]:>9.3f}{different[1]:>9.3f}",
                     flush=True,
                 )
 

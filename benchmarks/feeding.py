@@ -1,4 +1,4 @@
-"""The part that feeds a GPU, measured alone: seconds of audio decoded, resampled and batched per second and core."""
+"""Speed of feeding a GPU: seconds of audio decoded, resampled and batched per second and core."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from features.store.content_keys import clip_contents
 
 SAMPLE_RATE = 16_000
 BATCH_S = 320.0  # as on a GPU
-GPU_TFLOPS = 400.0  # bf16 matrix rate in view; half of it is to be reached
+GPU_TFLOPS = 400.0  # assumed bf16 matrix rate; the goal is half of it
 WAV_CLIPS, WAV_S = 200, 5.0
 
 
 def feeding_figures(sounds: Sequence[Path], rounds: int) -> list[Figure]:
-    """Feeding rates from the corpus' own files and from WAV files at the model's rate."""
+    """Measure feeding rates for the corpus' own files and for WAV files at the model's sample rate."""
     seconds_at = GPU_TFLOPS * 1e12 / 2 / model_flops(Wav2Vec2Config(), 1, SAMPLE_RATE * 10) * 10
     figures = []
     with tempfile.TemporaryDirectory() as name:
@@ -48,7 +48,7 @@ def feeding_figures(sounds: Sequence[Path], rounds: int) -> list[Figure]:
 
 
 def _rate(paths: Sequence[Path], folder: Path) -> float:
-    """Seconds of audio through decoding, resampling and padding, by CPU seconds spent."""
+    """Return seconds of audio decoded, resampled and padded per CPU second."""
     manifest = manifest_of(paths)
     spec = BackboneSpec("feed", "none", "none", "", SAMPLE_RATE, (0,), 1, 50.0, 0.025, 30.0)
     contents = clip_contents(manifest, folder, save=False)
@@ -73,7 +73,7 @@ def _rate(paths: Sequence[Path], folder: Path) -> float:
 
 
 def _wav_files(folder: Path) -> list[Path]:
-    """WAV files of noise at the model's rate."""
+    """Write WAV files of noise at the model's sample rate."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, round(WAV_S * SAMPLE_RATE)).astype(np.float32)
     paths = [folder / f"{number}.wav" for number in range(WAV_CLIPS)]
     for path in paths:

@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures, each with what it is measured against."""
+"""Results of benchmarks: figures with their goals."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        what: What was measured.
+        what: Description of the measurement.
         value: The figure.
         unit: Its unit, such as `× torchvggish loop` or `s`.
-        at_least: What it should reach; None: no such limit.
-        at_most: What it should not pass; None: no such limit.
-        details: Whatever else was measured, by name.
+        at_least: Lower limit; None: no limit.
+        at_most: Upper limit; None: no limit.
+        details: Other measurements, by name.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is where it should be; None where it need not be anywhere."""
+        """Whether the limits are met; None without limits."""
         if self.at_least is None and self.at_most is None:
             return None
         return (self.at_least is None or self.value >= self.at_least) and (
@@ -39,7 +39,7 @@ class Figure:
         )
 
     def cells(self) -> tuple[str, ...]:
-        """The line as text: what, figure, goal, whether it is met, details."""
+        """Return the line as text: what, figure, goal, whether it is met, details."""
         goal = f"≥ {self.at_least:g}" if self.at_least is not None else ""
         goal = f"≤ {self.at_most:g}" if self.at_most is not None else goal
         verdict = {True: "yes", False: "no", None: ""}[self.met]
@@ -52,7 +52,7 @@ def _short(value: Any) -> str:
 
 
 def timed_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, tuple[list[float], Any]]:
-    """Run all ways in turn, `rounds` times: seconds of each round, and the last result of each way."""
+    """Run all ways alternately, `rounds` times; return the seconds of each round and the last result of each way."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results: dict[str, Any] = {}
     for _ in range(rounds):
@@ -64,5 +64,5 @@ def timed_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, t
 
 
 def ratio(baseline: list[float], ours: list[float]) -> float:
-    """How many times as fast: the median over rounds of the ratio within a round."""
+    """Return the speed-up: the median over rounds of the ratio within a round."""
     return statistics.median(theirs / mine for theirs, mine in zip(baseline, ours, strict=True))

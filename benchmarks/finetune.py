@@ -1,9 +1,9 @@
-"""An epoch of ResNet18 on ESC-10 against the tutorials' own loop, on the same clips, batch, image size and machine.
+"""Compare an epoch of ResNet18 on ESC-10 with the tutorials' loop: same clips, batch size, image size and machine.
 
-The tutorial's loop decodes each file and makes its mel spectrogram in `__getitem__`, every epoch anew (soundfile
-decodes here: torchaudio.load needs FFmpeg since 2.9). Ours reads cached mels; its epoch has everything in it that the
-program does then: order, crops, Lightning, and writing the state that a resumed run needs. Rounds alternate; medians
-are reported. Run: `python -m benchmarks.finetune`.
+The tutorial's loop decodes each file and computes its mel spectrogram in `__getitem__` in every epoch (with soundfile,
+since torchaudio.load needs FFmpeg since 2.9). Ours reads cached mels; its epoch includes everything that the program
+does: shuffling, crops, Lightning, and writing the state for resuming. Rounds alternate, and medians are reported.
+Run: `python -m benchmarks.finetune`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TutorialClips(Dataset):
     """Decode and transform at every access."""
 
     def __init__(self, paths: list[Path], targets: np.ndarray, size: int) -> None:
-        """Hold the paths."""
+        """Store the paths."""
         self.paths, self.targets, self.size = paths, targets, size
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class TutorialClips(Dataset):
         return len(self.paths)
 
     def __getitem__(self, clip: int) -> tuple[torch.Tensor, int]:
-        """A three-channel image of the clip, and its class."""
+        """Return a three-channel image of the clip, and its class."""
         from torchaudio.transforms import MelSpectrogram
 
         samples, sample_rate = sf.read(self.paths[clip], dtype="float32", always_2d=True)
@@ -66,7 +66,7 @@ class TutorialClips(Dataset):
 
 
 def tutorial_epochs(paths: list[Path], targets: np.ndarray, batch_size: int, size: int, device: str) -> Iterator[float]:
-    """Seconds of each epoch of the tutorial's loop."""
+    """Yield the seconds of each epoch of the tutorial's loop."""
     from torchvision.models import resnet18
 
     model = resnet18(num_classes=N_CLASSES).to(device)
@@ -91,7 +91,7 @@ def tutorial_epochs(paths: list[Path], targets: np.ndarray, batch_size: int, siz
 def our_epochs(
     manifest: Manifest, targets: np.ndarray, options: ImageOptions, device: str, folder: Path
 ) -> tuple[list[float], float]:
-    """Seconds of each epoch but the first, and the share of it outside forward, backward and update."""
+    """Return the seconds of each epoch but the first, and the fraction outside forward, backward and update."""
     entry = {"name": "logmel", **MEL}
     spec = backbones.describe(entry)
     summary = extract(manifest, spec, lambda: backbones.load(entry), Settings(("frames",)), folder, Silent())
@@ -109,7 +109,7 @@ def our_epochs(
     inside: list[float] = []
     with _clocked() as clock:
 
-        def on_epoch(course: Any) -> None:
+        def on_epoch(state: Any) -> None:
             ends.append(time.perf_counter())
             inside.append(clock[0])
 
@@ -121,7 +121,7 @@ def our_epochs(
 
 @contextmanager
 def _clocked() -> Iterator[list[float]]:
-    """Counts the seconds in ResNet's forward pass, in the backward pass and in Adam's update."""
+    """Count the seconds in ResNet's forward pass, the backward pass and Adam's update."""
     from lightning import LightningModule
     from torchvision.models import ResNet
 
@@ -141,7 +141,7 @@ def _clocked() -> Iterator[list[float]]:
     def timed_update(self: Any, closure: Any = None) -> Any:
         if closure is None:
             return timed(update)(self)
-        result = closure()  # Lightning's closure holds the forward and backward pass, which are timed themselves
+        result = closure()  # Lightning's closure runs the forward and backward pass, which are timed separately
         with torch.no_grad():
             timed(update)(self)
         return result
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="auto", help="ours; the tutorial's loop is fp32")
+    parser.add_argument("--precision", default="auto", help="precision of ours; the tutorial's loop uses fp32")
     given = parser.parse_args()
     options = ImageOptions(
         name="resnet18",
@@ -190,7 +190,7 @@ def main() -> None:
             ours += epochs
             shares.append(share)
     seconds, reference = statistics.median(ours), statistics.median(theirs)
-    share_text = f"{statistics.median(shares):.1%}" if given.device == "cpu" else "–"  # a GPU works on by itself
+    share_text = f"{statistics.median(shares):.1%}" if given.device == "cpu" else "–"  # a GPU works asynchronously
     rows = [
         ("tutorial's loop", f"{reference:.2f}", "1.00×", "–"),
         ("audioheads", f"{seconds:.2f}", f"{reference / seconds:.2f}×", share_text),

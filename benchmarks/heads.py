@@ -1,17 +1,17 @@
-"""Heads trained as one batched job against the loops people write, in one run, at equal accuracy.
+"""Compare heads trained as one batched job with common training loops, in one run, at equal accuracy.
 
 `grid`: the `mlp` head over 5 folds × 5 seeds × 12 configurations on 2,000 × 768 features (300 fits, early
-stopping, up to 100 epochs), 50 classes. The other way is the tutorial's own loop, one fit at a time: DataLoader
-over a TensorDataset, `.item()` on every batch, a validation pass each epoch, clip by clip as published; with AdamW,
-since the grid has a weight decay, and with the same batch size, early stop and best state. A sample of its fits is
-timed, some after each fold of ours, and scaled to 300. Beside it the same loop with validation in batches as large
-as the training's. Floating-point operations are those of the matrix products; the rate to compare with is that of a
+stopping, up to 100 epochs), 50 classes. The baseline is the tutorial's loop, one fit at a time: DataLoader
+over a TensorDataset, `.item()` on every batch, and a validation pass each epoch, clip by clip as published. It uses
+AdamW, since the grid has a weight decay, and the same batch size, early stopping and best state. A sample of its fits
+is timed, some after each fold of ours, and scaled to 300. A second baseline validates in batches as large as the
+training batches. Floating-point operations are those of the matrix products; the reference rate is that of a
 2048 × 2048 product on as many threads.
 
-`xares`: time per fit-epoch, the validation pass included, of X-ARES' own head training (its `Trainer`, its
-webdataset loader, its `Mlp`, which is a layer norm and one linear layer) on the same clips, in an interpreter that
-has it: `--xares .venv-xares/bin/python`. `frames`: embeddings as it stores them, 125 frames a clip (Dasheng,
-its own encoder, on 5 s); `pooled`: one frame a clip, the least it can read.
+`xares`: time per fit-epoch, including validation, of X-ARES' own head training (its `Trainer`, its
+webdataset loader, its `Mlp`, which is a layer norm and one linear layer) on the same clips, in an interpreter with
+X-ARES: `--xares .venv-xares/bin/python`. `frames`: embeddings as it stores them, 125 frames per clip (Dasheng,
+its own encoder, on 5 s); `pooled`: one frame per clip, the minimum that it can read.
 
 Run: `python -m benchmarks.heads [--only grid xares] [--device cuda] [--save]`.
 """
@@ -52,7 +52,7 @@ OPTIONS = MlpOptions(learning_rate=[1e-3, 5e-4, 3e-4], weight_decay=[1e-2, 1e-1]
 
 
 def clips() -> tuple[np.ndarray, np.ndarray, list[Split]]:
-    """Features (N, 1, D) of classes that overlap, their targets, and official-looking folds."""
+    """Return features (N, 1, D) of overlapping classes, their targets, and folds like official ones."""
     rng = np.random.default_rng(0)
     targets = np.arange(N_CLIPS) % N_CLASSES
     centres = rng.normal(size=(N_CLASSES, DIM))
@@ -75,7 +75,7 @@ def tutorial_fit(
     device: str,
     valid_size: int,
 ) -> tuple[int, float]:
-    """One fit of the tutorial's loop: epochs run, and test accuracy of its best state."""
+    """Run one fit of the tutorial's loop; return its epochs, and the test accuracy of its best state."""
     torch.manual_seed(seed)
     rows = features[:, 0].astype(np.float64)
     rows = (rows - rows[split.train].mean(0)) / rows[split.train].std(0)
@@ -125,7 +125,7 @@ def tutorial_fit(
 
 
 def grid_figures(device: str, sample: int, n_folds: int = N_FOLDS) -> list[Figure]:
-    """Our whole grid, one fold after the other, and after each some of the tutorial's fits."""
+    """Time our whole grid fold by fold, and after each fold some of the tutorial's fits."""
     features, targets, splits = clips()
     splits = splits[:n_folds]
     grid = OPTIONS.configurations()
@@ -194,7 +194,7 @@ def grid_figures(device: str, sample: int, n_folds: int = N_FOLDS) -> list[Figur
 
 
 def operations_of_an_epoch(n_train: int, n_valid: int) -> float:
-    """Floating-point operations of the matrix products of one fit-epoch: two for each pair of factors."""
+    """Return the floating-point operations of the matrix products of one fit-epoch: two per pair of factors."""
     (hidden,) = widths(OPTIONS.hidden[0])
     first, last = DIM * hidden, hidden * N_CLASSES
     forward, backward = 2 * (first + last), 2 * (first + 2 * last)  # the inputs need no gradient
@@ -202,7 +202,7 @@ def operations_of_an_epoch(n_train: int, n_valid: int) -> float:
 
 
 def xares_figures(python: Path, rounds: int) -> list[Figure]:
-    """Seconds per fit-epoch of X-ARES over ours, in turn on the same clips."""
+    """Return the ratio of X-ARES' seconds per fit-epoch to ours, measured alternately on the same clips."""
     features, targets, splits = clips()
     options = OPTIONS.model_copy(update={"max_epochs": 10, "patience": 10})
     fit_epochs = len(options.configurations()) * len(SEEDS) * 10
@@ -225,8 +225,8 @@ def xares_figures(python: Path, rounds: int) -> list[Figure]:
                     "3",
                     str(Path(folder) / f"{way}{number}"),
                 ]
-                told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                theirs[way].append(json.loads(told.splitlines()[-1])["seconds_per_epoch"])
+                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                theirs[way].append(json.loads(output.splitlines()[-1])["seconds_per_epoch"])
     return [
         Figure(
             "a fit-epoch of the mlp head",
@@ -246,10 +246,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sample", type=int, default=10, help="fits of the tutorial's loop to time")
     parser.add_argument(
-        "--folds", type=int, default=N_FOLDS, help="of the grid; fewer are no measurement, only quicker"
+        "--folds", type=int, default=N_FOLDS, help="folds of the grid; fewer are faster, but not comparable"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--xares", type=Path, help="a Python that has xares; without it that row is left out")
+    parser.add_argument("--xares", type=Path, help="Python with xares; without it, that row is skipped")
     parser.add_argument("--save", action="store_true", help=f"also write a JSON file under {RESULTS.name}/")
     options = parser.parse_args()
     figures: dict[str, list[Figure]] = {}
@@ -258,7 +258,7 @@ def main() -> None:
     if "xares" in options.only and options.xares:
         figures["xares-heads"] = xares_figures(options.xares, options.rounds)
     console = Console()
-    columns = ("what", "figure", "goal", "met", "beside it")
+    columns = ("what", "figure", "goal", "met", "details")
     heading = f"{options.device}, {torch.get_num_threads()} threads"
     console.table(columns, [figure.cells() for row in figures.values() for figure in row], title=heading)
     for figure in (figure for row in figures.values() for figure in row):

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.kills`: stage 1 killed at random moments, again and again, against a run nobody disturbed.
+"""Kill stage 1 at random times and compare its cache with that of an uninterrupted run: `python -m benchmarks.kills`.
 
-Processes of the command line are killed with SIGKILL after random times and started again, until the given number of
-kills has hit one at work; then they are left to finish. First one process at a time, then three shares at the same
-time. All rows of the sealed file, its keys and lengths have to be bit-equal to those of the undisturbed run, the file
-whole, and nothing else left in the cache folder.
+Command-line processes are killed with SIGKILL at random times and started again, until the given number of kills has
+hit a running process; then they run to the end. This is done with one process at a time, then with three shards in
+parallel. All rows of the finalized file, its keys and lengths must be bit-equal to those of the uninterrupted run, the
+file must be complete, and the cache folder must contain nothing else.
 """
 
 from __future__ import annotations
@@ -26,73 +26,73 @@ import yaml
 
 from features.store.table import verify_table
 
-SHARES = 3
+SHARDS = 3
 RATE = 16_000
 FULL = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
 
 
 @dataclass
 class Experiment:
-    """One config, and how to run stage 1 on it."""
+    """A config and a cache, with methods that run stage 1."""
 
     config: Path
     cache: Path
 
-    def start(self, share: str | None = None) -> subprocess.Popen[str]:
-        """A process of the command line."""
+    def start(self, run_shard: str | None = None) -> subprocess.Popen[str]:
+        """Start a command-line process, for all clips or for shard `i/n`."""
         command = [sys.executable, "-m", "pipeline.cli", "features", str(self.config)]
         command += ["--set", f"output.cache={self.cache}", "--set", f"output.runs={self.cache}-runs"]
-        command += [] if share is None else ["--shard", share]
+        command += [] if run_shard is None else ["--shard", run_shard]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
 
     def finish(self) -> float:
-        """Run to the end; how long it took."""
+        """Run to the end; return the seconds."""
         started = time.perf_counter()
         _end(self.start())
         return time.perf_counter() - started
 
     def rows(self) -> dict[str, tuple[bytes, ...]]:
-        """All that the sealed file holds of each clip."""
+        """Return all values of each clip in the finalized file."""
         (path,) = self.cache.rglob("*.h5")
         table = verify_table(path)
         columns = [*(table.embeddings(name) for name in table.poolings), table.n_frames, table.durations_s, table.keys]
         return {clip: tuple(np.asarray(c[row]).tobytes() for c in columns) for row, clip in enumerate(table.ids)}
 
     def leftovers(self) -> list[str]:
-        """What a finished run may not leave."""
+        """Return the names of temporary files, of which a finished run leaves none."""
         return [path.name for path in self.cache.rglob("*") if path.suffix in (".tmp", ".parts")]
 
 
-def disturbed(
-    fresh: Callable[[int], Experiment], kills: int, shares: int, longest_s: float, rng: random.Random
+def interrupted(
+    fresh: Callable[[int], Experiment], kills: int, n_shards: int, longest_s: float, rng: random.Random
 ) -> list[Experiment]:
-    """Kill processes at work until there were enough kills; a cache that is sealed meanwhile makes room for another.
+    """Kill running processes until there are enough kills; a new cache is started when one is finalized before.
 
     Args:
-        fresh: The n-th experiment, on a cache of its own.
-        kills: How many.
-        shares: Processes at a time; 1: without `--shard`.
-        longest_s: The next kill comes within this time.
-        rng: Decides when, and whom.
+        fresh: Returns the n-th experiment, with its own cache.
+        kills: Number of kills.
+        n_shards: Processes at a time; 1: without `--shard`.
+        longest_s: Longest time between two kills, in seconds.
+        rng: Draws the times and the processes.
     """
-    names = [None] if shares == 1 else [f"{number}/{shares}" for number in range(1, shares + 1)]
+    names = [None] if n_shards == 1 else [f"{number}/{n_shards}" for number in range(1, n_shards + 1)]
     experiments: list[Experiment] = []
     while kills:
         experiments.append(fresh(len(experiments)))
-        crew = [experiments[-1].start(name) for name in names]
-        while kills and any(process.poll() is None for process in crew):
+        processes = [experiments[-1].start(name) for name in names]
+        while kills and any(process.poll() is None for process in processes):
             time.sleep(rng.uniform(0.0, longest_s))
-            at_work = [at for at, process in enumerate(crew) if process.poll() is None]
-            if at_work:
-                at = rng.choice(at_work)
-                os.kill(crew[at].pid, signal.SIGKILL)
-                crew[at].communicate()
-                crew[at] = experiments[-1].start(names[at])
+            running = [at for at, process in enumerate(processes) if process.poll() is None]
+            if running:
+                at = rng.choice(running)
+                os.kill(processes[at].pid, signal.SIGKILL)
+                processes[at].communicate()
+                processes[at] = experiments[-1].start(names[at])
                 kills -= 1
-        for process in crew:
+        for process in processes:
             _end(process)
-        for name in names:  # the one that was to seal may have been killed after the others had ended
+        for name in names:  # the process that would finalize may have been killed after the others ended
             _end(experiments[-1].start(name))
     return experiments
 
@@ -104,7 +104,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def make_clips(root: Path, count: int) -> None:
-    """Seeded noise of unequal lengths."""
+    """Write clips of seeded noise with different lengths."""
     for number in range(count):
         rng = np.random.default_rng(number)
         folder = root / ("even", "odd")[number % 2]
@@ -114,9 +114,9 @@ def make_clips(root: Path, count: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill, compare, print; exit 1 where anything differs."""
+    """Kill, compare and print; exit with 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="of each way")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills, each for one and for several processes")
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -126,21 +126,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make_clips(root, options.clips)
         features = {"pooling": ["mean", "std"], "block_rows": 3, "threads": 1, "backbones": [FULL]}
         config.write_text(yaml.safe_dump({"dataset": {"kind": "folder", "root": str(root)}, "features": features}))
-        alone = Experiment(config, Path(folder) / "undisturbed")
-        seconds = alone.finish()
-        expected, same = alone.rows(), True
-        for shares in (1, SHARES):
+        reference = Experiment(config, Path(folder) / "uninterrupted")
+        seconds = reference.finish()
+        expected, same = reference.rows(), True
+        for n_shards in (1, SHARDS):
 
-            def fresh(number: int, shares: int = shares) -> Experiment:
-                return Experiment(config, Path(folder) / f"{shares}-processes-{number}")
+            def fresh(number: int, n_shards: int = n_shards) -> Experiment:
+                return Experiment(config, Path(folder) / f"{n_shards}-processes-{number}")
 
-            experiments = disturbed(fresh, options.kills, shares, seconds, rng)
+            experiments = interrupted(fresh, options.kills, n_shards, seconds, rng)
             equal = all(experiment.rows() == expected for experiment in experiments)
             left = [name for experiment in experiments for name in experiment.leftovers()]
             same &= equal and not left
             print(
-                f"{options.kills} kills of {shares} process(es) at a time, {len(experiments)} cache(s) sealed: "
-                f"{'all' if equal else 'NOT all'} {len(expected)} rows bit-equal, left behind: {left or 'nothing'}",
+                f"{options.kills} kills of {n_shards} process(es) at a time, {len(experiments)} cache(s) finalized: "
+                f"{'all' if equal else 'NOT all'} {len(expected)} rows bit-equal, leftover files: {left or 'none'}",
                 flush=True,
             )
     sys.exit(0 if same else 1)

@@ -1,10 +1,10 @@
-"""The regularisation path of `linear` over 13 layers and 5 folds against scikit-learn's LogisticRegression in a loop.
+"""Compare the regularisation path of `linear` over 13 layers and 5 folds with a loop over scikit-learn fits.
 
-The loop fits one LogisticRegression (lbfgs) per layer, fold and C on rows that are standardised already, in
-double precision; a sample of its fits is timed and scaled to all of them. It is timed twice: at its default
-tolerance, which the error column shows to be far from the optimum at weak penalties, and at one that agrees with
-ours within about 1e-4. Ours is timed whole, before the loop in the same process: standardising, axes, every fit,
-the choice on validation, the scores. Errors are the largest difference of a test clip's probability.
+The loop fits one LogisticRegression (lbfgs) per layer, fold and C on rows that are already standardised, in
+double precision; a sample of its fits is timed and scaled to all of them. It is timed with two tolerances: the
+default, which is far from the optimum at weak penalties (see the error column), and one that agrees with
+ours within about 1e-4. Ours is timed as a whole, before the loop in the same process: standardisation, axes, all fits,
+selection on validation, scores. Errors are the largest difference of a test clip's probability.
 Run: `python -m benchmarks.linear`.
 """
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# As the command line does, before torch is loaded: threads that spin while they wait disturb each other.
+# Set before torch is loaded, as in the command line: threads that spin while they wait slow each other down.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
@@ -38,7 +38,7 @@ AT_LEAST = 3.0
 
 
 def embeddings_like(n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features with the spectrum of a backbone's embeddings: few strong directions, many weak; and their classes."""
+    """Return features with the spectrum of embeddings (few strong directions, many weak ones), and their classes."""
     rng = np.random.default_rng(0)
     targets = rng.permutation(np.arange(N_CLIPS) % n_classes)
     features = np.empty((N_CLIPS, N_LAYERS, DIM), dtype=np.float32)
@@ -57,7 +57,7 @@ def linear_figures(features: np.ndarray, targets: np.ndarray, n_sampled: int, de
         features: Shape (N, L, D).
         targets: Shape (N,).
         n_sampled: Fits of the loop that are timed, spread over layers, folds and penalties.
-        device: Of ours.
+        device: Device of ours.
     """
     options, n_classes = LinearOptions(), int(targets.max()) + 1
     fold = np.arange(len(targets)) % N_FOLDS
@@ -86,14 +86,14 @@ def linear_figures(features: np.ndarray, targets: np.ndarray, n_sampled: int, de
 
 
 def _split(fold: np.ndarray, test: int) -> Split:
-    """Test on one fold, validate on the next, train on the rest."""
+    """Return the split that tests on one fold, validates on the next and trains on the rest."""
     valid = (test + 1) % N_FOLDS
     rows = ((fold != test) & (fold != valid), fold == valid, fold == test)
     return Split(test, np.flatnonzero(rows[0]), np.flatnonzero(rows[1]), np.flatnonzero(rows[2]))
 
 
 def _ours(block: Block, place: Place, l2: float, rows: np.ndarray, n_classes: int) -> np.ndarray:
-    """Probabilities of one candidate's raw test rows."""
+    """Return our probabilities of one candidate for raw test rows."""
     options = LinearOptions(l2=[l2])
     grid, n = tuple(options.configurations()), len(block.train)
     job = Job(options, grid, (0,), "single-label", n_classes, n, rows.shape[1], 1, torch.device("cpu"))
@@ -102,7 +102,7 @@ def _ours(block: Block, place: Place, l2: float, rows: np.ndarray, n_classes: in
 
 
 def _loops(block: Block, l2: float, tolerance: float, rows: np.ndarray) -> tuple[float, np.ndarray]:
-    """Seconds of scikit-learn's fit, and its probabilities."""
+    """Return the seconds of scikit-learn's fit, and its probabilities."""
     train, labels = block.train.numpy(), block.train_targets.numpy()
     started = time.perf_counter()
     model = LogisticRegression(C=1 / (l2 * len(train)), tol=tolerance, max_iter=100_000).fit(train, labels)
@@ -114,9 +114,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.linear", description=__doc__)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--sample", type=int, default=18, help="fits of the loop to time; 9 is each penalty once")
+    parser.add_argument("--sample", type=int, default=18, help="fits of the loop to time; 9 covers each penalty once")
     parser.add_argument("--npz", type=Path, help="use these arrays: features (N, L, D) and targets (N,)")
-    parser.add_argument("--device", default="cpu", help="of ours")
+    parser.add_argument("--device", default="cpu", help="device of ours")
     options = parser.parse_args()
     if options.npz:
         arrays = np.load(options.npz)
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    """One figure as text."""
+    """Format one figure as table cells."""
     details: dict[str, Any] = figure.details
     least = "–" if figure.at_least is None else f"{figure.at_least:g}"
     times = f"{details['loop s']:.0f}", f"{details['ours s']:.1f}", f"{details['largest error']:.1e}"

@@ -1,7 +1,7 @@
-"""The share of this machine's own matrix-multiply rate that Wav2Vec2-base reaches on 5 s clips.
+"""The fraction of this machine's matrix-multiply rate that Wav2Vec2-base reaches on 5 s clips.
 
-The rate is measured beside every pass through the model, in the same precision, on matrices as large as the model's
-own products at this batch. Multiplications of the model are counted from its architecture.
+The rate is measured before and after every pass through the model, in the same precision, on matrices as large as the
+model's products at this batch size. The model's operations are counted from its architecture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SQUARE = 2048
 
 
 def model_flops(config: Any, clips: int, samples: int) -> float:
-    """Multiplications and additions of an encoder in its matrix products and convolutions, twice each pair."""
+    """Return the operations of an encoder's matrix products and convolutions; a multiply-add counts as two."""
     frames, channels, total = samples, 1, 0.0
     for dim, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
         frames = (frames - kernel) // stride + 1
@@ -36,7 +36,7 @@ def model_flops(config: Any, clips: int, samples: int) -> float:
 
 
 def matmul_rate(dtype: torch.dtype, device: str = "cpu", repeats: int = 3) -> float:
-    """Operations a second of a square matrix product: the best of a few."""
+    """Return the operations per second of a square matrix product: the best of `repeats` runs."""
     left, right = (torch.randn(SQUARE, SQUARE, device=device).to(dtype) for _ in range(2))
     best = 0.0
     for _ in range(repeats):
@@ -49,7 +49,7 @@ def matmul_rate(dtype: torch.dtype, device: str = "cpu", repeats: int = 3) -> fl
 
 
 def matmul_figures(rounds: int, device: str) -> list[Figure]:
-    """Shares in fp32 and bf16, eager and compiled."""
+    """Measure the fraction in fp32 and bf16, eager and compiled."""
     goals = {("fp32", True): 0.85, ("bf16", False): 0.70} if device == "cpu" else {}
     figures = []
     for precision in ("fp32", "bf16"):

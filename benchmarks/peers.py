@@ -1,6 +1,6 @@
-"""The usual ways to embed a folder of clips, one function each: gives a function that does it once.
+"""Common ways to embed a folder of clips; each function returns a function that does it once.
 
-All return the mean over time of the last layer by clip, so that values can be compared.
+All results are the last layer's mean over time by clip, so that values can be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Run = Callable[[], dict[str, np.ndarray]]
 
 
 def tutorial_loop(paths: Sequence[Path], folder: Path, device: str) -> Run:
-    """The transfer-learning tutorials' loop: librosa.load, processor, model, mean; one file at a time."""
+    """Loop of transfer-learning tutorials: librosa.load, processor, model, mean; one file at a time."""
     import librosa
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
@@ -41,7 +41,7 @@ def tutorial_loop(paths: Sequence[Path], folder: Path, device: str) -> Run:
 
 
 def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Run:
-    """Hugging Face padded batches in file order, as the processor makes them; wrong, see `wav2vec2_network`."""
+    """Padded batches of Hugging Face's processor, in file order; their values are wrong, see `wav2vec2_network`."""
     import librosa
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
@@ -63,7 +63,7 @@ def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Run:
 
 
 def torchvggish_loop(paths: Sequence[Path], weights: Path, device: str) -> Run:
-    """The published torchvggish's own frontend and network, one file at a time."""
+    """Loop over torchvggish's own frontend and network, one file at a time."""
     from torchvggish import vggish_input
     from torchvggish.torchvggish import VGG, make_layers
 
@@ -110,14 +110,14 @@ def librosa_loop(paths: Sequence[Path]) -> Run:
 
 
 class Xares:
-    """X-ARES encoding the same clips, in an environment of its own: it wants other versions than this program.
+    """X-ARES encoding the same clips, in a separate environment, since it needs other library versions.
 
-    `python` is that of a virtual environment with `xares` in it; see docs/performance.md. Its process stays, so that
-    its imports and weights are not in the time.
+    `python` is the interpreter of a virtual environment with `xares`; see docs/performance.md. Its process is kept
+    between calls, so that its imports and weights do not count.
     """
 
     def __init__(self, python: Path, paths: Sequence[Path], folder: Path) -> None:
-        """Start it and let it load."""
+        """Start the process and load the model."""
         worker = Path(__file__).with_name("xares_worker.py")
         self._process = subprocess.Popen(
             [python, worker, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=peers_environment()
@@ -130,7 +130,7 @@ class Xares:
         return self._ask({"paths": self._paths})
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.communicate()
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures on disk: one file a day and device; rows measured again replace their older figures."""
+"""Save figures: one file per day and device; rows that are measured again replace their older figures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def save(figures: dict[str, list[Figure]], device: str) -> Path:
-    """Write the rows with what they were measured on.
+    """Write the rows, with a description of the machine, and return the file.
 
     Args:
-        figures: By row.
+        figures: Figures by row.
         device: Torch device.
     """
     now = datetime.datetime.now(datetime.UTC)
@@ -40,7 +40,7 @@ def save(figures: dict[str, list[Figure]], device: str) -> Path:
 
 
 def _about(device: str) -> dict[str, Any]:
-    """What it was measured on."""
+    """Describe the machine and the library versions."""
     is_cuda = device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name(device) if is_cuda else f"{torch.get_num_threads()} CPU threads",
@@ -52,7 +52,7 @@ def _about(device: str) -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    """The processor, where the system tells."""
+    """Return the name of the processor, if it is known."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next(

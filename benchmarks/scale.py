@@ -1,6 +1,6 @@
-"""Memory and time against the number of clips: stage 1 in a fresh process for each number.
+"""Memory and time by number of clips: stage 1 in a new process for each number.
 
-The worker is this file run as a module: it prints its peak RSS and how long it took.
+The worker is this file, run as a module. It prints its peak RSS and run time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BACKBONES = {
 
 
 def rss_figures(many: int, few: int, backbone: str = "wav2vec2-tiny") -> list[Figure]:
-    """Peak RSS and time per clip with many clips against few."""
+    """Compare peak RSS and time per clip between many and few clips."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_noises(folder / "clips", many, CLIP_S)
@@ -52,7 +52,7 @@ def rss_figures(many: int, few: int, backbone: str = "wav2vec2-tiny") -> list[Fi
 
 
 def run_worker(folder: Path, count: int, backbone: str) -> dict[str, Any]:
-    """Stage 1 over the first `count` clips in a process of its own: `peak_mb`, `seconds`."""
+    """Run stage 1 on the first `count` clips in a new process; return its JSON, such as `peak_mb` and `seconds`."""
     command = [sys.executable, "-m", "benchmarks.scale", str(folder / "clips"), str(count), backbone]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -60,7 +60,7 @@ def run_worker(folder: Path, count: int, backbone: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The worker: clips folder, number of clips, backbone."""
+    """Run the worker; arguments: folder of clips, number of clips, backbone."""
     import pandas as pd
 
     from benchmarks.clips import Silent

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.spread CONFIG…`: the same clips in one process, in Ray actors and in shares; rows compared.
+"""Compare the rows of one process, Ray actors and several shards: `python -m benchmarks.spread CONFIG…`.
 
-Every way gets a cache of its own and is run from the command line. Plans are made from the same settings with one
-thread, so that all rows have to be bit-equal on a CPU.
+Each way has its own cache and runs from the command line. All plans use the same settings and one thread, so all rows
+must be bit-equal on a CPU.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ BACKBONES = "features.backbones=[{name: mfcc}, {name: wav2vec2, weights: random,
 WAYS: dict[str, list[list[str]]] = {  # processes at the same time
     "local": [[]],
     "ray, 2 actors": [["--engine", "ray", "--set", "features.ray={actors: 2, cpus_per_actor: 1}"]],
-    "3 shares": [["--shard", f"{number}/3"] for number in (1, 2, 3)],
+    "3 shards": [["--shard", f"{number}/3"] for number in (1, 2, 3)],
 }
 Row = tuple[bytes, ...]
 
 
 def run(config: Path, sets: Sequence[str], cache: Path, processes: Sequence[Sequence[str]]) -> float:
-    """Run stage 1 into a cache; seconds."""
+    """Run stage 1 into a cache; return the seconds."""
     common = [*sets, BACKBONES, "features.pooling=[mean, std]", "features.threads=1", "features.block_rows=64"]
     common += [f"output.cache={cache}", f"output.runs={cache}-runs"]
     command = [sys.executable, "-m", "pipeline.cli", "features", str(config)]
@@ -46,7 +46,7 @@ def run(config: Path, sets: Sequence[str], cache: Path, processes: Sequence[Sequ
 
 
 def rows(cache: Path) -> dict[str, dict[str, Row]]:
-    """File name -> clip -> everything it holds of it."""
+    """Return file name -> clip -> all its values."""
     found = {}
     for path in sorted(cache.rglob("*.h5")):
         table = verify_table(path)
@@ -58,7 +58,7 @@ def rows(cache: Path) -> dict[str, dict[str, Row]]:
 
 
 def main() -> None:
-    """Run all ways, compare, print; exit 1 where anything differs."""
+    """Run all ways, compare and print; exit with 1 if anything differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spread", description=__doc__)
     parser.add_argument("configs", type=Path, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")

@@ -1,7 +1,8 @@
-"""Stage 1 against the usual ways to embed a folder of clips, on the same clips, weights and machine, in one run.
+"""Compare stage 1 with common ways to embed a folder of clips, on the same clips, weights and machine, in one run.
 
-Ours is the whole of stage 1: decoding, every layer, mean pooling, the sealed cache file. Rounds alternate; a figure
-is the median over rounds of the ratio within a round. Peers run in processes of their own, see `benchmarks.apart`.
+Ours is the whole of stage 1: decoding, every layer, mean pooling, the finalized cache file. Rounds alternate; a figure
+is the median over rounds of the ratio within a round. Other programs run in separate processes, see
+`benchmarks.apart`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from features.store.table import open_table
 
 
 def ours(manifest: Manifest, options: dict[str, Any], precision: str, device: str) -> tuple[Summary, dict[str, Any]]:
-    """Stage 1 into a fresh cache: what it did, and the last layer's mean by clip. The model is loaded before."""
+    """Run stage 1 into a new cache with a loaded model; return its summary and the last layer's mean by clip."""
     spec = backbones.describe(options)
     backbone = _loaded(options, precision, device)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,14 +51,14 @@ def _loaded(options: dict[str, Any], precision: str, device: str) -> Any:
 
 
 def largest_error(got: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
-    """Largest relative error ‖a−b‖/‖b‖ over the clips."""
+    """Return the largest relative error ‖a−b‖/‖b‖ over the clips."""
     return max(
         float(np.linalg.norm(got[clip] - reference[clip]) / np.linalg.norm(reference[clip])) for clip in reference
     )
 
 
 def wav2vec2_folder(folder: Path) -> Path:
-    """A `save_pretrained` folder of Wav2Vec2-base with seeded random weights."""
+    """Save Wav2Vec2-base with seeded random weights to a folder."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     torch.manual_seed(0)
@@ -67,7 +68,7 @@ def wav2vec2_folder(folder: Path) -> Path:
 
 
 def wav2vec2_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
-    """Wav2Vec2-base on short clips, against the tutorials' loop and Hugging Face's padded batches."""
+    """Compare Wav2Vec2-base on short clips with the tutorials' loop and Hugging Face's padded batches."""
     manifest = manifest_of(paths)
     with tempfile.TemporaryDirectory() as name:
         folder = wav2vec2_folder(Path(name))
@@ -102,7 +103,7 @@ def wav2vec2_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Fi
 
 
 def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
-    """VGGish against the torchvggish loop."""
+    """Compare VGGish with the torchvggish loop."""
     from torchvggish.torchvggish import VGG, make_layers
 
     manifest = manifest_of(paths)
@@ -120,12 +121,12 @@ def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figu
                 },
                 rounds,
             )
-    # the loop resamples with resampy, stage 1 with soxr: equality on equal input is a test, not a benchmark
+    # The loop resamples with resampy, stage 1 with soxr; tests check that values are equal for equal input.
     return _against("VGGish, 5 s clips", "× torchvggish loop", measured, "loop", paths, (3.5, 8.0))
 
 
 def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
-    """The handcrafted control against a plain librosa loop."""
+    """Compare the handcrafted control with a plain librosa loop."""
     manifest = manifest_of(paths)
     with Apart(peers.librosa_loop, paths) as loop:
         ways = {"loop": loop, "fp32": lambda: ours(manifest, {"name": "mfcc"}, "fp32", "cpu")}
@@ -136,9 +137,9 @@ def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
 
 
 def nano_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure]:
-    """The small encoder that comes with the program against one of base size, whose weights change no speed.
+    """Compare the bundled small encoder with one of base size (random weights, which do not affect speed).
 
-    On the clips as they are, and as WAV: Ogg Vorbis takes a fifth of the small one's CPU time to decode.
+    The clips are used unchanged and as WAV files: decoding Ogg Vorbis takes a fifth of the small encoder's CPU time.
     """
     base = {"name": "wav2vec2-base", "weights": "random"}
     figures = []
@@ -157,7 +158,7 @@ def nano_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figure
 
 
 def xares_figures(paths: Sequence[Path], rounds: int, python: Path) -> list[Figure]:
-    """Wav2Vec2-base on short clips against X-ARES encoding them."""
+    """Compare Wav2Vec2-base on short clips with X-ARES."""
     manifest = manifest_of(paths)
     with tempfile.TemporaryDirectory() as name:
         folder = wav2vec2_folder(Path(name))
@@ -182,7 +183,7 @@ def _against(
     paths: Sequence[Path],
     goals: Sequence[float],
 ) -> list[Figure]:
-    """A figure for each precision that was measured."""
+    """Return a figure for each measured precision."""
     figures = []
     for precision, goal in zip(("fp32", "bf16"), goals, strict=False):
         seconds, (summary, _) = measured[precision]

@@ -1,17 +1,17 @@
-"""Memory of a 3-hour file against a 3-minute one, and a sealed cache read back against its bare bytes.
+"""Compare the memory for a 3-hour and a 3-minute file, and the speed of reading a finalized cache and its raw bytes.
 
-Memory: stage 1 in a process of its own for each, with an untrained Wav2Vec2 of the size `tiny`, pooling `mean` and
-`frames`; peak resident memory, median over rounds. Reading: embeddings checked against their SHA-256, from one file and
-from a set, against reading the same bytes into one buffer and into new arrays; all after the system was asked to forget
-the files (`cold`) and once they are in its memory (`warm`). Run as `python -m benchmarks.storage`; ten minutes on two
-cores. Measured on two cores that had other work, 960 MB, medians:
+Memory: stage 1 in a new process for each file, with an untrained Wav2Vec2 of size `tiny`, pooling `mean` and
+`frames`; median peak resident memory over rounds. Reading: embeddings verified with their SHA-256, from one file and
+from a set of shard files, compared with reading the same bytes into one buffer and into new arrays. `cold`: after the
+system was asked to drop the files from its page cache. `warm`: with the files in the page cache. Run:
+`python -m benchmarks.storage`; it takes ten minutes on two cores. Medians on two cores with other load, 960 MB:
 
     peak memory      3 minutes 962 MB, 3 hours 1008 MB, ratio 1.05 (two rounds)
     one file, cold   bytes 1633 MB/s, into new arrays  390 MB/s, checked embeddings 835 MB/s (five rounds)
     a set, cold      bytes 1364 MB/s, into new arrays  430 MB/s, checked embeddings 627 MB/s
     one file, warm   bytes 6487 MB/s, into new arrays 3582 MB/s, checked embeddings 458 MB/s
     a set, warm      bytes 5015 MB/s, into new arrays 3021 MB/s, checked embeddings 809 MB/s
-    sealing          5.3 s as one file, 1.3 s as a set
+    finalizing       5.3 s as one file, 1.3 s as a set
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SPEC = BackboneSpec("noise", "noise", "none", "", RATE, tuple(range(13)), 768, 5
 
 
 def peak_memory(path: Path) -> float:
-    """MB resident at most while stage 1 embeds one file; to be called in a fresh process."""
+    """Return the peak resident memory in MB of embedding one file in stage 1; call it in a new process."""
     from benchmarks.clips import Silent
     from features import backbones
     from features.extract import extract
@@ -68,7 +68,7 @@ def peak_memory(path: Path) -> float:
 
 
 def write_long(path: Path, seconds: int) -> None:
-    """Seeded noise, written a minute at a time."""
+    """Write seeded noise, one minute at a time."""
     random = np.random.default_rng(0)
     with sf.SoundFile(path, "w", RATE, 1) as file:
         for _ in range(seconds // 60):
@@ -76,7 +76,7 @@ def write_long(path: Path, seconds: int) -> None:
 
 
 def write_caches(folder: Path, clips: int, shards: int) -> dict[str, Path]:
-    """The same rows as one file and as a set."""
+    """Write the same rows as one file and as a set of shard files."""
     spec = fp.cache_spec(SPEC, ["mean"])
     random = np.random.default_rng(0)
     paths = {}
@@ -93,12 +93,12 @@ def write_caches(folder: Path, clips: int, shards: int) -> dict[str, Path]:
         started = time.perf_counter()
         finalize(parts.with_suffix(".h5"), spec, written, ())
         paths[name] = parts.with_suffix(".h5")
-        print(f"sealing as {name}: {time.perf_counter() - started:.1f} s")
+        print(f"finalizing as {name}: {time.perf_counter() - started:.1f} s")
     return paths
 
 
 def read_bare(files: Sequence[Path]) -> None:
-    """All bytes of some files, as fast as they come."""
+    """Read all bytes of some files into one buffer."""
     buffer = bytearray(READ_BYTES)
     for path in files:
         with path.open("rb", buffering=0) as file:
@@ -107,12 +107,12 @@ def read_bare(files: Sequence[Path]) -> None:
 
 
 def read_new(files: Sequence[Path]) -> list[np.ndarray]:
-    """All bytes of some files in arrays of their own, as embeddings are."""
+    """Read all bytes of some files into new arrays, as for embeddings."""
     return [np.fromfile(path, np.uint8) for path in files]
 
 
 def forget(files: Sequence[Path]) -> None:
-    """Ask the system to drop what it holds of some files in memory."""
+    """Ask the system to drop some files from its page cache."""
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
@@ -121,14 +121,14 @@ def forget(files: Sequence[Path]) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the run time of a function in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def compare_memory(folder: Path, rounds: int) -> None:
-    """Print peak memory of both lengths and their ratio."""
+    """Print the peak memory for both lengths, and their ratio."""
     peaks: dict[str, list[float]] = {name: [] for name in LONG_S}
     for name, length in LONG_S.items():
         write_long(folder / f"{name}.wav", length)
@@ -142,7 +142,7 @@ def compare_memory(folder: Path, rounds: int) -> None:
 
 
 def compare_reading(folder: Path, rounds: int, clips: int) -> None:
-    """Print how fast a cache is read and checked, as a share of reading its bytes."""
+    """Print the speed of reading and verifying a cache, relative to reading its bytes."""
     for name, path in write_caches(folder, clips, shards=16).items():
         files, size = shard_set.files_of(path), open_table(path).size_bytes
         shares: dict[str, list[tuple[float, ...]]] = {"cold": [], "warm": []}
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory-of", type=Path, help="print the peak memory of embedding this file, in MB")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clips", type=int, default=24_000, help="of 40 kB each, in the cache that is read back")
+    parser.add_argument("--clips", type=int, default=24_000, help="clips of 40 kB in the cache")
     parser.add_argument("--skip-memory", action="store_true")
     arguments = parser.parse_args()
     if arguments.memory_of is not None:

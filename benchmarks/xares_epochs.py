@@ -1,6 +1,7 @@
-"""Seconds per epoch of X-ARES' own head training, run by an interpreter that has X-ARES; see `benchmarks.heads`.
+"""Measure the seconds per epoch of X-ARES' own head training; runs in an interpreter with X-ARES.
 
-Arguments: an npz with features (N, D), targets, train and valid rows; frames per clip; epochs; a folder to write in.
+See `benchmarks.heads`. Arguments: an npz file with features (N, D), targets, train and valid rows; frames per clip;
+epochs; an output folder.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from xares.trainer import Trainer
 
 
 def write(folder: Path, name: str, features: np.ndarray, targets: np.ndarray, n_frames: int) -> list[str]:
-    """Embeddings (T, D) of some clips as X-ARES stores them: one tar."""
+    """Write embeddings (T, D) of some clips as X-ARES stores them, in one tar file."""
     path = folder / f"{name}.tar"
-    with wds.TarWriter(str(path)) as sink:
+    with wds.TarWriter(str(path)) as tar:
         for at, (vector, label) in enumerate(zip(features, targets, strict=True)):
             buffer = io.BytesIO()
             np.save(buffer, np.repeat(vector[None], n_frames, axis=0))
             about = json.dumps({"label": int(label)}).encode()
-            sink.write({"npy": buffer.getvalue(), "json": about, "__key__": f"{at:06d}"})
+            tar.write({"npy": buffer.getvalue(), "json": about, "__key__": f"{at:06d}"})
     return [str(path)]
 
 
 def label_of(about: dict[str, int]) -> int:
-    """What its ESC-50 task does to a clip's JSON."""
+    """Return the label from a clip's JSON, as X-ARES' ESC-50 task does."""
     return about["label"]
 
 

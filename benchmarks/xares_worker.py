@@ -1,9 +1,9 @@
-"""X-ARES encoding clips, run by the python of an environment that has it; see `benchmarks.peers.Xares`.
+"""Encode clips with X-ARES; runs in the Python of an environment with X-ARES, see `benchmarks.peers.Xares`.
 
-Reads one JSON line per request from standard input ({"paths": [...]}), answers with one when all are encoded. What
-is in the time is what X-ARES does when it encodes a dataset: read a tar of clips, decode, resample, batch and pad, run
-the encoder, write the frames of the last layer to a tar. Its decoding goes through torchaudio.load, which has needed
-FFmpeg since 2.9: here soundfile decodes instead, which favours it.
+Reads one JSON line per request from standard input ({"paths": [...]}) and answers with one line when all clips are
+encoded. The measured time covers what X-ARES does to encode a dataset: read a tar of clips, decode, resample, batch and
+pad, run the encoder, write the frames of the last layer to a tar. X-ARES decodes with torchaudio.load, which has needed
+FFmpeg since 2.9; here soundfile decodes instead, which is faster for X-ARES.
 """
 
 import io
@@ -44,13 +44,13 @@ class Encoder(torch.nn.Module):
 
 
 def load(path: str) -> tuple[torch.Tensor, int]:
-    """What torchaudio.load gave before it needed FFmpeg."""
+    """Return what torchaudio.load returned before it needed FFmpeg."""
     samples, rate = sf.read(path, dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T), rate
 
 
 def encode(tar: Path, encoder: Encoder, folder: Path) -> int:
-    """Encode a tar as `TaskBase.make_encoded_tar` does; gives the number of clips."""
+    """Encode a tar as `TaskBase.make_encoded_tar` does; return the number of clips."""
     clips = create_rawaudio_webdataset(
         [tar.as_posix()], target_sample_rate=encoder.sampling_rate, batch_size=BATCH, num_workers=1, pad_last=True
     )
@@ -66,7 +66,7 @@ def encode(tar: Path, encoder: Encoder, folder: Path) -> int:
 
 
 def write_tar(paths: list[str], tar: Path) -> None:
-    """The clips as X-ARES wants them: `key.wav` beside `key.json`."""
+    """Write the clips in X-ARES' format: `key.wav` and `key.json`."""
     with tarfile.open(tar, "w") as file:
         for number, path in enumerate(paths):
             file.add(path, f"{number:06d}{Path(path).suffix}")

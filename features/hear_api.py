@@ -1,13 +1,13 @@
-"""Our backbones as a module with the API of HEAR 2021 (Turian et al. 2022), for the tools made for that challenge.
+"""The backbones of this package with the API of HEAR 2021 (Turian et al. 2022), for the tools of that challenge.
 
     hear-validator features.hear --model wav2vec2-base
 
 `load_model` takes the name of a backbone or preset, a folder from `save_pretrained`, or a YAML or JSON file (or its
-text) with an entry as in `features.backbones` and, if wanted, `layer` and `pooling`:
+text) with an entry as in `features.backbones` and, optionally, `layer` and `pooling`:
 
     {name: wav2vec2, weights: my-folder, layer: 6, pooling: [mean, std]}
 
-Timestamp embeddings are that layer's frames, scene embeddings their poolings one after the other.
+Timestamp embeddings are the frames of that layer. Scene embeddings are the concatenated poolings of these frames.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ DEFAULT = "mfcc"  # needs no weights
 
 
 class HearModel(nn.Module):
-    """A backbone, one of its layers, and how its frames are pooled.
+    """A backbone with a layer and the poolings of its frames.
 
     Attributes:
-        sample_rate: Hz of the audio it takes.
+        sample_rate: Sample rate of the input, in Hz.
         scene_embedding_size: Dimensions of a clip's vector.
         timestamp_embedding_size: Dimensions of a frame.
     """
@@ -41,11 +41,11 @@ class HearModel(nn.Module):
     timestamp_embedding_size: int
 
     def __init__(self, entry: dict[str, Any], layer: int, pooling: list[str]) -> None:
-        """Load the backbone of a config's entry on the CPU; it moves to where the audio is.
+        """Load the backbone of a config entry on the CPU; it moves to the device of the audio.
 
         Raises:
-            ConfigError: An entry, layer or pooling that does not exist.
-            WeightsError: Its weights cannot be had.
+            ConfigError: The entry, layer or pooling does not exist.
+            WeightsError: The weights cannot be found or downloaded.
         """
         super().__init__()
         self._entry = entry
@@ -58,13 +58,17 @@ class HearModel(nn.Module):
             raise ConfigError(f"pooling {pooling}: should be a list of {', '.join(POOLINGS)}")
         self.layer, self.pooling = layer % n_layers, pooling
         self._backbone = self._load(torch.device("cpu"))
-        self.module = self._backbone.module  # its parameters are this module's; None where there is no network
+        self.module = self._backbone.module  # registers its parameters; None if there is no network
         self.sample_rate = self._spec.sample_rate
         self.timestamp_embedding_size = self._spec.dim
         self.scene_embedding_size = self._spec.dim * len(pooling)
 
     def windows(self, audio: Tensor) -> list[Frames]:
-        """Frames (B, 1, F, D) of clips of equal length (B, T), cut into windows where they are long."""
+        """Return the frames (B, 1, F, D) of clips of equal length (B, T), one `Frames` per window of long clips.
+
+        Raises:
+            ValueError: `audio` is not two-dimensional, or has no samples.
+        """
         if audio.ndim != 2 or not audio.shape[1]:
             raise ValueError(f"audio should have shape (clips, samples), got {tuple(audio.shape)}")
         backbone, spec = self._on(audio.device), self._spec
@@ -78,7 +82,7 @@ class HearModel(nn.Module):
         return parts
 
     def stamps_ms(self, audio: Tensor, parts: list[Frames]) -> Tensor:
-        """Centres of all frames of a clip in milliseconds, (F,): regular within a window, none beyond its end."""
+        """Return the centres of a clip's frames in milliseconds, (F,): equally spaced in each window."""
         spec, stamps = self._spec, []
         hop = spec.sample_rate / spec.frame_rate
         for number, part in enumerate(parts):
@@ -91,7 +95,7 @@ class HearModel(nn.Module):
         return (1000 * torch.cat(stamps) / spec.sample_rate).float()
 
     def _on(self, device: torch.device) -> Backbone:
-        """The backbone on a device; one that only knows the CPU stays there."""
+        """Return the backbone on a device; one that only runs on the CPU stays there."""
         if device != self._backbone.device and device.type != "cpu" and self._wanted != device:
             self._backbone = self._load(device)
             self.module = self._backbone.module
@@ -103,16 +107,17 @@ class HearModel(nn.Module):
 
 
 def load_model(model_file_path: str = "", **options: Any) -> HearModel:
-    """A model for the other functions here.
+    """Load a model for `get_timestamp_embeddings` and `get_scene_embeddings`.
 
     Args:
-        model_file_path: A backbone's or preset's name, a folder from `save_pretrained`, a YAML or JSON file with an
-            entry as in `features.backbones`, or the text of one. Empty: the MFCC control.
-        **options: Values of the entry, such as `weights`; also `layer` (-1, the last) and `pooling` (["mean"]).
+        model_file_path: Name of a backbone or preset, a folder from `save_pretrained`, a YAML or JSON file with an
+            entry as in `features.backbones`, or the text of such a file. Empty: the MFCC control.
+        **options: Values of the entry, such as `weights`; also `layer` (default -1, the last) and `pooling` (default
+            ["mean"]).
 
     Raises:
-        ConfigError: It is none of these, or a value is wrong.
-        WeightsError: The weights cannot be had.
+        ConfigError: `model_file_path` is none of these, or a value is invalid.
+        WeightsError: The weights cannot be found or downloaded.
     """
     entry = {**_entry(str(model_file_path)), **options}
     layer, pooling = entry.pop("layer", -1), entry.pop("pooling", ["mean"])
@@ -122,14 +127,15 @@ def load_model(model_file_path: str = "", **options: Any) -> HearModel:
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """Frames of clips of equal length.
+    """Return the frames of clips of equal length.
 
     Args:
         audio: (B, T) in [-1, 1] at `model.sample_rate` Hz.
         model: From `load_model`.
 
     Returns:
-        Embeddings (B, F, D) and the centres of their frames in milliseconds (B, F), both float32 where the audio is.
+        Embeddings (B, F, D) and the centres of their frames in milliseconds (B, F), both float32 on the device of the
+        audio.
     """
     parts = model.windows(audio)
     values = torch.cat([part.values[:, 0] for part in parts], dim=1).float().to(audio.device)
@@ -137,7 +143,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """One vector a clip, (B, D times the poolings), for clips (B, T) of equal length; pooled as stage 1 does."""
+    """Return one vector per clip, (B, D · poolings), for clips (B, T) of equal length, pooled as in stage 1."""
     moments: Moments | None = None
     for part in model.windows(audio):
         found = Moments.of(part, model.pooling)
@@ -147,7 +153,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
 
 def _entry(text: str) -> dict[str, Any]:
-    """The entry that a path, a name or a text stands for."""
+    """Return the entry that a path, a name or a text describes."""
     if text in ("", *backbones.names()):
         return {"name": text or DEFAULT}
     try:
@@ -160,6 +166,7 @@ def _entry(text: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
         names = ", ".join(backbones.names())
         raise ConfigError(
-            f"{text!r} is no backbone, folder, or file or text with an entry such as {{name: mfcc}}; known are {names}"
+            f"{text!r} is not a backbone, a folder, or a file or text with an entry such as {{name: mfcc}}; "
+            f"backbones: {names}"
         )
     return entry

@@ -1,8 +1,8 @@
-"""Files that can only be decoded from their start: decoded once for all their segments, and kept for a while.
+"""A cache of decoded samples for files that can only be decoded exactly from their start (MP3, OGG).
 
-libsndfile's seek in MP3 and OGG files is not exact: samples behind it were seen to differ from those of the file
-decoded as a whole in their last bits, and by up to their full scale where an MP3's frames borrow bits from earlier
-ones and near the end of Vorbis files.
+Each file is decoded once for all its segments. libsndfile's seek in MP3 and OGG files is not exact: samples after a
+seek can differ from those of a full decode in their last bits. The difference can reach full scale where MP3 frames
+use bits of earlier frames (the bit reservoir), and near the end of Vorbis files.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 
 from features.errors import AudioError
 
-MOST_BYTES = 4 << 30  # of decoded samples kept, in temporary files: 6 h at 44.1 kHz
+MOST_BYTES = 4 << 30  # decoded samples kept in temporary files: about 6 h at 44.1 kHz
 MOST_FILES = 128
 SAMPLE_BYTES = 4
-PIECE_FRAMES = 1 << 20
+CHUNK_FRAMES = 1 << 20
 
 
 class SampleSource(Protocol):
@@ -44,21 +44,25 @@ class SampleSource(Protocol):
 
 
 class DecodedFiles:
-    """Mono samples of recently used files, in temporary files: memory does not grow with them. Threads may share it."""
+    """Mono samples of recently used files, kept in temporary files instead of memory. Safe to share between threads."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        """Keep up to this many bytes; more only while they are in use."""
+        """Keep up to `most_bytes` bytes; files in use are kept even above this limit."""
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._files: OrderedDict[tuple[str, int, int], _DecodedFile] = OrderedDict()
 
     @contextmanager
     def opened(self, path: Path, open_source: Callable[[], SampleSource]) -> Iterator[_DecodedFile]:
-        """One file, decoded as far as anybody asked for.
+        """Yield one file, decoded as far as any caller has read it.
 
         Args:
             path: The file.
-            open_source: Opens it at its start.
+            open_source: Opens the file at its start.
+
+        Raises:
+            AudioError: The file cannot be decoded.
+            OSError: The file does not exist.
         """
         stat = path.stat()
         key = str(path), stat.st_size, stat.st_mtime_ns
@@ -75,7 +79,7 @@ class DecodedFiles:
                 self._make_room()
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove all temporary files."""
         with self._lock:
             while self._files:
                 self._files.popitem()[1].close()
@@ -91,7 +95,7 @@ class DecodedFiles:
         self.close()
 
     def _make_room(self) -> None:
-        """Let go of what was used longest ago."""
+        """Remove the least recently used files until the limits are met."""
         held = sum(file.bytes for file in self._files.values())
         for key, file in list(self._files.items()):
             if held <= self._most_bytes and len(self._files) <= MOST_FILES:
@@ -102,7 +106,7 @@ class DecodedFiles:
 
 
 class _DecodedFile:
-    """One file; `info` and `read` as those of a `SampleSource`, but in any order."""
+    """One file with `info` and `read` as a `SampleSource`, but segments can be read in any order."""
 
     def __init__(self) -> None:
         self.info: Any = None
@@ -118,7 +122,7 @@ class _DecodedFile:
         return self._count * SAMPLE_BYTES
 
     def begin(self, open_source: Callable[[], SampleSource]) -> None:
-        """Open the file where that is still to be done."""
+        """Open the file if it is not open yet."""
         with self._lock:
             if self._source is None and self._samples is None:
                 self._source = open_source()
@@ -133,7 +137,7 @@ class _DecodedFile:
             except AudioError:
                 self._let_go()
                 raise
-            except OSError:  # no room for temporary files: without them, then
+            except OSError:  # no space for temporary files: decode without them
                 self._let_go()
                 assert self._open_source is not None
                 source = self._open_source()
@@ -147,12 +151,12 @@ class _DecodedFile:
             self._samples = tempfile.TemporaryFile(prefix="audioheads-", buffering=0)  # noqa: SIM115 (closed below)
         while self._count < stop:
             if self._source is None:
-                raise OSError("let go while it was in use")
-            piece = self._source.read(self._count, min(stop, self._count + PIECE_FRAMES))
-            left = piece.view(np.uint8).data
+                raise OSError("released while in use")
+            chunk = self._source.read(self._count, min(stop, self._count + CHUNK_FRAMES))
+            left = chunk.view(np.uint8).data
             while left:
                 left = left[self._samples.write(left) :]
-            self._count += len(piece)
+            self._count += len(chunk)
 
     def _stored(self, start: int, stop: int) -> bytearray:
         wanted = bytearray((stop - start) * SAMPLE_BYTES)
@@ -160,7 +164,7 @@ class _DecodedFile:
         left = memoryview(wanted)
         while left:
             if not (got := self._samples.readinto(left)):
-                raise OSError("a temporary file is shorter than what was written")
+                raise OSError("a temporary file is shorter than expected")
             left = left[got:]
         self._samples.seek(0, os.SEEK_END)
         return wanted
@@ -173,6 +177,6 @@ class _DecodedFile:
         self._count = 0
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the temporary file."""
         with self._lock:
             self._let_go()

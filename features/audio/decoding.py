@@ -1,4 +1,4 @@
-"""Audio files: decode, mix to mono, resample. One file in, one `Waveform` out, or a stream of windows."""
+"""Decode audio files, mix them to mono and resample them, as one `Waveform` or as a stream of windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from features.audio import file as audio_file
 from features.audio.decoded_cache import DecodedFiles, SampleSource
 from features.audio.file import AudioFile, AudioInfo, is_entered_at_start, unreadable
 
-# How samples come about; part of every cache fingerprint.
+# How samples are computed; part of every cache fingerprint.
 AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
 
 
@@ -33,7 +33,7 @@ class Waveform:
 
 
 def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
-    """Samples that `n_samples` at `from_rate` Hz become at `to_rate` Hz (librosa's rule)."""
+    """Return the number of samples at `to_rate` Hz for `n_samples` at `from_rate` Hz (librosa's rule)."""
     return n_samples if from_rate == to_rate else math.ceil(n_samples * (to_rate / from_rate))
 
 
@@ -41,7 +41,7 @@ def probe(path: Path) -> AudioInfo:
     """Read a file's header.
 
     Raises:
-        AudioError: Not a readable audio file, empty, or cut short by what its container says.
+        AudioError: The file is not a readable audio file, is empty, or is shorter than its header announces.
     """
     with closing(AudioFile(path)) as file:
         return file.info
@@ -56,16 +56,19 @@ def read_waveform(
 ) -> Waveform:
     """Decode one clip as mono float32 at `sample_rate` Hz; a segment is cut out exactly, then resampled.
 
-    Of files that can be entered anywhere (WAV, FLAC, AIFF and their like) only the segment is read; others (MP3, OGG)
-    are decoded from their start up to its end. Resampling is one-shot soxr HQ to ceil(n·ratio), as `librosa.load`
-    does it.
+    In seekable formats (such as WAV, FLAC and AIFF) only the segment is read. Other files (MP3, OGG) are decoded from
+    their start to the end of the segment. Resampling is one-shot soxr HQ to ceil(n·ratio) samples, as in
+    `librosa.load`.
 
     Args:
         path: The audio file.
-        sample_rate: Wanted rate in Hz; None: the file's own.
-        start_s: Where the clip starts in the file, in seconds.
-        duration_s: How long the clip is, in seconds; None: to the file's end.
-        decoded: Where what had to be decoded from the start is kept for the file's other segments.
+        sample_rate: Target rate in Hz; None: the file's own.
+        start_s: Start of the clip in the file, in seconds.
+        duration_s: Length of the clip, in seconds; None: to the file's end.
+        decoded: Cache for files that must be decoded from their start; their other segments reuse it.
+
+    Returns:
+        Samples of shape (T,).
 
     Raises:
         AudioError: As `probe`, or decoding fails, or samples are NaN or infinite.
@@ -92,24 +95,24 @@ def stream_windows(
 
     Args:
         path: The audio file.
-        sample_rate: Wanted rate in Hz.
+        sample_rate: Target rate in Hz.
         window_samples: Window length in samples at `sample_rate`.
-        start_s: Where the clip starts in the file, in seconds.
-        duration_s: How long the clip is, in seconds; None: to the file's end.
-        hop_samples: From one window's start to the next one's; None: a window's length.
+        start_s: Start of the clip in the file, in seconds.
+        duration_s: Length of the clip, in seconds; None: to the file's end.
+        hop_samples: Samples from the start of one window to the start of the next; None: `window_samples`.
         decoded: See `read_waveform`.
 
     Yields:
-        Float32 arrays of shape (window_samples,), the last one shorter, but longer than two windows' overlap;
-        together they equal `read_waveform`'s samples.
+        Float32 arrays of shape (window_samples,). The last one may be shorter, but is longer than the overlap of two
+        windows. Together the windows equal the samples of `read_waveform`.
 
     Raises:
         AudioError: As `read_waveform`.
     """
     hop = window_samples if hop_samples is None else hop_samples
     pending = np.empty(0, dtype=np.float32)
-    for piece in _stream(path, sample_rate, start_s, duration_s, decoded):
-        pending = np.concatenate([pending, piece])
+    for chunk in _stream(path, sample_rate, start_s, duration_s, decoded):
+        pending = np.concatenate([pending, chunk])
         while len(pending) > window_samples:
             yield pending[:window_samples]
             pending = pending[hop:]
@@ -127,7 +130,7 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 def _stream(
     path: Path, sample_rate: int, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
 ) -> Iterator[np.ndarray]:
-    """Resampled pieces of one clip, in order."""
+    """Yield consecutive resampled chunks of one clip."""
     with _source(path, start_s, duration_s, decoded) as source:
         native_rate = source.info.sample_rate
         start, stop = source.info.segment(start_s, duration_s)
@@ -136,12 +139,12 @@ def _stream(
         missing = resampled_length(stop - start, native_rate, sample_rate)
         for first in range(start, stop, audio_file.STREAM_FRAMES):
             last = min(first + audio_file.STREAM_FRAMES, stop)
-            piece = source.read(first, last)
+            chunk = source.read(first, last)
             if resampler is not None:
-                piece = resampler.resample_chunk(piece, last=last == stop)
-            piece = piece[:missing]
-            missing -= len(piece)
-            yield piece
+                chunk = resampler.resample_chunk(chunk, last=last == stop)
+            chunk = chunk[:missing]
+            missing -= len(chunk)
+            yield chunk
         if missing:
             yield np.zeros(missing, dtype=np.float32)
 
@@ -150,7 +153,7 @@ def _stream(
 def _source(
     path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
 ) -> Iterator[SampleSource]:
-    """A clip's file: as it was decoded for another segment where that spares anything, else opened anew."""
+    """Yield a clip's file: from the cache if only a segment of a non-seekable file is needed, else newly opened."""
     if decoded is not None and (start_s or duration_s is not None) and is_entered_at_start(path):
         try:
             with decoded.opened(path, lambda: AudioFile(path)) as file:

@@ -1,4 +1,4 @@
-"""Audio files opened and decoded by libsndfile: what one holds, and mono samples from anywhere in it."""
+"""Open and decode audio files with libsndfile: length, sample rate and mono samples."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import soundfile as sf
 from features.audio.headers import announced_shortfall, announces_frames, enters_anywhere, seeks_exactly
 from features.errors import AudioError
 
-STREAM_FRAMES = 1 << 20  # frames decoded at a time where not all are wanted at once
-HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess a rate, or ask for one
+STREAM_FRAMES = 1 << 20  # frames decoded at a time when streaming
+HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says: `frames` at `sample_rate` Hz."""
+    """Length and rate of a file: `frames` at `sample_rate` Hz."""
 
     frames: int
     sample_rate: int
 
     def segment(self, start_s: float = 0.0, duration_s: float | None = None) -> tuple[int, int]:
-        """First and last+1 frame of a clip in its file.
+        """Return the first frame of a clip and the one after its last, in the file.
 
         Args:
-            start_s: Where the clip starts, in seconds.
-            duration_s: How long it is, in seconds; None: to the file's end.
+            start_s: Start of the clip, in seconds.
+            duration_s: Length of the clip, in seconds; None: to the file's end.
 
         Raises:
-            AudioError: The segment lies outside the file by more than 10 ms.
+            AudioError: The segment extends more than 10 ms beyond the file.
         """
         start = round(start_s * self.sample_rate)
         stop = self.frames if duration_s is None else round((start_s + duration_s) * self.sample_rate)
@@ -38,30 +38,30 @@ class AudioInfo:
         if start >= self.frames or stop > self.frames + tolerance or stop <= start:
             end = "its end" if duration_s is None else f"{start_s + duration_s:g} s"
             length_s = self.frames / self.sample_rate
-            raise AudioError(f"segment {start_s:g} s to {end} lies outside the file ({length_s:.3f} s)")
+            raise AudioError(f"segment {start_s:g} s to {end} is outside the file ({length_s:.3f} s)")
         return start, min(stop, self.frames)
 
 
 class _SoundFile(sf.SoundFile):
-    """soundfile seeks to where it is after each read, which changes what follows where seeking is not exact."""
+    """A sound file without soundfile's seek after each read, which changes the next samples if seeks are not exact."""
 
     def seekable(self) -> bool:
-        """Whether seeking does not change samples."""
+        """Whether seeking leaves the samples unchanged."""
         return seeks_exactly(self.format, self.subtype) and bool(super().seekable())
 
 
 class AudioFile:
-    """A file that is decoded as it is read.
+    """An open audio file, decoded as it is read.
 
     Attributes:
-        info: What its header says.
+        info: Its length and sample rate.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open it.
+        """Open the file.
 
         Raises:
-            AudioError: Not a readable audio file, empty, or cut short by what its container says.
+            AudioError: The file is not a readable audio file, is empty, or is shorter than its header announces.
         """
         self._file = _open(path)
         try:
@@ -74,7 +74,7 @@ class AudioFile:
         """Mono samples start…stop-1 at the file's rate; each call starts where the last one stopped or later.
 
         Raises:
-            AudioError: They cannot be decoded, or are NaN or infinite.
+            AudioError: The samples cannot be decoded, or are NaN or infinite.
         """
         if not seeks_exactly(self._file.format, self._file.subtype):
             while (at := self._file.tell()) < start:
@@ -87,16 +87,16 @@ class AudioFile:
 
 
 def is_entered_at_start(path: Path) -> bool:
-    """Whether a file, as far as its first bytes tell, can only be decoded exactly from its start."""
+    """Whether a file can only be decoded exactly from its start, judged by its first bytes."""
     try:
         with path.open("rb") as file:
             return not enters_anywhere(file.read(4))
     except OSError:
-        return False  # opening it says what is wrong
+        return False  # opening it later reports the error
 
 
 def _open(path: Path) -> _SoundFile:
-    """The opened file, or one line on why it cannot be."""
+    """Open the file, or raise an `AudioError` that states in one line why it cannot be opened."""
     try:
         if not path.exists():
             raise AudioError("dangling link" if path.is_symlink() else "file not found")
@@ -107,7 +107,7 @@ def _open(path: Path) -> _SoundFile:
             raise AudioError("file is empty (0 bytes)")
         shortfall = announced_shortfall(path, size)
         if path.suffix.lower() in HEADERLESS:
-            raise AudioError(f"has no header that tells its sample rate ({path.suffix}); convert it to WAV")
+            raise AudioError(f"has no header with a sample rate ({path.suffix}); convert it to WAV")
         file = _SoundFile(path)
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
@@ -115,12 +115,12 @@ def _open(path: Path) -> _SoundFile:
         raise unreadable(error) from None
     if shortfall or file.format == "RAW":
         file.close()
-        raise AudioError(shortfall or "is no audio file of a known kind")
+        raise AudioError(shortfall or "is not an audio file of a known format")
     return file
 
 
 def unreadable(error: OSError) -> AudioError:
-    """The one line for a file that the system does not hand out."""
+    """Return the error for a file that the operating system cannot read."""
     return AudioError(f"cannot be read ({error.strerror or error})")
 
 
@@ -130,22 +130,22 @@ def _decoding_error(error: sf.LibsndfileError) -> str:
 
 
 def _info(file: sf.SoundFile) -> AudioInfo:
-    """Length and rate, when there is anything."""
+    """Return length and rate; raise `AudioError` if there are no samples."""
     frames = file.frames
     if file.subtype.startswith("MPEG") and not announces_frames(Path(file.name)):
         frames = _count_frames(Path(file.name))
     if frames <= 0:
-        raise AudioError("holds no samples")
+        raise AudioError("contains no samples")
     return AudioInfo(frames, file.samplerate)
 
 
 def _count_frames(path: Path) -> int:
-    """Frames of a file whose header states none, by decoding it."""
+    """Count the frames of a file by decoding it, since its header does not state them."""
     frames = 0
     try:
         with _SoundFile(path) as file:
-            while piece := len(file.read(STREAM_FRAMES, dtype="float32")):
-                frames += piece
+            while n_read := len(file.read(STREAM_FRAMES, dtype="float32")):
+                frames += n_read
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
     return frames
@@ -165,7 +165,7 @@ def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
 
 
 def _mono(data: np.ndarray) -> np.ndarray:
-    """(frames, channels) to (frames,): the mean of the channels."""
+    """Average the channels: (frames, channels) to (frames,)."""
     mono = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise AudioError(f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite")

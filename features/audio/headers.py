@@ -1,4 +1,4 @@
-"""What a container's header promises: finds files that were cut short, which libsndfile reads without a word."""
+"""Read container headers to find truncated files, which libsndfile reads without an error."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import BinaryIO
 RIFF_ORDER = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}
 ANYWHERE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"fLaC", b"caff")
 MPEG_COUNTS = (b"Xing", b"Info", b"VBRI")
-MPEG_HEAD_BYTES = 4096  # a frame count stands in the first MPEG frame
+MPEG_HEAD_BYTES = 4096  # a frame count is in the first MPEG frame
 
 
 def announced_shortfall(path: Path, size: int) -> str | None:
-    """Say by how much a RIFF/WAVE, RF64, AIFF or AU file is shorter than its own header announces.
+    """Report by how much a RIFF/WAVE, RF64, AIFF or AU file is shorter than its header announces.
 
     Args:
-        path: The audio file; its content decides, not its suffix.
+        path: The audio file; the format is read from its content, not its suffix.
         size: The file's size in bytes.
 
     Returns:
-        A reason, or None where the file is whole or its container does not tell.
+        A message, or None if the file is complete or its container does not state its size.
     """
     with path.open("rb") as file:
         announced, position = _announced_audio(file, size)
     if _is_unknown(announced) or announced <= size - position:
         return None
-    return f"is cut short: its header announces {announced} bytes of audio, the file holds {max(0, size - position)}"
+    return f"is cut short: its header announces {announced} bytes of audio, the file has {max(0, size - position)}"
 
 
 def announces_frames(path: Path) -> bool:
-    """Whether an MPEG audio file states how many frames it has; else libsndfile estimates from its bit rate."""
+    """Whether an MPEG audio file states its number of frames; otherwise libsndfile estimates it from the bit rate."""
     with path.open("rb") as file:
         head = file.read(10)
         if head[:3] == b"ID3" and len(head) == 10:
@@ -44,27 +44,27 @@ def announces_frames(path: Path) -> bool:
 
 
 def enters_anywhere(head: bytes) -> bool:
-    """Whether a file's first four bytes say that its samples can be read from anywhere (WAV, FLAC, AIFF and such)."""
+    """Whether a file with these first four bytes can be read from any position (WAV, FLAC, AIFF and similar)."""
     return head in ANYWHERE
 
 
 def seeks_exactly(container: str, encoding: str) -> bool:
-    """Whether libsndfile gives the same samples behind a seek as without one.
+    """Whether libsndfile returns the same samples after a seek as without one.
 
     Args:
-        container: libsndfile's name for it, such as `WAV`.
-        encoding: libsndfile's name for how samples are stored in it, such as `PCM_16`.
+        container: libsndfile's name of the format, such as `WAV`.
+        encoding: libsndfile's name of the sample encoding, such as `PCM_16`.
     """
     return container != "OGG" and not encoding.startswith("MPEG")
 
 
 def _is_unknown(announced: int) -> bool:
-    """Whether a writer to a pipe put this where the size would stand."""
+    """Whether this is a placeholder that a program writing to a pipe stores instead of the size."""
     return announced in (0, 0xFFFFFFFF) or 0x7FFF0000 <= announced <= 0x80000000
 
 
 def _announced_audio(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Bytes of audio that the header announces, and where they start; 0 where it does not tell."""
+    """Return the bytes of audio that the header announces and their position; 0 if it does not state them."""
     header = file.read(12)
     if len(header) < 12:
         return 0, 0

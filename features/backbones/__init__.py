@@ -1,4 +1,4 @@
-"""The visible table of backbone families; each is one module, which also holds its presets."""
+"""The table of backbone families; each family is one module, which also defines its presets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from features.backbones.options import BackboneOptions
     from features.spec import BackboneSpec
 
-# family -> its module, which says all there is to know of it; docs/guides/add-a-backbone.md lists what it holds
+# family -> its module; docs/guides/add-a-backbone.md lists what a module defines
 BACKBONES = {
     "mfcc": "features.backbones.mfcc",
     "wav2vec2": "features.backbones.wav2vec2",
@@ -36,37 +36,37 @@ BACKBONES = {
 
 
 def get_family(family: str) -> Family:
-    """The facts about a family; the defaults for one that is not in the table."""
+    """Return the facts about a family, or the defaults for one that is not in the table."""
     return import_module(BACKBONES[family]).FAMILY if family in BACKBONES else Family()
 
 
 def presets() -> dict[str, str]:
-    """Name of each preset -> its family, those first that need no optional dependency."""
+    """Return preset name -> family; presets without optional dependencies come first."""
     families = sorted(BACKBONES, key=lambda family: get_family(family).extra is not None)
     return {preset: family for family in families for preset in get_family(family).presets}
 
 
 def preset_options(name: str) -> dict[str, Any]:
-    """The options that a preset sets; empty for any other name."""
+    """Return the options that a preset sets; empty for any other name."""
     family = presets().get(name)
     return {} if family is None else dict(get_family(family).presets[name])
 
 
 def names() -> list[str]:
-    """Every name that a config can use: the families, then the presets."""
+    """Return every name that a config can use: the families, then the presets."""
     return [*BACKBONES, *presets()]
 
 
 def libraries() -> list[str]:
-    """Distributions that decide the values of any family."""
+    """Return the distributions that affect the embeddings of any family."""
     return list(dict.fromkeys(library for family in BACKBONES for library in get_family(family).libraries))
 
 
 def family_of(name: str) -> str:
-    """The family that the name of a backbone or preset belongs to.
+    """Return the family of a backbone or preset name.
 
     Raises:
-        ConfigError: No such name; the message lists the valid ones.
+        ConfigError: The name is unknown; the message lists the valid ones.
     """
     if name in BACKBONES:
         return name
@@ -78,12 +78,16 @@ def family_of(name: str) -> str:
 
 
 def options_class(name: str) -> type[BackboneOptions]:
-    """The pydantic class that validates a config's entry of this name."""
+    """Return the pydantic class that validates config entries with this name."""
     return _module(name).Options
 
 
 def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptions:
-    """Validated options, a preset's values filled in where the entry is silent."""
+    """Validate an entry; a preset's values are used for options that the entry does not set.
+
+    Raises:
+        ConfigError: The entry is not a mapping, has no name, or an option is unknown or invalid.
+    """
     if not isinstance(options, Mapping | BaseModel):
         raise ConfigError(f"a backbone's options should be a mapping such as {{'name': 'mfcc'}}, got {options!r}")
     given = dict(options) if isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
@@ -101,12 +105,12 @@ def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptio
             close = difflib.get_close_matches(key, model.model_fields, n=1)
             message = f"unknown key, did you mean {close[0]!r}?" if close else "unknown key"
         elif first["type"] == "missing":
-            message = "is needed"
+            message = "is required"
         raise ConfigError(f"backbone {name!r}: {key}: {message}") from None
 
 
 def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: str) -> None:
-    """Refuse an entry that came with a file and runs code that nobody here has named.
+    """Refuse an entry that was read from a file and runs code that the user has not declared trusted.
 
     Args:
         options: An entry of `features.backbones`.
@@ -114,7 +118,7 @@ def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: st
         source: The file, for the message.
 
     Raises:
-        UserError: It would run other code; the message names it.
+        UserError: The entry would run other code; the message names that code.
     """
     name = str(options.get("name"))
     key = get_family(family_of(name)).runs_code
@@ -122,14 +126,15 @@ def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: st
     if code is not None and code not in trusted:
         arguments = options.get("arguments") or {}
         call = f"{code} with {arguments!r}" if arguments else code
-        raise UserError(f"{source}: its backbone runs the code of {call}; if you trust that, name it: --trust {code}")
+        raise UserError(f"{source}: its backbone runs the code of {call}; if you trust it, pass --trust {code}")
 
 
 def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
-    """What the backbone computes, with its weights found and hashed but not loaded.
+    """Return the spec of a backbone: what it computes. Its weights are found and hashed, but not loaded.
 
     Raises:
-        WeightsError: The weights cannot be had; the message names the backbone and the ways out.
+        ConfigError: An option is unknown or invalid.
+        WeightsError: The weights cannot be found or downloaded; the message names the backbone and the alternatives.
     """
     parsed = parse_options(options)
     return _module(parsed.name).describe(parsed)
@@ -147,11 +152,11 @@ def load(
         options: An entry of `features.backbones`, such as `{"name": "wav2vec2", "weights": "path"}`.
         device: A torch device.
         precision: `fp32`, `bf16` or `fp16` for the matrix products.
-        spec: What `describe` gave, to spare finding and hashing the weights again.
+        spec: Result of `describe`, so that the weights are not found and hashed again.
 
     Raises:
         ConfigError: Unknown name, option, device or precision.
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights cannot be found or downloaded, or do not fit the architecture.
     """
     from features.backbones.base import check_device, check_precision
 
@@ -163,18 +168,18 @@ def load(
 
 
 def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, folder: Path) -> Bundle:
-    """Copy what a backbone needs into a folder, so that it loads from there alone.
+    """Copy the files of a backbone into a folder, so that it can be loaded from this folder alone.
 
-    A family that can says so by a function `bundle(options, spec, folder) -> Bundle`.
+    A family that supports this defines `bundle(options, spec, folder) -> Bundle`.
 
     Args:
         options: The entry.
-        spec: What `describe` gave.
-        folder: Made where there is something to copy; else it is not there.
+        spec: Result of `describe`.
+        folder: Target folder; it exists afterwards only if there is something to copy.
 
     Raises:
-        UserError: The family has no way to do that.
-        WeightsError: The weights cannot be had.
+        UserError: The family does not support this.
+        WeightsError: The weights cannot be found or downloaded.
     """
     parsed = parse_options(options)
     module = _module(parsed.name)
@@ -192,12 +197,12 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
 
 
 def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:
-    """Options of the same network with random weights, for whoever loads weights of their own into it.
+    """Return options of the same network with random weights, for callers that load other weights into it.
 
-    A family that can says so by a function `blank(options) -> dict`.
+    A family that supports this defines `blank(options) -> dict`.
 
     Raises:
-        UserError: The family has no way to do that.
+        UserError: The family does not support this.
     """
     parsed = parse_options(options)
     module = _module(parsed.name)
@@ -207,7 +212,7 @@ def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:
 
 
 def list_backbones() -> list[dict[str, Any]]:
-    """Every name a config can use: `name`, `family`, `weights`, `sample_rate_hz`, `summary`."""
+    """Return a row for every name that a config can use: `name`, `family`, `weights`, `sample_rate_hz`, `summary`."""
     rows = []
     for name in names():
         module = _module(name)
@@ -217,5 +222,5 @@ def list_backbones() -> list[dict[str, Any]]:
 
 
 def _module(name: str) -> ModuleType:
-    """The module of the family that a name belongs to."""
+    """Return the module of the family that a name belongs to."""
     return import_module(BACKBONES[family_of(name)])

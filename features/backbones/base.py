@@ -1,4 +1,4 @@
-"""The contract every backbone keeps: padded waveforms and their lengths in, `Frames` out."""
+"""The interface of every backbone: padded waveforms and their lengths in, `Frames` out."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A backbone's own files, copied to a folder.
+    """A backbone's files, copied to a folder.
 
     Attributes:
-        files: Option -> name in the folder that the option is to say from now on.
-        options: Options that have another value for these files.
+        files: Option -> its new value, a name in the folder.
+        options: Other options that change for these files, with their new values.
     """
 
     files: dict[str, str]
@@ -37,8 +37,8 @@ class Backbone(ABC):
     Neural backbones have `module`, and their `forward` is differentiable.
 
     Attributes:
-        compiled: Whether `forward` runs compiled; None as long as nobody asked for it.
-        budget: Padded samples that a batch may hold in this device's memory; None: not known yet.
+        compiled: Whether `forward` runs compiled; None until it is requested.
+        budget: Padded samples per batch that fit in this device's memory; None: not known yet.
     """
 
     spec: BackboneSpec
@@ -52,7 +52,7 @@ class Backbone(ABC):
         """Embed a padded batch.
 
         Args:
-            waveforms: (B, T) float32 on `device`; whatever lies beyond a clip's length is ignored.
+            waveforms: (B, T) float32 on `device`; samples beyond a clip's length are ignored.
             lengths: (B,) valid samples, each at least `spec.min_samples`; on the CPU, so that reading them does
                 not wait for a device.
 
@@ -61,30 +61,30 @@ class Backbone(ABC):
         """
 
     def graph(self) -> nn.Module | None:
-        """One clip's waveform (1, T) to its frames (1, L, F, D) as a module that `torch.export` takes, in fp32.
+        """Return an fp32 module for `torch.export` that maps one waveform (1, T) to its frames (1, L, F, D).
 
-        None where there is none: then what lies behind the frames is all that can become another format.
+        Returns None if the backbone cannot be exported; then only what follows the frames can be.
         """
         return None
 
     def compile(self) -> bool:
-        """Have the network compiled at its next use; False where there is nothing to compile."""
+        """Compile the network at its next use; return False if there is nothing to compile."""
         return False
 
     @property
     def parameters(self) -> int | None:
-        """How many parameters it has; None where that is not known."""
+        """Number of parameters; None if it is not known."""
         return None if self.module is None else sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
     def device_name(self) -> str:
-        """What it runs on, for people."""
+        """Name of the device, for messages."""
         import torch
 
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """`forward` without gradients, on inputs from anywhere."""
+        """Run `forward` without gradients; inputs may be on any device."""
         import torch
 
         with torch.inference_mode():
@@ -119,7 +119,7 @@ class Backbone(ABC):
         return results
 
     def _embed_padded(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Embed clips no longer than a window in one batch."""
+        """Embed clips that are no longer than a window, in one batch."""
         waveforms, lengths = pad(clips, self.spec.min_samples)
         frames = self.embed_batch(waveforms, lengths)
         values = frames.values.float().cpu().numpy()
@@ -127,7 +127,7 @@ class Backbone(ABC):
 
 
 def split_windows(clip: np.ndarray, max_samples: int) -> list[np.ndarray]:
-    """Consecutive windows of `max_samples`, the last one shorter."""
+    """Split a clip into consecutive windows of `max_samples`; the last one may be shorter."""
     return [clip[start : start + max_samples] for start in range(0, len(clip), max_samples)]
 
 
@@ -137,10 +137,10 @@ def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) 
     Args:
         clips: 1-D arrays.
         min_samples: The shortest length a clip may have.
-        pinned: Into memory that a CUDA device copies from by itself.
+        pinned: Use pinned memory, which a CUDA device can copy asynchronously.
 
     Returns:
-        waveforms (B, T) float32 and lengths (B,) int64.
+        Waveforms (B, T) float32 and lengths (B,) int64.
     """
     import torch
 
@@ -152,10 +152,10 @@ def pad(clips: Sequence[np.ndarray], min_samples: int, *, pinned: bool = False) 
 
 
 def check_precision(precision: str) -> torch.dtype:
-    """The torch dtype of `fp32`, `bf16` or `fp16`.
+    """Return the torch dtype of `fp32`, `bf16` or `fp16`.
 
     Raises:
-        ConfigError: Another precision.
+        ConfigError: The precision is none of these.
     """
     import torch
 
@@ -166,10 +166,10 @@ def check_precision(precision: str) -> torch.dtype:
 
 
 def check_device(device: str) -> str:
-    """The device, if it is there.
+    """Return the device if it is available.
 
     Raises:
-        ConfigError: It is not, or there is no such kind.
+        ConfigError: The device is not available, or there is no such kind of device.
     """
     import torch
 

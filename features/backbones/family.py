@@ -1,4 +1,4 @@
-"""The facts about a family of backbones that are known before any weights or libraries are loaded."""
+"""Facts about a family of backbones that are known before any weights or libraries are loaded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class EndToEndTraining:
     """How the network of a family is trained end to end.
 
     Attributes:
-        frozen_part: The submodule of `Backbone.module` that `freeze_encoder` leaves as it is.
-        gradient_checkpointing: Whether the network can compute activations again in the backward pass to save memory.
+        frozen_part: The submodule of `Backbone.module` that `freeze_encoder` keeps frozen.
+        gradient_checkpointing: Whether the network can recompute activations in the backward pass to save memory.
     """
 
     frozen_part: str
@@ -25,11 +25,11 @@ class Candidate:
     """A backbone that `audioheads init` may suggest.
 
     Attributes:
-        name: As a config names it.
-        about: What it is good at.
-        speech: Whether it was made for speech; None: for any sound.
-        window_s: Seconds of audio that it needs at least to see anything but padding.
-        gflop_per_s: Billions of floating-point operations for a second of audio, by its architecture; None: measured.
+        name: Its name in a config.
+        about: A short description for users.
+        speech: Whether it is meant for speech; None: for any sound.
+        window_s: Minimum length in seconds; shorter clips are mostly padding.
+        gflop_per_s: Billions of floating-point operations per second of audio, from its architecture; None: measured.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family says of itself, as `FAMILY` in its module; every field has a default.
+    """Facts about a family, defined as `FAMILY` in its module; every field has a default.
 
     Attributes:
         presets: Name of a preset -> the options that it sets; the options in a config override them.
-        weights_from: Where the weights come from: `none` are needed, the model `hub`, the `web`, a local `file`, or
-            other people's `code`.
+        weights_from: Source of the weights: `none` (no weights needed), the model `hub`, the `web`, a local `file`, or
+            third-party `code`.
         extra: The optional dependencies of this program that it needs, as in `audioheads[litert]`; None: none.
-        libraries: Distributions that decide its values. Their versions are recorded in cache files.
-        fp32_only: Whether it computes in fp32 whatever precision is asked for.
-        runs_code: The option that names other people's code to run; None: it runs none.
-        batch_s: Kind of device (`cpu`, `cuda`) -> padded seconds of audio in a batch; others: the general default.
-        end_to_end: How it is trained end to end; None: it cannot be.
-        licences: Hub id of weights, or the backbone's name for weights from elsewhere -> the licence that their
-            publisher states. A model card calls any other licence unknown.
-        candidates: What `audioheads init` may suggest.
+        libraries: Distributions that affect its embeddings. Their versions are recorded in cache files.
+        fp32_only: Whether it computes in fp32 regardless of the requested precision.
+        runs_code: The option that names third-party code to run; None: it runs none.
+        batch_s: Kind of device (`cpu`, `cuda`) -> padded seconds of audio per batch; others use the general default.
+        end_to_end: How it is trained end to end; None: this is not supported.
+        licences: Hub id of weights, or the backbone's name for weights from other sources -> the licence that their
+            publisher states. In a model card, the licence of other weights is unknown.
+        candidates: Backbones that `audioheads init` may suggest.
     """
 
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Any model that follows the API of the HEAR 2021 challenge (Turian et al. 2022), by its module's name.
+"""Models with the API of the HEAR 2021 challenge (Turian et al. 2022), selected by their module's name.
 
-The API knows nothing of lengths, so a model only ever gets clips of equal length. A clip's vector is the scene
-embedding, which its authors made for whole clips. `embeddings: timestamps` takes the sequence instead, which can be
-pooled by `mean`, `std` and `max`, and kept as `frames`.
+The API has no argument for lengths, so a model only gets clips of equal length. By default a clip's vector is the
+scene embedding. `embeddings: timestamps` uses the sequence instead, which can be pooled by `mean`, `std` and `max`, or
+stored as `frames`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Options(CodeOptions):
 
     module: str = Field(description="import path of the module, such as `my_package.my_module`")
     weights: str = Field("", description="file or folder for `load_model`; empty: the module's own")
-    embeddings: Literal["scene", "timestamps"] = Field("scene", description="one vector a clip, or a sequence to pool")
+    embeddings: Literal["scene", "timestamps"] = Field("scene", description="one vector per clip, or a sequence")
 
     @field_validator("module")
     @classmethod
@@ -59,7 +59,7 @@ class Options(CodeOptions):
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "the module's, or a file",
         "sample_rate_hz": None,
@@ -68,18 +68,18 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec; rate and size are known to the model alone, so it is loaded and tried on a few seconds of noise.
+    """Return the spec. Only the model states its rate and size, so it is loaded and run on a few seconds of noise.
 
     Raises:
-        ConfigError: No such module, or it does not keep to the API.
-        WeightsError: The weights are not there, or the model cannot be loaded.
+        ConfigError: There is no such module, or it does not follow the API.
+        WeightsError: The weights are missing, or the model cannot be loaded.
     """
     import torch
 
     module = _import(options)
     model = _load_model(options, module)
     rate, size = _attribute(options, model, "sample_rate"), _attribute(options, model, SIZES[options.embeddings])
-    digest = weights_digest(model, _file(options))  # before it is used: some models change then
+    digest = weights_digest(model, _file(options))  # before the first call, which changes some models
     model = _placed(model, torch.device("cpu"))
     frame_rate = _frame_rate(options, module, model, rate) if options.embeddings == "timestamps" else None
     shape = probe(
@@ -91,7 +91,7 @@ def describe(options: Options) -> BackboneSpec:
     )
     if shape.dim != size:
         raise ConfigError(
-            f"{options.title}: {options.module} says {SIZES[options.embeddings]} {size}, but its embeddings have "
+            f"{options.title}: {options.module} states {SIZES[options.embeddings]} {size}, but its embeddings have "
             f"{shape.dim} dimensions"
         )
     return BackboneSpec(
@@ -117,11 +117,11 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> HearBackbone:
-    """Load the model again; it runs in whatever precision it has, whatever `precision` says.
+    """Load the model again; it runs in its own precision, and `precision` is ignored.
 
     Raises:
-        ConfigError: No such module.
-        WeightsError: It cannot be loaded, or has other weights than before.
+        ConfigError: There is no such module.
+        WeightsError: The model cannot be loaded, or its weights differ from those in `spec`.
     """
     import torch
 
@@ -132,10 +132,10 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 
 class HearBackbone(UnpaddedBackbone):
-    """A HEAR model, fed clips of equal length; not differentiable, since many modules turn gradients off."""
+    """A HEAR model that gets clips of equal length; not differentiable, since many modules disable gradients."""
 
     def __init__(self, module: ModuleType, model: Any, spec: BackboneSpec, device: torch.device) -> None:
-        """Take over a model; a TensorFlow model chooses its device by itself."""
+        """Wrap a model; a TensorFlow model chooses its device itself."""
         import torch
 
         self.spec = spec
@@ -145,7 +145,7 @@ class HearBackbone(UnpaddedBackbone):
 
     @property
     def parameters(self) -> int | None:
-        """Those of a torch module; None for others."""
+        """Number of parameters of a torch module; None for other models."""
         from torch import nn
 
         if not isinstance(self.model, nn.Module):
@@ -181,18 +181,18 @@ def _placed(model: Any, device: torch.device) -> Any:
 
 
 def _file(options: Options) -> Path | None:
-    """The weights, if any are named."""
+    """Return the path of the weights, or None if the option is empty."""
     if not options.weights:
         return None
     if options.weights == found.RANDOM:
-        raise ConfigError(f"{options.title}: a HEAR module has no untrained control; name a file, or none")
+        raise ConfigError(f"{options.title}: a HEAR module has no untrained control; set weights to a file, or to none")
     path = Path(options.weights).expanduser()
     ways = f"set features.backbones.{options.title}.weights to a local file or folder, or leave it empty"
     return path if path.is_dir() else found.find_file(options.title, options.weights, ways)
 
 
 def _attribute(options: Options, model: Any, attribute: str) -> int:
-    """A positive whole number that the API asks of a model."""
+    """Return an attribute of a model that the API requires to be a positive whole number."""
     value = getattr(model, attribute, None)
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ConfigError(f"{options.title}: {options.module}'s model needs a whole number {attribute}, got {value!r}")
@@ -200,27 +200,27 @@ def _attribute(options: Options, model: Any, attribute: str) -> int:
 
 
 def _embed(embeddings: str, module: ModuleType, model: Any, waveforms: Tensor) -> Tensor:
-    """(B, T) to (B, 1, F, D)."""
+    """Embed clips of equal length: (B, T) to (B, 1, F, D)."""
     audio = _input_of(model, waveforms)
     if embeddings == "scene":
         values = as_layers(module.get_scene_embeddings(audio, model), len(waveforms))
     else:
         values = as_layers(module.get_timestamp_embeddings(audio, model)[0], len(waveforms))
     if values.shape[1] != 1 or (embeddings == "scene" and values.shape[2] != 1):
-        raise ValueError(f"gave {tuple(values.shape)}, not one sequence of vectors a clip")
+        raise ValueError(f"returned {tuple(values.shape)}, not one sequence of vectors per clip")
     return values
 
 
 def _input_of(model: Any, waveforms: Tensor) -> Any:
-    """Waveforms (B, T) as a model takes them: torch's tensors, or TensorFlow's."""
-    tensorflow: Any = sys.modules.get("tensorflow")  # a model of its kind has imported it
+    """Convert waveforms (B, T) to the kind of tensor that the model takes: torch or TensorFlow."""
+    tensorflow: Any = sys.modules.get("tensorflow")  # imported by any TensorFlow model
     if tensorflow is not None and isinstance(model, getattr(tensorflow, "Module", ())):
         return tensorflow.convert_to_tensor(waveforms.cpu().numpy())
     return waveforms
 
 
 def _frame_rate(options: Options, module: ModuleType, model: Any, rate: int) -> float | None:
-    """Frames per second by the timestamps of some seconds of silence; None where there is but one."""
+    """Return frames per second from the timestamps of 4 s of silence; None if there is only one frame."""
     import torch
 
     try:
@@ -234,5 +234,5 @@ def _frame_rate(options: Options, module: ModuleType, model: Any, rate: int) -> 
     except Exception as error:
         raise ConfigError(f"{options.title}: {options.module}'s timestamps fail with {described(error)}") from error
     if not step > 0:
-        raise ConfigError(f"{options.title}: {options.module}'s timestamps do not grow")
+        raise ConfigError(f"{options.title}: {options.module}'s timestamps do not increase")
     return 1000 / step

@@ -57,8 +57,8 @@ class Options(BackboneOptions):
     """An entry of `features.backbones` for a `.tflite` file."""
 
     weights: str = Field(description="local `.tflite` file")
-    tensor: str = Field(description="name, or its end, of the tensor that holds the embedding")
-    sample_rate_hz: int = Field(ge=1000, description="rate the model takes")
+    tensor: str = Field(description="name of the embedding tensor, or the end of its name")
+    sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
     window_samples: int = Field(ge=1, description="samples of one input window")
     hop_samples: int = Field(ge=1, description="samples from one window to the next; no more than window_samples")
 
@@ -72,7 +72,7 @@ class Options(BackboneOptions):
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": getattr(options, "weights", "local .tflite"),
         "sample_rate_hz": getattr(options, "sample_rate_hz", None),
@@ -81,11 +81,11 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec, with the file found and hashed.
+    """Return the spec, with the file found and hashed.
 
     Raises:
-        WeightsError: No such file, not a LiteRT model, or LiteRT is not installed.
-        ConfigError: The model has no such tensor, or another window size.
+        WeightsError: The file does not exist or is not a LiteRT model, or LiteRT is not installed.
+        ConfigError: The model has no such tensor, or has another window size.
     """
     path = _find(options)
     detail = _tensor_detail(_interpreter(options.name, path), options)
@@ -109,26 +109,25 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LiteRtBackbone:
-    """The model; it runs on the CPU as it was quantised, whatever `device` and `precision` say."""
+    """Load the model; it runs on the CPU as it was quantised, and `device` and `precision` are ignored."""
     return LiteRtBackbone(_find(options), options, spec)
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """The file as it is."""
+    """Copy the file."""
     path = _find(options)
     shutil.copyfile(path, folder / path.name)
     return Bundle({"weights": path.name})
 
 
 class LiteRtBackbone(Backbone):
-    """Windows of all clips of a batch, shared out to as many interpreters as torch has threads.
+    """A LiteRT model: the windows of a batch are distributed to as many interpreters as torch has threads.
 
-    The last window of a clip that no full window covers is zero-padded and weighs as much as its
-    share of real samples.
+    An incomplete last window is zero-padded and weighted by its fraction of real samples.
     """
 
     def __init__(self, path: Path, options: Options, spec: BackboneSpec) -> None:
-        """Take over a file; interpreters start when there is work for them."""
+        """Wrap a file; interpreters start when they are needed."""
         import torch
 
         self.spec = spec
@@ -141,7 +140,7 @@ class LiteRtBackbone(Backbone):
 
     @property
     def parameters(self) -> int:
-        """Stored constants: those tensors that have values before any memory is planned."""
+        """Number of stored constants: values of the tensors that exist before memory is allocated."""
         interpreter = _interpreter(self.spec.name, self._path)
         return sum(_constant_size(interpreter, detail["index"]) for detail in interpreter.get_tensor_details())
 
@@ -164,7 +163,7 @@ class LiteRtBackbone(Backbone):
         return Frames(values[:, None], torch.tensor(counts), weights)
 
     def _run(self, window: np.ndarray) -> np.ndarray:
-        """One window (size,) to its embedding (D,) float32, on whichever interpreter is idle."""
+        """Embed one window, (size,) to (D,) float32, on an idle interpreter."""
         runner = self._idle.get()
         try:
             return runner.run(window)
@@ -173,7 +172,7 @@ class LiteRtBackbone(Backbone):
 
 
 class _Runner:
-    """An interpreter, its input and the tensor that is wanted of it."""
+    """An interpreter with its input and output tensors."""
 
     def __init__(self, interpreter: Any, options: Options) -> None:
         with _without_stderr():
@@ -183,7 +182,7 @@ class _Runner:
         self.output = _tensor_detail(interpreter, options)
 
     def run(self, window: np.ndarray) -> np.ndarray:
-        """One window (size,) to its embedding (D,) float32."""
+        """Embed one window, (size,) to (D,) float32."""
         import numpy as np
 
         self.interpreter.set_tensor(self.input["index"], window.reshape(self.input["shape"]))
@@ -194,7 +193,7 @@ class _Runner:
 
 
 def _constant_size(interpreter: Any, index: int) -> int:
-    """Values of a constant tensor; 0 for one that is computed."""
+    """Return the number of values of a constant tensor; 0 for a computed one."""
     try:
         return int(interpreter.get_tensor(index).size)
     except ValueError:
@@ -202,7 +201,7 @@ def _constant_size(interpreter: Any, index: int) -> int:
 
 
 def _find(options: Options) -> Path:
-    """The model's file."""
+    """Return the path of the model file."""
     if options.weights == found.RANDOM:
         raise ConfigError(f"{options.name}: a LiteRT model has no untrained control; weights must be a `.tflite` file")
     ways = f"set features.backbones.{options.name}.weights to a local .tflite file"
@@ -212,7 +211,7 @@ def _find(options: Options) -> Path:
 
 
 def _interpreter(name: str, path: Path) -> Any:
-    """An interpreter that keeps every tensor's value."""
+    """Create an interpreter that keeps the values of all tensors."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -227,10 +226,10 @@ def _interpreter(name: str, path: Path) -> Any:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Send the process's stderr nowhere: LiteRT writes to it that it has made a delegate, and cannot be told not to."""
+    """Discard the process's stderr: LiteRT reports there that it created a delegate, and this cannot be disabled."""
     try:
         kept = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # the process has no stderr
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -244,7 +243,7 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
-    """The details of the embedding tensor, with the window size checked on the way."""
+    """Check the window size and return the details of the embedding tensor."""
     import numpy as np
 
     inputs = interpreter.get_input_details()
@@ -265,5 +264,5 @@ def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
         raise ConfigError(f"{options.name}: {count} in {options.tensor!r} in {options.weights}; similar: {similar}")
     shape = tuple(int(size) for size in ending[0]["shape"])
     if not shape or math.prod(shape) != shape[-1]:
-        raise ConfigError(f"{options.name}: tensor {ending[0]['name']!r} has shape {shape}: not one vector a window")
+        raise ConfigError(f"{options.name}: tensor {ending[0]['name']!r} has shape {shape}: not one vector per window")
     return ending[0]

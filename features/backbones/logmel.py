@@ -1,8 +1,8 @@
 """Log-mel (or mel power) spectrograms: the input of spectrogram models, and a handcrafted control when pooled.
 
-Frames are centred on their hop and see zeros beyond both ends of the clip, so a clip of T samples has
-ceil(T / hop_length) of them. The windows of a long clip hold whole hops: frames join on one time grid,
-and only the few whose analysis window crosses a joint see zeros instead of the other side.
+Frames are centred on their hop, with zeros beyond both ends of the clip, so a clip of T samples has
+ceil(T / hop_length) frames. The windows of a long clip are whole numbers of hops, so all frames are on one time grid.
+Only the few frames whose analysis window crosses a window boundary use zeros instead of the neighbouring samples.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ FAMILY = Family(libraries=("librosa",), fp32_only=True)
 class Options(BackboneOptions, MelOptions):
     """An entry of `features.backbones` for mel spectrograms; it has no weights."""
 
-    max_duration_s: float = Field(120.0, ge=10.0, description="longer clips go through in windows of this length")
+    max_duration_s: float = Field(120.0, ge=10.0, description="longer clips are processed in windows of this length")
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "none",
         "sample_rate_hz": Options.model_fields["sample_rate_hz"].default,
@@ -40,7 +40,7 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec; nothing to find."""
+    """Return the spec; there are no weights to find."""
     hops = int(options.max_duration_s * options.sample_rate_hz) // options.hop_length
     return BackboneSpec(
         name=options.name,
@@ -66,12 +66,12 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """Nothing to copy."""
+    """Return an empty bundle; there are no files to copy."""
     return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> LogmelBackbone:
-    """The transform; it runs in float32 whatever `precision` says."""
+    """Return the transform; it runs in float32, and `precision` is ignored."""
     import torch
 
     from features.backbones.logmel_network import LogmelBackbone

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of a batch, and of one clip as a module that can become another format."""
+"""Log-mel spectrograms of a batch, and of one clip as an exportable module."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ POWER_FLOOR = 1e-10  # -100 dB, as librosa's power_to_db
 
 
 class LogmelBackbone(Backbone):
-    """Short-time spectra of all clips of a batch at once, each masked beyond its own end."""
+    """Log-mel spectrograms of a whole batch at once, with each clip masked beyond its end."""
 
     def __init__(self, spec: BackboneSpec, device: torch.device) -> None:
-        """Hold the spec, the window and the filter bank."""
+        """Compute the window and the filter bank."""
         from librosa.filters import mel
 
         self.spec = spec
@@ -43,7 +43,7 @@ class LogmelBackbone(Backbone):
 
     @property
     def parameters(self) -> int:
-        """None are learnt."""
+        """0: there are no parameters."""
         return 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:

@@ -1,4 +1,4 @@
-"""Any ONNX model over waveforms or log-mels, by onnxruntime on the CPU or a CUDA device."""
+"""ONNX models over waveforms or log-mels, run by onnxruntime on the CPU or a CUDA device."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 FAMILY = Family(weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True)
 LN_10 = math.log(10)
-LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # what decibels are multiplied with
+LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # factor from decibels
 
 
 class MelInput(MelOptions):
-    """The log-mel input of a model: its bands, its logarithm and how it is standardised."""
+    """The log-mel input of a model: its bands, its logarithm and its standardisation."""
 
     log: str = Field("db", pattern=f"^({'|'.join(LOG_BASES)})$", description="decibels, ln or log10 of the power")
-    mean: float = Field(0.0, description="taken off each value")
+    mean: float = Field(0.0, description="subtracted from each value")
     std: float = Field(1.0, gt=0, description="each value is divided by it")
 
 
@@ -45,20 +45,20 @@ class Options(BackboneOptions):
     """An entry of `features.backbones` for an `.onnx` file."""
 
     weights: str = Field(description="local `.onnx` file")
-    sample_rate_hz: int = Field(ge=1000, description="rate the model takes")
-    input: str | None = Field(None, description="name of the input; null: the only one")
+    sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
+    input: str | None = Field(None, description="name of the input; null: the only input")
     input_axes: str | None = Field(None, description="its axes, of B clips, T samples, F frames, M mel bands, 1")
     output: str | None = Field(None, description="name of the output or of any tensor inside; null: the first output")
     output_axes: str | None = Field(None, description="its axes, of B clips, L layers, F frames, D dimensions, 1")
-    window_samples: int | None = Field(None, ge=1, description="samples of one input; null: clips as long as they are")
+    window_samples: int | None = Field(None, ge=1, description="samples of one input; null: clips of any length")
     hop_samples: int | None = Field(None, ge=1, description="samples from window to window; null: window_samples")
     mel: MelInput | None = Field(None, description="the log-mels that the model takes; null: it takes waveforms")
-    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
+    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: measured")
 
     @model_validator(mode="before")
     @classmethod
     def _one_rate(cls, values: Any) -> Any:
-        """Mel bands are at the model's own rate."""
+        """Use the model's sample rate for the mel bands."""
         if isinstance(values, dict) and isinstance(values.get("mel"), dict):
             return {**values, "mel": {"sample_rate_hz": values.get("sample_rate_hz"), **values["mel"]}}
         return values
@@ -66,14 +66,14 @@ class Options(BackboneOptions):
     @field_validator("input_axes", "output_axes")
     @classmethod
     def _are_axes(cls, axes: str | None, info: ValidationInfo) -> str | None:
-        """Each letter once, and those there that have to be."""
+        """Check that each letter occurs at most once, and that the required ones are present."""
         if axes is None:
             return None
         letters, needed = ("BTFM", "T or FM") if info.field_name == "input_axes" else ("BLFD", "D")
         plain = axes.replace("1", "")
         fits = "D" in plain if letters == "BLFD" else ("T" in plain) != ({"F", "M"} <= set(plain))
         if not re.fullmatch(f"[{letters}1]+", axes) or len(set(plain)) != len(plain) or not fits:
-            raise ValueError(f"should be each at most once of {', '.join(letters)}, with {needed}, and 1; got {axes!r}")
+            raise ValueError(f"use each of {', '.join(letters)} at most once, with {needed}, and 1; got {axes!r}")
         return axes
 
     @model_validator(mode="after")
@@ -87,16 +87,16 @@ class Options(BackboneOptions):
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {"weights": "local .onnx", "sample_rate_hz": None, "summary": "ONNX model over waveforms or log-mels"}
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec, with the file found and hashed, and tried on noise for the shapes that it gives.
+    """Return the spec; the file is found and hashed, and the model is run on noise to measure its output shape.
 
     Raises:
-        WeightsError: No such file, not an ONNX model, or onnxruntime is not installed.
-        ConfigError: The model has no such tensors, or others than the options say; names those it has.
+        WeightsError: The file does not exist or is not an ONNX model, or onnxruntime is not installed.
+        ConfigError: The model has no such tensors, or they do not fit the options; the message lists its tensors.
     """
     path = _find(options)
     digest = model_sha256(options.title, path)
@@ -118,7 +118,7 @@ def describe(options: Options) -> BackboneSpec:
         n_layers, n_frames, dim = _one_window(options, source, size)
         if n_frames > 1 and hop != size:
             raise ConfigError(
-                f"{options.title}: a window gives {n_frames} frames, so hop_samples should be window_samples ({size})"
+                f"{options.title}: a window yields {n_frames} frames, so hop_samples should be window_samples ({size})"
             )
         frame_rate, min_samples = n_frames * rate / hop, 1
         settings |= {"window_samples": size, "hop_samples": hop}
@@ -138,23 +138,23 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """The model's files as they are."""
+    """Copy the model's files."""
     path = _find(options)
     for file in model_files(options.title, path):
-        place = folder / file.relative_to(path.parent)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
+        target = folder / file.relative_to(path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     return Bundle({"weights": path.name})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> Backbone:
-    """The model; it runs in the precision it was written in, whatever `precision` says."""
+    """Load the model; it runs in its own precision, and `precision` is ignored."""
     source = _Source(options, OnnxModel(options.title, _find(options), options.output, device))
     return OnnxBackbone(source, spec) if options.window_samples is None else OnnxWindows(source, spec)
 
 
 class _Source:
-    """A model and its input: waveforms or the log-mels of them."""
+    """A model and its input: waveforms or their log-mels."""
 
     def __init__(self, options: Options, model: OnnxModel) -> None:
         self.model, self.mel = model, options.mel
@@ -163,7 +163,7 @@ class _Source:
             options.input, options.input_axes, options.output, options.output_axes, n_mels
         )
         if ("M" in self.ports.input_axes) != bool(n_mels):
-            what = "log-mels, so say how they are made with `mel`" if not n_mels else "waveforms, so leave out `mel`"
+            what = "log-mels, so set their options with `mel`" if not n_mels else "waveforms, so leave out `mel`"
             raise ConfigError(f"{options.title}: input_axes {self.ports.input_axes} means {what}")
         if options.mel is not None:
             import torch
@@ -176,7 +176,7 @@ class _Source:
         self._check_length(options)
 
     def embed(self, waveforms: Tensor) -> Tensor:
-        """Clips of equal length (B, T) to (B, L, F, D)."""
+        """Embed clips of equal length: (B, T) to (B, L, F, D)."""
         import torch
 
         values = waveforms.cpu()
@@ -187,7 +187,7 @@ class _Source:
         return torch.from_numpy(self.model.run(values.numpy(), self.ports))
 
     def _check_length(self, options: Options) -> None:
-        """Refuse a window that the model does not take, and clips of any length where it takes but one."""
+        """Raise `ConfigError` if the model has a fixed input length that differs from `window_samples`."""
         axis, unit = ("F", "frames") if self.mel is not None else ("T", "samples")
         fixed, size = self.model.fixed(self.ports, axis), options.window_samples
         if fixed is None:
@@ -201,10 +201,10 @@ class _Source:
 
 
 class _OnnxParts(Backbone):
-    """What both ways of feeding a model have in common."""
+    """Base class of the backbones with variable and with fixed input length."""
 
     def __init__(self, source: _Source, spec: BackboneSpec) -> None:
-        """Take over a model; arrays go to it and come from it on the CPU."""
+        """Wrap a model; its inputs and outputs are on the CPU."""
         import torch
 
         self.spec = spec
@@ -213,17 +213,17 @@ class _OnnxParts(Backbone):
 
     @property
     def parameters(self) -> int:
-        """Stored floating-point constants."""
+        """Number of stored floating-point constants."""
         return count_parameters(self._source.model.path)
 
     @property
     def device_name(self) -> str:
-        """What it runs on, for people."""
+        """Name of the device, for messages."""
         return "cuda (onnxruntime)" if self._source.model.on_cuda else "cpu"
 
 
 class OnnxBackbone(_OnnxParts, UnpaddedBackbone):
-    """A model that takes clips of any length, in clips of equal length."""
+    """A model that takes clips of any length; each call embeds clips of equal length."""
 
     def embed_equal(self, waveforms: Tensor) -> Tensor:
         """See `UnpaddedBackbone.embed_equal`."""
@@ -231,10 +231,10 @@ class OnnxBackbone(_OnnxParts, UnpaddedBackbone):
 
 
 class OnnxWindows(_OnnxParts):
-    """A model over windows of fixed size, as many as it takes at once.
+    """A model over windows of fixed size.
 
-    The last window of a clip that no full window covers is zero-padded; a vector of it weighs as much as its share of
-    real samples, and of a sequence only the frames that begin before the clip's end are kept.
+    An incomplete last window is zero-padded. If a window yields one vector, the vector is weighted by the window's
+    fraction of real samples. If it yields several frames, only frames that begin before the end of the clip are kept.
     """
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -263,7 +263,7 @@ class OnnxWindows(_OnnxParts):
 
 
 def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int, int]:
-    """Layers, frames and dimensions that a window gives."""
+    """Return the layers, frames and dimensions of one window's embedding."""
     import numpy as np
     import torch
 
@@ -279,7 +279,7 @@ def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int,
 
 
 def _find(options: Options) -> Path:
-    """The model's file."""
+    """Return the path of the model file."""
     if options.weights == found.RANDOM:
         raise ConfigError(f"{options.title}: an ONNX model has no untrained control; weights must be an `.onnx` file")
     ways = f"set features.backbones.{options.title}.weights to a local .onnx file"

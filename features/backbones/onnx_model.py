@@ -1,4 +1,4 @@
-"""One ONNX file as a function from arrays to arrays: which input and output, on which provider, with which axes."""
+"""Run one ONNX file as a function from arrays to arrays: input, output, their axes, and execution provider."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+<<<<<<< HEAD
 FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 MOST_CLIPS = 64  # at once: fixed windows of a long batch are many
+=======
+FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+MOST_CLIPS = 64  # per call, since a batch of long clips has many fixed windows
+>>>>>>> p2
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Which tensors of a model are used, and what their axes are.
+    """The input and output tensors of a model, and their axes.
 
     Attributes:
         input: Name of the input.
-        input_axes: Letters of `B` clips, `T` samples, `F` frames, `M` mel bands, `1` an axis of size one.
+        input_axes: Letters: `B` clips, `T` samples, `F` frames, `M` mel bands, `1` an axis of size one.
         output: Name of the output, or of any other tensor.
-        output_axes: Letters of `B`, `L` layers, `F` frames, `D` dimensions, `1`; None: by their number.
+        output_axes: Letters: `B` clips, `L` layers, `F` frames, `D` dimensions, `1` an axis of size one; None: chosen
+            by the number of axes.
     """
 
     input: str
@@ -45,12 +51,12 @@ class OnnxModel:
         Args:
             name: The backbone, for messages.
             path: The file.
-            output: A tensor that is wanted though the model may not give it; None: its own first output.
-            device: A torch device; CUDA is used where onnxruntime has it.
+            output: Any tensor of the model, even if it is not an output; None: the first output.
+            device: A torch device; CUDA is used only if onnxruntime supports it.
 
         Raises:
-            ConfigError: It has no such tensor.
-            WeightsError: Not an ONNX model, or onnxruntime is not installed.
+            ConfigError: The model has no such tensor.
+            WeightsError: The file is not an ONNX model, or onnxruntime is not installed.
         """
         import torch
 
@@ -72,11 +78,11 @@ class OnnxModel:
 
     @property
     def on_cuda(self) -> bool:
-        """Whether it runs there."""
+        """Whether the model runs on a CUDA device."""
         return "CUDAExecutionProvider" in self.session.get_providers()
 
     def ports_text(self) -> str:
-        """The model's inputs and outputs, for messages."""
+        """Describe the model's inputs and outputs, for messages."""
 
         def listed(ports: Any) -> str:
             return ", ".join(f"{port.name} {_kind(port.type)} {_shape_text(port.shape)}" for port in ports)
@@ -86,17 +92,18 @@ class OnnxModel:
     def find_ports(
         self, wanted_input: str | None, input_axes: str | None, output: str | None, output_axes: str | None, n_mels: int
     ) -> Ports:
-        """Which tensors to use, with what a config leaves open taken from their shapes.
+        """Select the tensors to use; options that a config leaves open are inferred from the shapes.
 
         Args:
-            wanted_input: None: the only input.
-            input_axes: None: by the number of axes, and by which of them has `n_mels` entries.
-            output: None: the first.
-            output_axes: None: by the number of axes.
-            n_mels: Bands of the log-mel input; 0: it takes waveforms.
+            wanted_input: Name of the input; None: the only input.
+            input_axes: Axes of the input; None: inferred from the number of axes and from which of them has size
+                `n_mels`.
+            output: Name of the output; None: the first.
+            output_axes: Axes of the output; None: inferred from the number of axes.
+            n_mels: Bands of the log-mel input; 0: the model takes waveforms.
 
         Raises:
-            ConfigError: No such input, several of them, or axes that do not fit.
+            ConfigError: There is no such input, there are several inputs, or the axes do not fit.
         """
         inputs = {port.name: port for port in self.session.get_inputs()}
         chosen = wanted_input or str(next(iter(inputs), ""))
@@ -105,16 +112,16 @@ class OnnxModel:
             raise ConfigError(f"{self.name}: {what} in {self.path.name}; {self.ports_text()}")
         port = inputs[chosen]
         if port.type not in FLOATS:
-            raise ConfigError(f"{self.name}: input {chosen!r} takes no floating point numbers; {self.ports_text()}")
+            raise ConfigError(f"{self.name}: input {chosen!r} is not floating point; {self.ports_text()}")
         axes = input_axes or _input_axes(list(port.shape), n_mels)
         if axes is None or len(axes) != len(port.shape):
-            asked = f"input_axes {input_axes!r} do not fit" if input_axes else "say what its axes are with input_axes:"
+            asked = f"input_axes {input_axes!r} do not fit" if input_axes else "set input_axes for"
             raise ConfigError(f"{self.name}: {asked} input {chosen!r}; {self.ports_text()}")
         first = str(self.session.get_outputs()[0].name)
         return Ports(chosen, axes, output or first, output_axes)
 
     def fixed(self, ports: Ports, axis: str) -> int | None:
-        """The size that an axis of the input must have; None where it may have any, or there is none."""
+        """Return the size that an axis of the input must have; None if it can have any size or does not exist."""
         if axis not in ports.input_axes:
             return 1 if axis == "B" else None
         size = next(port for port in self.session.get_inputs() if port.name == ports.input).shape
@@ -122,10 +129,10 @@ class OnnxModel:
         return found if isinstance(found, int) else None
 
     def run(self, values: np.ndarray, ports: Ports) -> np.ndarray:
-        """Values (B, T) or (B, F, M) to (B, L, F, D) float32.
+        """Run the model on values (B, T) or (B, F, M); return (B, L, F, D) float32.
 
         Raises:
-            ValueError: The output is not what its axes say; names its shape.
+            ValueError: The output does not have the stated axes; the message contains its shape.
         """
         import numpy as np
 
@@ -138,21 +145,21 @@ class OnnxModel:
 
         port = next(port for port in self.session.get_inputs() if port.name == ports.input)
         given = _arrange(values, "BT" if values.ndim == 2 else "BFM", ports.input_axes).astype(FLOATS[port.type])
-        answer = self.session.run([ports.output], {ports.input: given})[0]
-        if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
-            raise ValueError(f"{ports.output!r} gave no floating point numbers; {self.ports_text()}")
+        result = self.session.run([ports.output], {ports.input: given})[0]
+        if not isinstance(result, np.ndarray) or result.dtype.kind != "f":
+            raise ValueError(f"{ports.output!r} is not floating point; {self.ports_text()}")
         by_rank = {1: "D", 2: "FD", 3: "LFD"} if "B" not in ports.input_axes else {2: "BD", 3: "BFD", 4: "BLFD"}
-        axes = ports.output_axes or by_rank.get(answer.ndim)
-        if axes is None or len(axes) != answer.ndim:
-            raise ValueError(f"{ports.output!r} gave shape {answer.shape}: say what its axes are with output_axes")
-        layers = _arrange(answer, axes, "BLFD").astype(np.float32)
+        axes = ports.output_axes or by_rank.get(result.ndim)
+        if axes is None or len(axes) != result.ndim:
+            raise ValueError(f"{ports.output!r} has shape {result.shape}: set its axes with output_axes")
+        layers = _arrange(result, axes, "BLFD").astype(np.float32)
         if len(layers) != len(values) or 0 in layers.shape:
-            raise ValueError(f"{ports.output!r} gave shape {answer.shape} ({axes}) for {len(values)} clip(s)")
+            raise ValueError(f"{ports.output!r} has shape {result.shape} ({axes}) for {len(values)} clip(s)")
         return layers
 
 
 def model_sha256(name: str, path: Path) -> str:
-    """Digest of a model's file and of the files beside it that hold its tensors.
+    """Return the SHA-256 of a model's file, combined with its external data files if it has any.
 
     Raises:
         WeightsError: As `model_files`.
@@ -162,26 +169,30 @@ def model_sha256(name: str, path: Path) -> str:
 
 
 def model_files(name: str, path: Path) -> list[Path]:
-    """A model's file, and the files beside it that hold its tensors.
+    """Return a model's file and its external data files, which contain tensors.
 
     Raises:
-        WeightsError: One is missing or lies elsewhere, or it is not an ONNX model.
+        WeightsError: A file is missing or outside the model's folder, or the file is not an ONNX model.
     """
     onnx, _ = _libraries(name)
     try:
         tensors = onnx.load(str(path), load_external_data=False).graph.initializer
     except Exception as error:
         raise WeightsError(f"{name}: {path} is not an ONNX model that can be run ({first_line(error)})") from None
-    beside = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
-    for file in map(Path, beside):
+    external = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
+    for file in map(Path, external):
         if file.is_absolute() or ".." in file.parts or not (path.parent / file).is_file():
-            raise WeightsError(f"{name}: {path.name} keeps its weights in {file}, which is not beside it")
-    return [path, *(path.parent / file for file in beside)]
+            raise WeightsError(f"{name}: {path.name} stores its weights in {file}, which is not in the same folder")
+    return [path, *(path.parent / file for file in external)]
 
 
 def count_parameters(path: Path) -> int:
+<<<<<<< HEAD
     """Stored floating-point constants of a model."""
     import numpy as np
+=======
+    """Return the number of stored floating-point constants of a model."""
+>>>>>>> p2
     import onnx
 
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
@@ -190,7 +201,7 @@ def count_parameters(path: Path) -> int:
 
 
 class _NoSuchTensorError(Exception):
-    """The graph makes no tensor of that name."""
+    """The graph has no tensor of that name."""
 
 
 def _libraries(name: str) -> tuple[Any, Any]:
@@ -207,7 +218,7 @@ def _own_outputs(onnx: Any, path: Path) -> list[str]:
 
 
 def _with_output(onnx: Any, path: Path, tensor: str) -> bytes:
-    """The model with one more of its tensors as an output."""
+    """Return the serialised model with one more of its tensors as an output."""
     model = onnx.load(str(path))
     if not any(tensor in node.output for node in model.graph.node):
         raise _NoSuchTensorError
@@ -216,21 +227,21 @@ def _with_output(onnx: Any, path: Path, tensor: str) -> bytes:
 
 
 def _providers(name: str, runtime: Any, device: str) -> list[Any]:
-    """Where to run, in order of preference."""
+    """Return the execution providers in order of preference."""
     import torch
 
     wanted = torch.device(device)
     if wanted.type != "cuda":
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
-        _log.warning("%s: this onnxruntime has no CUDA (onnxruntime-gpu has), so the model runs on the CPU", name)
+        _log.warning("%s: this onnxruntime has no CUDA (install onnxruntime-gpu), so the model runs on the CPU", name)
         return ["CPUExecutionProvider"]
     exact = {"device_id": wanted.index or 0, "use_tf32": 0}
     return [("CUDAExecutionProvider", exact), "CPUExecutionProvider"]
 
 
 def _input_axes(shape: list[Any], n_mels: int) -> str | None:
-    """What the axes of an input are, if that can be told."""
+    """Infer the axes of an input from its shape; None if they are ambiguous."""
     if not n_mels:
         return {1: "T", 2: "BT", 3: "B1T"}.get(len(shape))
     orders = {2: ("FM", "MF"), 3: ("BFM", "BMF"), 4: ("B1FM", "B1MF")}.get(len(shape), ())
@@ -239,7 +250,7 @@ def _input_axes(shape: list[Any], n_mels: int) -> str | None:
 
 
 def _arrange(values: np.ndarray, axes: str, wanted: str) -> np.ndarray:
-    """Axes in another order: those of size one that are not wanted go, those that are missing come."""
+    """Reorder axes to `wanted`: drop unwanted axes of size one, and insert missing ones."""
     if any(size != 1 for size, axis in zip(values.shape, axes, strict=True) if axis not in wanted or axis == "1"):
         raise ValueError(f"shape {values.shape} ({axes}) cannot be read as {wanted}")
     kept = [axis for axis in axes if axis in wanted and axis != "1"]

@@ -1,4 +1,4 @@
-"""What every entry of `features.backbones` may say."""
+"""Options shared by all entries of `features.backbones`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class BackboneOptions(BaseModel):
-    """What every entry of `features.backbones` may say."""
+    """Options shared by all entries of `features.backbones`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="a backbone or preset, see `audioheads backbones ls`")
-    label: str | None = Field(None, description="the name in tables and files, where it differs from `name`")
-    max_duration_s: float = Field(30.0, ge=10.0, description="longer clips go through in windows of this length")
+    label: str | None = Field(None, description="the name in tables and files (default: `name`)")
+    max_duration_s: float = Field(30.0, ge=10.0, description="longer clips are processed in windows of this length")
 
     @property
     def title(self) -> str:
-        """What messages call it, and `--set` finds it by: a config may have several of one name."""
+        """The name used in messages and by `--set`; a config may have several entries with one `name`."""
         return self.label or self.name

@@ -1,4 +1,4 @@
-"""Any network by the import path of a Python function that returns it."""
+"""Networks returned by a Python function, which is selected by its import path."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ FAMILY = Family(weights_from="code", fp32_only=True, runs_code="callable")
 
 
 class Options(CodeOptions):
-    """An entry of `features.backbones` for a network made by a Python function."""
+    """An entry of `features.backbones` for a network returned by a Python function."""
 
-    callable: str = Field(description="`module:function`; what the function returns embeds clips")
-    sample_rate_hz: int = Field(ge=1000, description="rate the network takes")
+    callable: str = Field(description="`module:function`; the function returns the network that embeds clips")
+    sample_rate_hz: int = Field(ge=1000, description="sample rate of the network's input")
     weights: str | None = Field(
         None, description="file or folder, given to the function as `weights`; `random`: the network is untrained"
     )
-    hop_samples: int | None = Field(None, ge=1, description="samples from frame to frame; null: find out")
+    hop_samples: int | None = Field(None, ge=1, description="samples from one frame to the next; null: measured")
 
     @field_validator("callable")
     @classmethod
     def _names_both(cls, path: str) -> str:
-        """A module and something in it."""
+        """Check for a module and a name in it."""
         if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
             raise ValueError(f"should be module:function, such as my_network:load, got {path!r}")
         return path
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "the function's, a file or random",
         "sample_rate_hz": None,
@@ -60,14 +60,14 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec; the function is called and its network tried on a few seconds of noise.
+    """Return the spec; the function is called, and its network is run on a few seconds of noise.
 
     Raises:
-        ConfigError: No such function, or a network that cannot be used.
-        WeightsError: The weights are not there, or the function fails.
+        ConfigError: There is no such function, or its network cannot be used.
+        WeightsError: The weights are missing, or the function fails.
     """
     network, settings = _make(options)
-    digest = _digest(options, network)  # before it is used: some networks change then
+    digest = _digest(options, network)  # before the first call, which changes some networks
     rate = options.sample_rate_hz
     frame_rate = rate / options.hop_samples if options.hop_samples else None
     shape = probe(options.title, _embedding(network), rate, options.min_duration_s, frame_rate)
@@ -87,11 +87,11 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> PythonBackbone:
-    """Call the function again; the network runs in whatever precision it has, whatever `precision` says.
+    """Call the function again; the network runs in its own precision, and `precision` is ignored.
 
     Raises:
-        ConfigError: No such function.
-        WeightsError: It fails, or gives other weights than before.
+        ConfigError: There is no such function.
+        WeightsError: The function fails, or the weights differ from those in `spec`.
     """
     import torch
 
@@ -101,10 +101,10 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 
 class PythonBackbone(UnpaddedBackbone):
-    """A torch module, or anything that takes waveforms (B, T) and gives arrays, in clips of equal length."""
+    """A torch module, or any callable from waveforms (B, T) to arrays; it gets clips of equal length."""
 
     def __init__(self, network: Any, spec: BackboneSpec, device: torch.device) -> None:
-        """Take over a network; what is no torch module stays on the CPU."""
+        """Wrap a network; a network that is not a torch module stays on the CPU."""
         import torch
 
         self.spec = spec
@@ -118,7 +118,7 @@ class PythonBackbone(UnpaddedBackbone):
 
 
 def _embedding(network: Any) -> Any:
-    """(B, T) to (B, L, F, D): a torch module gets tensors, anything else numpy arrays."""
+    """Return a function from (B, T) to (B, L, F, D); a torch module gets tensors, other callables numpy arrays."""
     from torch import nn
 
     def embed(waveforms: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def _embedding(network: Any) -> Any:
 
 
 def _make(options: Options) -> tuple[Any, dict[str, Any]]:
-    """The network in evaluation mode, and where it comes from."""
+    """Return the network in evaluation mode, and the settings that identify its source."""
     path, _, attribute = options.callable.partition(":")
     module = import_code(options.title, path, options.folder)
     function: Any = module
@@ -160,7 +160,7 @@ def _make(options: Options) -> tuple[Any, dict[str, Any]]:
 
 
 def _file(options: Options) -> Path | None:
-    """The weights, if a file or a folder is named."""
+    """Return the path of the weights, or None if no file or folder is set."""
     if options.weights in (None, found.RANDOM):
         return None
     path = Path(str(options.weights)).expanduser()

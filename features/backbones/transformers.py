@@ -1,4 +1,4 @@
-"""Audio encoders of transformers beside the Wav2Vec2 family: AST, CLAP, Whisper, Wav2Vec2-BERT and others."""
+"""Audio encoders of transformers outside the Wav2Vec2 family: AST, CLAP, Whisper, Wav2Vec2-BERT and others."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from features.backbones.transformers_network import TransformersBackbone
 
-# model type -> its feature extractor, where transformers' own table has none or another
+# model type -> its feature extractor, if transformers' own table has none or a different one
 EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
-# model type -> the part of the whole model that encodes audio; others: the model, or the encoder of an encoder-decoder
+# model type -> the submodule that encodes audio; others: the whole model, or the encoder of an encoder-decoder
 AUDIO_PARTS = {"clap": "audio_model"}
 DEFAULT_RATE = 16_000
 
@@ -60,16 +60,18 @@ class Options(BackboneOptions):
 
     weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
     embedding: Literal["frames", "pooled"] = Field(
-        "frames", description="frames to pool, or (AST) each layer's class tokens; CLAP has but one vector a window"
+        "frames", description="frames to pool, or (AST) each layer's class tokens; CLAP has only one vector per window"
     )
     model_type: str | None = Field(None, description="for `random`: which architecture, such as `whisper`")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from defaults")
-    extractor: dict[str, Any] = Field({}, description="for `random`: values of the feature extractor, likewise")
+    extractor: dict[str, Any] = Field(
+        {}, description="for `random`: values of the feature extractor that differ from defaults"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     model_type = getattr(options, "model_type", None)
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
@@ -81,11 +83,11 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec, with weights found and hashed but not loaded: shapes come from the architecture without values.
+    """Return the spec. Weights are found and hashed, but not loaded; shapes come from the architecture alone.
 
     Raises:
-        ConfigError: Unknown architecture, or one that belongs to another family.
-        WeightsError: The weights cannot be had.
+        ConfigError: The architecture is unknown, or belongs to another family.
+        WeightsError: The weights cannot be found or downloaded.
     """
     import torch
 
@@ -135,7 +137,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """The whole model and its feature extractor, as `save_pretrained` writes them."""
+    """Save the whole model and its feature extractor with `save_pretrained`."""
     import torch
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -147,7 +149,7 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 
 def _load_whole(options: Options, config: Any) -> nn.Module:
-    """The whole model with its weights; draws from torch's generator where they are random."""
+    """Return the whole model with its weights; random weights are drawn from torch's global generator."""
     import torch
 
     if options.weights == found.RANDOM:
@@ -157,7 +159,7 @@ def _load_whole(options: Options, config: Any) -> nn.Module:
 
 
 def _found(options: Options, *, hashed: bool = True) -> tuple[Any, Any, str]:
-    """The configuration, the feature extractor, and the digest of the weights."""
+    """Return the configuration, the feature extractor, and the digest of the weights."""
     if options.weights == found.RANDOM:
         config, extractor = _random_config(options), _random_extractor(options)
         recipe = {"random": options.seed, "config": _plain(config), "extractor": _plain(extractor)}
@@ -168,19 +170,19 @@ def _found(options: Options, *, hashed: bool = True) -> tuple[Any, Any, str]:
 
 
 def _random_config(options: Options) -> Any:
-    """The architecture of untrained weights."""
+    """Return the configuration for untrained weights."""
     try:
         config_class = _config_class(str(options.model_type))
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
         if unknown:
-            raise ValueError(f"architecture.{unknown[0]} is no key of a {options.model_type} configuration")
+            raise ValueError(f"architecture.{unknown[0]} is not a key of a {options.model_type} configuration")
         return config_class(**options.architecture)
     except Exception as error:  # transformers checks configurations in many ways
         raise ConfigError(f"{options.title}: {' '.join(str(error).split())}") from None
 
 
 def _random_extractor(options: Options) -> Any:
-    """The feature extractor of untrained weights."""
+    """Return the feature extractor for untrained weights."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
@@ -195,7 +197,7 @@ def _random_extractor(options: Options) -> Any:
 
 
 def _folder_config(name: str, folder: Path) -> Any:
-    """The architecture that a folder's `config.json` states."""
+    """Return the configuration in a folder's `config.json`."""
     plain = folders.read_config(folder)
     try:
         return _config_class(str(plain.get("model_type")), remote="auto_map" in plain).from_dict(plain)
@@ -204,12 +206,12 @@ def _folder_config(name: str, folder: Path) -> Any:
 
 
 def _folder_extractor(name: str, folder: Path) -> Any:
-    """The feature extractor in a folder."""
+    """Return the feature extractor in a folder."""
     from transformers import AutoFeatureExtractor
 
     if not any((folder / file).is_file() for file in folders.PREPROCESSOR_FILES):
         raise WeightsError(
-            f"{name}: {folder} has no {folders.PREPROCESSOR_FILES[0]}; save the model's feature extractor there, too"
+            f"{name}: {folder} has no {folders.PREPROCESSOR_FILES[0]}; save the model's feature extractor there as well"
         )
     try:
         extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -221,10 +223,10 @@ def _folder_extractor(name: str, folder: Path) -> Any:
 
 
 def _config_class(model_type: str, *, remote: bool = False) -> Any:
-    """The transformers configuration of an architecture.
+    """Return the transformers configuration class of an architecture.
 
     Raises:
-        ValueError: There is none here.
+        ValueError: The architecture belongs to the family wav2vec2, or transformers does not have it.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -240,12 +242,12 @@ def _config_class(model_type: str, *, remote: bool = False) -> Any:
 
 
 def _part(config: Any) -> str:
-    """Where in the whole model the audio encoder is; empty: all of it."""
+    """Return the name of the audio encoder's submodule; empty for the whole model."""
     return AUDIO_PARTS.get(config.model_type, "encoder" if config.is_encoder_decoder else "")
 
 
 def _whole(config: Any) -> nn.Module:
-    """The whole model with the weights that it starts with."""
+    """Return the whole model with its initial weights."""
     from transformers import AutoModel
 
     try:
@@ -255,13 +257,13 @@ def _whole(config: Any) -> nn.Module:
 
 
 def _load_folder(name: str, folder: Path, config: Any) -> nn.Module:
-    """The model in a `save_pretrained` folder; every tensor of its audio encoder must be there and fit."""
+    """Load the model in a `save_pretrained` folder; every tensor of its audio encoder must be present and fit."""
     from transformers import AutoModel
 
     return load_pretrained(name, folder, AutoModel, config, _part(config), trust_remote_code=False)
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """A configuration or feature extractor as JSON values, without what does not change a value."""
+    """Return a configuration or feature extractor as JSON values, without keys that do not affect embeddings."""
     volatile = (*folders.VOLATILE_KEYS, "processor_class")
     return {key: value for key, value in json.loads(config.to_json_string()).items() if key not in volatile}

@@ -1,7 +1,7 @@
-"""Audio encoders of transformers at work: each clip through its own feature extractor, equal shapes together.
+"""Forward pass of transformers' audio encoders: each clip is prepared alone, and inputs of equal shape are batched.
 
-A clip's input never depends on another clip, so batches need no masks of their own: what a feature extractor pads
-(Whisper to 30 s, AST to 1,024 frames) it pads the same way for each clip alone. Only frames of the clip are given on.
+A clip's input never depends on other clips, so batches need no extra masks. A feature extractor's padding (Whisper to
+30 s, AST to 1,024 frames) is the same for each clip. Only frames that cover the clip are returned.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from features.spec import BackboneSpec
 AST = "audio-spectrogram-transformer"
 WHISPER = "whisper"
 AST_SPECIAL = 2  # class and distillation tokens, before the patches
-AST_WINDOW_S, AST_HOP_S = 0.025, 0.01  # of Kaldi's filter banks
+AST_WINDOW_S, AST_HOP_S = 0.025, 0.01  # as in Kaldi's filter banks
 CLAP = ("clap", "clap_audio_model")
 LONG_S = 10.0
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """What an encoder gives.
+    """Input lengths and output shape of an encoder.
 
     Attributes:
         n_layers: L.
         dim: D.
         frame_rate: Frames per second.
-        min_samples: The shortest clip that it takes.
-        max_samples: The longest that it sees whole; None: any.
+        min_samples: The shortest clip that it takes, in samples.
+        max_samples: The longest clip that is not truncated, in samples; None: no limit.
     """
 
     n_layers: int
@@ -56,7 +56,7 @@ class TransformersBackbone(Backbone):
     def __init__(
         self, module: Any, extractor: Any, spec: BackboneSpec, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Take over an encoder; `dtype` is that of its matrix products."""
+        """Wrap an encoder; `dtype` is the type of its matrix products."""
         self.spec = spec
         self.device = device
         self.dtype = dtype
@@ -87,13 +87,13 @@ class TransformersBackbone(Backbone):
         ordered = [frames[row] for row in range(len(clips))]
         values = nn.utils.rnn.pad_sequence(ordered, batch_first=True).transpose(1, 2)
         weights = None
-        if embedding == "pooled" or _is_clap(self.module):  # vectors of windows count by the windows' length
+        if embedding == "pooled" or _is_clap(self.module):  # weight vectors of windows by the windows' length
             weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device)
         return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
 
 
 def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
-    """One clip (T,) through its feature extractor: what the encoder's `forward` takes, each with one row."""
+    """Run the feature extractor on one clip (T,); return the arguments of the encoder's `forward`, one row each."""
     inputs = extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     taken = inspect.signature(module.forward).parameters
     given = {key: value for key, value in inputs.items() if key in taken}
@@ -104,7 +104,7 @@ def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
 
 
 def encode(module: Any, inputs: Mapping[str, Tensor], embedding: str) -> Tensor:
-    """Inputs of one shape to (B, L, F, D): every hidden state that has the output's shape, and the output."""
+    """Encode inputs of one shape to (B, L, F, D): every hidden state with the output's shape, then the output."""
     if _is_clap(module):
         return module(**inputs).pooler_output.float()[:, None, None]
     output = module(**inputs, output_hidden_states=True)
@@ -120,7 +120,7 @@ def encode(module: Any, inputs: Mapping[str, Tensor], embedding: str) -> Tensor:
 
 
 def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> int:
-    """How many of an encoder's frames are about the clip, and not about what its feature extractor padded."""
+    """Return the number of an encoder's frames that cover the clip rather than the feature extractor's padding."""
     if n_frames == 1 or _is_clap(module):
         return n_frames
     rate = extractor.sampling_rate
@@ -133,17 +133,17 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
 
 
 def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> EncoderShape:
-    """What an encoder gives, found by running its architecture without values; with random ones where it needs some.
+    """Measure an encoder's shape on the meta device, or with random weights if that fails.
 
     Args:
         name: The backbone, for messages.
-        build: Makes the whole model.
-        part: Where in it the audio encoder is.
+        build: Builds the whole model.
+        part: Name of the audio encoder's submodule.
         extractor: Its feature extractor.
         embedding: `frames` or `pooled`.
 
     Raises:
-        ConfigError: It takes no audio, or has no such embedding.
+        ConfigError: The encoder cannot embed audio, or has no such embedding.
     """
     for device in ("meta", "cpu"):
         with torch.device(device):
@@ -153,7 +153,7 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
             longest = extractor.nb_max_samples
             return EncoderShape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
         if embedding == "pooled" and kind != AST:
-            raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has frames alone")
+            raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has only frames")
         try:
             return _measured(module, extractor, embedding, device)
         except Exception as error:
@@ -162,7 +162,7 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
 
 
 def _measured(module: Any, extractor: Any, embedding: str, device: str) -> EncoderShape:
-    """The shape of what an encoder gives for noise."""
+    """Measure the shape of an encoder's output for noise."""
     rate, kind = int(extractor.sampling_rate), module.config.model_type
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(LONG_S * rate)).astype(np.float32)
 
@@ -200,7 +200,7 @@ def _is_clap(module: Any) -> bool:
 
 
 def _ast_grid(config: Any) -> tuple[int, int]:
-    """Patches of AST across frequency and across time."""
+    """Return the number of AST patches across frequency and across time."""
     return (
         (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1,
         (config.max_length - config.patch_size) // config.time_stride + 1,

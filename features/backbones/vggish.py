@@ -1,4 +1,4 @@
-"""VGGish (Hershey et al. 2017) as torchvggish has it, its log-mel frontend batched and on the device."""
+"""VGGish (Hershey et al. 2017) as in torchvggish, with a batched log-mel frontend on the device."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 RELEASE = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/"
 DIM = 128
-WEIGHTS, PCA_WEIGHTS = "model.safetensors", "pca.safetensors"  # in a folder of their own
+WEIGHTS, PCA_WEIGHTS = "model.safetensors", "pca.safetensors"  # files of a bundle
 
 FAMILY = Family(
     weights_from="web",
     libraries=("torchvggish",),
-    batch_s={"cpu": 80.0},  # the weights are so many that reading them for 20 s takes a good part of a batch's time
+    batch_s={"cpu": 80.0},  # with batches of 20 s, reading the large weights takes much of the time
     end_to_end=EndToEndTraining(frozen_part="features"),
     licences={"vggish": "apache-2.0"},
-    candidates=(Candidate("vggish", "pretrained on videos' sound", False, 0.96, 1.9),),
+    candidates=(Candidate("vggish", "pretrained on the sound of videos", False, 0.96, 1.9),),
 )
 
 
@@ -45,19 +45,19 @@ class Options(BackboneOptions):
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "torchvggish release v0.1",
         "sample_rate_hz": SAMPLE_RATE,
-        "summary": "one 128-d vector a 0.96 s",
+        "summary": "one 128-d vector per 0.96 s",
     }
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec, with weights found and hashed but not loaded.
+    """Return the spec; weights are found and hashed, but not loaded.
 
     Raises:
-        WeightsError: The weights cannot be had.
+        WeightsError: The weights cannot be found or downloaded.
     """
     if options.weights == found.RANDOM:
         digest = text_sha256({"random": options.seed, "network": "torchvggish 0.2 VGG"})
@@ -103,7 +103,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """The network's weights, and those of the PCA where it is used, as safetensors."""
+    """Save the network's weights, and those of the PCA if it is used, as safetensors."""
     from safetensors.torch import save_file
 
     backbone = load(options, spec, device="cpu", precision="fp32")
@@ -116,12 +116,12 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 
 def blank(options: Options) -> dict[str, Any]:
-    """The architecture is always the same."""
+    """Return the options for random weights; the architecture is always the same."""
     return {"weights": found.RANDOM}
 
 
 def _load_pca(options: Options) -> tuple[Tensor, Tensor]:
-    """The PCA matrix (D, D) and means (D,) of the release."""
+    """Return the PCA matrix (D, D) and means (D,) of the release."""
     path = found.find_file(options.name, options.pca_weights)
     state = found.read_state(path)
     for tensor, size in (("pca_eigen_vectors", DIM * DIM), ("pca_means", DIM)):

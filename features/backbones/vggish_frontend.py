@@ -1,4 +1,4 @@
-"""The numbers that decide what VGGish sees: log-mel patches of 0.96 s."""
+"""Constants of VGGish's input: log-mel patches of 0.96 s."""
 
 SAMPLE_RATE = 16_000
 WINDOW_LENGTH = 400  # 25 ms

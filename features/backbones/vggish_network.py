@@ -1,4 +1,4 @@
-"""The network of VGGish: the patches of all clips of a batch at once, arranged for a CPU's caches."""
+"""The network of VGGish: all patches of a batch at once, in an order that suits a CPU's caches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from features.pooling import Frames
 from features.spec import BackboneSpec
 
 QUANTIZE_RANGE = 2.0
-CPU_PATCHES = 20  # through the convolutions together: more of their maps do not stay in the caches
+CPU_PATCHES = 20  # per convolution call; the maps of more patches do not fit in the caches
 
 
 class VggishBackbone(Backbone):
@@ -36,7 +36,7 @@ class VggishBackbone(Backbone):
         dtype: torch.dtype,
         pca: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        """Take over a network; `dtype` is that of its matrix products, `pca` is matrix (D, D) and means (D,)."""
+        """Wrap a network; `dtype` is the type of its matrix products, `pca` is matrix (D, D) and means (D,)."""
         from torchvggish import mel_features
 
         self.spec = spec
@@ -65,9 +65,9 @@ class VggishBackbone(Backbone):
         return Frames(values[:, None], torch.tensor(counts))
 
     def _network(self, patches: Tensor) -> Tensor:
-        """`module` itself, patches (P, 1, 96, 64) to (P, D), arranged for a CPU's caches and memory."""
-        pieces = patches.split(CPU_PATCHES if self.device.type == "cpu" else len(patches))
-        maps = torch.cat([self.module.features(piece) for piece in pieces])
+        """Run `module` on patches, (P, 1, 96, 64) to (P, D), in an order that suits a CPU's caches and memory."""
+        parts = patches.split(CPU_PATCHES if self.device.type == "cpu" else len(patches))
+        maps = torch.cat([self.module.features(part) for part in parts])
         hidden = maps.permute(0, 2, 3, 1).flatten(1).T
         for layer in self.module.embeddings:  # 67 million weights, read once for all patches
             is_linear = isinstance(layer, nn.Linear)
@@ -99,7 +99,7 @@ class _Graph(nn.Module):
 
 
 def pooled_first(layers: nn.Sequential) -> nn.Sequential:
-    """The same layers under their names, each pooling before its ReLU: the same maximum, of a quarter of the values."""
+    """Move each pooling layer before its ReLU, names unchanged: same result, but ReLU sees a quarter of the values."""
     ordered: list[tuple[str, nn.Module]] = []
     for name, layer in layers.named_children():
         ordered.insert(len(ordered) - isinstance(layer, nn.MaxPool2d), (name, layer))
@@ -107,7 +107,7 @@ def pooled_first(layers: nn.Sequential) -> nn.Sequential:
 
 
 def log_mel_patches(waveforms: Tensor, n_patches: int, window: Tensor, mel: Tensor) -> Tensor:
-    """The first `n_patches` log-mel patches of each waveform: (B, T) to (B, P, 96, 64)."""
+    """Compute the first `n_patches` log-mel patches of each waveform: (B, T) to (B, P, 96, 64)."""
     n_frames = n_patches * PATCH_FRAMES
     needed = (n_frames - 1) * HOP_LENGTH + WINDOW_LENGTH
     frames = waveforms.float()[:, :needed].unfold(1, WINDOW_LENGTH, HOP_LENGTH) * window  # [B, F, 400]
@@ -117,6 +117,6 @@ def log_mel_patches(waveforms: Tensor, n_patches: int, window: Tensor, mel: Tens
 
 
 def postprocess(embedded: Tensor, matrix: Tensor, means: Tensor) -> Tensor:
-    """AudioSet's PCA, whitening and 8-bit quantisation: (P, D) to whole numbers 0…255."""
+    """Apply AudioSet's PCA, whitening and 8-bit quantisation: (P, D) to whole numbers 0…255."""
     rotated = (embedded - means) @ matrix.T
     return torch.round((rotated.clamp(-QUANTIZE_RANGE, QUANTIZE_RANGE) + QUANTIZE_RANGE) * (255 / (2 * QUANTIZE_RANGE)))

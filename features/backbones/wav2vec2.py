@@ -1,4 +1,4 @@
-"""Wav2Vec2 and its kin (HuBERT, WavLM, Data2Vec-audio, UniSpeech, UniSpeech-SAT): options, spec, weights."""
+"""Wav2Vec2 and related encoders (HuBERT, WavLM, Data2Vec-audio, UniSpeech, UniSpeech-SAT): options, spec, weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 6,
         "num_attention_heads": 4,
         "intermediate_size": 768,
-        # narrow where frames are many, as in SEW (Wu et al. 2022): half the cost of 128 throughout
+        # narrow first layers, which have the most frames, as in SEW (Wu et al. 2022): half the cost of 128 throughout
         "conv_dim": (32, 64, 96, 128, 128, 128, 128),
         "num_conv_pos_embeddings": 64,
         "num_conv_pos_embedding_groups": 8,
@@ -57,7 +57,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "large-stable": {**_LARGE, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
 }
 
-# `size`, `architecture` and `random_normalize` are those of the published configuration, for untrained weights.
+# `size`, `architecture` and `random_normalize` match the published configuration; they apply to untrained weights.
 PRESETS: dict[str, dict[str, Any]] = {
     "wav2vec2-nano": {"weights": "bundled:wav2vec2-nano", "size": "nano"},  # recipes/nano
     "wav2vec2-base": {"weights": "facebook/wav2vec2-base", "size": "base"},
@@ -124,7 +124,7 @@ FAMILY = Family(
     },
     candidates=(
         Candidate(
-            "wav2vec2-nano", "small, pretrained on sounds made by code, comes with this program", None, 0.025, 0.38
+            "wav2vec2-nano", "small, pretrained on synthetic sounds, included in this package", None, 0.025, 0.38
         ),
         Candidate("wav2vec2-base", "pretrained on read English speech", True, 0.025, 14.0),
         Candidate("wavlm-base-plus", "pretrained on 94,000 hours of varied speech", True, 0.025, 14.0),
@@ -136,19 +136,19 @@ class Options(BackboneOptions):
     """An entry of `features.backbones` for any Wav2Vec2-like encoder."""
 
     weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
-    normalize: bool | None = Field(None, description="zero mean, unit variance per clip; None: as the folder says")
+    normalize: bool | None = Field(None, description="zero mean, unit variance per clip; None: as the folder states")
     read_as: str | None = Field(
-        None, description="read a folder as this architecture, whatever its config.json says, such as MERT as `hubert`"
+        None, description="read a folder as this architecture instead of config.json's, such as MERT as `hubert`"
     )
     model_type: str = Field("wav2vec2", description="for `random`: which architecture")
     size: str = Field("base", description=f"for `random`: one of {', '.join(SIZES)}")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from `size`'s")
-    random_normalize: bool = Field(True, description="for `random`: what `normalize: null` means")
+    random_normalize: bool = Field(True, description="for `random`: the default of `normalize`")
     seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
         "sample_rate_hz": folders.DEFAULT_SAMPLE_RATE,
@@ -157,11 +157,11 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec, with weights found and hashed but not loaded.
+    """Return the spec; weights are found and hashed, but not loaded.
 
     Raises:
-        ConfigError: Unknown size or architecture.
-        WeightsError: The weights cannot be had.
+        ConfigError: The size or architecture is unknown.
+        WeightsError: The weights cannot be found or downloaded.
     """
     if options.weights == found.RANDOM:
         config = _random_config(options)
@@ -200,7 +200,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """Build the network and load its weights.
 
     Raises:
-        ConfigError: The architecture contradicts itself.
+        ConfigError: The architecture is inconsistent.
         WeightsError: The weights do not fit the architecture.
     """
     import torch
@@ -217,7 +217,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """The encoder as `save_pretrained` writes it, and what its inputs need."""
+    """Save the encoder with `save_pretrained`, and the settings of its preprocessing."""
     backbone = load(options, spec, device="cpu", precision="fp32")
     with quiet_transformers():
         backbone.module.save_pretrained(folder)
@@ -226,7 +226,7 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 
 def write_preprocessing(folder: Path, spec: BackboneSpec, config: Any) -> None:
-    """`preprocessor_config.json` as transformers reads it."""
+    """Write `preprocessor_config.json` as transformers reads it."""
     about = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "do_normalize": spec.settings["normalize"],
@@ -241,10 +241,10 @@ def write_preprocessing(folder: Path, spec: BackboneSpec, config: Any) -> None:
 
 
 def blank(options: Options) -> dict[str, Any]:
-    """The folder's architecture, spelt out.
+    """Return options for random weights in the folder's architecture.
 
     Raises:
-        WeightsError: The folder cannot be had.
+        WeightsError: The folder cannot be found or downloaded.
     """
     if options.weights == found.RANDOM:
         return {}
@@ -264,7 +264,7 @@ def blank(options: Options) -> dict[str, Any]:
 
 
 def _config_class(model_type: str) -> Any:
-    """The transformers configuration of an architecture.
+    """Return the transformers configuration class of an architecture.
 
     Raises:
         ValueError: Not one of `MODEL_CLASSES`.
@@ -280,14 +280,14 @@ def _config_class(model_type: str) -> Any:
 
 
 def _random_config(options: Options) -> Any:
-    """The architecture of untrained weights."""
+    """Return the configuration for untrained weights."""
     if options.size not in SIZES:
         raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(SIZES)}")
     try:
         config_class = _config_class(options.model_type)
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
         if unknown:
-            raise ValueError(f"architecture.{unknown[0]} is no key of a {options.model_type} configuration")
+            raise ValueError(f"architecture.{unknown[0]} is not a key of a {options.model_type} configuration")
         config = config_class(**{**SIZES[options.size], **options.architecture})
         _check_encoder(config)
     except Exception as error:  # transformers checks configurations in many ways
@@ -296,7 +296,7 @@ def _random_config(options: Options) -> Any:
 
 
 def _random_module(options: Options) -> nn.Module:
-    """The encoder with seeded weights; draws from torch's generator."""
+    """Return the encoder with seeded random weights; this seeds torch's global generator."""
     import torch
 
     config = _random_config(options)
@@ -308,7 +308,7 @@ def _random_module(options: Options) -> nn.Module:
 
 
 def _folder_config(name: str, folder: Path, read_as: str | None = None) -> Any:
-    """The architecture that a folder's `config.json` states, or that it is to be read as."""
+    """Return the configuration in a folder's `config.json`, read as the architecture `read_as` if it is set."""
     plain = folders.read_config(folder)
     try:
         if read_as is not None:
@@ -322,15 +322,15 @@ def _folder_config(name: str, folder: Path, read_as: str | None = None) -> Any:
 
 
 def _check_variant(plain: dict[str, Any]) -> None:
-    """Raise `ValueError` for what MERT's configurations can have and none of the architectures here computes."""
+    """Raise `ValueError` for options of MERT's configurations that no architecture here supports."""
     for key in ("feature_extractor_cqt", "deepnorm", "attention_relax"):
         value = plain.get(key)
         if value is True or (isinstance(value, int | float) and value > 0):
-            raise ValueError(f"{key} is {value!r}, which only the model's own code computes, and that is not run")
+            raise ValueError(f"{key} is {value!r}, which needs the model's own code; this code is not run")
 
 
 def _check_encoder(config: Any) -> None:
-    """Raise `ValueError` for what an encoder here cannot have."""
+    """Raise `ValueError` for options that encoders here do not support."""
     if getattr(config, "add_adapter", False):
         raise ValueError("it has a convolutional adapter on top (add_adapter), which is not supported")
     if len(config.conv_kernel) != len(config.conv_stride):
@@ -338,23 +338,23 @@ def _check_encoder(config: Any) -> None:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """A config as JSON values, without what does not change a value."""
+    """Return a config as JSON values, without keys that do not affect embeddings."""
     return {k: v for k, v in json.loads(config.to_json_string()).items() if k not in folders.VOLATILE_KEYS}
 
 
 def _model_class(model_type: str) -> Any:
-    """The transformers class of an architecture."""
+    """Return the transformers model class of an architecture."""
     import transformers
 
     return getattr(transformers, MODEL_CLASSES[model_type])
 
 
 def _attention(model_type: str) -> dict[str, str]:
-    """The kind of attention whose masks `wav2vec2_network` makes; WavLM has but one."""
+    """Return the attention implementation that `wav2vec2_network`'s masks fit; WavLM has only one."""
     return {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
 
 
 def _load_folder(name: str, folder: Path, read_as: str | None = None) -> nn.Module:
-    """The encoder in a `save_pretrained` folder; every one of its own tensors must be there and fit."""
+    """Load the encoder in a `save_pretrained` folder; every one of its tensors must be present and fit."""
     config = _folder_config(name, folder, read_as)
     return load_pretrained(name, folder, _model_class(config.model_type), config, **_attention(config.model_type))

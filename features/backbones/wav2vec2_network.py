@@ -1,9 +1,9 @@
-"""The network of Wav2Vec2 and its kin, run so that a padded batch gives each clip what it gets alone.
+"""The network of Wav2Vec2 and related encoders; each clip's frames are the same in a padded batch as alone.
 
 Padded batches of these models are wrong in Hugging Face, torchaudio and fairseq (pytorch/audio#2242,
 #3094; fairseq#3227): padding leaks through the group norm of the first convolution, through the
-positional convolutions and through the input normalisation. Here each clip's frames equal what
-`transformers` gives for that clip alone.
+positional convolutions and through the input normalisation. Here each clip's frames equal the output of
+`transformers` for that clip alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Wav2Vec2Backbone(Backbone):
     """A Hugging Face encoder run layer by layer with every padding leak closed."""
 
     def __init__(self, module: nn.Module, spec: BackboneSpec, device: torch.device, dtype: torch.dtype) -> None:
-        """Take over an encoder; `dtype` is that of its matrix products."""
+        """Wrap an encoder; `dtype` is the type of its matrix products."""
         self.spec = spec
         self.device = device
         self.dtype = dtype
@@ -48,7 +48,7 @@ class Wav2Vec2Backbone(Backbone):
         return _Graph(self.module, self.spec.settings["normalize"]) if self.dtype == torch.float32 else None
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """See `Backbone.forward`; layer 0 is the transformer's input, the last its normed output."""
+        """See `Backbone.forward`; layer 0 is the transformer's input, the last layer its normalised output."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if self.spec.settings["normalize"]:
                 waveforms = normalize(waveforms, lengths)
@@ -59,7 +59,7 @@ class Wav2Vec2Backbone(Backbone):
         return Frames(torch.stack(layers, dim=1), torch.tensor(frame_counts))
 
     def _convolve(self, waveforms: Tensor, lengths: list[int]) -> tuple[Tensor, list[int]]:
-        """The convolutional feature encoder: features (B, C, F) and the valid frames of each clip."""
+        """Run the convolutional feature encoder; return features (B, C, F) and the valid frames of each clip."""
         hidden = waveforms[:, None]  # [B, 1, T]
         for layer in self.module.feature_extractor.conv_layers:
             hidden = layer.conv(hidden)
@@ -74,7 +74,7 @@ class Wav2Vec2Backbone(Backbone):
         return hidden, lengths
 
     def _encode(self, hidden: Tensor, frame_counts: list[int]) -> list[Tensor]:
-        """The transformer: the input of its first layer, then every layer's output, each (B, F, D)."""
+        """Run the transformer; return the input of its first layer and every layer's output, each (B, F, D)."""
         encoder = self.module.encoder
         config = self.module.config
         stable = getattr(config, "do_stable_layer_norm", False)
@@ -85,12 +85,12 @@ class Wav2Vec2Backbone(Backbone):
         if not stable:
             hidden = encoder.layer_norm(hidden)
         is_wavlm = config.model_type == "wavlm"
-        compiled = self.compiled and len(hidden) > 1  # a batch of one would be compiled anew
+        compiled = self.compiled and len(hidden) > 1  # a batch of one would trigger another compilation
         if compiled and mask is None:
             mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
         attention_mask = mask if mask is None or is_wavlm else mask[:, None, None, :]
         with warnings.catch_warnings():
-            # WavLM hands torch a boolean padding mask beside its float position bias
+            # WavLM passes torch a boolean padding mask together with its float position bias
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             outputs = (self._compiled_layers if compiled else self._layers)(hidden, attention_mask)
         if stable:
@@ -98,7 +98,7 @@ class Wav2Vec2Backbone(Backbone):
         return outputs
 
     def _positions(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """The positional convolution, seeing zeros wherever a clip alone would see the end of its input."""
+        """Run the positional convolution with zeros after each clip's end, as if each clip were alone."""
         embed = self.module.encoder.pos_conv_embed
         stack: Any = getattr(embed, "layers", None)
         norm: Any = getattr(embed, "batch_norm", None)
@@ -106,10 +106,10 @@ class Wav2Vec2Backbone(Backbone):
         if stack is None:
             if norm is not None:
                 positions = norm(positions)
-                if mask is not None:  # HuBERT's batch norm turns the zeros of the padding into something else
+                if mask is not None:  # HuBERT's batch norm changes the zeros of the padding
                     positions = positions.masked_fill(~mask[:, None], 0.0)
             return embed.activation(embed.padding(padded_conv1d(positions, embed.conv))).transpose(1, 2)
-        for layer in stack:  # so does each of Data2Vec's convolutions
+        for layer in stack:  # each of Data2Vec's convolutions changes them, too
             positions = layer(positions)
             if mask is not None:
                 positions = positions.masked_fill(~mask[:, None], 0.0)
@@ -117,7 +117,7 @@ class Wav2Vec2Backbone(Backbone):
 
 
 class _Graph(nn.Module):
-    """One clip through the encoder as transformers runs it: alone, there is no padding to mask."""
+    """One clip through the encoder as transformers runs it; a single clip has no padding to mask."""
 
     def __init__(self, module: nn.Module, normalized: bool) -> None:
         super().__init__()
@@ -129,12 +129,12 @@ class _Graph(nn.Module):
         if self.normalized:
             variance, mean = torch.var_mean(waveforms, dim=1, correction=0, keepdim=True)
             waveforms = (waveforms - mean) / torch.sqrt(variance + NORMALIZE_EPSILON)
-        said = self.module(waveforms, output_hidden_states=True)
-        return torch.stack([*said.hidden_states[:-1], said.last_hidden_state], dim=1)
+        output = self.module(waveforms, output_hidden_states=True)
+        return torch.stack([*output.hidden_states[:-1], output.last_hidden_state], dim=1)
 
 
 class _Layers(nn.Module):
-    """The transformer's layers and nothing else, which is what can be compiled."""
+    """The transformer's layers alone, which can be compiled."""
 
     def __init__(self, layers: nn.ModuleList, is_wavlm: bool) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class _Layers(nn.Module):
         self.is_wavlm = is_wavlm
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
-        """The input of the first layer, then every layer's output, each (B, F, D)."""
+        """Return the input of the first layer and every layer's output, each (B, F, D)."""
         outputs = [hidden]
         bias: dict[str, Any] = {}
         for layer in self.layers:
@@ -154,7 +154,7 @@ class _Layers(nn.Module):
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance of each clip over its valid samples; padding becomes 0. (B, T) to (B, T)."""
+    """Scale each clip to zero mean and unit variance over its valid samples; padding becomes 0. (B, T) to (B, T)."""
     if waveforms.device.type != "cpu":
         return normalize_at_once(waveforms, lengths)
     rows = []
@@ -166,7 +166,7 @@ def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
 
 
 def padded_conv1d(inputs: Tensor, conv: nn.Conv1d) -> Tensor:
-    """`conv` of stride 1 without the taps that only ever meet its own zero padding: (B, C, F) to (B, C, F')."""
+    """Apply `conv` (stride 1) without the taps that only see its zero padding: (B, C, F) to (B, C, F')."""
     frames, taps, padding = inputs.shape[2], conv.kernel_size[0], int(conv.padding[0])
     first, last = max(0, taps - frames - padding), min(taps, padding + frames)
     if last - first == taps:
@@ -176,7 +176,7 @@ def padded_conv1d(inputs: Tensor, conv: nn.Conv1d) -> Tensor:
 
 
 def masked_group_norm(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
-    """Group norm of each clip over its valid frames alone. (B, C, F) to (B, C, F), padding 0."""
+    """Apply group norm to each clip over its valid frames; padding becomes 0. (B, C, F) to (B, C, F)."""
     longest = hidden.shape[2]
     if min(lengths) == longest:
         return norm(hidden)
@@ -187,7 +187,7 @@ def masked_group_norm(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) ->
 
 
 def normalize_at_once(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """`normalize` without a step per clip: more memory, but few kernels for a device to start."""
+    """Apply `normalize` to all clips at once: more memory, but fewer kernel launches."""
     counts = lengths.to(waveforms.device, non_blocking=True)[:, None]
     outside = torch.arange(waveforms.shape[1], device=waveforms.device)[None] >= counts
     values = waveforms.float().masked_fill(outside, 0.0)
@@ -197,7 +197,7 @@ def normalize_at_once(waveforms: Tensor, lengths: Tensor) -> Tensor:
 
 
 def group_norm_at_once(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -> Tensor:
-    """`masked_group_norm` without a step per clip, in float32."""
+    """Apply `masked_group_norm` to all clips at once, in float32."""
     counts = torch.tensor(lengths).to(hidden.device, non_blocking=True)[:, None, None, None]
     outside = torch.arange(hidden.shape[2], device=hidden.device) >= counts  # [B, 1, 1, F]
     values = hidden.float().unflatten(1, (norm.num_groups, -1)).masked_fill(outside, 0.0)  # [B, G, C / G, F]
@@ -211,7 +211,7 @@ def group_norm_at_once(hidden: Tensor, lengths: list[int], norm: nn.GroupNorm) -
 
 
 def _frame_mask(hidden: Tensor, frame_counts: list[int]) -> Tensor | None:
-    """(B, F) bool, True at valid frames; None where nothing is padded."""
+    """Return a (B, F) bool mask, True at valid frames; None if nothing is padded."""
     longest = hidden.shape[1]
     if min(frame_counts) == longest:
         return None

@@ -1,4 +1,4 @@
-"""Waveforms as they are: decoded and resampled once, kept for models that learn from samples."""
+"""Unchanged waveforms: decoded and resampled once, and cached for models that learn from samples."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FAMILY = Family(fp32_only=True)
 
 
 class Options(BackboneOptions):
-    """An entry of `features.backbones` that keeps samples; meant for the pooling `frames`."""
+    """An entry of `features.backbones` that caches samples; meant for the pooling `frames`."""
 
-    max_duration_s: float = Field(120.0, ge=10.0, description="longer clips go through in windows of this length")
-    sample_rate_hz: int = Field(DEFAULT_SAMPLE_RATE, ge=1000, description="clips are resampled to this")
+    max_duration_s: float = Field(120.0, ge=10.0, description="longer clips are processed in windows of this length")
+    sample_rate_hz: int = Field(DEFAULT_SAMPLE_RATE, ge=1000, description="clips are resampled to this rate")
 
 
 def summary(options: Any) -> dict[str, Any]:
-    """What `audioheads backbones ls` shows."""
+    """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": "none",
         "sample_rate_hz": DEFAULT_SAMPLE_RATE,
@@ -39,7 +39,7 @@ def summary(options: Any) -> dict[str, Any]:
 
 
 def describe(options: Options) -> BackboneSpec:
-    """The spec; nothing to find."""
+    """Return the spec; there are no weights to find."""
     return BackboneSpec(
         name=options.name,
         family="waveform",
@@ -55,20 +55,20 @@ def describe(options: Options) -> BackboneSpec:
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
-    """Nothing to copy."""
+    """Return an empty bundle; there are no files to copy."""
     return Bundle({})
 
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> WaveformBackbone:
-    """The identity; it stays on the CPU."""
+    """Return the identity; it runs on the CPU."""
     return WaveformBackbone(spec)
 
 
 class WaveformBackbone(Backbone):
-    """Every sample is a frame of one dimension, so windows of a long clip join exactly."""
+    """The identity: every sample is a frame of one dimension, so windows of a long clip join exactly."""
 
     def __init__(self, spec: BackboneSpec) -> None:
-        """Hold the spec."""
+        """Store the spec."""
         import torch
 
         self.spec = spec
@@ -76,7 +76,7 @@ class WaveformBackbone(Backbone):
 
     @property
     def parameters(self) -> int:
-        """None are learnt."""
+        """0: there are no parameters."""
         return 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:

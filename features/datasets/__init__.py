@@ -1,8 +1,8 @@
-"""The readers of labelled corpora: one visible table of kinds, each a module imported when asked for.
+"""Readers of labelled corpora: a table of kinds, each a module that is imported on first use.
 
-A kind's module has `Options`, the pydantic model of its `dataset:` section, and
-`index(root, ...) -> Manifest`. A corpus that has to be fetched also has `SOURCE`, where to get it.
-Adding a corpus is one such file and one line in `KINDS`.
+A kind's module defines `Options`, the pydantic model of its `dataset:` section, and
+`index(root, ...) -> Manifest`. If the corpus has to be fetched, the module also defines `SOURCE`, where to get it.
+To add a corpus, write such a file and add one line to `KINDS`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
 
     Raises:
         ConfigError: An unknown kind, or an option that the kind does not have or cannot take.
-        ManifestError: The corpus is not there, is laid out differently, or its table is wrong.
+        ManifestError: The corpus is missing, has another layout, or its table is invalid.
     """
     from pydantic import ValidationError
 
@@ -69,10 +69,10 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
 
 
 def check_root(options: DatasetOptions) -> None:
-    """Check that a corpus is where its options say. Nothing of it is read, and pandas is not imported.
+    """Check that a corpus exists at its configured root. No file is read, and pandas is not imported.
 
     Raises:
-        ManifestError: Its folder or file is missing; the message says where to get it.
+        ManifestError: The folder or file is missing; the message states where to get it.
     """
     root = options.root.expanduser()
     try:
@@ -89,7 +89,7 @@ def check_root(options: DatasetOptions) -> None:
 
 
 def options_class(kind: object) -> type[BaseModel]:
-    """The pydantic model of one kind's `dataset:` section.
+    """Return the pydantic model of one kind's `dataset:` section.
 
     Raises:
         ConfigError: `kind` is not one of `KINDS`.
@@ -106,7 +106,7 @@ def _module(kind: object) -> ModuleType:
 
 
 def _first_problem(error: Any, model: type[BaseModel]) -> str:
-    """One line about the first thing pydantic found wrong."""
+    """Describe pydantic's first error in one line."""
     problem = error.errors()[0]
     key = ".".join(["dataset", *map(str, problem["loc"])])
     if problem["type"] == "extra_forbidden":

@@ -16,7 +16,7 @@ from features.errors import ManifestError
 from features.manifest import Manifest
 
 SOURCE = "ESC-50 with ESC-10 in it is at https://github.com/karolpiczak/ESC-50"
-# The ten ESC-10 classes among the folders of ESC-50 as first published; ESC-10's own are 001 to 010.
+# Folders of the ten ESC-10 classes in ESC-50 as first published; ESC-10 itself uses 001 to 010.
 ESC10_FOLDERS = frozenset({"101", "102", "201", "202", "203", "301", "302", "409", "501", "502"})
 _CLASS_FOLDER = re.compile(r"(?P<code>\d{3}) - (?P<label>.+)")
 _CLIP = re.compile(r"(?P<fold>\d)-(?P<source>\d+)-[A-Z]\d*(-\d+)?")
@@ -45,7 +45,7 @@ def index(root: Path, *, name: str | None = None, subset: str = "esc50") -> Mani
 
 def _from_table(root: Path, path: Path, subset: str) -> Iterator[dict[str, object]]:
     if not (root / "audio").is_dir():
-        raise layout_error(root, "audio/ beside meta/", SOURCE)
+        raise layout_error(root, "audio/ next to meta/", SOURCE)
     for row in read_csv(path, ("filename", "fold", "category", "esc10", "src_file")).to_dict("records"):
         if subset == "esc50" or str(row["esc10"]).lower() == "true":
             yield {

@@ -1,4 +1,4 @@
-"""Any folder of audio with one folder per class; clips may lie deeper below it."""
+"""Any folder with one subfolder per class; clips may be in nested folders."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def index(root: Path, *, name: str | None = None) -> Manifest:
 
 
 def _warn_of_leftovers(root: Path) -> None:
-    """Say what lies directly in the root and so has no class."""
+    """Warn of audio files directly in the root, which have no class."""
     loose = [
         entry.name
         for entry in sorted(root.iterdir())
@@ -62,6 +62,4 @@ def _warn_of_leftovers(root: Path) -> None:
         and (entry.suffix.lower() in AUDIO_SUFFIXES or (entry.is_symlink() and not entry.exists()))
     ]
     if loose:
-        _log.warning(
-            "%s: left out what lies outside any class folder: %d file(s), first %r", root, len(loose), loose[0]
-        )
+        _log.warning("%s: ignored %d audio file(s) outside the class folders, first %r", root, len(loose), loose[0])

@@ -22,7 +22,7 @@ class Options(DatasetOptions):
 
 
 def index(root: Path, *, name: str | None = None) -> Manifest:
-    """List FSDD with its official split; `group` is the speaker, whom that split shares by design.
+    """List FSDD with its official split; `group` is the speaker. Training and test sets share speakers by design.
 
     Raises:
         ManifestError: The folder is missing, or has no file named like a recording.

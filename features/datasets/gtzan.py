@@ -1,7 +1,7 @@
 """GTZAN: 1,000 half-minute music clips of ten genres (Tzanetakis and Cook, 2002); no official split.
 
-Its widely spread copy has a corrupt file, jazz.00054: it is listed like any other and becomes a
-recorded failure when it is read.
+The common copy has a corrupt file, jazz.00054. It is listed like any other clip, and its failure is recorded when it
+is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from features.manifest import Manifest
 
 SOURCE = "GTZAN is at https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification"
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
-PLACES = ("genres_original", "Data/genres_original", "genres", ".")
+SUBFOLDERS = ("genres_original", "Data/genres_original", "genres", ".")
 
 
 class Options(DatasetOptions):
@@ -28,15 +28,15 @@ def index(root: Path, *, name: str | None = None) -> Manifest:
     """List GTZAN; the label is the genre.
 
     Raises:
-        ManifestError: The folder is missing, or no place in it has genre folders with audio.
+        ManifestError: The folder is missing, or none of the usual subfolders has genre folders with audio.
     """
     root = existing_folder(root, SOURCE)
-    for place in PLACES:
-        if not (root / place).is_dir():
+    for subfolder in SUBFOLDERS:
+        if not (root / subfolder).is_dir():
             continue
         rows = [
             {"path": relative(path, root), "label": genre.name}
-            for genre in subfolders(root / place)
+            for genre in subfolders(root / subfolder)
             if genre.name in GENRES
             for path in audio_files(genre)
         ]

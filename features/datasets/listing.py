@@ -1,4 +1,4 @@
-"""The files of a corpus' folder: finding them, naming them, and saying so when they are not there."""
+"""Find and name the audio files of a corpus folder, with errors for missing folders and other layouts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AUDIO_SUFFIXES = (
 
 
 def existing_folder(root: Path, source: str) -> Path:
-    """`root`, when it is a folder.
+    """Return `root` if it is a folder.
 
     Args:
-        root: Where the corpus should lie.
-        source: Where to get it: one short phrase with an address.
+        root: Expected folder of the corpus.
+        source: Where to get the corpus: one short phrase with an address.
 
     Raises:
-        ManifestError: It is missing or not a folder; says where to get the corpus.
+        ManifestError: It is missing or not a folder; the message states where to get the corpus.
     """
     root = Path(root)
     if not root.is_dir():
@@ -32,20 +32,20 @@ def existing_folder(root: Path, source: str) -> Path:
 
 
 def layout_error(root: Path, looked_for: str, source: str) -> ManifestError:
-    """The error for a folder that is there but is not laid out like the corpus."""
+    """Return the error for a folder that exists but does not have the layout of the corpus."""
     return ManifestError(f"{root}: not this corpus' layout, looked for {looked_for}; {source}")
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether an entry is no part of a corpus: dot files and what macOS adds to archives."""
+    """Whether an entry is not part of a corpus: dot files and the `__MACOSX` folders of macOS archives."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Every entry below a folder with an audio suffix, sorted.
+    """List every entry below a folder with an audio suffix, sorted.
 
-    A dangling link or a directory with such a name is listed too: reading it fails later and is
-    recorded as that clip's failure, where leaving it out would go unnoticed. Linked folders are followed.
+    A dangling link or a directory with such a name is listed too. Reading it fails later and is recorded as that
+    clip's failure; leaving it out would go unnoticed. Linked folders are followed.
     """
     return sorted(_walk(folder, frozenset({folder.resolve()})))
 
@@ -61,22 +61,26 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
 
 
 def subfolders(root: Path) -> list[Path]:
-    """The folders directly in `root`, sorted, hidden ones left out."""
+    """List the folders directly in `root`, sorted, without hidden ones."""
     return sorted(entry for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry))
 
 
 def relative(path: Path, root: Path) -> str:
-    """A clip's id: its path from the root, with forward slashes and extension."""
+    """Return a clip's id: its path relative to the root, with forward slashes and extension."""
     return path.relative_to(root).as_posix()
 
 
 def base_name(path: Path) -> str:
-    """The last part of a path, also of `.` and `..`."""
+    """Return the last part of a path, resolved for `.` and `..`."""
     return path.name if path.name not in ("", "..") else path.resolve().name
 
 
 def manifest_of(name: str, root: Path, rows: Iterable[Mapping[str, object]]) -> Manifest:
-    """A manifest of rows that have `path` and `label`; `id` is the path. Sorted by id."""
+    """Return a manifest of rows with `path` and `label`, sorted by id; the default `id` is the path.
+
+    Raises:
+        ManifestError: There are no rows.
+    """
     import pandas as pd
 
     ordered = sorted(({"id": row["path"], **row} for row in rows), key=lambda row: str(row["id"]))

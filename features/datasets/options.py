@@ -1,4 +1,4 @@
-"""The options that every kind of dataset shares."""
+"""Options shared by all kinds of datasets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class DatasetOptions(BaseModel):
     kind: str = Field(description="the reader: one of features.datasets.KINDS")
     root: Path = Field(description="the corpus' folder, or the manifest file for csv, jsonl and parquet")
     name: str | None = Field(
-        default=None, description="label in tables and cache folder (default: the kind, or the root's base name)"
+        default=None, description="name in tables and of the cache folder (default: the kind, or the root's base name)"
     )
 
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str | None) -> str | None:
         if name is not None and (not name.strip() or name.startswith(".") or set(name) & set("/\\\0")):
-            raise ValueError("name becomes a folder of the cache: use text without slashes or a leading dot")
+            raise ValueError("name is used as a folder of the cache: use text without slashes or a leading dot")
         return name

@@ -37,7 +37,7 @@ def index(root: Path, *, name: str | None = None, channel: str = "speech") -> Ma
         ManifestError: The folder is missing, or has no such clips.
     """
     root = existing_folder(root, SOURCE)
-    # One widespread copy holds all clips a second time in a folder beside the actors'.
+    # One common copy contains all clips a second time in a folder next to those of the actors.
     folders = [folder for folder in subfolders(root) if _ACTOR.fullmatch(folder.name)] or [root]
     rows = [
         {"path": relative(path, root), "label": EMOTIONS[clip["emotion"]], "group": clip["actor"]}

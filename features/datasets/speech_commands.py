@@ -17,17 +17,17 @@ LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 
 
 class Options(DatasetOptions):
-    """A folder per word, `validation_list.txt` and `testing_list.txt`; what neither lists is for training."""
+    """A folder per word, `validation_list.txt` and `testing_list.txt`; clips in neither list are for training."""
 
     kind: Literal["speech_commands"] = "speech_commands"
     words: list[str] | None = Field(default=None, description="only these words (default: all)")
 
 
 def index(root: Path, *, name: str | None = None, words: list[str] | None = None) -> Manifest:
-    """List Speech Commands with its official split; `group` is the speaker, the name's part before `_nohash_`.
+    """List Speech Commands with its official split; `group` is the speaker, the file name's part before `_nohash_`.
 
     Raises:
-        ManifestError: The folder is missing, has another layout, or lacks a word that was asked for.
+        ManifestError: The folder is missing, has another layout, or has no folder for a requested word.
     """
     root = existing_folder(root, SOURCE)
     folders = [folder for folder in subfolders(root) if not folder.name.startswith("_")]

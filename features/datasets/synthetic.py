@@ -1,4 +1,4 @@
-"""Made-up sound classes, written as WAV files: a corpus for trying everything out without a download."""
+"""Synthetic sound classes, written as WAV files: a corpus for trying the program without a download."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from features.manifest import Manifest
 from features.system.atomic_write import atomic_write
 
 ROOT = Path("data/synthetic")
-VERSION = 1  # raise it when a sound changes: old files then keep their own folder
+VERSION = 1  # increase it when a sound changes, so that new files go to a new folder
 FOLDS = 5
 _WAV_HEADER_BYTES = 44
 
 
 class Options(DatasetOptions):
-    """Clips of code-made sounds in noise, in `root/<stamp>/<class>/`; the stamp says what they depend on."""
+    """Clips of synthetic sounds in noise, in `root/<stamp>/<class>/`; the stamp contains the options they depend on."""
 
     kind: Literal["synthetic"] = "synthetic"
     root: Path = Field(default=ROOT, description="folder to write the clips into")
     seed: int = Field(default=0, ge=0, description="another seed gives other clips of the same classes")
-    clips_per_class: int = Field(default=25, ge=1, description="asking for more changes none of the first ones")
+    clips_per_class: int = Field(default=25, ge=1, description="a larger number keeps the first clips unchanged")
     classes: list[str] | None = Field(default=None, description="only these sounds (default: all)")
-    sample_rate_hz: int = Field(default=16000, ge=8000, le=192000, description="of the files, in Hz")
+    sample_rate_hz: int = Field(default=16000, ge=8000, le=192000, description="sample rate of the files, in Hz")
     min_duration_s: float = Field(default=0.5, ge=0.1, description="shortest clip, in seconds")
     max_duration_s: float = Field(default=4.0, ge=0.1, description="longest clip, in seconds")
     min_snr_db: float = Field(default=0.0, ge=-60, le=60, description="noisiest clip: sound to background power")
@@ -45,17 +45,17 @@ class Options(DatasetOptions):
             raise ValueError(f"max_snr_db {self.max_snr_db} is below min_snr_db {self.min_snr_db}")
         unknown = sorted(set(self.classes or ()) - set(SOUNDS))
         if unknown:
-            raise ValueError(f"no sound {unknown[0]!r}; there are {', '.join(SOUNDS)}")
+            raise ValueError(f"unknown sound {unknown[0]!r}; use some of {', '.join(SOUNDS)}")
         return self
 
 
 def index(root: Path = ROOT, *, name: str | None = None, **options: object) -> Manifest:
-    """Write what is not yet there, and list it; `fold` runs from 1 to 5 in every class.
+    """Write the missing clips and list all; `fold` runs from 1 to 5 in every class.
 
-    A clip depends on seed, class and its number alone, besides rate, durations and noise levels.
+    A clip depends only on the seed, its class and number, the sample rate, the durations and the noise levels.
 
     Args:
-        root: The folder; made when missing.
+        root: The folder; created if it does not exist.
         name: The dataset's name.
         **options: The other fields of `Options`.
 
@@ -81,7 +81,7 @@ def index(root: Path = ROOT, *, name: str | None = None, **options: object) -> M
 
 
 def _write_missing(path: Path, options: Options, label: str, number: int) -> None:
-    """Write one clip as 16-bit WAV unless a complete one is there; never a half-written file."""
+    """Write one clip as 16-bit WAV, atomically, unless a complete file exists."""
     rng = np.random.default_rng([options.seed, zlib.crc32(label.encode()), number])
     n_samples = round(rng.uniform(options.min_duration_s, options.max_duration_s) * options.sample_rate_hz)
     if path.is_file() and path.stat().st_size == _WAV_HEADER_BYTES + 2 * n_samples:

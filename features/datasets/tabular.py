@@ -1,4 +1,4 @@
-"""A user's own manifest: one CSV, JSON Lines or Parquet file that lists clips and labels."""
+"""Read a user's manifest: one CSV, JSON Lines or Parquet file that lists clips and labels."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SOURCE = "write a table with the columns path, label and, if known, id, fold, sp
 
 
 class Options(DatasetOptions):
-    """A manifest file; relative paths in it start at its own folder."""
+    """A manifest file; its paths are relative to its own folder."""
 
     kind: Literal["csv", "jsonl", "parquet"]
-    id_column: str = Field(default="id", description="unique clip id (default: the path, where the column is absent)")
+    id_column: str = Field(default="id", description="unique clip id (default: the path, if the column is absent)")
     path_column: str = Field(default="path", description="audio file")
     label_column: str = Field(default="label", description="class, list of classes or number")
     task: Task | None = Field(
         default=None,
-        description="what labels ask for (default: lists are multi-label, numbers that are not all whole regression); "
+        description="kind of labels (default: multi-label for lists, regression for numbers that are not all whole); "
         "multi-label splits text at ; and ,",
     )
     fold_column: str = Field(default="fold", description="cross-validation fold")
@@ -42,7 +42,7 @@ class Options(DatasetOptions):
         default=None,
         min_length=1,
         max_length=1,
-        description="csv: between cells (default: a tab for .tsv, else a comma)",
+        description="csv: separator between cells (default: a tab for .tsv, else a comma)",
     )
 
 
@@ -61,14 +61,14 @@ def index(
         root: The file.
         kind: `csv`, `jsonl` or `parquet`; by default the file's suffix.
         name: The dataset's name; by default the file's name without suffix.
-        separator: Between the cells of a CSV.
-        task: What the labels ask for; None: found from them. A CSV's cells are lists where each is a JSON
-            list, numbers where each is one and one is not whole.
+        separator: Separator between the cells of a CSV file.
+        task: The kind of labels; None: inferred. The cells of a CSV file are read as lists if all are JSON lists, and
+            as numbers if all are numbers and at least one is not whole.
         **columns: `<column>_column="its name in the file"` for any manifest column.
 
     Raises:
-        ManifestError: The file is missing or cannot be read, or a column or a cell is missing;
-            names the line.
+        ManifestError: The file is missing or cannot be read, or a column or a cell is missing; the message names the
+            line.
     """
     root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
@@ -81,10 +81,10 @@ def index(
 
 
 def existing_file(root: Path) -> Path:
-    """`root`, when it is a file.
+    """Return `root` if it is a file.
 
     Raises:
-        ManifestError: It is missing or a folder; describes the file that is expected.
+        ManifestError: It is missing or a folder; the message describes the expected file.
     """
     root = Path(root)
     if not root.is_file():
@@ -94,14 +94,14 @@ def existing_file(root: Path) -> Path:
 
 
 def read_clips(path: Path) -> pd.DataFrame:
-    """The clips of a manifest file whose labels nobody needs, in the file's order.
+    """Read the clips of a manifest file without labels, in the file's order.
 
     Args:
-        path: `.csv`, `.tsv`, `.jsonl` or `.parquet`, with the usual names of columns.
+        path: `.csv`, `.tsv`, `.jsonl` or `.parquet` file with the default column names.
 
     Returns:
-        Columns `id`, `path` and, where the file has them, `start_s` and `duration_s`; relative paths start
-        at the file's own folder.
+        Columns `id`, `path` and, if the file has them, `start_s` and `duration_s`. Paths are relative to the file's
+        folder.
 
     Raises:
         ManifestError: As `index`.
@@ -116,7 +116,7 @@ def read_clips(path: Path) -> pd.DataFrame:
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a manifest file.
+    """Return the column names of a manifest file.
 
     Raises:
         ManifestError: As `index`.
@@ -125,15 +125,15 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
-    """A CSV file with every cell as the text it is; empty cells are None, the index is `line N`.
+    """Read a CSV file with every cell as text; empty cells are None, the index is `line N`.
 
     Args:
         path: UTF-8 text, with or without a byte order mark; the first line names the columns.
-        columns: Columns it must have.
-        separator: Between cells; by default a tab for `.tsv`, else a comma.
+        columns: Required columns.
+        separator: Separator between cells; by default a tab for `.tsv`, else a comma.
 
     Raises:
-        ManifestError: Not UTF-8, not a CSV, a line with too many cells, or a column is missing.
+        ManifestError: The file is not UTF-8 or not CSV, a line has too many cells, or a column is missing.
     """
     import pandas as pd
 
@@ -144,7 +144,7 @@ def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = No
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=separator, strict=True)
             for row in reader:
-                if None in row:  # where DictReader puts what is left over
+                if None in row:  # DictReader's key for surplus cells
                     raise ManifestError(f"{path}: line {reader.line_num} has more cells than the header")
                 cells.append({key: value if value and value.strip() else None for key, value in row.items()})
                 lines.append(f"line {reader.line_num}")
@@ -164,7 +164,7 @@ def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = No
 
 
 def _read(path: Path, kind: str, separator: str | None) -> pd.DataFrame:
-    """The file as it is, one row per clip; the index says where each row stands."""
+    """Read the file unchanged, one row per clip; the index gives each row's position in the file."""
     if kind == "parquet":
         return _read_parquet(path)
     if kind == "jsonl":
@@ -176,7 +176,7 @@ def _read(path: Path, kind: str, separator: str | None) -> pd.DataFrame:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Line number and object of every line that is not blank."""
+    """Yield line number and object of every line that is not blank."""
     for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if not line.strip():
             continue
@@ -210,7 +210,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The manifest's columns under their own names, checked to be there and filled in."""
+    """Select the manifest's columns, rename them, and check that required columns and cells are present."""
     import pandas as pd
 
     wanted = {column: columns.get(f"{column}_column") or column for column in ("id", "path", "label", *OPTIONAL)}
@@ -228,7 +228,7 @@ def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.
 
 
 def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tuple[Task, pd.Series]:
-    """The task, and each row's label as the task has it."""
+    """Return the task, and each row's label in the form the task needs."""
     import pandas as pd
 
     places, values = [str(place) for place in cells.index], cells.tolist()
@@ -246,7 +246,7 @@ def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> No
 
 
 def _require_cells(path: Path, cells: pd.Series, column: str, *, lists: bool = False) -> None:
-    """Text or a number (or a list, where that may be) in every cell of one column."""
+    """Check that every cell of a column is text or a number (or a list, if `lists`)."""
     for place, value in cells.items():
         if lists and isinstance(value, list):
             continue
@@ -257,7 +257,7 @@ def _require_cells(path: Path, cells: pd.Series, column: str, *, lists: bool = F
 
 
 def _placed(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Paths with forward slashes, and ids: the path from the manifest's folder where there is no other."""
+    """Write paths with forward slashes, and fill in missing ids with the path relative to the manifest's folder."""
     table["path"] = [_posix(folder, path) for path in table["path"]]
     if "id" not in table:
         table["id"] = [_relative(folder, path) for path in table["path"]]
@@ -265,7 +265,7 @@ def _placed(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _posix(folder: Path, path: object) -> str:
-    """A path with forward slashes; a backslash stays only where it is part of an existing name."""
+    """Convert a path to forward slashes; a backslash stays only if it is part of an existing file's name."""
     text = str(path)
     if "\\" in text and not (folder / text).exists():
         text = text.replace("\\", "/")
@@ -273,6 +273,6 @@ def _posix(folder: Path, path: object) -> str:
 
 
 def _relative(folder: Path, path: str) -> str:
-    """The path from the manifest's folder, where it lies inside it."""
+    """Return the path relative to the manifest's folder, if it is inside it."""
     base = folder.absolute().as_posix()
     return PurePosixPath(path).relative_to(base).as_posix() if PurePosixPath(path).is_relative_to(base) else path

@@ -1,1 +1,1 @@
-"""Training networks end to end with Lightning."""
+"""End-to-end training of networks with Lightning."""

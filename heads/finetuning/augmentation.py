@@ -1,4 +1,4 @@
-"""Augmentation of training clips, on the device. Every draw comes from generators of the step alone."""
+"""Augmentation of training clips, on the device. All random draws come from the generators of the training step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from heads.finetuning.options import Augment
 
 @dataclass(frozen=True)
 class Augmenter:
-    """Changes to one kind of input.
+    """Augmentation of one kind of input.
 
     Attributes:
-        options: What to change.
+        options: The augmentation's settings.
         frame_rate: Frames (or samples) per second.
-        decibels: Inputs are 10·log10 of power, so a gain adds to them.
+        decibels: Whether inputs are 10·log10 of power, so that a gain is added to them.
     """
 
     options: Augment
@@ -28,17 +28,17 @@ class Augmenter:
     def __call__(
         self, inputs: Tensor, lengths: Tensor, targets: Tensor, rng: np.random.Generator, noise_seed: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Change a batch; what is off draws nothing.
+        """Augment a batch; augmentations that are off use no random draws.
 
         Args:
             inputs: (B, F, D).
             lengths: (B,) valid frames.
-            targets: (B, C) class shares.
-            rng: Draws places and sizes.
-            noise_seed: Seeds the noise.
+            targets: (B, C) class probabilities.
+            rng: Generator of positions and sizes.
+            noise_seed: Seed of the noise.
 
         Returns:
-            inputs, lengths and targets, changed. Mixup makes two clips as long as the longer.
+            Augmented inputs, lengths and targets. With mixup, a clip's length is the longer of the two mixed clips.
         """
         options, size = self.options, len(inputs)
         if options.time_shift_s:
@@ -56,16 +56,16 @@ class Augmenter:
             silence = inputs.mean(dim=(1, 2), keepdim=True) if self.decibels else inputs.new_zeros(())
             inputs = torch.where(self._masked(inputs, lengths, rng), silence, inputs)
         if options.mixup:
-            share = rng.beta(options.mixup, options.mixup, size)
+            weight = rng.beta(options.mixup, options.mixup, size)
             partner = torch.from_numpy(rng.permutation(size)).to(inputs.device)
-            kept = _column(share, inputs)
+            kept = _column(weight, inputs)
             inputs = kept * inputs + (1 - kept) * inputs[partner]
             targets = kept[:, :, 0] * targets + (1 - kept[:, :, 0]) * targets[partner]
             lengths = torch.maximum(lengths, lengths[partner.to(lengths.device)])
         return inputs, lengths, targets
 
     def _masked(self, inputs: Tensor, lengths: Tensor, rng: np.random.Generator) -> Tensor:
-        """(B, F, D) bool, True where SpecAugment (Park et al. 2019) masks."""
+        """Draw the masks of SpecAugment (Park et al. 2019): (B, F, D) bool, True where masked."""
         options, (size, n_frames, n_bands) = self.options, inputs.shape
         masked = torch.zeros(size, n_frames, n_bands, dtype=torch.bool, device=inputs.device)
         longest = lengths.cpu().numpy()
@@ -78,7 +78,7 @@ class Augmenter:
 
 
 def _stretch(sizes: np.ndarray, widest: int, n: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-    """(B, n) bool: one stretch of up to `widest` positions within each clip's `sizes`."""
+    """Draw one span of up to `widest` positions within the size of each clip: (B, n) bool."""
     width = rng.uniform(0, np.minimum(widest, sizes))
     start = rng.uniform(0, sizes - width)
     edges = torch.from_numpy(np.floor(np.stack([start, start + width]))).to(device)
@@ -96,5 +96,5 @@ def _roll(inputs: Tensor, lengths: Tensor, shifts: np.ndarray) -> Tensor:
 
 
 def _column(values: np.ndarray, like: Tensor) -> Tensor:
-    """(B,) numbers as (B, 1, 1) on the device of `like`."""
+    """Reshape numbers (B,) to (B, 1, 1) on the device of `like`."""
     return torch.from_numpy(np.asarray(values, np.float32)).to(like.device)[:, None, None]

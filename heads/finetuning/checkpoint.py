@@ -1,4 +1,4 @@
-"""How far a fit has come, and the Lightning callbacks that record it and decide when it ends."""
+"""The training state of a fit, and the Lightning callbacks that save it and stop training."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STATE_KEY = "training_state"
 
 @dataclass
 class TrainingState:
-    """How a fit has gone so far.
+    """The progress of a fit.
 
     Attributes:
         curves: The metrics of each finished epoch.
-        seconds: Spent training and validating, over all runs of this fit.
-        stopped: Whether early stopping has ended it.
+        seconds: Time spent training and validating, over all runs of this fit.
+        stopped: Whether early stopping has ended the fit.
     """
 
     curves: list[dict[str, float]] = field(default_factory=list)
@@ -35,27 +35,27 @@ class TrainingState:
 
     @property
     def epochs(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return len(self.curves)
 
     @property
     def best_epoch(self) -> int:
-        """The first epoch with the lowest validation log loss, from 0; -1 before the first."""
+        """The first epoch with the lowest validation log loss, counted from 0; -1 before any epoch has finished."""
         losses = [row[MONITOR] for row in self.curves]
         return min(range(len(losses)), key=lambda epoch: (math.isnan(losses[epoch]), losses[epoch]), default=-1)
 
     @property
     def best_loss(self) -> float:
-        """The log loss of that epoch; infinite before the first."""
+        """The log loss of the best epoch; infinite before any epoch has finished."""
         return self.curves[self.best_epoch][MONITOR] if self.curves else math.inf
 
     def is_over(self, max_epochs: int) -> bool:
-        """Whether there is nothing left to train."""
+        """Whether training has finished or stopped early."""
         return self.stopped or self.epochs >= max_epochs
 
 
 def read_state(folder: Path) -> TrainingState | None:
-    """How far an earlier run of this fit came; None if it finished no epoch, or is of an older version."""
+    """Read the state of an earlier run of this fit; None if it finished no epoch, or is from an older version."""
     path = folder / LAST_FILE
     if not path.is_file():
         return None
@@ -64,20 +64,20 @@ def read_state(folder: Path) -> TrainingState | None:
 
 
 def read_best(folder: Path, state: TrainingState) -> dict[str, torch.Tensor]:
-    """The weights of the best epoch, as the Lightning module's state dict."""
+    """Read the weights of the best epoch, as the Lightning module's state dict."""
     path = folder / f"{BEST_FILE.format(epoch=state.best_epoch)}.ckpt"
     return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 
 
 def checkpoint_callbacks(folder: Path, patience: int | None) -> list[Callback]:
-    """What stops a fit, keeps its best weights, and keeps all that is needed to resume it.
+    """Return the callbacks for early stopping and for the checkpoints of the best and the last epoch.
 
     Args:
-        folder: Where the checkpoints are written.
+        folder: Folder of the checkpoints.
         patience: Epochs without a lower validation log loss after which training stops; None: never.
     """
-    # The best weights are written before `last.ckpt`. A kill between the two leaves a `last.ckpt` of the epoch
-    # before, so the weights that were the best then have to be there still: hence two files.
+    # The best weights are written before `last.ckpt`. After a kill between the two, `last.ckpt` is from the previous
+    # epoch and needs the best weights of that time. Therefore two files of best weights are kept.
     best = ModelCheckpoint(
         folder,
         BEST_FILE,
@@ -95,14 +95,14 @@ def checkpoint_callbacks(folder: Path, patience: int | None) -> list[Callback]:
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write a checkpoint next to its place, then rename it.
+    """Write a checkpoint to a temporary file in its folder, then rename it.
 
-    Lightning's own writes to the system's temporary folder. If that is on another file system, moving the file
-    is a copy, and a kill leaves half of it.
+    Lightning's own class writes to the system's temporary folder. If that is on another file system, moving the file
+    is a copy, and a kill can leave an incomplete file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; it appears whole or not at all."""
+        """Write a checkpoint atomically."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(path)) as temporary:
             torch.save(checkpoint, temporary)

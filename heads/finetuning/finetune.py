@@ -1,4 +1,4 @@
-"""Train any network on cached clips with Lightning; a killed run goes on from its last finished epoch, bit for bit."""
+"""Train a network on cached clips with Lightning; an interrupted run resumes bit-exactly after its last epoch."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class FinetunedModel:
     """A trained network.
 
     Attributes:
-        network: With the weights of its best epoch on validation.
-        probabilities: Of each class for each test clip, (n_test, C) float32.
-        state: How the training went.
+        network: The network with the weights of its best validation epoch.
+        probabilities: Class probabilities of the test clips, (n_test, C) float32.
+        state: The training state.
     """
 
     network: StandardisedNetwork
@@ -71,22 +71,22 @@ def finetune(
     on_step: Callable[[int], None] = lambda clips: None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
 ) -> FinetunedModel:
-    """Train on the training clips, keep the best epoch on validation, score the test clips once with it.
+    """Train on the training clips, keep the best validation epoch, and score the test clips once with it.
 
     Args:
-        build: Makes the network; torch is seeded before it is called.
+        build: Builds the network; torch is seeded before the call.
         clips: All clips.
-        rows: Which of them train, validate and test.
-        recipe: How to train.
-        seed: Of the weights that start random, and of every draw in training.
-        folder: Where the fit keeps its state; an earlier run's is gone on from.
+        rows: Training, validation and test clips.
+        recipe: Training settings.
+        seed: Seed of random initial weights and of all random draws in training.
+        folder: Folder of the fit's state; an earlier run's state in it is resumed.
         device: `cpu`, `cuda` or `cuda:k`.
-        loggers: Opens what takes the curves, given how far an earlier run came.
-        on_step: Told how many clips a step took.
-        on_epoch: Told how the fit has gone after each epoch.
+        loggers: Opens the loggers, given the state of an earlier run.
+        on_step: Called after each step with its number of clips.
+        on_epoch: Called after each epoch with the training state.
 
     Returns:
-        The network, the test probabilities (none in the helping processes of several) and how training went.
+        The network, the test probabilities (empty except in the main process) and the training state.
     """
     folder.mkdir(parents=True, exist_ok=True)
     precision = resolve_precision(recipe.precision, device)
@@ -108,14 +108,14 @@ def finetune(
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process, of several that Lightning's strategy started, that writes results."""
+    """Whether this is the process that writes results, among those that Lightning's strategy started."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 def _fit(
     learner: Learner, recipe: Recipe, precision: str, device: str, folder: Path, loggers: Sequence[Logger]
 ) -> None:
-    """Let Lightning train, from the last finished epoch where there is one."""
+    """Train with Lightning, starting after the last finished epoch if there is one."""
     kind = torch.device(device)
     devices: int | list[int] = recipe.devices
     if kind.index is not None and recipe.devices == 1:
@@ -142,13 +142,13 @@ def _fit(
     last = folder / LAST_FILE if learner.state.epochs else None
     try:
         trainer.fit(learner, steps, once, ckpt_path=last, weights_only=True)
-    except SystemExit as error:  # how Lightning ends on Ctrl-C
+    except SystemExit as error:  # raised by Lightning on Ctrl-C
         raise KeyboardInterrupt from error
 
 
 @contextlib.contextmanager
 def _threads(threads: int | None) -> Iterator[None]:
-    """Run torch with a number of threads, then as before."""
+    """Set the number of torch's threads, then restore it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -159,7 +159,7 @@ def _threads(threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's banners and hints from the terminal."""
+    """Suppress Lightning's banners and hints."""
     levels = {name: logging.getLogger(name).level for name in CHATTY}
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Class probabilities of whole clips by a network trained end to end: what validates, tests and predicts."""
+"""Class probabilities of whole clips from a network trained end to end, for validation, test and prediction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def score(
     batch_size: int,
     device: torch.device,
 ) -> np.ndarray:
-    """Class probabilities of whole clips, the mean over their windows: (N, C) float64."""
+    """Return class probabilities of whole clips, averaged over their windows: (N, C) float64."""
     before = network.training
     network.eval()
     total: np.ndarray | None = None
@@ -36,13 +36,13 @@ def score(
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """`auto` is bf16 on CUDA devices that have it, fp32 elsewhere."""
+    """Replace `auto` by bf16 on CUDA devices that support it, and by fp32 elsewhere."""
     if precision != "auto":
         return precision
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def mixed_precision(precision: str, device: torch.device) -> torch.autocast:
-    """The context that a network is scored in; `precision` is resolved."""
+    """Return the autocast context for scoring; `precision` must not be `auto`."""
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, kind, enabled=precision != "fp32")

@@ -1,4 +1,4 @@
-"""One training step and one validation pass, as Lightning calls them."""
+"""The Lightning module: training steps, validation and metrics."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class TrainingClips:
-    """What is learnt.
+    """Inputs and targets of all clips.
 
     Attributes:
         windows: The clips' inputs.
         targets: Class of each clip, (N,) int64.
         n_classes: C.
-        augmenter: Changes training clips, and those alone.
+        augmenter: Augmentation, applied to training clips only.
     """
 
     windows: ScoringWindows
@@ -51,18 +51,18 @@ class EpochScores:
     parts: list[Tensor] = field(default_factory=list)
 
     def add(self, loss: Tensor, correct: Tensor, clips: int) -> None:
-        """Count a batch, without waiting for the device."""
+        """Add a batch, without waiting for the device."""
         self.parts.append(torch.stack([loss.detach().float() * clips, correct.float()]))
         self.clips += clips
 
     def close(self) -> tuple[float, float]:
-        """Mean loss and accuracy."""
+        """Return mean loss and accuracy."""
         loss, correct = torch.stack(self.parts).sum(dim=0).tolist()
         return loss / self.clips, correct / self.clips
 
 
 class Learner(lightning.LightningModule):
-    """Trains any network on clips; order, crops, augmentation and dropout depend on (seed, epoch, step) alone."""
+    """Trains a network on clips; order, crops, augmentation and dropout depend only on (seed, epoch, step)."""
 
     def __init__(
         self,
@@ -76,18 +76,18 @@ class Learner(lightning.LightningModule):
         on_step: Callable[[int], None],
         on_epoch: Callable[[TrainingState], None],
     ) -> None:
-        """Take over a network.
+        """Set up training.
 
         Args:
-            network: To train.
+            network: The network to train.
             clips: All clips.
             train: Positions of the training clips.
             valid: Positions of the validation clips.
-            recipe: How to train.
-            seed: Of every draw.
-            state: How far an earlier run of this fit came; kept up to date.
-            on_step: Told how many clips a step took.
-            on_epoch: Told how the fit has gone after each epoch.
+            recipe: Training settings.
+            seed: Seed of all random draws.
+            state: State of an earlier run of this fit; updated during training.
+            on_step: Called after each step with its number of clips.
+            on_epoch: Called after each epoch with the training state.
         """
         super().__init__()
         self.network = network
@@ -105,7 +105,7 @@ class Learner(lightning.LightningModule):
         self._started = 0.0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The recipe's optimiser."""
+        """Create the recipe's optimiser."""
         recipe = self.recipe
         encoder_rate = getattr(recipe, "backbone_learning_rate", None)
         groups = self.network.parameter_groups(recipe.learning_rate, encoder_rate)
@@ -115,7 +115,7 @@ class Learner(lightning.LightningModule):
         return kind(groups, weight_decay=recipe.weight_decay)
 
     def on_train_epoch_start(self) -> None:
-        """Set the epoch's learning rate: a function of the epoch, so that there is no schedule to restore."""
+        """Set the learning rate as a function of the epoch, so that a resumed run has no schedule to restore."""
         optimizer: Any = self.optimizers()
         factor = self.recipe.learning_rate_factor(self.current_epoch)
         for group in optimizer.param_groups:
@@ -124,7 +124,7 @@ class Learner(lightning.LightningModule):
         self.training_scores = EpochScores()
 
     def training_step(self, number: int, batch_idx: int) -> Tensor:
-        """The mean cross-entropy of a step's clips."""
+        """Return the mean cross-entropy of a step's clips."""
         step = Step(self.seed, self.current_epoch, number, self.global_rank)
         torch.manual_seed(step.torch_seed(DROPOUT))
         clips = self._batch(number)
@@ -141,25 +141,25 @@ class Learner(lightning.LightningModule):
         return loss
 
     def validation_step(self, number: int, batch_idx: int) -> None:
-        """Score the validation clips, all at once: whole clips, as test clips are scored."""
+        """Score all validation clips as whole clips, like the test clips."""
         probabilities = score(self.network, self.clips.windows, self.valid_clips, self.recipe.batch_size, self.device)
         loss, accuracy = log_loss(probabilities, self.clips.targets[self.valid_clips])
         self.metrics["valid/loss"], self.metrics["valid/accuracy"] = loss, accuracy
 
     def on_train_start(self) -> None:
-        """Log the epochs of earlier runs again: loggers start empty. Then start the clock."""
+        """Log the epochs of earlier runs again, since loggers start empty, and start the timer."""
         for epoch in range(self.state.epochs):
             self._log_epoch(epoch)
         self._started = time.perf_counter() - self.state.seconds
 
     def on_train_epoch_end(self) -> None:
-        """Gather the epoch's metrics. The callbacks that come after this decide by them and write checkpoints."""
+        """Collect the epoch's metrics. The callbacks that run next use them for early stopping and checkpoints."""
         self.metrics["train/loss"], self.metrics["train/accuracy"] = self.training_scores.close()
         optimizer: Any = self.optimizers()
         self.metrics["learning_rate"] = max(group["lr"] for group in optimizer.param_groups)
-        # Batch norm has other statistics in every process, and the first one's are kept: its metrics decide for all.
+        # Batch norm statistics differ between processes. Those of the first are saved, so its metrics are used.
         metrics = self.trainer.strategy.broadcast(dict(self.metrics))
-        # As float64, because float32 would make close validation losses equal.
+        # float64, because float32 would round close validation losses to equal values
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
         self.log_dict(values, logger=False, batch_size=1)
         self.state.curves.append(metrics)
@@ -169,30 +169,30 @@ class Learner(lightning.LightningModule):
             self.on_epoch(self.state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put how the fit has gone into the checkpoint; early stopping has decided by now."""
+        """Add the training state to the checkpoint, after early stopping has decided."""
         self.state.stopped = self.trainer.should_stop
         checkpoint[STATE_KEY] = asdict(self.state)
 
     def _log_epoch(self, epoch: int) -> None:
-        """Give an epoch to the loggers, whose x-axis is the epoch rather than Lightning's count of steps."""
+        """Log an epoch; the x-axis is the epoch, not Lightning's count of steps."""
         for logger in self.loggers:
             logger.log_metrics({"epoch": epoch, **self.state.curves[epoch]}, step=epoch)
             logger.save()
 
     def _batch(self, number: int) -> np.ndarray:
-        """Positions of the clips this process trains on in a step."""
+        """Return the positions of the clips that this process trains on in a step."""
         epoch, batches = self._batches
         if epoch != self.current_epoch:
             batches = epoch_batches(len(self.train_clips), self.recipe.batch_size, self.seed, self.current_epoch)
             self._batches = (self.current_epoch, batches)
         batch = batches[number]
-        if len(batch) < self.trainer.world_size:  # no process may be without a clip
+        if len(batch) < self.trainer.world_size:  # every process needs at least one clip
             batch = np.resize(batch, self.trainer.world_size)
         return self.train_clips[batch[self.global_rank :: self.trainer.world_size]]
 
 
 def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """Mean log loss in nats, and accuracy."""
+    """Return the mean log loss in nats, and the accuracy, of probabilities (N, C) and targets (N,)."""
     chosen = probabilities[np.arange(len(targets)), targets]
     loss = float(-np.log(np.clip(chosen, np.finfo(np.float32).tiny, None)).mean())
     return loss, float((probabilities.argmax(axis=1) == targets).mean())

@@ -1,4 +1,4 @@
-"""Lightning's loggers of a config: TensorBoard, SwanLab, CSV, several at once. None of them prints."""
+"""Lightning loggers for the config's `tracking`: TensorBoard, SwanLab and CSV, without terminal output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ INSTALL = "pip install 'audioheads[{extra}]'"
 
 
 def check_tracking(entries: Sequence[Tracking]) -> None:
-    """Raise `ConfigError`, before anything is trained, where a logger cannot work here."""
+    """Check before training that all loggers are installed.
+
+    Raises:
+        ConfigError: A logger or its dashboard is not installed; the message states how to install it.
+    """
     for entry in entries:
         if entry.name == "tensorboard" and find_spec("tensorboard") is None:
             raise ConfigError(f"tracking: tensorboard is not installed; {INSTALL.format(extra='tensorboard')}")
@@ -33,14 +37,14 @@ def check_tracking(entries: Sequence[Tracking]) -> None:
 def open_loggers(
     entries: Sequence[Tracking], folder: Path, project: str, name: str, config: Mapping[str, Any]
 ) -> list[Logger]:
-    """Loggers of one fit. Each starts empty: the epochs of an earlier run have to be logged again.
+    """Open the loggers of one fit. Each starts empty: the epochs of an earlier run have to be logged again.
 
     Args:
-        entries: Of the config; already checked.
-        folder: Each logger writes to its own folder here.
+        entries: The config's `tracking`, already checked.
+        folder: Parent of the loggers' folders.
         project: The experiment's name.
-        name: The fit's: `resnet18/fold-1-seed-0`.
-        config: What to keep with the curves.
+        name: The fit's name, such as `resnet18/fold-1-seed-0`.
+        config: Settings to store with the curves.
     """
     return [_open(entry, folder / entry.name, project, name, config) for entry in entries]
 
@@ -54,7 +58,7 @@ def _open(entry: Tracking, folder: Path, project: str, name: str, config: Mappin
         table = CSVLogger(folder, name="", version=name)
         table.log_hyperparams(dict(config))
         return table
-    # A purge from step 0 on makes TensorBoard forget what earlier event files of this fit hold.
+    # A purge from step 0 makes TensorBoard ignore earlier event files of this fit.
     board = TensorBoardLogger(folder, name="", version=name, default_hp_metric=False, purge_step=0)
     board.log_hyperparams(dict(config))
     text = yaml.safe_dump(dict(config), sort_keys=False)

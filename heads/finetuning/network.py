@@ -1,4 +1,4 @@
-"""A model with the standardisation of its inputs inside, so that its weights are all that prediction needs."""
+"""A model that includes the standardisation of its inputs, so that prediction only needs its weights."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from torch import Tensor, nn
 
 
 class StandardisedNetwork(nn.Module):
-    """Standardise bands, then the model. What the training loop sees of any model.
+    """Standardises each band, then applies the model.
 
     Attributes:
-        model: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`. Where it has a part called
-            `encoder`, that part learns with a rate of its own.
+        model: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`. A submodule called `encoder` can have its own
+            learning rate.
     """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, model: nn.Module, mean: Tensor, deviation: Tensor) -> None:
-        """Take over a model and the statistics of its training inputs, (D,) each."""
+        """Wrap a model with the statistics of its training inputs, (D,) each."""
         super().__init__()
         self.model = model
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Inputs (B, F, D) to logits (B, C)."""
+        """Map inputs (B, F, D) to logits (B, C)."""
         return self.model((inputs - self.mean) / self.deviation, lengths)
 
     def parameter_groups(self, learning_rate: float, encoder_learning_rate: float | None) -> list[dict[str, Any]]:
-        """What an optimiser is made of; frozen parameters are left out."""
+        """Return an optimiser's parameter groups, without frozen parameters."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -41,10 +41,10 @@ class StandardisedNetwork(nn.Module):
 
     @property
     def parameters_total(self) -> int:
-        """All parameters."""
+        """Number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def parameters_trained(self) -> int:
-        """Those that learn."""
+        """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""How a model is trained end to end: epochs, optimiser, schedule, augmentation, and where curves go."""
+"""Options of end-to-end training: epochs, optimiser, schedule, augmentation and tracking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from heads.options import Count, Decay, Positive, Share
 
-MAX_DEFAULT_DURATION_S = 30.0  # longest window where a config names none
+MAX_DEFAULT_DURATION_S = 30.0  # longest window if the config does not set one
 
 
 def _as_tuple(value: object) -> object:
@@ -21,18 +21,18 @@ GainRange = Annotated[tuple[Positive, Positive], BeforeValidator(_as_tuple)]
 
 
 class Augment(BaseModel):
-    """Changes to training clips; each is off by default. Drawn anew at every step, for every clip.
+    """Augmentation of training clips; each kind is off by default. Drawn at every step for every clip.
 
     Attributes:
-        time_mask_frames: Longest stretch of frames (samples of a waveform) masked at once; 0: none.
-        time_masks: How many such stretches.
-        frequency_mask_bands: Widest group of neighbouring mel bands masked at once; 0: none.
-        frequency_masks: How many such groups.
-        noise: Standard deviation of Gaussian noise in the input's own unit (dB for log-mels); 0: none.
-        noise_p: Share of clips that get noise.
+        time_mask_frames: Longest span of frames (samples of a waveform) that is masked; 0: none.
+        time_masks: Number of such spans.
+        frequency_mask_bands: Widest group of neighbouring mel bands that is masked; 0: none.
+        frequency_masks: Number of such groups.
+        noise: Standard deviation of Gaussian noise, in the input's unit (dB for log-mels); 0: none.
+        noise_p: Probability that a clip gets noise.
         gain: Range of the factor on amplitude (waveforms) or power (mels), drawn uniformly; null: none.
-        gain_p: Share of clips whose gain changes.
-        time_shift_s: Longest circular shift in either direction; 0: none.
+        gain_p: Probability that a clip's gain changes.
+        time_shift_s: Longest circular shift in either direction, in seconds; 0: none.
         mixup: Both parameters of the Beta distribution that mixes pairs of clips; 0: no mixup.
     """
 
@@ -60,8 +60,8 @@ class Tracking(BaseModel):
     """One entry of `tracking`.
 
     Attributes:
-        name: Where curves go.
-        mode: SwanLab's: `offline` needs no account, `online` does; `local` needs its dashboard extra.
+        name: The logger.
+        mode: Mode of SwanLab: `offline` needs no account, `online` needs one, `local` needs its dashboard extra.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,28 +76,29 @@ class Tracking(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What every entry of `finetune` may say.
+    """Options of every entry of `finetune`.
 
     Attributes:
-        name: Which model, see `heads.models`.
-        label: What tables call it; by default its name.
+        name: The model, see `heads.models`.
+        label: Name in tables; by default `name`.
         epochs: Passes over the training clips.
-        batch_size: Clips of a step, over all devices together.
-        learning_rate: Of the optimiser, before the schedule.
+        batch_size: Clips per step, over all devices together.
+        learning_rate: Learning rate before the schedule.
         optimizer: `adam`, `adamw` or `sgd` (momentum 0.9).
-        weight_decay: The optimiser's.
+        weight_decay: Weight decay of the optimiser.
         schedule: `constant`, `step` (times `gamma` every `step_epochs`) or `cosine` (to 0 at the end).
-        warmup_epochs: First epochs with a linearly growing learning rate.
+        warmup_epochs: First epochs with a linearly increasing learning rate.
         gradient_clip: Largest norm of the gradient; null: no limit.
-        label_smoothing: Share of the target spread over all classes.
+        label_smoothing: Fraction of the target that is spread over all classes.
         patience: Stop after this many epochs without a lower validation log loss; null: never.
-        precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on CUDA devices that have it, else fp32.
-        duration_s: Training crop and scoring window; null: the longest training clip, at most 30 s.
-        standardize: Zero mean and unit variance of each band over the training clips.
-        augment: Changes to training clips.
-        devices: How many, over Lightning's `strategy`.
-        strategy: How several devices share the work.
-        threads: CPU threads; null: as torch has it. They change results in their last bits.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 on CUDA devices that support it, else fp32.
+        duration_s: Length of training crops and scoring windows, in seconds; null: the longest training clip, at most
+            30 s.
+        standardize: Scale each band to zero mean and unit variance over the training clips.
+        augment: Augmentation of training clips.
+        devices: Number of devices.
+        strategy: Lightning's strategy for several devices.
+        threads: CPU threads; null: torch's default. They change results in their last bits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -126,20 +127,20 @@ class Recipe(BaseModel):
 
     @property
     def title(self) -> str:
-        """What tables call this model."""
+        """The model's name in tables."""
         return self.label or self.name
 
     @property
     def head(self) -> str:
-        """The `head` column of tables: a model that is whole has none."""
+        """The `head` column of tables: a model without a separate head has none."""
         return "none"
 
     def job(self) -> dict[str, Any]:
-        """Everything here that decides the result, as JSON values."""
+        """Return all options that affect the result, as JSON values."""
         return self.model_dump(mode="json", exclude={"label"})
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """What the learning rate is multiplied by in an epoch (from 0)."""
+        """Return the factor on the learning rate in an epoch (counted from 0)."""
         if epoch < self.warmup_epochs:
             return (epoch + 1) / self.warmup_epochs
         since = epoch - self.warmup_epochs

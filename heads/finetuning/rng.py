@@ -1,4 +1,4 @@
-"""Random numbers of end-to-end training: functions of (seed, epoch, step), never of what a process did before."""
+"""Random numbers of end-to-end training; they depend only on (seed, epoch, step), not on earlier draws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ORDER, DROPOUT, CLIPS, NOISE = range(4)  # what a draw is for
+ORDER, DROPOUT, CLIPS, NOISE = range(4)  # purposes of random draws
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Step:
     """One training step of one process.
 
     Attributes:
-        seed: The fit's.
-        epoch: From 0.
-        number: Within the epoch, from 0.
-        rank: Of the process, where several share a step.
+        seed: Seed of the fit.
+        epoch: Epoch, from 0.
+        number: Step within the epoch, from 0.
+        rank: Rank of the process, if several share a step.
     """
 
     seed: int
@@ -26,30 +26,33 @@ class Step:
     rank: int = 0
 
     def generator(self) -> np.random.Generator:
-        """Draws crops and augmentation."""
+        """Return the generator of crops and augmentation."""
         return np.random.default_rng([self.seed, self.epoch, self.number, self.rank, CLIPS])
 
     def torch_seed(self, purpose: int) -> int:
-        """For a torch generator: `DROPOUT` (the global one) or `NOISE`."""
+        """Return the seed of a torch generator for `DROPOUT` (the global generator) or `NOISE`."""
         entropy = [self.seed, self.epoch, self.number, self.rank, purpose]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def epoch_batches(n_clips: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The training clips of an epoch in their order, dealt into batches that differ by one clip at most.
+    """Return the shuffled training clips of an epoch, in batches whose sizes differ by at most one.
 
-    Even batches leave no last one of a single clip, which batch norm cannot work with.
+    With even batches, no last batch has a single clip, which batch norm cannot handle.
 
     Args:
-        n_clips: How many there are.
+        n_clips: Number of training clips.
         batch_size: Largest batch.
-        seed: The fit's.
-        epoch: From 0.
+        seed: Seed of the fit.
+        epoch: Epoch, from 0.
+
+    Returns:
+        Positions of the clips, one int64 array per batch.
     """
     order = np.random.default_rng([seed, epoch, ORDER]).permutation(n_clips)
     return np.array_split(order, n_batches(n_clips, batch_size))
 
 
 def n_batches(n_clips: int, batch_size: int) -> int:
-    """Steps of an epoch."""
+    """Return the number of steps in an epoch."""
     return -(-n_clips // batch_size)

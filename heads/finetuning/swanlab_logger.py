@@ -1,4 +1,4 @@
-"""SwanLab's logger for Lightning, silent, and finished with its fit."""
+"""SwanLab's logger for Lightning, without output, finished at the end of its fit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from swanlab.integration.pytorch_lightning import SwanLabLogger
 class QuietSwanLabLogger(SwanLabLogger):
     """A SwanLab run of one fit.
 
-    SwanLab's own logger prints, and leaves a successful run open: the next fit would be logged into it.
+    SwanLab's own logger prints, and it leaves a successful run open, so that the next fit would be logged into it.
     """
 
     _experiment: Any
 
     def __init__(self, folder: Path, mode: str, project: str, name: str, config: Mapping[str, Any]) -> None:
-        """Set up a run that records the curves and the config, and nothing about the machine."""
+        """Set up a run that records the curves and the config, but nothing about the machine."""
         folder.mkdir(parents=True, exist_ok=True)
         probe = swanlab.Settings.Probe(hardware=False, runtime=False, requirements=False, git=False, monitor=False)
         terminal = swanlab.Settings.Terminal(proxy_type="none")
@@ -38,7 +38,7 @@ class QuietSwanLabLogger(SwanLabLogger):
 
     @property
     def experiment(self) -> Any:
-        """The run, started when it is first asked for."""
+        """The run, started on first access."""
         with _silence():
             return super().experiment
 
@@ -62,6 +62,6 @@ class QuietSwanLabLogger(SwanLabLogger):
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Swallow what a library prints."""
+    """Discard stdout and stderr."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""The visible table of models that are trained on spectrograms or waveforms; each is one module."""
+"""The table of models that are trained on spectrograms or waveforms; each is one module."""
 
 from __future__ import annotations
 
@@ -24,17 +24,25 @@ TORCHVISION = (ImageOptions, "heads.models.resnet")  # any other classifier that
 
 
 def options_class(name: str) -> type[Recipe] | None:
-    """The pydantic class that validates a config's entry of this name; None where no such model is known here.
+    """Return the pydantic class that validates config entries with this name; None if there is no such model.
 
-    Raises:
-        ConfigError: It might be one of torchvision's, which is not installed.
+    torchvision's classifiers are only known if torchvision is installed.
     """
     found = _entry(name)
     return found[0] if found else None
 
 
 def build(options: Recipe, dim: int, n_classes: int) -> nn.Module:
-    """The untrained network: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`."""
+    """Build the untrained network: `forward(inputs (B, F, D), lengths (B,)) -> logits (B, C)`.
+
+    Args:
+        options: The model's options.
+        dim: D, the bands of its input.
+        n_classes: C.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
     found = _entry(options.name)
     if found is None:
         raise ConfigError(f"unknown model {options.name!r}")
@@ -42,7 +50,7 @@ def build(options: Recipe, dim: int, n_classes: int) -> nn.Module:
 
 
 def shortest_input(options: Recipe) -> int:
-    """Frames (or samples) a model needs at least; shorter clips are padded."""
+    """Return the minimum number of frames (or samples) of a model; shorter clips are padded."""
     if isinstance(options, M5Options):
         from heads.models.m5 import min_samples
 

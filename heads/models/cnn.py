@@ -11,12 +11,15 @@ from heads.models.options import CnnOptions
 
 
 def conv_blocks(channels: Sequence[int], *, batch_norm: bool, time_pools: int) -> nn.Sequential:
-    """3×3 convolution, (batch norm,) ReLU and max-pool for each width: (B, 1, F, D) to (B, C, F', D').
+    """Build a block of 3×3 convolution, optional batch norm, ReLU and max-pool for each width.
 
     Args:
         channels: Width of each block.
         batch_norm: Normalise after each convolution.
-        time_pools: How many of the first blocks halve the frames; all of them halve the bands.
+        time_pools: Number of first blocks that halve the frames; all blocks halve the bands.
+
+    Returns:
+        A module that maps (B, 1, F, D) to (B, C, F', D').
     """
     layers: list[nn.Module] = []
     before = 1
@@ -25,14 +28,14 @@ def conv_blocks(channels: Sequence[int], *, batch_norm: bool, time_pools: int) -
         if batch_norm:
             layers.append(nn.BatchNorm2d(width))
         pool = (2 if number < time_pools else 1, 2)
-        # the maximum of rectified values is the rectified maximum, on a quarter of them
+        # ReLU after pooling gives the same values and processes only a quarter of them
         layers += [nn.MaxPool2d(pool, ceil_mode=True), nn.ReLU(inplace=True)]
         before = width
     return nn.Sequential(*layers)
 
 
 class Cnn(nn.Module):
-    """Blocks, all bands of a frame side by side, mean and maximum over time, dropout, linear."""
+    """Convolution blocks, flattened bands, mean and maximum over time, dropout, linear."""
 
     def __init__(self, options: CnnOptions, dim: int, n_classes: int) -> None:
         """Build the layers for spectrograms of `dim` bands."""
@@ -43,19 +46,19 @@ class Cnn(nn.Module):
         self.output = nn.Linear(2 * width, n_classes)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Spectrograms (B, F, D) to logits (B, C)."""
+        """Map spectrograms (B, F, D) to logits (B, C)."""
         image = inputs[:, None].contiguous(memory_format=torch.channels_last)
         frames = self.blocks(image).permute(0, 2, 1, 3).flatten(2)  # [B, F', C·D']
         return self.output(self.dropout(torch.cat([frames.mean(dim=1), frames.amax(dim=1)], dim=1)))
 
 
 def pooled_bands(dim: int, blocks: int) -> int:
-    """Bands that are left of `dim` behind some blocks."""
+    """Return the number of bands that remain of `dim` after `blocks` blocks."""
     for _ in range(blocks):
         dim = -(-dim // 2)
     return dim
 
 
 def build(options: CnnOptions, dim: int, n_classes: int) -> nn.Module:
-    """The network of a config's entry."""
+    """Build the network of a config entry."""
     return Cnn(options, dim, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

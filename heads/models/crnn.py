@@ -1,4 +1,4 @@
-"""Convolutions on mel spectrograms, then a recurrent network over time."""
+"""Convolutions on mel spectrograms, followed by a recurrent network over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIME_POOLS = 2
 
 
 class Crnn(nn.Module):
-    """Blocks, all bands of a frame side by side, a bidirectional GRU, its mean over time, dropout, linear."""
+    """Convolution blocks, flattened bands, a bidirectional GRU, mean over time, dropout, linear."""
 
     def __init__(self, options: CrnnOptions, dim: int, n_classes: int) -> None:
         """Build the layers for spectrograms of `dim` bands."""
@@ -24,12 +24,12 @@ class Crnn(nn.Module):
         self.output = nn.Linear(2 * options.hidden, n_classes)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Spectrograms (B, F, D) to logits (B, C)."""
+        """Map spectrograms (B, F, D) to logits (B, C)."""
         image = inputs[:, None].contiguous(memory_format=torch.channels_last)
         frames = self.blocks(image).permute(0, 2, 1, 3).flatten(2)  # [B, F', C·D']
         return self.output(self.dropout(self.recurrent(frames)[0].mean(dim=1)))
 
 
 def build(options: CrnnOptions, dim: int, n_classes: int) -> nn.Module:
-    """The network of a config's entry."""
+    """Build the network of a config entry."""
     return Crnn(options, dim, n_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

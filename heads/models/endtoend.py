@@ -21,13 +21,13 @@ class EndToEnd(nn.Module):
         options: EndToEndOptions,
         n_classes: int,
     ) -> None:
-        """Take over an encoder.
+        """Add a head to an encoder.
 
         Args:
-            encoder: Holds the parameters that learn with the backbone's rate.
-            embed: Runs it, differentiably: waveforms (B, T) and lengths (B,) to `Frames`.
-            dim: D of these.
-            options: Of the head.
+            encoder: Module with the parameters that are trained with the backbone's learning rate.
+            embed: Runs it differentiably: waveforms (B, T) and lengths (B,) to `Frames`.
+            dim: D of the frames.
+            options: Options of the head.
             n_classes: C.
         """
         super().__init__()
@@ -38,7 +38,7 @@ class EndToEnd(nn.Module):
         )
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Waveforms (B, T, 1) to logits (B, C)."""
+        """Map waveforms (B, T, 1) to logits (B, C)."""
         frames = self._embed(inputs[:, :, 0], lengths)
         last = Frames(frames.values[:, -1:], frames.lengths, frames.weights)
         return self.head(Moments.of(last, ("mean",)).mean[:, 0])

@@ -1,4 +1,4 @@
-"""M5: very deep for its time, on raw waveforms (Dai et al. 2016, arXiv:1610.00087)."""
+"""M5, a deep convolutional network on raw waveforms (Dai et al. 2016, arXiv:1610.00087)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ POOL = 4
 
 
 class M5(nn.Module):
-    """Convolution, batch norm, ReLU, max-pool, four times; global average; linear.
+    """Four blocks of convolution, batch norm, ReLU and max-pool; global average; linear.
 
-    ReLU stands behind the pooling: the maximum of rectified values is the rectified maximum, on a quarter of them.
+    ReLU is applied after pooling, which gives the same values and processes only a quarter of them.
     """
 
     def __init__(self, channels: list[int], n_classes: int) -> None:
@@ -31,12 +31,12 @@ class M5(nn.Module):
         self.output = nn.Linear(before, n_classes)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Waveforms (B, T, 1) to logits (B, C)."""
+        """Map waveforms (B, T, 1) to logits (B, C)."""
         return self.output(self.blocks(inputs.transpose(1, 2)).mean(dim=2))
 
 
 def min_samples() -> int:
-    """The shortest waveform that leaves something to average."""
+    """Return the length of the shortest waveform that yields one output frame, in samples."""
     length = 1
     for _ in range(3):
         length = length * POOL + KERNEL - 1
@@ -44,5 +44,5 @@ def min_samples() -> int:
 
 
 def build(options: M5Options, dim: int, n_classes: int) -> M5:
-    """The network of a config's entry."""
+    """Build the network of a config entry."""
     return M5(options.channels, n_classes)

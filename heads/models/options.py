@@ -1,4 +1,4 @@
-"""What a config can set of each trained model beside its recipe."""
+"""Options of each trained model, in addition to its recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SpectrogramOptions(Recipe):
     """A model on mel spectrograms.
 
     Attributes:
-        mel: How they are made.
+        mel: Settings of the mel spectrograms.
     """
 
     mel: MelOptions = MelOptions()
@@ -28,9 +28,9 @@ class CnnOptions(SpectrogramOptions):
     """Conv–ReLU–Pool blocks; mean and maximum over time into a linear output.
 
     Attributes:
-        channels: Of each block's 3×3 convolution; every block halves bands and frames.
+        channels: Channels of each block's 3×3 convolution; every block halves bands and frames.
         batch_norm: Normalise after each convolution.
-        dropout: Before the output.
+        dropout: Dropout before the output.
     """
 
     name: Literal["cnn"] = "cnn"
@@ -40,13 +40,13 @@ class CnnOptions(SpectrogramOptions):
 
 
 class CrnnOptions(SpectrogramOptions):
-    """The same blocks, then a bidirectional GRU over time.
+    """The blocks of `cnn`, then a bidirectional GRU over time.
 
     Attributes:
-        channels: Of each block's convolution; every block halves the bands, only the first two the frames.
+        channels: Channels of each block's convolution; every block halves the bands, the first two also the frames.
         batch_norm: Normalise after each convolution.
         hidden: Units of the GRU in each direction.
-        dropout: Before the output.
+        dropout: Dropout before the output.
     """
 
     name: Literal["crnn"] = "crnn"
@@ -57,14 +57,14 @@ class CrnnOptions(SpectrogramOptions):
 
 
 class ImageOptions(SpectrogramOptions):
-    """Any torchvision classifier on the spectrogram as an image.
+    """Any torchvision classifier, with the spectrogram as an image.
 
     Attributes:
-        weights: `imagenet` (torchvision's first release of them), `none`, or a local file.
-        image_size: Height and width that the spectrogram is average-pooled to.
-        input_channels: 3: the spectrogram three times, as images have it; 1: one plane, the first
-            convolution's weights summed, which computes the same at a lower cost.
-        learning_rate: Of the optimiser.
+        weights: `imagenet` (torchvision's first release for the model), `none`, or a local file.
+        image_size: Height and width to which the spectrogram is average-pooled.
+        input_channels: 3: the spectrogram is repeated in three channels; 1: one channel, with the weights of the first
+            convolution summed over its input channels, which gives the same result at a lower cost.
+        learning_rate: Learning rate of the optimiser.
     """
 
     weights: str = IMAGENET
@@ -89,8 +89,8 @@ class M5Options(WaveformOptions):
     """Four one-dimensional convolutions on the waveform (Dai et al. 2016); defaults are the published recipe.
 
     Attributes:
-        sample_rate_hz: Clips are resampled to this.
-        channels: Of the convolutions.
+        sample_rate_hz: Clips are resampled to this rate.
+        channels: Channels of the convolutions.
     """
 
     name: Literal["m5"] = "m5"
@@ -105,15 +105,15 @@ class M5Options(WaveformOptions):
 
 
 class EndToEndOptions(WaveformOptions):
-    """A backbone and a head on it, trained together.
+    """A backbone with a head, trained together.
 
     Attributes:
         hidden: Units of the head's hidden layer.
-        dropout: In the head.
-        learning_rate: The head's.
-        backbone_learning_rate: The backbone's.
-        freeze_encoder: Leave the backbone's convolutional feature encoder as it is.
-        gradient_checkpointing: Compute activations again in the backward pass: less memory, more time.
+        dropout: Dropout in the head.
+        learning_rate: Learning rate of the head.
+        backbone_learning_rate: Learning rate of the backbone.
+        freeze_encoder: Keep the backbone's convolutional feature encoder frozen.
+        gradient_checkpointing: Recompute activations in the backward pass, which needs less memory but more time.
     """
 
     hidden: Count = 256
@@ -128,7 +128,7 @@ class EndToEndOptions(WaveformOptions):
 
     @property
     def title(self) -> str:
-        """What tables call this model: not the name of the frozen backbone."""
+        """The model's name in tables, which differs from that of the frozen backbone."""
         return self.label or f"{self.name}-finetuned"
 
     @property

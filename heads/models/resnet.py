@@ -1,4 +1,4 @@
-"""ResNet, ResNeXt and every other torchvision classifier, on the spectrogram as an image."""
+"""ResNet, ResNeXt and all other torchvision classifiers, with the spectrogram as an image."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from features.errors import ConfigError, WeightsError
 from heads.models.options import IMAGENET, ImageOptions
 
 PLAIN = {"googlenet": {"init_weights": True, "aux_logits": False}, "inception_v3": {"init_weights": True}}
-OUTPUT_TENSORS = 2  # weight and bias of the classifier, which has as many rows as there are classes
+OUTPUT_TENSORS = 2  # weight and bias of the output layer, whose size depends on the number of classes
 
 
 class Image(nn.Module):
-    """A classifier of images behind average pooling to its size; the spectrogram stands in every channel."""
+    """An image classifier; the spectrogram is average-pooled to the image size and repeated in every channel."""
 
     def __init__(self, classifier: nn.Module, size: int, channels: int) -> None:
-        """Take over a classifier."""
+        """Wrap a classifier."""
         super().__init__()
         self.classifier = classifier
         self.size = size
         self.channels = channels
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Spectrograms (B, F, D) to logits (B, C); bands become rows, time becomes columns."""
+        """Map spectrograms (B, F, D) to logits (B, C); bands become rows, time becomes columns."""
         image = F.adaptive_avg_pool2d(inputs.transpose(1, 2)[:, None], self.size)
         image = image.expand(-1, self.channels, -1, -1).contiguous(memory_format=torch.channels_last)
         output = self.classifier(image)
         return output if isinstance(output, Tensor) else output.logits
 
     def load_pretrained(self, state: Mapping[str, Tensor], source: str) -> None:
-        """Load weights of the same architecture; the output layer stays new where its classes differ.
+        """Load weights of the same architecture; the output layer stays untrained if its number of classes differs.
 
         Raises:
-            WeightsError: They are another architecture's.
+            WeightsError: The weights belong to another architecture.
         """
         own = self.classifier.state_dict()
         first = _first_convolution(self.classifier)
@@ -56,7 +56,7 @@ class Image(nn.Module):
 
 
 def build(options: ImageOptions, dim: int, n_classes: int) -> Image:
-    """The network of a config's entry, its weights still random."""
+    """Build the network of a config entry with random weights."""
     kind = PLAIN.get(options.name, {})
     classifier = models.get_model(options.name, weights=None, num_classes=n_classes, **kind)
     if options.input_channels == 1:
@@ -66,10 +66,10 @@ def build(options: ImageOptions, dim: int, n_classes: int) -> Image:
 
 
 def imagenet_url(options: ImageOptions) -> tuple[str, str]:
-    """Where torchvision's ImageNet weights of this model lie, and their name.
+    """Return the URL and the name of torchvision's ImageNet weights of this model.
 
     Raises:
-        ConfigError: There are none, or none of this name.
+        ConfigError: There are no weights, or none of this name.
     """
     known = list(models.get_model_weights(options.name))
     wanted = options.weights.upper()
@@ -81,15 +81,15 @@ def imagenet_url(options: ImageOptions) -> tuple[str, str]:
 
 
 def _first_convolution(classifier: nn.Module) -> str | None:
-    """The name of the first layer that sees the image."""
+    """Return the name of the first convolution."""
     return next((name for name, part in classifier.named_modules() if isinstance(part, nn.Conv2d)), None)
 
 
 def _make_single_channel(classifier: nn.Module) -> None:
-    """Put a one-channel convolution in place of the first."""
+    """Replace the first convolution by a one-channel convolution."""
     name = _first_convolution(classifier)
     if name is None:
-        raise ConfigError("input_channels: this model starts with no convolution; use 3")
+        raise ConfigError("input_channels: this model does not start with a convolution; use 3")
     old = classifier.get_submodule(name)
     assert isinstance(old, nn.Conv2d)
     new = nn.Conv2d(

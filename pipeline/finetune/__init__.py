@@ -1,1 +1,1 @@
-"""The stage that trains networks end to end on the folds of the heads."""
+"""The stage that trains networks end to end, on the same folds as the heads."""

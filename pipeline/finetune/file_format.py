@@ -1,3 +1,3 @@
-"""How the safetensors file of a model trained end to end is marked: the key of its metadata."""
+"""The metadata key that marks the safetensors file of a model trained end to end."""
 
 METADATA = "audioheads-finetuned"

@@ -1,4 +1,4 @@
-"""The fits of one model, a file pair for each fold and seed: what is finished is read back, not trained again."""
+"""Files of one model's fits, a pair for each fold and seed; finished fits are read instead of trained again."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Finished:
     """One finished fit.
 
     Attributes:
-        probabilities: Of its test clips, (n_test, C) float32.
-        state: How training went.
+        probabilities: Class probabilities of the test clips, (n_test, C) float32.
+        state: The training state.
         params_total: Parameters of the network.
-        params_trained: Those that learnt.
+        params_trained: Trained parameters.
     """
 
     probabilities: np.ndarray
@@ -38,10 +38,10 @@ class Finished:
 
 
 class FitFolder:
-    """Where one fit lies: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name while it runs."""
+    """Files of one fit: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name during training."""
 
     def __init__(self, folder: Path, split: Split, seed: int, job: str) -> None:
-        """Name the fit; `job` is the digest of everything that decides its result."""
+        """Name the fit; `job` is the digest of everything that affects its result."""
         self.job = job
         draw = f"-draw-{split.draw}" if split.draw else ""
         self.name = f"fold-{file_name(str(split.fold))}-seed-{seed}{draw}"
@@ -50,7 +50,7 @@ class FitFolder:
         self._working = folder / self.name
 
     def working(self) -> Path:
-        """The folder of the running fit; what another job left there goes."""
+        """Create and return the folder of the running fit; files of another job in it are removed."""
         mark = self._working / JOB_FILE
         if not is_main_process():
             return self._working
@@ -61,7 +61,7 @@ class FitFolder:
         return self._working
 
     def read(self) -> Finished | None:
-        """The finished fit; None where it is not, or was of another job."""
+        """Read the finished fit; None if it is not finished, or belongs to another job."""
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -73,17 +73,17 @@ class FitFolder:
         return Finished(probabilities, state, about["params_total"], about["params_trained"])
 
     def write(self, fitted: FinetunedModel, metadata: dict[str, str]) -> Finished:
-        """Write weights, then the rest: the second makes it finished. Helping processes write nothing.
+        """Write the weights, then the JSON file, which marks the fit as finished. Only the main process writes.
 
         Args:
             fitted: The trained network and its results.
-            metadata: Of the weights file.
+            metadata: Metadata of the weights file.
         """
         network, state = fitted.network, fitted.state
         finished = Finished(fitted.probabilities, state, network.parameters_total, network.parameters_trained)
         if not is_main_process():
             return finished
-        remove_leftovers(self.weights.parent, self.weights.name)  # of killed runs
+        remove_leftovers(self.weights.parent, self.weights.name)  # from interrupted runs
         weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
         with atomic_write(self.weights) as temporary:
             save_file(weights, temporary, metadata)
@@ -106,7 +106,7 @@ class FitFolder:
 
 
 def remove_others(folder: Path, kept: Sequence[FitFolder]) -> None:
-    """Remove fits of folds and seeds that are no longer asked for."""
+    """Remove fits of folds and seeds that are no longer configured."""
     names = {fit.name for fit in kept}
     for path in folder.glob("fold-*-seed-*"):
         if path.name.removesuffix(".safetensors").removesuffix(".json") not in names:

@@ -1,4 +1,4 @@
-"""What models trained end to end read: cached log-mels and waveforms, the usable clips, crops and windows."""
+"""Inputs of models trained end to end: cached log-mels and waveforms, the usable clips, crops and windows."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from pipeline.stages.inputs import Inputs, failures_of, read_inputs, usable_rows
 
 
 def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTable]) -> Inputs:
-    """What fits share: content keys, and the clips that some model, frozen ones included, cannot use."""
+    """Return the inputs shared by all fits: content keys, and the clips that any model, also frozen, cannot use."""
     try:
         return read_inputs(config, corpus)
-    except UserError:  # before stage 1 has run: files that cannot be read fail here just the same
+    except UserError:  # stage 1 has not run yet; unreadable files are reported here as well
         return Inputs({}, corpus.contents, failures_of(corpus, tables))
 
 
 def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
-    """Inputs of all usable clips, in manifest order."""
+    """Open the inputs of all usable clips, in manifest order."""
     usable = usable_rows(stage.manifest, stage.inputs.failures)
     keys = stage.inputs.contents.take(usable).texts("key").to_pylist()
     return ClipFrames(table, stage.manifest.clips["id"].iloc[usable].tolist(), keys)
 
 
 def fit_rows(stage: Stage2, split: Split) -> SplitRows:
-    """A split's sides as positions among the usable clips."""
+    """Return a split's training, validation and test clips as positions among the usable clips."""
     usable = usable_rows(stage.manifest, stage.inputs.failures)
     return SplitRows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
 
 
 def fit_statistics(options: Recipe, frames: ClipFrames, rows: SplitRows) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each band that inputs are standardised by, (D,) each; 0 and 1 where they are not."""
+    """Return mean and deviation of each band for standardisation, (D,) each; 0 and 1 if inputs are not standardised."""
     if options.standardize:
         return band_statistics(frames, rows.train)
     return torch.zeros(frames.dim), torch.ones(frames.dim)
@@ -62,15 +62,15 @@ def fit_clips(
     rows: SplitRows,
     statistics: tuple[Tensor, Tensor],
 ) -> TrainingClips:
-    """A fit's clips, as crops and windows of its length.
+    """Return a fit's clips, as crops and windows of its length.
 
     Args:
         stage: The run.
-        options: The model's.
-        backbone: Of a model that has one.
+        options: Options of the model.
+        backbone: Spec of the model's backbone, if it has one.
         rate: Frames per second.
         frames: Inputs of all usable clips.
-        rows: The fit's.
+        rows: Training, validation and test clips of the fit.
         statistics: From `fit_statistics`.
     """
     targets = stage.targets.values[usable_rows(stage.manifest, stage.inputs.failures)]

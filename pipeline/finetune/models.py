@@ -1,4 +1,4 @@
-"""The models a config can train end to end: names to options, and options to networks with their weights found."""
+"""Models for end-to-end training: find their initial weights and build their networks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from pipeline.results.table import weights_text
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where a model's first weights come from.
+    """The source of a model's initial weights.
 
     Attributes:
-        text: For tables: `none`, `untrained` or `pretrained:…`.
-        sha256: Of the weights; empty where they start random.
-        path: The file, for torchvision's classifiers.
-        spec: The backbone's, for end-to-end training.
+        text: Text for tables: `none`, `untrained` or `pretrained:…`.
+        sha256: Digest of the weights; empty if they are random.
+        path: The weights file of a torchvision classifier.
+        spec: Spec of the backbone, for end-to-end training.
     """
 
     text: str = NO_WEIGHTS
@@ -42,16 +42,16 @@ class InitialWeights:
 
     @property
     def family(self) -> str:
-        """Of the row in the table."""
+        """The `family` column of tables."""
         return "finetuned" if self.text.startswith("pretrained:") else "scratch"
 
 
 def find_weights(options: Recipe) -> InitialWeights:
-    """Find a model's first weights before anything is computed.
+    """Find a model's initial weights before anything is computed.
 
     Raises:
-        WeightsError: They cannot be had; the message names the model and the ways out.
-        ConfigError: Settings that do not go together.
+        WeightsError: The weights cannot be found or downloaded; the message names the model and the alternatives.
+        ConfigError: Settings are incompatible.
     """
     if isinstance(options, EndToEndOptions):
         spec = backbones.describe(backbone_entry(options))  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def find_weights(options: Recipe) -> InitialWeights:
 
 
 def builder(options: Recipe, source: InitialWeights, dim: int, n_classes: int, device: str) -> Callable[[], nn.Module]:
-    """What makes the network, with its first weights in it, each time anew."""
+    """Return a function that builds the network with its initial weights."""
 
     def build() -> nn.Module:
         if isinstance(options, EndToEndOptions):
@@ -89,20 +89,20 @@ def builder(options: Recipe, source: InitialWeights, dim: int, n_classes: int, d
 
 
 class Encoder(nn.Module):
-    """A backbone as a module: its parameters, and its exact forward pass on whatever device they are."""
+    """A backbone as a module, with its parameters and its exact forward pass on any device."""
 
     def __init__(self, backbone: Backbone) -> None:
-        """Take over a backbone's network."""
+        """Wrap a backbone's network."""
         super().__init__()
         self.module = backbone.module
         self._backbone = backbone
 
     def graph(self) -> nn.Module | None:
-        """One clip's frames as a module that becomes another format, see `Backbone.graph`."""
+        """Return an exportable module for one clip's frames, see `Backbone.graph`."""
         return self._backbone.graph()
 
     def embed(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """Waveforms (B, T) to `Frames`, with gradients; mixed precision as the caller's autocast has it."""
+        """Map waveforms (B, T) to `Frames`, with gradients and the precision of the caller's autocast."""
         backbone: Any = self._backbone
         backbone.device = waveforms.device
         kind = waveforms.device.type
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
 
 
 def _end_to_end(options: EndToEndOptions, spec: BackboneSpec, n_classes: int, device: str) -> nn.Module:
-    """A backbone, freshly loaded, and its head."""
+    """Load a backbone and add a head."""
     from heads.models.endtoend import EndToEnd
 
     backbone = backbones.load(backbone_entry(options), device, "fp32", spec)  # type: ignore[arg-type]

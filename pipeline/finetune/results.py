@@ -1,4 +1,4 @@
-"""What a model trained end to end leaves for the report: its predictions, and what it is."""
+"""Results of a model trained end to end, for the report: its predictions and metadata."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Fits = Sequence[tuple[Split, int, Finished]]
 
 
 def place_of(options: Recipe, source: InitialWeights) -> tuple[str, str]:
-    """The `pooling` and `layer` columns."""
+    """Return the `pooling` and `layer` columns."""
     return ("mean", str(source.spec.layers[-1])) if source.spec else (NONE, NONE)
 
 
 def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits: Fits) -> list[Predictions]:
-    """Every fit's predictions."""
+    """Return the predictions of every fit."""
     pooling, layer = place_of(options, source)
     targets = stage.targets.values
     ids = stage.manifest.clips["id"].to_numpy(dtype=object)
@@ -49,7 +49,7 @@ def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits:
 def about_model(
     stage: Stage2, options: Recipe, source: InitialWeights, table: EmbeddingTable, job: str, fits: Fits
 ) -> dict[str, Any]:
-    """What `fit.json` says of a model."""
+    """Return the content of a model's `fit.json`."""
     pooling, layer = place_of(options, source)
     first = fits[0][2]
     return {

@@ -1,4 +1,4 @@
-"""Models trained end to end, on the folds, clips and metrics of the frozen ones, into the same table."""
+"""Train models end to end, with the folds, clips, metrics and result table of the frozen models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
 from pipeline.stages.fit_metadata import stage1_notes
 from pipeline.stages.train_heads import collect_predictions
 
-VERSION = 1  # raised when a change in `heads` changes results
+VERSION = 1  # increased when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class ModelToTrain:
     """One entry of `finetune`, ready to train.
 
     Attributes:
-        options: What the config says.
-        source: Its first weights.
-        table: Its cached inputs.
+        options: Options from the config.
+        source: Initial weights.
+        table: Cached inputs.
     """
 
     options: Recipe
@@ -58,18 +58,18 @@ class ModelToTrain:
 def run_finetune(
     config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
 ) -> None:
-    """Train every model of `finetune` over all folds and seeds, where that is not done yet.
+    """Train every model of `finetune` on all folds and seeds; finished fits are skipped.
 
     Args:
         config: The experiment.
         device: `auto`, or a torch device.
-        dry_run: Say what would be trained.
-        strict: Official splits that leak are an error.
-        console: Where progress and summaries go.
-        corpus: From `load_corpus`; None: loaded here.
+        dry_run: Only print what would be trained.
+        strict: Treat official splits that leak as an error.
+        console: Output for progress and summaries.
+        corpus: From `load_corpus`; None: it is loaded.
 
     Raises:
-        AudioheadsError: Weights or a tracker cannot be had, the dataset cannot be used, a cache is damaged.
+        AudioheadsError: Weights or a logger are unavailable, the dataset cannot be used, or a cache is damaged.
     """
     entries = [options for options in config.finetune if isinstance(options, Recipe)]
     if not entries:
@@ -92,7 +92,7 @@ def run_finetune(
     inputs = shared_inputs(config, corpus, tables)
     splits = splits_of(config, manifest, inputs, strict)
     if splits.protocol == "folds-no-valid":
-        raise UserError("finetune: protocol 'folds-no-valid' leaves no validation clips to stop by; use `folds`")
+        raise UserError("finetune: protocol 'folds-no-valid' has no validation clips for early stopping; use `folds`")
     stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
     for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
@@ -103,10 +103,10 @@ def run_finetune(
 
 
 def cache_model_inputs(config: Config, *, device: str, console: Console, corpus: Corpus | None = None) -> None:
-    """Cache what the models of `finetune` read, so that heads leave out the clips that these cannot use.
+    """Cache the inputs of the models of `finetune`, so that heads skip clips that these models cannot use.
 
     Raises:
-        AudioheadsError: Weights cannot be had, the dataset cannot be used, a cache is damaged.
+        AudioheadsError: Weights are unavailable, the dataset cannot be used, or a cache is damaged.
     """
     entries = [options for options in config.finetune if isinstance(options, Recipe)]
     check_tracking(config.tracking)
@@ -115,10 +115,10 @@ def cache_model_inputs(config: Config, *, device: str, console: Console, corpus:
 
 
 def find_all_weights(entries: Sequence[Recipe]) -> list[InitialWeights]:
-    """First weights of all models, found before any work starts.
+    """Find the initial weights of all models before any work starts.
 
     Raises:
-        AudioheadsError: One line per model whose weights cannot be had.
+        AudioheadsError: Weights are unavailable; one line per model.
     """
     sources, problems = [], []
     for options in entries:
@@ -133,17 +133,17 @@ def find_all_weights(entries: Sequence[Recipe]) -> list[InitialWeights]:
 
 
 def _announce_all(config: Config, corpus: Corpus, entries: Sequence[Recipe], device: str, console: Console) -> None:
-    """Say what a run would do."""
+    """Print what a run would do."""
     settings = input_settings(config, device)
     for options in entries:
         entry = input_entry(options)
         announce(str(entry["name"]), corpus, backbones.describe(entry), settings, config.output.cache, console)
         folder = fit_folder(config.run_dir, options.title, options.head)
-        console.line(f"finetune {corpus.manifest.name} {options.title}: would train what is not done → {folder}")
+        console.line(f"finetune {corpus.manifest.name} {options.title}: would train unfinished fits → {folder}")
 
 
 def _train_all(stage: Stage2, model: ModelToTrain) -> None:
-    """One model over all folds and seeds."""
+    """Train one model on all folds and seeds."""
     options, manifest = model.options, stage.manifest
     folder = fit_folder(stage.config.run_dir, options.title, options.head)
     what = f"finetune {manifest.name} {options.title}"
@@ -158,7 +158,7 @@ def _train_all(stage: Stage2, model: ModelToTrain) -> None:
         stage.console.line(f"{what}: reused → {folder}")
         return
     if is_main_process():
-        (folder / FIT_FILE).unlink(missing_ok=True)  # complete again once all fits are there
+        (folder / FIT_FILE).unlink(missing_ok=True)  # written again when all fits are finished
     fits = [
         (split, seed, FitFolder(folder, split, seed, _fit_job(stage, recipe, split, seed)))
         for split in stage.splits.splits
@@ -182,7 +182,7 @@ def _train_all(stage: Stage2, model: ModelToTrain) -> None:
 
 
 def _fit_job(stage: Stage2, recipe: dict[str, Any], split: Split, seed: int) -> str:
-    """Digest of everything that decides one fold and seed."""
+    """Return the digest of everything that affects the fit of one fold and seed."""
     rows = [split.train, split.valid, split.test]
     clips = stage.manifest.clips
     ids, labels = clips["id"].to_numpy(dtype=object), clips["label"].to_numpy(dtype=object)
@@ -191,7 +191,7 @@ def _fit_job(stage: Stage2, recipe: dict[str, Any], split: Split, seed: int) -> 
 
 
 def _train(stage: Stage2, model: ModelToTrain, frames: ClipFrames, split: Split, seed: int, fit: FitFolder) -> Finished:
-    """One fold and seed."""
+    """Train one fold and seed."""
     options, config = model.options, stage.config
     labels = stage.manifest.labels
     rows = fit_rows(stage, split)

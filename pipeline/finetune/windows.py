@@ -1,4 +1,4 @@
-"""Clips as the windows that a trained model scores: what its inputs are padded with, and to which length."""
+"""Scoring windows of a trained model: the padding value and the length of its inputs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from heads.finetuning.options import Recipe
 from heads.models import shortest_input
 from heads.models.options import SpectrogramOptions
 
-SILENCE_DB = -100.0  # what log-mels hold where there is no sound
-QUIET_DEVIATIONS = 2.0  # below the mean of its band: quiet, and no outlier among standardised inputs
+SILENCE_DB = -100.0  # value of log-mels in silence
+QUIET_DEVIATIONS = 2.0  # padding is this far below the mean of its band: quiet, but not an outlier
 
 
 def in_decibels(options: Recipe) -> bool:
-    """Whether a model reads log-mels."""
+    """Whether a model's inputs are log-mels in decibels."""
     return isinstance(options, SpectrogramOptions) and options.mel.scale == "log"
 
 
@@ -27,7 +27,7 @@ def fit_windows(
     length: int,
     statistics: tuple[Tensor, Tensor],
 ) -> ScoringWindows:
-    """Clips as windows of `length` frames, padded with what a model takes for silence; see `fit_clips`."""
+    """Return clips as windows of `length` frames, padded with silence; see `fit_clips`."""
     fill: float | Tensor = 0.0
     if in_decibels(options):
         fill = statistics[0] - QUIET_DEVIATIONS * statistics[1] if options.standardize else SILENCE_DB

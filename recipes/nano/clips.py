@@ -1,4 +1,4 @@
-"""Clips to pretrain on: layered events in a made-up recording, a pure function of a seed and a number."""
+"""Synthetic clips for pretraining: layered events in a simulated recording, determined by a seed and a number."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from recipes.nano.events import EVENTS
 from recipes.nano.shaping import curve, room, spectral_shape
 
 SAMPLE_RATE = 16_000
-VERSION = 2  # of what a seed and a number give
-DOMAIN = 0x6E616E6F  # keeps these generators apart from those of the data set `synthetic`
+VERSION = 2  # increased when the clip of a seed and a number changes
+DOMAIN = 0x6E616E6F  # separates these generators from those of the dataset `synthetic`
 TRAIN, HELD_OUT, PROBE = 0, 1, 2
-_FAMILIES = [*EVENTS.values(), EVENTS["voice"]]  # voices twice as often: speech is half of what such an encoder hears
+_FAMILIES = [*EVENTS.values(), EVENTS["voice"]]  # voices twice as often, since half of the typical input is speech
 
 
 def clip(seed: int, part: int, number: int, n: int, rendering: int = 0) -> NDArray[np.float32]:
-    """One clip.
+    """Return one clip.
 
     Args:
-        seed: Of the whole corpus.
+        seed: Seed of the whole corpus.
         part: `TRAIN` or `HELD_OUT`.
-        number: Of the clip.
-        n: Its length in samples at 16 kHz.
-        rendering: Clips that differ in this alone have the same events in other recordings.
+        number: Number of the clip.
+        n: Length in samples at 16 kHz.
+        rendering: Clips that differ only in this number have the same events in different recordings.
 
     Returns:
         Samples, shape (n,), with peaks below 1.
@@ -40,14 +40,14 @@ def clip(seed: int, part: int, number: int, n: int, rendering: int = 0) -> NDArr
 
 
 def rendered(family: str, seed: int, part: int, number: int, n: int, rendering: int = 0) -> NDArray[np.float32]:
-    """One recording, shape (n,), of one event of a named family; see `clip`."""
+    """Return one recording, shape (n,), of one event of a family; see `clip`."""
     what = np.random.default_rng([DOMAIN, seed, part, number])
     how = np.random.default_rng([DOMAIN, seed, part, number, 1 + rendering])
     return _recorded(how, unit_power(EVENTS[family](what, how, n, SAMPLE_RATE)))
 
 
 def _event(what: Generator, how: Generator, n: int) -> Samples:
-    """One event somewhere in n samples, with its envelope, spectrum and perhaps repeats."""
+    """Return one event at a random position in n samples, with its envelope, spectrum and possible repetitions."""
     family = _FAMILIES[what.integers(len(_FAMILIES))]
     length = int(n * (1.0 if what.random() < 0.4 else what.uniform(0.1, 1)))
     sound = unit_power(family(what, how, length, SAMPLE_RATE))
@@ -67,7 +67,7 @@ def _event(what: Generator, how: Generator, n: int) -> Samples:
 
 
 def _envelope(what: Generator, n: int) -> Samples:
-    """Attack, then steady, dying away, swelling or uneven."""
+    """Draw an envelope: attack, a decaying, varying or steady part, and release."""
     attack = max(1, int(n * what.uniform(0.001, 0.15)))
     ramp = np.minimum(1.0, np.arange(n) / attack)
     kind = what.random()
@@ -82,7 +82,7 @@ def _envelope(what: Generator, n: int) -> Samples:
 
 
 def _recorded(how: Generator, mixed: Samples) -> NDArray[np.float32]:
-    """A recording of a sound: room, background, microphone, a channel as narrow as a telephone's, level."""
+    """Simulate a recording of a sound: room, background noise, microphone, limited bandwidth, level."""
     n = mixed.size
     if how.random() < 0.4:
         mixed = room(how, mixed, SAMPLE_RATE)
@@ -98,7 +98,7 @@ def _recorded(how: Generator, mixed: Samples) -> NDArray[np.float32]:
 
 
 def _band_limited(samples: Samples, edge_hz: float) -> Samples:
-    """Nothing above an edge, as in recordings that once had a lower rate."""
+    """Remove everything above a frequency, as in recordings that once had a lower sample rate."""
     spectrum = np.fft.rfft(samples)
     spectrum[np.fft.rfftfreq(samples.size, 1 / SAMPLE_RATE) > edge_hz] = 0
     return np.fft.irfft(spectrum, samples.size)

@@ -1,7 +1,7 @@
-"""Families of sound events for pretraining: none is a class of the data set `synthetic`.
+"""Families of sound events for pretraining; none is a class of the dataset `synthetic`.
 
-Each takes two generators. `what` draws the parameters that make the event what it is; `how` draws what differs
-between two renderings of it: noise, phases, small irregularities. The same two states give the same samples.
+Each function takes two generators. `what` draws the parameters that define the event. `how` draws what differs between
+two renderings of it: noise, phases, small irregularities. The same states give the same samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VOWELS_HZ = np.array(  # first three formants, rounded from Peterson and Barney 
 
 
 def partials(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """A stack of partials that glides, with vibrato, inharmonicity and a decay of its own for each."""
+    """Partials with a glide, vibrato and inharmonicity, each with its own decay."""
     pitch = pitch_hz(what, 60, 2000)
     octaves = what.normal(0, 0.5) * (what.random() < 0.5)
     vibrato = what.uniform(0, 0.03) * np.sin(2 * np.pi * what.uniform(2, 9) * time_axis(n, sample_rate) + how.random())
@@ -45,7 +45,7 @@ def partials(what: Generator, how: Generator, n: int, sample_rate: int) -> Sampl
 
 
 def modulated(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Frequency modulation with any ratio and an index that moves (Chowning, 1973)."""
+    """Frequency modulation with any ratio and a varying index (Chowning, 1973)."""
     pitch, ratio = pitch_hz(what, 60, 1500), np.exp(what.uniform(-1.6, 1.6))
     index = what.uniform(0.3, 10) * curve(what, n, what.uniform(1, 6))
     modulator = np.sin(phase_of(pitch * ratio, n, sample_rate) + how.random())
@@ -53,7 +53,7 @@ def modulated(what: Generator, how: Generator, n: int, sample_rate: int) -> Samp
 
 
 def shaped_noise(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Noise with a random spectrum that fades over into another one."""
+    """Noise with a random spectrum that may fade into another one."""
     first = spectral_shape(what, how.standard_normal(n), sample_rate)
     if what.random() < 0.5:
         return first
@@ -62,7 +62,7 @@ def shaped_noise(what: Generator, how: Generator, n: int, sample_rate: int) -> S
 
 
 def swept_noise(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Noise through a resonance whose centre drifts, like wind or surf."""
+    """Noise through a resonance with a varying centre frequency, like wind or surf."""
     block = sample_rate // 50
     centres = pitch_hz(what, 150, 3000) * np.exp2(what.uniform(0.2, 2) * (2 * curve(what, n, what.uniform(0.3, 3)) - 1))
     width = what.uniform(0.05, 0.6)
@@ -74,14 +74,14 @@ def swept_noise(what: Generator, how: Generator, n: int, sample_rate: int) -> Sa
 
 
 def beaten_noise(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Noise whose loudness is modulated, from slow swells to roughness."""
+    """Noise with modulated loudness, from slow swells to roughness."""
     rate, depth, sharp = pitch_hz(what, 0.7, 120), what.uniform(0.4, 1), pitch_hz(what, 0.3, 8)
     swell = (0.5 + 0.5 * np.sin(2 * np.pi * (rate * time_axis(n, sample_rate) + how.random()))) ** sharp
     return spectral_shape(what, how.standard_normal(n), sample_rate) * (1 - depth + depth * swell)
 
 
 def ringing_clicks(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Clicks, at even or random times, that ring in a few modes."""
+    """Clicks at regular or random times that excite a few modes."""
     rate = pitch_hz(what, 1, 60)
     if what.random() < 0.5:
         starts = np.arange(how.random(), n * rate / sample_rate) / rate * sample_rate
@@ -95,7 +95,7 @@ def ringing_clicks(what: Generator, how: Generator, n: int, sample_rate: int) ->
 
 
 def struck_object(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """One or a few strokes on something with many modes: bars, plates, bottles."""
+    """One or a few strokes on an object with many modes: bars, plates, bottles."""
     every = int(sample_rate * pitch_hz(what, 0.15, 2.5))
     impulses = np.zeros(n)
     starts = np.arange(int(how.uniform(0, 0.3) * min(every, n)), n, every)
@@ -105,7 +105,7 @@ def struck_object(what: Generator, how: Generator, n: int, sample_rate: int) -> 
 
 
 def grains(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """A dense crowd of tiny sounds, each with a pitch of its own: drops, rustling, frying."""
+    """A dense texture of very short sounds of a few pitches: drops, rustling, frying."""
     kinds, density = int(what.integers(2, 7)), pitch_hz(what, 30, 1500)
     low, octaves, longest_s = pitch_hz(what, 300, 3000), what.uniform(0.3, 2.5), pitch_hz(what, 0.001, 0.03)
     sound = np.zeros(n)
@@ -122,7 +122,7 @@ def grains(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples
 
 
 def pluck(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Strings after Karplus and Strong (1983), one or several, with a pick position."""
+    """One or several plucked strings (Karplus and Strong, 1983) with a pick position."""
     sound = np.zeros(n)
     for _ in range(int(what.integers(1, 5))):
         period = max(4, round(sample_rate / pitch_hz(what, 60, 1200)))
@@ -139,9 +139,9 @@ def pluck(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
 
 
 def voice(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Syllables: glottal pulses through formants that move from vowel to vowel, with hisses and stops between.
+    """Syllables: glottal pulses through formants that move between vowels, with hisses as consonants.
 
-    What is said is the event; who says it, how high and a little faster or slower, differs between renderings.
+    The sequence of vowels and consonants belongs to the event. Vocal tract length and pitch differ between renderings.
     """
     tract, pitch = how.uniform(0.85, 1.35), pitch_hz(how, 70, 400)
     rate, hiss = what.uniform(1.5, 7), what.uniform(0, 1)
@@ -162,11 +162,11 @@ def voice(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
     for start in range(0, n, block):
         at = position[start]
         formants = targets[int(at)] + (targets[min(int(at) + 1, count)] - targets[int(at)]) * (at % 1)
-        piece = driven[start : start + block]
+        filtered = driven[start : start + block]
         for number, formant in enumerate(formants):
             b, a = resonator(min(formant, 0.45 * sample_rate), 0.06 + 0.02 * number, sample_rate)
-            piece, states[number] = lfilter(b, a, piece, zi=states[number])
-        spoken[start : start + block] = piece
+            filtered, states[number] = lfilter(b, a, filtered, zi=states[number])
+        spoken[start : start + block] = filtered
     spoken = unit_power(spoken)
     if hiss > 0.4:
         consonants = np.repeat(what.random(count) < hiss, int(np.ceil(n / count)))[:n]
@@ -176,7 +176,7 @@ def voice(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
 
 
 def engine(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """Uneven pulses at a low rate through resonances, with a load of noise: motors, purrs, rattles."""
+    """Uneven pulses at a low rate through resonances, with noise: motors, purrs, rattles."""
     rate = pitch_hz(what, 8, 150)
     jitter = what.exponential(0.02) * curve(how, n, 20)
     bend = np.exp2(what.normal(0, 0.4) * np.linspace(0, 1, n)) * (1 + jitter)
@@ -192,7 +192,7 @@ def engine(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples
 
 
 def calls(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
-    """A phrase of short tonal calls, repeated, each with its contour: birds, insects, barks, alarms."""
+    """Repeated short tonal calls with a pitch contour: birds, insects, barks, alarms."""
     length = int(sample_rate * pitch_hz(what, 0.02, 0.5))
     gap = int(length * pitch_hz(what, 0.1, 4))
     pitch, octaves = pitch_hz(what, 200, 5000), what.uniform(0, 1.5)
@@ -210,13 +210,13 @@ def calls(what: Generator, how: Generator, n: int, sample_rate: int) -> Samples:
             for number, strength in enumerate(strengths, 1)
             if number * pitch * shape.max() < 0.48 * sample_rate or number == 1
         )
-        piece = edge * call * np.exp(how.normal(0, 0.2))
-        sound[start : start + length] += piece[: n - start]
+        scaled = edge * call * np.exp(how.normal(0, 0.2))
+        sound[start : start + length] += scaled[: n - start]
     return sound
 
 
 def _modes(what: Generator, n: int, sample_rate: int, longest_s: float = 0.15) -> Samples:
-    """The impulse response of something with a few damped modes, shape (n,)."""
+    """Return the impulse response of an object with a few damped modes, shape (n,)."""
     count = int(what.integers(1, 12))
     base, spread = pitch_hz(what, 80, 4000), what.uniform(0.3, 3)
     frequencies = np.minimum(base * np.exp2(np.r_[0, np.sort(what.uniform(0, spread, count - 1))]), 0.48 * sample_rate)

@@ -1,4 +1,4 @@
-"""The best state of a run as a model folder: `python -m recipes.nano.export RUN FOLDER`."""
+"""Export the best state of a run as a model folder: `python -m recipes.nano.export RUN FOLDER`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the --out folder of recipes.nano.train")
-    parser.add_argument("folder", type=Path, help="where the model goes")
+    parser.add_argument("folder", type=Path, help="folder to write the model to")
     given = parser.parse_args(arguments)
     encoder = new_student()
     encoder.load_state_dict(averaged_weights(best_state(given.run), "encoder"))

@@ -1,7 +1,7 @@
-"""How much a frozen encoder knows of held-out clips made by code: `python -m recipes.nano.probe FOLDER…`.
+"""Probe frozen encoders on held-out synthetic clips: `python -m recipes.nano.probe FOLDER…`.
 
-Two tasks, each a linear probe over mean and standard deviation of one layer's frames, tested on clips of events that no
-probe was trained on: which family of events a clip is of, and which of ten made-up words an unseen voice says.
+Each task is a linear probe over the mean and standard deviation of one layer's frames, scored by five-fold
+cross-validation. `families`: the family of an event. `words`: which of ten synthetic words a voice speaks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORD_SAMPLES, EVENT_SAMPLES = SAMPLE_RATE * 6 // 10, 2 * SAMPLE_RATE
 
 
 def tasks(seed: int = 0, takes: int = TAKES) -> dict[str, tuple[list[NDArray[np.float32]], list[str]]]:
-    """Clips and labels of each task, so many a class, the same for the same seed."""
+    """Return clips and labels of each task, with `takes` clips per class; determined by the seed."""
     families = [(family, number, 0, EVENT_SAMPLES, family) for family in EVENTS for number in range(takes)]
     words = [("voice", word, take, WORD_SAMPLES, str(word)) for word in range(WORDS) for take in range(takes)]
     return {
@@ -38,7 +38,7 @@ def tasks(seed: int = 0, takes: int = TAKES) -> dict[str, tuple[list[NDArray[np.
 
 
 def accuracies(folder: str, made: dict[str, tuple[list[NDArray[np.float32]], list[str]]]) -> dict[str, list[float]]:
-    """Five-fold accuracy of each task on each hidden state, the lowest first; `random` names an untrained encoder."""
+    """Return the five-fold accuracy of each task by layer, lowest first; folder `random`: an untrained encoder."""
     backbone = load({"name": "wav2vec2-nano", "weights": folder}, device="cpu")
     found = {}
     for task, (clips, labels) in made.items():
@@ -61,7 +61,7 @@ def accuracies(folder: str, made: dict[str, tuple[list[NDArray[np.float32]], lis
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for each folder and task."""
+    """Print one line per folder and task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", help="model folders, as recipes.nano.export writes them, or `random`")
     given = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Shapes that events and recordings share: smooth curves, resonators, random spectra, rooms."""
+"""Functions shared by events and recordings: smooth curves, resonators, random spectra, rooms."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from features.datasets.synthesis.dsp import Samples, pitch_hz, time_axis
 
 
 def curve(rng: Generator, n: int, knots_per_clip: float) -> Samples:
-    """A random smooth curve in 0…1 of n samples, with about so many turns."""
+    """Return a random piecewise linear curve in 0…1, shape (n,), with about `knots_per_clip` turns."""
     knots = max(2, round(knots_per_clip) + 2)
     return np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.random(knots))
 
 
 def resonator(centre_hz: float, width: float, sample_rate: int) -> tuple[Samples, Samples]:
-    """Coefficients b, a of a second-order resonance; `width` is its bandwidth over its centre."""
+    """Return the coefficients b, a of a second-order resonance; `width` is the bandwidth relative to the centre."""
     radius = np.exp(-np.pi * width * centre_hz / sample_rate)
     a = np.array([1.0, -2 * radius * np.cos(2 * np.pi * centre_hz / sample_rate), radius**2])
     return np.array([1 - radius, 0.0, 0.0]), a
 
 
 def spectral_shape(rng: Generator, samples: Samples, sample_rate: int, spread_db: float = 18.0) -> Samples:
-    """Samples through a random smooth spectrum, often cut off on one or both sides."""
+    """Filter samples with a random smooth spectrum, often with a roll-off on one or both sides."""
     spectrum = np.fft.rfft(samples)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(samples.size, 1 / sample_rate), 20.0) / 20.0)
     knots = np.linspace(0, octaves[-1], 8)
@@ -36,7 +36,7 @@ def spectral_shape(rng: Generator, samples: Samples, sample_rate: int, spread_db
 
 
 def room(rng: Generator, samples: Samples, sample_rate: int) -> Samples:
-    """Samples with the reverberation of a made-up room: exponentially decaying noise."""
+    """Add the reverberation of a synthetic room (exponentially decaying noise) to samples."""
     seconds = pitch_hz(rng, 0.05, 1.2)
     tail = rng.standard_normal(int(min(1.0, seconds) * sample_rate))
     tail *= np.exp(-6.9 * time_axis(tail.size, sample_rate) / seconds)

@@ -1,4 +1,4 @@
-"""The network that learns, and one step of it."""
+"""The trained network and its training step."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ ARCHITECTURE: dict[str, Any] = {
     **{f"{part}_dropout": 0.0 for part in ("hidden", "activation", "attention", "feat_proj", "final")},
     "layerdrop": 0.0,
 }
-OBJECTIVES = {"distill": 1.0, "contrast": 0.1, "spectra": 0.5}  # and how much each weighs unless told
-SPECTRA_LAYER = 3  # the hidden state that spectra are read from: low enough to leave the upper layers to the rest
+OBJECTIVES = {"distill": 1.0, "contrast": 0.1, "spectra": 0.5}  # with their default weights
+SPECTRA_LAYER = 3  # hidden state for spectra; low, so that the upper layers serve the other objectives
 CONTRAST_DIM = 128
 EMA_DECAY = 0.998
-RARE = 0.05  # added to the targets' standard deviations, so that what is hardly ever active does not count as much
+RARE = 0.05  # added to the targets' standard deviations, to give less weight to dimensions that are rarely active
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a run is.
+    """Settings of a run.
 
     Attributes:
-        objectives: Names out of `OBJECTIVES`, and how much each weighs.
-        steps: Batches over the whole run; the learning rate decays to zero by then.
-        warmup: Steps over which it rises.
-        learning_rate: At its highest.
-        weight_decay: Of AdamW.
-        seed: Of the first weights and of the masks.
+        objectives: Names in `OBJECTIVES` and their weights.
+        steps: Batches of the whole run; the learning rate decays to zero at the end.
+        warmup: Steps over which the learning rate increases.
+        learning_rate: Highest learning rate.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of the initial weights and of the masks.
     """
 
     objectives: Mapping[str, float]
@@ -59,17 +59,17 @@ class Training:
 
 
 def new_student() -> nn.Module:
-    """Wav2Vec2 with 3.2 M parameters; draws from torch's generator."""
+    """Build a Wav2Vec2 with 3.2 M parameters; its weights are drawn from torch's global generator."""
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     return Wav2Vec2Model(Wav2Vec2Config(**ARCHITECTURE))
 
 
 class Student(lightning.LightningModule):
-    """The encoder with what it needs while it is trained."""
+    """The encoder, with the readers and averages needed for training."""
 
     def __init__(self, options: Training) -> None:
-        """Draw the first weights."""
+        """Draw the initial weights."""
         super().__init__()
         self.options = options
         torch.manual_seed(options.seed)
@@ -92,7 +92,7 @@ class Student(lightning.LightningModule):
             self.register_buffer(f"{name}_std", torch.ones(size))
 
     def fit_scales(self, batches: Sequence[dict[str, Tensor]]) -> None:
-        """Learn from a few batches where the targets lie, and how far apart."""
+        """Compute mean and standard deviation of the targets from a few batches."""
         found = {"spectra": torch.cat([spectra(standardized(batch["waveforms"])) for batch in batches])}
         if "targets" in batches[0]:
             found["target"] = evened(torch.cat([batch["targets"] for batch in batches]))
@@ -102,7 +102,7 @@ class Student(lightning.LightningModule):
             getattr(self, f"{name}_std").copy_(std + RARE)
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take the averaged weights of another run's `state`; readers that it lacks stay as they were drawn."""
+        """Load the averaged weights of another run's `state`; readers that it lacks keep their initial weights."""
         for name, part in (("encoder", self.encoder), ("readers", self.readers)):
             own = part.state_dict()
             found = averaged_weights(state, name)
@@ -110,7 +110,7 @@ class Student(lightning.LightningModule):
             self.averaged[name].module.load_state_dict(part.state_dict())
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, warm-up, then a cosine to zero, by the step."""
+        """Create AdamW with warm-up and a cosine decay to zero, per step."""
         options = self.options
         trained = [one for one in self.parameters() if one.requires_grad]
         optimizer = torch.optim.AdamW(trained, options.learning_rate, weight_decay=options.weight_decay)
@@ -118,7 +118,7 @@ class Student(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """The weighted objectives of one batch."""
+        """Return the weighted sum of the objectives for one batch."""
         rows, samples = batch["waveforms"].shape
         frames = frames_in(samples)
         mask = torch.zeros(rows, frames, dtype=torch.bool)
@@ -131,7 +131,7 @@ class Student(lightning.LightningModule):
         return total
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Follow the weights with their moving average."""
+        """Update the moving average of the weights."""
         self.averaged["encoder"].update_parameters(self.encoder)
         self.averaged["readers"].update_parameters(self.readers)
 
@@ -144,10 +144,10 @@ class Student(lightning.LightningModule):
     def _losses(
         self, encoder: nn.Module, readers: nn.ModuleDict, batch: dict[str, Tensor], mask: Tensor | None
     ) -> dict[str, Tensor]:
-        """Each objective by its name."""
+        """Return the objectives by name."""
         waveforms = standardized(batch["waveforms"])
         seen = encoder(waveforms, mask_time_indices=mask, output_hidden_states=True)
-        states = (*seen.hidden_states[:-1], seen.last_hidden_state)  # of which the former lacks the final norm
+        states = (*seen.hidden_states[:-1], seen.last_hidden_state)  # hidden_states[-1] lacks the final norm
         losses = {}
         if "distill" in readers:
             predicted = readers["distill"](student_windows(states[-1]))
@@ -166,10 +166,10 @@ class Student(lightning.LightningModule):
 
 
 def _silent(reader: nn.Linear) -> nn.Linear:
-    """A reader that says the mean of its (centred) targets until it has learnt more.
+    """Set a reader's weights to zero, so that it starts by predicting the mean of its (centred) targets.
 
-    From random readers, the first thing that the encoder learnt was to say that mean, along one direction of its hidden
-    states that drowned all others.
+    With random readers, the encoder first learned to predict this mean, along one direction of its hidden states that
+    dominated all others.
     """
     nn.init.zeros_(reader.weight)
     nn.init.zeros_(reader.bias)
@@ -177,25 +177,25 @@ def _silent(reader: nn.Linear) -> nn.Linear:
 
 
 def averaged_weights(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """Of a trained `Student`'s `state`, the moving average of its `encoder` or `readers`."""
+    """Return the moving average of `encoder` or `readers` from a trained `Student`'s `state`."""
     prefix = f"averaged.{part}.module."
     return {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
 
 
 def averaged(mean: Tensor, new: Tensor, steps: Tensor | int) -> Tensor:
-    """The moving average of weights after one more step; young averages forget their random start sooner."""
+    """Return the moving average of weights after one more step; early steps use a smaller decay."""
     kept = min(EMA_DECAY, (1 + int(steps)) / (10 + int(steps)))
     return mean + (1 - kept) * (new - mean)
 
 
 def standardized(waveforms: Tensor) -> Tensor:
-    """Each clip with zero mean and unit variance, as Wav2Vec2's feature extractor does it."""
+    """Scale each clip (B, T) to zero mean and unit variance, as Wav2Vec2's feature extractor does."""
     centred = waveforms - waveforms.mean(dim=1, keepdim=True)
     return centred / torch.sqrt(centred.square().mean(dim=1, keepdim=True) + 1e-7)
 
 
 def rate_at(step: int, options: Training) -> float:
-    """The learning rate's share of its highest value."""
+    """Return the learning rate as a fraction of its highest value."""
     if step < options.warmup:
         return (step + 1) / options.warmup
     done = (step - options.warmup) / max(1, options.steps - options.warmup)

@@ -1,4 +1,4 @@
-"""Shards to train on: clips made by code, and what the teacher says of each of their windows."""
+"""Training shards: synthetic clips, and the teacher's embedding of each of their windows."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ N_WINDOWS = 3
 CLIP_SAMPLES = WINDOW + (N_WINDOWS - 1) * HOP  # 1.935 s: whole windows, no padding
 TEACHER_DIM = 1024
 RENDERINGS = 2
-SHARD = 32  # waveforms kept together: two renderings of each of 16 clips
-FULL_SCALE = 32_767  # clips are kept as 16-bit samples
+SHARD = 32  # waveforms per file: two renderings of each of 16 clips
+FULL_SCALE = 32_767  # clips are stored as 16-bit samples
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Which clips there are, and where finished shards of them are kept.
+    """A corpus of synthetic clips, and the folder of its shards.
 
     Attributes:
-        folder: Shards once made are read from here.
+        folder: Folder where shards are stored and read.
         teacher: YAMNet as a `.tflite` file; None: no targets.
-        seed: Of the corpus.
+        seed: Seed of the corpus.
     """
 
     folder: Path
@@ -44,10 +44,10 @@ class Corpus:
     seed: int
 
     def claim(self) -> None:
-        """Note in the folder what its shards are.
+        """Record in the folder which corpus its shards belong to.
 
         Raises:
-            ValueError: It holds shards of another kind.
+            ValueError: The folder contains shards of another corpus.
         """
         about = {
             "clips": VERSION,
@@ -57,22 +57,23 @@ class Corpus:
         note = self.folder / "corpus.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if note.exists() and json.loads(note.read_text()) != about:
-            raise ValueError(f"{self.folder} holds other clips ({note.read_text()}), wanted {json.dumps(about)}")
+            raise ValueError(f"{self.folder} contains other clips ({note.read_text()}), expected {json.dumps(about)}")
         note.write_text(json.dumps(about))
 
 
 class Shards(Dataset[dict[str, Tensor]]):
-    """Shard k, a function of the corpus, the part and k alone.
+    """The shards of one part of a corpus; shard k depends only on the corpus, the part and k.
 
-    `waveforms` (32, T) and, with a teacher, `targets` (32, windows, 1024); the renderings of a clip lie 16 rows apart.
+    A shard contains `waveforms` (32, T) and, with a teacher, `targets` (32, windows, 1024). The two renderings of a
+    clip are 16 rows apart.
     """
 
     def __init__(self, corpus: Corpus, part: int) -> None:
-        """Nothing is made before it is asked for."""
+        """Select a part of a corpus; shards are computed on first access."""
         self.corpus, self.part = corpus, part
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """One shard, made where it is not there yet."""
+        """Read one shard; compute and store it first if it does not exist."""
         path = self.path(number)
         if not path.exists():
             self._make(number, path)
@@ -83,7 +84,7 @@ class Shards(Dataset[dict[str, Tensor]]):
         return found
 
     def path(self, number: int) -> Path:
-        """Where shard `number` is kept."""
+        """Return the file of shard `number`."""
         return self.corpus.folder / ("held-out" if self.part == HELD_OUT else "train") / f"{number:06d}.npz"
 
     def _make(self, number: int, path: Path) -> None:
@@ -109,9 +110,9 @@ class Shards(Dataset[dict[str, Tensor]]):
 
 
 def student_windows(hidden: Tensor) -> Tensor:
-    """Mean of the frames that lie in each of the teacher's windows: (B, F, D) to (B, windows, D).
+    """Average the frames in each of the teacher's windows: (B, F, D) to (B, windows, D).
 
-    A window holds 48 whole frames and starts every 24.
+    A window contains 48 whole frames, and a window starts every 24 frames.
     """
     frames, step = frames_in(WINDOW), HOP // FRAME_HOP
     return hidden.unfold(1, frames, step)[:, :N_WINDOWS].mean(dim=3)

@@ -1,4 +1,4 @@
-"""Pretrains the small encoder: `python -m recipes.nano.train --clips DIR --teacher yamnet.tflite --out DIR`."""
+"""Pretrain the small encoder: `python -m recipes.nano.train --clips DIR --teacher yamnet.tflite --out DIR`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from recipes.nano.teaching import RENDERINGS, SHARD, Corpus, Shards
 
 
 class Clips(lightning.LightningDataModule):
-    """The batches of each epoch, by their numbers, so that a resumed run sees what an undisturbed one would."""
+    """The batches of each epoch, selected by number, so that a resumed run gets the same batches."""
 
     def __init__(self, corpus: Corpus, options: argparse.Namespace) -> None:
-        """Take the corpus and what the command line says of batches."""
+        """Store the corpus and the command-line options."""
         super().__init__()
         self.corpus, self.options = corpus, options
 
     def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        """The batches of the current epoch."""
+        """Return the batches of the current epoch."""
         assert self.trainer is not None
         first, parts = self.trainer.current_epoch * self.options.epoch_steps, SHARD // self.options.batch
         steps = range(first, first + self.options.epoch_steps)
@@ -42,7 +42,7 @@ class Clips(lightning.LightningDataModule):
         return self._loader(TRAIN, [(shard, step % parts) for shard, step in zip(shards, steps, strict=True)], parts)
 
     def val_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        """The held-out clips, the same each time."""
+        """Return the held-out clips, which are always the same."""
         return self._loader(HELD_OUT, [(shard, 0) for shard in range(self.options.held_out)], 1)
 
     def _loader(self, part: int, batches: list[tuple[int, int]], parts: int) -> DataLoader[dict[str, torch.Tensor]]:
@@ -52,38 +52,38 @@ class Clips(lightning.LightningDataModule):
 
 
 class Share(Dataset[dict[str, torch.Tensor]]):
-    """One process's rows of a part of a shard; the two renderings of a clip stay together."""
+    """The rows of a batch that one process trains on; the two renderings of a clip stay together."""
 
     def __init__(self, shards: Shards, parts: int, rank: int, world_size: int) -> None:
-        """Take the shards, how many batches each makes, which process this is and how many there are."""
+        """Store the shards, the number of batches per shard, the rank and the number of processes."""
         self.shards, self.parts, self.rank, self.world_size = shards, parts, rank, world_size
 
     def __getitem__(self, batch: tuple[int, int]) -> dict[str, torch.Tensor]:
-        """Of a batch, (shard, part), what this process trains on."""
+        """Return the rows of batch (shard, part) for this process."""
         shard, part = batch
         first, every = part * self.world_size + self.rank, self.parts * self.world_size
         return {name: values[first::every] for name, values in self.shards[shard].items()}
 
 
 def shard_at(turn: int, reuse: int, seed: int) -> int:
-    """The shard whose turn it is: every `reuse`-th turn a new one, between them earlier ones at random."""
+    """Return the shard of a turn: a new shard every `reuse` turns, otherwise a random earlier one."""
     return turn // reuse if turn % reuse == 0 else random.Random(f"{seed} {turn}").randrange(turn // reuse + 1)
 
 
 class Curve(Callback):
-    """A line of `curve.csv` after each epoch: waveforms seen, seconds of work over all starts, held-out losses."""
+    """Writes a line to `curve.csv` after each epoch: waveforms, seconds over all runs, held-out losses."""
 
     def __init__(self, path: Path, batch: int) -> None:
-        """Write to `path`, or go on with what is there; a step has `batch` waveforms."""
+        """Write to `path`, or append to an existing file; a step has `batch` waveforms."""
         self.path, self.batch, self.began = path, batch, time.monotonic()
         lines = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
         last = lines[-1] if lines else {"step": 0, "seconds": 0}
         self.step_before, self.seconds_before = int(last["step"]), float(last["seconds"])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        """Add what was measured."""
+        """Append a line."""
         if not trainer.is_global_zero or trainer.global_step <= self.step_before:
-            return  # a run that goes on comes by the end of its last epoch again
+            return  # a resumed run calls this again for its last epoch
         scores = {name: f"{float(value):.5f}" for name, value in sorted(trainer.callback_metrics.items())}
         seconds = round(self.seconds_before + time.monotonic() - self.began, 1)
         step = trainer.global_step
@@ -97,7 +97,7 @@ class Curve(Callback):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, or go on training, and keep the best state by the held-out clips."""
+    """Train or resume training, and keep the state with the best loss on held-out clips."""
     parser = _parser()
     given = parser.parse_args(arguments)
     objectives = dict(given.objectives)
@@ -105,9 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if taught and (given.teacher is None or not given.teacher.is_file()):
         parser.error(f"--teacher {given.teacher}: no such file; the objective distill needs a yamnet.tflite")
     if SHARD % given.batch or given.batch % (RENDERINGS * given.processes):
-        parser.error(f"--batch {given.batch}: should divide {SHARD}, and {RENDERINGS * given.processes} divide it")
+        multiple = RENDERINGS * given.processes
+        parser.error(f"--batch {given.batch}: should divide {SHARD} and be a multiple of {multiple}")
     if given.start is not None and not _best(given.start).is_file():
-        parser.error(f"--start {given.start}: holds no finished run, {_best(given.start)} is missing")
+        parser.error(f"--start {given.start}: not a finished run, {_best(given.start)} is missing")
     training = Training(
         objectives={name: objectives[name] for name in sorted(objectives)},
         steps=given.steps,
@@ -132,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         student.fit_scales([shards[number] for number in range(given.scale_shards)])
         if given.start is not None:
             student.start_from(best_state(given.start))
-    # after an epoch's end, so that a run goes on with the next one
+    # saved after the end of an epoch, so that a run resumes with the next one
     of_an_epoch: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     trainer = lightning.Trainer(
         accelerator=given.device,
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def best_state(run: Path) -> dict[str, torch.Tensor]:
-    """What a run's folder holds of its best state, the network with all that was trained beside it."""
+    """Read the best state in a run's folder: the `Student` with encoder, readers and averages."""
     state: dict[str, torch.Tensor] = torch.load(_best(run), map_location="cpu", weights_only=True)["state_dict"]
     return state
 
@@ -169,10 +170,10 @@ def _best(run: Path) -> Path:
 
 
 def _objective(text: str) -> tuple[str, float]:
-    """An objective and its weight, `name` or `name=weight`."""
+    """Parse an objective and its weight, `name` or `name=weight`."""
     name, _, weight = text.partition("=")
     if name not in OBJECTIVES:
-        raise argparse.ArgumentTypeError(f"{name}: no such objective, there are {', '.join(OBJECTIVES)}")
+        raise argparse.ArgumentTypeError(f"{name}: unknown objective, use some of {', '.join(OBJECTIVES)}")
     try:
         value = float(weight) if weight else OBJECTIVES[name]
     except ValueError:
@@ -184,31 +185,33 @@ def _objective(text: str) -> tuple[str, float]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--clips", type=Path, required=True, help="folder where clips are kept once they are made")
-    parser.add_argument("--teacher", type=Path, help="a yamnet.tflite")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run there goes on")
+    parser.add_argument("--clips", type=Path, required=True, help="folder where generated clips are stored")
+    parser.add_argument("--teacher", type=Path, help="path of yamnet.tflite")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an earlier run in it is resumed")
     parser.add_argument(
         "--objectives",
         nargs="+",
         type=_objective,
         default=[_objective("distill"), _objective("spectra")],
         metavar="NAME[=WEIGHT]",
-        help=f"of {', '.join(OBJECTIVES)}",
+        help=f"objectives, from {', '.join(OBJECTIVES)}",
     )
-    parser.add_argument("--start", type=Path, help="folder of a finished run, whose best state this one starts from")
-    parser.add_argument("--steps", type=int, default=5500, help="batches")
+    parser.add_argument("--start", type=Path, help="folder of a finished run; start from its best state")
+    parser.add_argument("--steps", type=int, default=5500, help="number of batches")
     parser.add_argument("--epoch-steps", type=int, default=100, help="batches between validations")
-    parser.add_argument("--reuse", type=int, default=2, help="how often each clip made is used")
-    parser.add_argument("--batch", type=int, default=16, help="waveforms a step, two renderings of each clip")
-    parser.add_argument("--held-out", type=int, default=8, help=f"times {SHARD} clips to validate on")
-    parser.add_argument("--scale-shards", type=int, default=8, help=f"times {SHARD} clips to see the targets' scale on")
+    parser.add_argument("--reuse", type=int, default=2, help="how often each generated clip is used")
+    parser.add_argument("--batch", type=int, default=16, help="waveforms per step, two renderings of each clip")
+    parser.add_argument("--held-out", type=int, default=8, help=f"validation shards of {SHARD} waveforms")
+    parser.add_argument(
+        "--scale-shards", type=int, default=8, help=f"shards of {SHARD} waveforms to measure the targets' scale"
+    )
     parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--warmup", type=int, default=100, help="steps over which the learning rate rises")
+    parser.add_argument("--warmup", type=int, default=100, help="steps over which the learning rate increases")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that make clips, for each that trains")
-    parser.add_argument("--processes", type=int, default=1, help="processes that train, each on its share of a batch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that generate clips, per training process")
+    parser.add_argument("--processes", type=int, default=1, help="training processes, each with a part of every batch")
     parser.add_argument("--device", choices=["cpu", "cuda", "auto"], default="auto")
-    parser.add_argument("--progress", action="store_true", help="show a bar")
+    parser.add_argument("--progress", action="store_true", help="show a progress bar")
     return parser
 
 

@@ -125,7 +125,7 @@ def test_shards_are_read_back_as_they_were_made_and_never_mixed(tmp_path: Path) 
     assert torch.equal(made, again) and made.shape == (SHARD, CLIP_SAMPLES)
     assert np.allclose(made[17], clips.clip(0, clips.TRAIN, 1, CLIP_SAMPLES, rendering=1), atol=1 / 32_767)
     corpus.claim()
-    with pytest.raises(ValueError, match="holds other clips"):
+    with pytest.raises(ValueError, match="contains other clips"):
         Corpus(tmp_path, None, 1).claim()
 
 
@@ -181,7 +181,7 @@ def test_a_run_starts_from_another_runs_best_state_and_weighs_what_it_is_told_to
     second.remove("distill=2")
     with pytest.raises(SystemExit):
         train.main([*second[:-1], str(tmp_path / "none"), "--out", str(tmp_path / "second")])
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "not a finished run" in capsys.readouterr().err
     train.main([*second, "--out", str(tmp_path / "second"), "--learning-rate", "0"])
     before, after = (train.best_state(tmp_path / run) for run in ("first", "second"))
     weights = [name for name in after if ".module." in name and not name.endswith("n_averaged")]
@@ -196,7 +196,7 @@ def test_a_run_starts_from_another_runs_best_state_and_weighs_what_it_is_told_to
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
-        ("distil", "distil: no such objective, there are distill, contrast, spectra"),
+        ("distil", "distil: unknown objective, use some of distill, contrast, spectra"),
         ("spectra=much", "spectra=much: the weight should be a number above zero"),
         ("spectra=-1", "spectra=-1: the weight should be a number above zero"),
     ],

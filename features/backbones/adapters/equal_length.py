@@ -1,4 +1,4 @@
-"""Models that are not told how long each clip of a batch is: they get clips of equal length, never padding."""
+"""Models without an argument for clip lengths: they get batches of clips of equal length, never padding."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
     from features.pooling import Frames
 
-SHORTEST_S = (0.1, 0.25, 0.5, 1.0, 2.0)  # tried in turn where nobody says what a model takes
-LONG_S = 10.0  # of the clip that tells how frames grow
-SAME, ALIKE = 1e-6, 1e-4  # relative errors: of the same clip twice; of a clip alone and in company
+SHORTEST_S = (0.1, 0.25, 0.5, 1.0, 2.0)  # lengths to try if the minimum length is not configured
+LONG_S = 10.0  # length of the clip that shows how the number of frames grows
+SAME, ALIKE = 1e-6, 1e-4  # relative error allowed between two runs of a clip; between a clip alone and in a batch
 AXES = {2: "(clips, dimensions)", 3: "(clips, frames, dimensions)", 4: "(clips, layers, frames, dimensions)"}
 
 
 @dataclass(frozen=True)
 class OutputShape:
-    """What a model was seen to give.
+    """The measured output shape of a model.
 
     Attributes:
-        min_samples: The shortest clip that it takes.
+        min_samples: The shortest clip that it takes, in samples.
         n_layers: L.
         dim: D.
         frame_rate: Frames per second.
-        whole: Whether the number of frames is the same for clips of any length; a frame is then about all of a clip.
-        batched: Whether a clip gets in company what it gets alone.
+        whole: Whether the number of frames does not depend on the clip's length; a frame then covers the whole clip.
+        batched: Whether a clip's embedding is the same in a batch as alone.
     """
 
     min_samples: int
@@ -43,15 +43,15 @@ class OutputShape:
     batched: bool
 
     def settings(self) -> dict[str, Any]:
-        """What of it belongs in a spec beside the fields that a spec has."""
+        """Return the values that are stored in a spec's `settings`."""
         return {"whole": self.whole, "batched": self.batched}
 
 
 class UnpaddedBackbone(Backbone):
-    """Clips of one length at a time through a model that knows nothing of padding.
+    """Base class for a model that cannot mask padding: each call embeds clips of one length.
 
-    A frame that is about a whole window counts by the window's length where the windows of a long clip are joined.
-    `spec.settings` holds `OutputShape.settings`.
+    When the windows of a long clip are pooled, a frame that covers a whole window is weighted by the window's length.
+    `spec.settings` contains `OutputShape.settings`.
     """
 
     @abstractmethod
@@ -98,15 +98,16 @@ class UnpaddedBackbone(Backbone):
             raise RunError(f"{self.spec.name}: the model fails on {what} with {described(error)}") from error
         expected = (len(waveforms), len(self.spec.layers), self.spec.dim)
         if values.ndim != 4 or (values.shape[0], values.shape[1], values.shape[3]) != expected:
-            raise RunError(f"{self.spec.name}: the model gave {tuple(values.shape)}, expected (B, L, F, D) {expected}")
+            shape = tuple(values.shape)
+            raise RunError(f"{self.spec.name}: the model returned shape {shape}, expected (B, L, F, D) {expected}")
         return values
 
 
 def as_layers(values: Any, n_clips: int) -> Tensor:
-    """What a model gave, by its number of axes one of `AXES`, as (B, L, F, D) float32.
+    """Convert a model's output to (B, L, F, D) float32; its number of axes selects the layout from `AXES`.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The output is not floating point, has another shape, or another number of clips.
     """
     import numpy as np
     import torch
@@ -115,9 +116,9 @@ def as_layers(values: Any, n_clips: int) -> Tensor:
     shapes = ", ".join(AXES.values())
     if tensor.ndim not in AXES or not tensor.is_floating_point():
         shape = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-        raise ValueError(f"gave {shape}; should be floating point, {shapes}")
+        raise ValueError(f"returned {shape}; should be floating point, {shapes}")
     if len(tensor) != n_clips or 0 in tensor.shape:
-        raise ValueError(f"gave shape {tuple(tensor.shape)} for {n_clips} clip(s); should be {shapes}")
+        raise ValueError(f"returned shape {tuple(tensor.shape)} for {n_clips} clip(s); should be {shapes}")
     while tensor.ndim < 4:
         tensor = tensor[:, None]
     return tensor.float()
@@ -130,17 +131,17 @@ def probe(
     min_duration_s: float | None = None,
     frame_rate: float | None = None,
 ) -> OutputShape:
-    """Find out what a model takes and gives, on a few seconds of noise.
+    """Measure the minimum length and the output shape of a model, on a few seconds of noise.
 
     Args:
         name: The backbone, for messages.
         embed: (B, T) to (B, L, F, D).
         sample_rate: Hz.
-        min_duration_s: The shortest clip that it takes; None: the first of `SHORTEST_S` that it does.
-        frame_rate: Frames per second; None: as they grow with length.
+        min_duration_s: The shortest clip that it takes, in seconds; None: the first of `SHORTEST_S` that works.
+        frame_rate: Frames per second; None: measured from the growth of frames with length.
 
     Raises:
-        ConfigError: It fails, gives another answer each time, or what is not finite.
+        ConfigError: The model fails, is not deterministic, or returns values that are not finite.
     """
     import numpy as np
     import torch
@@ -160,12 +161,12 @@ def probe(
     except Exception as error:
         raise ConfigError(f"{name}: the model fails on noise with {described(error)}") from error
     if not all(bool(values.isfinite().all()) for values in (first, longest, alone)):
-        raise ConfigError(f"{name}: the model gives values that are not finite for quiet noise")
+        raise ConfigError(f"{name}: the model returns values that are not finite for quiet noise")
     if _error(again, alone) > SAME:
-        raise ConfigError(f"{name}: the model gives something else each time for the same clip; is dropout on in it?")
+        raise ConfigError(f"{name}: the model returns different values for the same clip; is dropout switched on?")
     if (first.shape[1], first.shape[3]) != (longest.shape[1], longest.shape[3]):
         short, long = tuple(first.shape[1:]), tuple(longest.shape[1:])
-        raise ConfigError(f"{name}: layers or dimensions grow with the clip, from (L, F, D) {short} to {long}")
+        raise ConfigError(f"{name}: layers or dimensions depend on the clip's length: (L, F, D) {short} and {long}")
     grown = longest.shape[2] - first.shape[2]
     if frame_rate is None and grown:
         frame_rate = grown * sample_rate / (noise.shape[1] - shortest)
@@ -182,7 +183,7 @@ def probe(
 def _shortest(
     name: str, run: Callable[[Tensor], Tensor], noise: Tensor, sample_rate: int, min_duration_s: float | None
 ) -> tuple[int, Tensor]:
-    """The samples of the shortest clip that a model takes, and what it gives for it."""
+    """Return the length in samples of the shortest clip that a model takes, and its output for it."""
     tried = SHORTEST_S if min_duration_s is None else (min_duration_s,)
     for seconds in tried:
         samples = max(1, round(seconds * sample_rate))
@@ -198,7 +199,7 @@ def _shortest(
 
 
 def _error(values: Tensor, expected: Tensor) -> float:
-    """‖a − b‖/‖b‖; infinite where shapes differ."""
+    """Return the relative error ‖a − b‖/‖b‖, or infinity if the shapes differ."""
     if values.shape != expected.shape:
         return float("inf")
     return float((values - expected).norm() / expected.norm().clamp(min=1e-12))

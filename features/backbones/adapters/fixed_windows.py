@@ -1,4 +1,4 @@
-"""Clips cut into windows of one size, for models that take no other."""
+"""Cut clips into windows of one size, for models with a fixed input size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def window_starts(length: int, size: int, hop: int) -> list[int]:
-    """Starts of the windows over `length` samples: every full one, and one more if samples are left over."""
+    """Return the starts of the windows over `length` samples: all full windows, and one more for any remainder."""
     starts = list(range(0, max(length - size, 0) + 1, hop))
     if starts[-1] + size < length:
         starts.append(starts[-1] + hop)
@@ -20,7 +20,7 @@ def window_starts(length: int, size: int, hop: int) -> list[int]:
 def cut_windows(
     waveforms: np.ndarray, lengths: Sequence[int], size: int, hop: int
 ) -> tuple[np.ndarray, list[list[float]]]:
-    """All windows of a batch, one clip after the other, the last of a clip zero-padded where it is not full.
+    """Cut all clips of a batch into windows; an incomplete last window is zero-padded.
 
     Args:
         waveforms: (B, T), padded.
@@ -29,7 +29,8 @@ def cut_windows(
         hop: Samples from one window to the next.
 
     Returns:
-        Windows (W, size) float32, and for each clip the share of real samples in each of its windows.
+        Windows (W, size) float32 in the order of the clips, and for each clip the fraction of real samples in each of
+        its windows.
     """
     import numpy as np
 

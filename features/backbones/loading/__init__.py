@@ -1,1 +1,1 @@
-"""Finding weights and code: the hub, local folders and files, imports, digests."""
+"""Find weights and code: model hub, local folders and files, imports, digests."""

@@ -1,4 +1,4 @@
-"""SHA-256 digests of weights and of the recipes of untrained ones."""
+"""SHA-256 digests of weights, and of the recipes of untrained weights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
+    """Return the SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_sha256(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON, as hex."""
+    """Return the SHA-256 of a value's canonical JSON, as hex."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def state_sha256(state: Mapping[str, Any]) -> str:
-    """SHA-256 over a torch state dict: names, types, shapes and bytes of its tensors, as hex."""
+    """Return the SHA-256 of a torch state dict: names, types, shapes and bytes of its tensors, as hex."""
     import torch
 
     digest = hashlib.sha256()

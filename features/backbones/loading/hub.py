@@ -1,4 +1,4 @@
-"""Model folders of the Hugging Face hub: found in its cache on this disk, or fetched into it."""
+"""Model folders of the Hugging Face hub: found in its local cache, or downloaded into it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _log = logging.getLogger(__name__)
 
 
 def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> Path:
-    """The folder of a hub repository at a revision (None: its main branch).
+    """Return the local folder of a hub repository, downloading it if necessary.
 
     Args:
         name: The backbone, for messages.
         repo: `org/name`.
-        revision: Branch, tag or commit.
-        ways_out: What else the user can do, for messages.
+        revision: Branch, tag or commit; None: the main branch.
+        ways_out: Alternatives for the user, for messages.
 
     Raises:
-        WeightsError: No such repository or revision, no access, or the hub cannot be reached.
+        WeightsError: There is no such repository or revision, no access, or the hub cannot be reached.
     """
     from huggingface_hub.errors import HFValidationError
 
@@ -46,16 +46,16 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
         problem = _reason(error, revision)
     half = f" (the copy in {folder} has no {lacking})" if folder else ""
     raise WeightsError(
-        f"{name}: no local folder {repo!r}, and it cannot be had from the model hub: {problem}{half}; "
+        f"{name}: no local folder {repo!r}, and it cannot be downloaded from the model hub: {problem}{half}; "
         f"connect or log in (`hf auth login`), {ways_out}"
     )
 
 
 def _cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]:
-    """The snapshot on this disk, if any, and the file that it still lacks.
+    """Return the cached snapshot, if any, and the name of a missing file.
 
-    A snapshot that another program fetched may be without its preprocessor's configuration, although the
-    repository has one: that must not pass for a repository without.
+    A snapshot that another program downloaded may lack the preprocessor's configuration although the repository has
+    one. This must not be confused with a repository that has none.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -70,9 +70,9 @@ def _cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]
 
 
 def _fetch_snapshot(repo: str, revision: str | None) -> Path:
-    """Download what is needed of a hub repository: configurations and one format of weights.
+    """Download the configurations and one format of the weights of a hub repository.
 
-    The branch's name comes to stand for the new snapshot only when all of it is there.
+    The branch name refers to the new snapshot only after the snapshot is complete.
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -81,7 +81,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
     there = {sibling.rfilename for sibling in info.siblings or []}
     wanted = next((file for name in WEIGHT_FILES for file in (name, f"{name}.index.json") if file in there), None)
     if CONFIG_FILE not in there or wanted is None:
-        raise WeightsError(f"it holds no {CONFIG_FILE} with {' or '.join(WEIGHT_FILES)}")
+        raise WeightsError(f"it has no {CONFIG_FILE} with {' or '.join(WEIGHT_FILES)}")
 
     def fetch(file: str, at: str | None) -> Path:
         return Path(hf_hub_download(repo, file, revision=at, etag_timeout=CONNECT_TIMEOUT_S))
@@ -89,7 +89,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
     _log.info("downloading %s from the model hub", repo)
     with _no_progress_bars():
         for file in PREPROCESSOR_FILES:
-            with contextlib.suppress(RemoteEntryNotFoundError):  # the hub's cache remembers that there is none
+            with contextlib.suppress(RemoteEntryNotFoundError):  # the hub's cache records that the file does not exist
                 fetch(file, info.sha)
         weights = fetch(wanted, info.sha)
         if wanted.endswith(".index.json"):
@@ -100,7 +100,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
 
 
 def _hub_problem() -> str | None:
-    """Why the hub cannot be reached, or None."""
+    """Return why the hub cannot be reached, or None."""
     from huggingface_hub import constants
 
     return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _endpoint_problem(constants.ENDPOINT)
@@ -108,9 +108,9 @@ def _hub_problem() -> str | None:
 
 @cache
 def _endpoint_problem(endpoint: str) -> str | None:
-    """Why the hub does not answer, or None; asked once a process, so that many models fail together.
+    """Return why the hub does not answer, or None; checked once per process, so that many models fail together.
 
-    Name look-ups and many addresses tried in turn escape a connection's timeout, so the wait has its own end.
+    The connection timeout does not cover DNS look-ups or several addresses, so the wait has its own limit.
     """
     answers: list[str | None] = []
     shown = re.sub("//[^/@]*@", "//", endpoint)  # without a password
@@ -131,7 +131,7 @@ def _endpoint_problem(endpoint: str) -> str | None:
 
 
 def _reason(error: Exception, revision: str | None) -> str:
-    """What went wrong, in a few words."""
+    """Describe an error in a few words."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
@@ -145,7 +145,7 @@ def _reason(error: Exception, revision: str | None) -> str:
 
 @contextlib.contextmanager
 def _no_progress_bars() -> Iterator[None]:
-    """Keep the hub's client from drawing bars of its own."""
+    """Disable the progress bars of the hub's client."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     before = are_progress_bars_disabled()

@@ -1,4 +1,4 @@
-"""Other people's code by import path: found installed or in a folder, and its source in a digest."""
+"""Import third-party code that is installed or in a folder, and compute the digest of its source."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ T = TypeVar("T")
 
 
 class CodeOptions(BackboneOptions):
-    """What entries for other people's code have in common."""
+    """Options shared by entries that run third-party code."""
 
-    folder: str | None = Field(None, description="where the module lies; installed ones and this directory need none")
-    arguments: dict[str, Any] = Field({}, description="further keyword arguments of what loads the model")
-    seed: int = Field(0, ge=0, lt=2**63, description="of torch's random numbers while the model is loaded")
-    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: find out")
+    folder: str | None = Field(None, description="folder of the module, unless it is installed or in this directory")
+    arguments: dict[str, Any] = Field({}, description="further keyword arguments of the function that loads the model")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of torch's random numbers while the model is loaded")
+    min_duration_s: float | None = Field(None, gt=0, le=10, description="shorter clips are padded; null: measured")
 
 
 def import_code(name: str, path: str, folder: str | None) -> ModuleType:
-    """Import a module that is installed, or lies in a folder or in the working directory.
+    """Import a module that is installed, in a folder, or in the working directory.
 
-    Both folders stay at the end of `sys.path`, so that what the module imports later is found and nothing is shadowed.
+    Both folders stay at the end of `sys.path`, so that later imports of the module work and nothing is shadowed.
 
     Args:
         name: The backbone, for messages.
-        path: Such as `my_package.my_module`.
-        folder: Where to look, too; None: nowhere else.
+        path: Import path, such as `my_package.my_module`.
+        folder: Another folder to search; None: no other.
 
     Raises:
-        ConfigError: No such module, something that it needs is missing, or it fails.
+        ConfigError: There is no such module, a module that it needs is missing, or the import fails.
     """
     places = [str(Path(place).expanduser().absolute()) for place in (folder, ".") if place is not None]
     for place in places:
@@ -65,27 +65,27 @@ def import_code(name: str, path: str, folder: str | None) -> ModuleType:
 
 
 def described(error: BaseException) -> str:
-    """`TypeError: first line of the message`."""
+    """Return kind and first line of an error, such as `TypeError: first line of the message`."""
     return f"{type(error).__name__}: {first_line(error)}"
 
 
 def module_file(module: ModuleType) -> Path | None:
-    """The file a module comes from; None where it has none."""
+    """Return the file of a module, or None if it has none."""
     file = getattr(module, "__file__", None)
     return None if file is None else Path(file).resolve()
 
 
 def version_of(module: ModuleType) -> str:
-    """The version of the distribution that a module belongs to; empty where it is a loose file."""
+    """Return the version of the distribution that a module belongs to; empty for a single file."""
     top = module.__name__.partition(".")[0]
     names = metadata.packages_distributions().get(top, [])
     return metadata.version(names[0]) if names else ""
 
 
 def source_sha256(module: ModuleType) -> str:
-    """Digest of a module's source: its whole package, and whatever both import from the folder that it lies in.
+    """Return the digest of a module's source: its whole package, and all modules in the same folder that it imports.
 
-    Installed packages that it imports are not part of it.
+    Installed packages that it imports are not included.
     """
     top = module.__name__.partition(".")[0]
     file = module_file(sys.modules.get(top, module)) or module_file(module)
@@ -106,7 +106,7 @@ def source_sha256(module: ModuleType) -> str:
 
 
 def _sources(base: Path, name: str) -> Iterator[Path]:
-    """The source files of a top-level module or package in a folder; none where it is not there."""
+    """Yield the source files of a top-level module or package in a folder, if it exists."""
     if (base / f"{name}.py").is_file():
         yield base / f"{name}.py"
     elif (base / name).is_dir():
@@ -114,7 +114,7 @@ def _sources(base: Path, name: str) -> Iterator[Path]:
 
 
 def _imported(source: Path) -> set[str]:
-    """Top-level names that a source file imports anywhere in it."""
+    """Return the top-level names that a source file imports."""
     try:
         tree = ast.parse(source.read_bytes())
     except (SyntaxError, ValueError):
@@ -129,10 +129,10 @@ def _imported(source: Path) -> set[str]:
 
 
 def seeded(name: str, what: str, make: Callable[[], T], seed: int) -> T:
-    """What someone's function makes, with torch's random numbers seeded for it and left as they were.
+    """Call third-party code with torch's generator seeded, then restore the generator; return its result.
 
     Raises:
-        WeightsError: It fails.
+        WeightsError: The call fails.
     """
     import torch
 
@@ -145,7 +145,7 @@ def seeded(name: str, what: str, make: Callable[[], T], seed: int) -> T:
 
 
 def weights_digest(made: Any, file: Path | None, seed: int | None = None) -> str:
-    """Digest of what a model has learnt: the file it came from, and every tensor of a torch or TensorFlow module."""
+    """Return the digest of a model's weights: its files, and every tensor of a torch or TensorFlow module."""
     import torch
 
     parts: dict[str, Any] = {} if seed is None else {"seed": seed}
@@ -160,7 +160,7 @@ def weights_digest(made: Any, file: Path | None, seed: int | None = None) -> str
 
 
 def weights_name(made: Any, path: str) -> str:
-    """Where a model's weights come from if no file is named: its code; `none` for a torch module that has none."""
+    """Return the source of a model's weights if no file is set: its import path, or `none` without parameters."""
     from torch import nn
 
     learns_nothing = isinstance(made, nn.Module) and next(made.parameters(), None) is None
@@ -168,10 +168,10 @@ def weights_name(made: Any, path: str) -> str:
 
 
 def check_same_weights(name: str, expected: str, loaded: str) -> None:
-    """Refuse a model that comes out of its code otherwise than when it was described.
+    """Refuse a model whose weights differ from those at the time of `describe`.
 
     Raises:
         WeightsError: The digests differ.
     """
     if expected != loaded:
-        raise WeightsError(f"{name}: its weights differ each time it is loaded; have the code seed whatever it draws")
+        raise WeightsError(f"{name}: its weights differ each time it is loaded; seed all random draws in its code")

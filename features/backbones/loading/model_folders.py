@@ -1,4 +1,4 @@
-"""Model folders as `save_pretrained` writes them: which files make one, what they say, their digest."""
+"""Model folders as `save_pretrained` writes them: required files, configuration, digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIG_FILE = "config.json"
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 DEFAULT_SAMPLE_RATE = 16_000
-# Keys of `config.json` that change no value, or that must not: how attention is computed is chosen here
+# Keys of `config.json` that do not affect embeddings, or must not: the attention implementation is chosen here
 VOLATILE_KEYS = (
     "transformers_version",
     "_name_or_path",
@@ -30,7 +30,7 @@ VOLATILE_KEYS = (
 
 
 def check_folder(name: str, folder: Path) -> Path:
-    """The folder, if it has a configuration and weights.
+    """Return the folder if it has a configuration and weights.
 
     Raises:
         WeightsError: One of them is missing.
@@ -44,10 +44,10 @@ def check_folder(name: str, folder: Path) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a model folder, all shards included; empty where one is missing.
+    """Return the weight files of a model folder, with all shards; empty if one is missing.
 
     Raises:
-        WeightsError: The index of the shards is not one.
+        WeightsError: The index of the shards is invalid.
     """
     for file in WEIGHT_FILES:
         if (folder / file).is_file():
@@ -63,25 +63,25 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def folder_sha256(folder: Path) -> str:
-    """Digest of a model folder's weights: the file's own, or over those of its shards."""
+    """Return the digest of a model folder's weights: of the file, or of the digests of its shards."""
     digests = [file_sha256(path) for path in weight_files(folder)]
     return digests[0] if len(digests) == 1 else text_sha256(digests)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` without what does not change a value.
+    """Read `config.json`, without keys that do not affect embeddings.
 
     Raises:
-        WeightsError: Not a JSON object.
+        WeightsError: The file is not a JSON object.
     """
     return {key: value for key, value in _read_object(folder / CONFIG_FILE).items() if key not in VOLATILE_KEYS}
 
 
 def read_preprocessing(folder: Path) -> tuple[bool, int, bool]:
-    """Whether inputs are to be normalised, their sample rate in Hz, and whether the folder says so at all.
+    """Read whether inputs are normalised, their sample rate in Hz, and whether the folder states these settings.
 
     Raises:
-        WeightsError: A preprocessor's configuration that makes no sense.
+        WeightsError: The preprocessor's configuration is invalid.
     """
     for file in PREPROCESSOR_FILES:
         path = folder / file
@@ -91,17 +91,17 @@ def read_preprocessing(folder: Path) -> tuple[bool, int, bool]:
             continue
         normalize, rate = stated.get("do_normalize", True), stated.get("sampling_rate", DEFAULT_SAMPLE_RATE)
         if not isinstance(normalize, bool) or not isinstance(rate, int) or rate <= 0:
-            raise WeightsError(f"{path}: do_normalize {normalize!r}, sampling_rate {rate!r} make no sense")
+            raise WeightsError(f"{path}: do_normalize {normalize!r}, sampling_rate {rate!r} are invalid")
         return normalize, rate, True
     return True, DEFAULT_SAMPLE_RATE, False
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object."""
+    """Read a JSON file that contains an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(value, dict):
-        raise WeightsError(f"{path}: should hold a JSON object, holds a {type(value).__name__}")
+        raise WeightsError(f"{path}: should contain a JSON object, contains a {type(value).__name__}")
     return value

@@ -1,4 +1,4 @@
-"""Models of transformers from `save_pretrained` folders: quietly, offline, and only where their weights fit."""
+"""Load transformers models from `save_pretrained` folders: without output, offline, and with strict checks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NOT_NEEDED = {"masked_spec_embed"}  # used in pretraining only
 def load_pretrained(
     name: str, folder: Path, model_class: Any, config: Any, part: str = "", **options: Any
 ) -> nn.Module:
-    """The model in a folder; every parameter of the part that is used must be there and fit.
+    """Load the model in a folder; every parameter of the used submodule must be present and fit.
 
     Args:
         name: The backbone, for messages.
-        folder: As `save_pretrained` writes it.
-        model_class: Of transformers.
+        folder: Folder from `save_pretrained`.
+        model_class: Class of transformers.
         config: The architecture.
-        part: Where in the model what is used is, such as `encoder`; empty: all of it.
-        options: Further ones of `from_pretrained`.
+        part: Name of the submodule that is used, such as `encoder`; empty: the whole model.
+        options: Further arguments of `from_pretrained`.
 
     Raises:
         WeightsError: A parameter is missing or has another shape; the message names it.
@@ -39,7 +39,7 @@ def load_pretrained(
             config=config,
             local_files_only=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they can be named
+            ignore_mismatched_sizes=True,  # reported below with their names
             dtype=torch.float32,
             **options,
         )
@@ -60,7 +60,7 @@ def load_pretrained(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from printing while it loads."""
+    """Suppress the output of transformers while it loads."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

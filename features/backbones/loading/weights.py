@@ -1,4 +1,4 @@
-"""Where weights come from: a local folder or file, the model hub, a URL. Found, checked, read safely."""
+"""Find, verify and safely read weights from a local folder or file, the model hub, or a URL."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RANDOM = "random"
-BUNDLED = "bundled:"  # before the name of a model that is part of this program
+BUNDLED = "bundled:"  # prefix of a model that is part of this package
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
 def ways_out(name: str, kind: str) -> str:
-    """How to go on when the weights of backbone `name` cannot be had; `kind` is a folder or a file."""
+    """Return what a user can do if the weights of backbone `name` are unavailable; `kind` is a folder or a file."""
     return f"set features.backbones.{name}.weights to a local {kind}, or to `random` for the untrained control"
 
 
 def find_model_folder(name: str, source: str) -> Path:
-    """The folder, as `save_pretrained` writes it, behind a path, `bundled:name` or a hub id `org/name[@revision]`.
+    """Return the `save_pretrained` folder of a path, `bundled:name` or a hub id `org/name[@revision]`.
 
     Raises:
-        WeightsError: Not there, or the hub cannot be reached; names the backbone and the ways out.
+        WeightsError: The folder does not exist, or the hub cannot be reached; the message names the backbone and the
+            alternatives.
     """
     if source.startswith(BUNDLED):
         bundled = [path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()]
         if source.removeprefix(BUNDLED) not in bundled:
-            raise WeightsError(f"{name}: no model {source!r} comes with this program, only {', '.join(bundled)}")
+            raise WeightsError(f"{name}: no model {source!r} is included in this package, only {', '.join(bundled)}")
         return check_folder(name, BUNDLED_FOLDER / source.removeprefix(BUNDLED))
     folder = Path(source).expanduser()
     if source and folder.is_dir():
@@ -58,15 +59,16 @@ def find_model_folder(name: str, source: str) -> Path:
 
 
 def find_file(name: str, source: str, ways: str | None = None) -> Path:
-    """A local weights file, or one fetched from a URL whose hash (`…-<hash>.ext`) is checked.
+    """Return a local weights file, or download one from a URL and verify the hash in its name (`…-<hash>.ext`).
 
     Args:
         name: The backbone, for messages.
         source: Path or URL.
-        ways: What else the user can do, for messages; None: another file, or `random`.
+        ways: Alternatives for the user, for messages; None: another file, or `random`.
 
     Raises:
-        WeightsError: Not there, cannot be fetched, or the hash differs; names the ways out.
+        WeightsError: The file does not exist, cannot be downloaded, or has another hash; the message names the
+            alternatives.
     """
     ways = ways or ways_out(name, "file")
     if not source.startswith(("http://", "https://")):
@@ -92,7 +94,7 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
 
 
 def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:
-    """Fetch a file whole and unaltered, or not at all."""
+    """Download a file atomically and verify its hash."""
     _log.info("downloading %s", url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,18 +103,18 @@ def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None
             with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as response, partial.open("wb") as file:
                 shutil.copyfileobj(response, file, 1 << 20)
             if not file_sha256(partial).startswith(digest):
-                raise ValueError("what came does not have the hash in its name")
+                raise ValueError("the download does not match the hash in its name")
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):  # an open response
             error.close()
-        raise WeightsError(f"{name}: cannot fetch {url} ({first_line(error)}); {ways}") from error
+        raise WeightsError(f"{name}: cannot download {url} ({first_line(error)}); {ways}") from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from `.safetensors`, or from a torch file without unpickling code.
+    """Read a state dict from a `.safetensors` file, or from a torch file without unpickling code.
 
     Raises:
-        WeightsError: Not such a file, or it would run code when loaded.
+        WeightsError: The file is not such a file, or loading it could run code.
     """
     import numpy as np
     import torch
@@ -125,20 +127,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_numpy_arrays()):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise WeightsError(f"{path}: holds more than tensors, so it is not unpickled: that could run code") from None
+        raise WeightsError(f"{path}: contains more than tensors; unpickling it could run code") from None
     except Exception as error:
         raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
     if not isinstance(state, dict):
-        raise WeightsError(f"{path}: holds no state dict of tensors but a {type(state).__name__}")
+        raise WeightsError(f"{path}: contains a {type(state).__name__}, not a state dict of tensors")
     tensors = {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in state.items()}
     strange = [key for key, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if strange:
-        raise WeightsError(f"{path}: holds no state dict of tensors: {strange[0]!r} is something else")
+        raise WeightsError(f"{path}: not a state dict of tensors: {strange[0]!r} is not a tensor")
     return tensors
 
 
 def _numpy_arrays() -> list[Any]:
-    """What unpickling a plain numpy array takes, under numpy 1's names and numpy 2's."""
+    """Return the globals that unpickling a plain numpy array needs, under numpy 1's names and numpy 2's."""
     import numpy as np
     from numpy._core.multiarray import _reconstruct
 

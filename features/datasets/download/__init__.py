@@ -1,1 +1,1 @@
-"""Fetching corpora that their licence lets people fetch, and unpacking their archives."""
+"""Download corpora whose licence permits it, and unpack their archives."""

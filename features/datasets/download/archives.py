@@ -1,4 +1,4 @@
-"""Zip and tar archives unpacked without trusting them: plain files and folders below one place, nothing else."""
+"""Unpack untrusted zip and tar archives: only plain files and folders, all inside one folder."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
     *(NotImplementedError, RuntimeError),  # an unknown compression, a password
 )
-JUNK = ("__MACOSX", ".DS_Store")  # that macOS adds to archives
+JUNK = ("__MACOSX", ".DS_Store")  # added to archives by macOS
 
 
 @dataclass
 class Unpacked:
-    """What was done.
+    """The result of unpacking an archive.
 
     Attributes:
-        files: Plain files written.
-        size_bytes: Their size.
-        links: Names of links inside the archive, which were left out.
+        files: Number of plain files written.
+        size_bytes: Their total size.
+        links: Names of the links in the archive, which are skipped.
     """
 
     files: int = 0
@@ -53,16 +53,17 @@ class _Member:
 def unpack(archive: Path, folder: Path, *, strip: bool) -> Unpacked:
     """Unpack an archive into a folder.
 
-    Links are never made: one that leads out of the folder refuses the archive, another is left out and listed.
+    Links are never created. An archive with a link that leads out of the folder is refused; other links are skipped
+    and listed.
 
     Args:
-        archive: Zip, or tar in any compression Python reads.
-        folder: Where to; made if need be.
-        strip: Leave out the one folder that holds everything.
+        archive: Zip, or tar in any compression that Python reads.
+        folder: Target folder; created if it does not exist.
+        strip: Omit the top-level folder if it contains everything else.
 
     Raises:
-        RunError: Not an archive, damaged, too large for the disk, or it holds what has no place in a corpus: absolute
-            paths, paths or links that lead out of the folder, devices.
+        RunError: The archive is damaged, not an archive, too large for the disk, or contains absolute paths, paths or
+            links that lead out of the folder, or devices.
         OSError: The disk is full.
     """
     try:
@@ -72,7 +73,7 @@ def unpack(archive: Path, folder: Path, *, strip: bool) -> Unpacked:
             if needed > free:
                 raise RunError(
                     f"{archive.name} unpacks to {needed / 1e9:.1f} GB, but {folder.parent} has {free / 1e9:.1f} GB "
-                    "free; make room or choose another place with --to"
+                    "free; free some space or choose another folder with --to"
                 )
             top = _top(members) if strip else None
             return _write(archive, members, folder, top)
@@ -82,7 +83,7 @@ def unpack(archive: Path, folder: Path, *, strip: bool) -> Unpacked:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[list[_Member]]:
-    """The members of an archive, readable while the block runs."""
+    """Yield the members of an archive, readable inside the block."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as zipped:
             yield [_zip_member(zipped, info) for info in zipped.infolist()]
@@ -106,7 +107,7 @@ def _tar_member(file: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
     kind = (
         "file" if info.isreg() else "folder" if info.isdir() else "link" if info.issym() or info.islnk() else "device"
     )
-    # A symbolic link starts at its own folder, a hard link at the archive's top.
+    # Symbolic links are relative to their own folder, hard links to the archive's root.
     target = info.linkname if info.islnk() else f"{PurePosixPath(info.name).parent}/{info.linkname}"
     if info.issym() and info.linkname.startswith("/"):
         target = info.linkname
@@ -114,7 +115,7 @@ def _tar_member(file: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
 
 
 def _check(archive: Path, members: list[_Member]) -> None:
-    """Refuse an archive that tries to leave its folder, before anything is written."""
+    """Refuse an archive that would write outside its folder, before anything is written."""
     for member in members:
         if _leads_out(member.name):
             raise RunError(f"{archive.name}: refused, {member.name!r} would be written outside the folder")
@@ -127,7 +128,7 @@ def _check(archive: Path, members: list[_Member]) -> None:
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a path, taken from the folder, ends up outside it on any system."""
+    """Whether a path relative to the folder leads outside it on any operating system."""
     if name.startswith(("/", "\\")) or "\0" in name or (len(name) > 1 and name[1] == ":"):
         return True
     depth = 0
@@ -139,7 +140,7 @@ def _leads_out(name: str) -> bool:
 
 
 def _parts(name: str) -> list[str]:
-    """The parts of a checked path; `..` within it is resolved."""
+    """Split a checked path into parts, with `..` resolved."""
     parts: list[str] = []
     for part in name.replace("\\", "/").split("/"):
         if part == "..":
@@ -150,7 +151,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _top(members: list[_Member]) -> str | None:
-    """The one folder that holds everything, if there is one."""
+    """Return the top-level folder if it contains all members, else None."""
     kept = [parts for member in members if (parts := _parts(member.name)) and not _is_junk(parts)]
     tops = {parts[0] for parts in kept}
     return tops.pop() if len(tops) == 1 and all(len(parts) > 1 for parts in kept if parts != [kept[0][0]]) else None
@@ -188,5 +189,5 @@ def _write(archive: Path, members: list[_Member], folder: Path, top: str | None)
 
 
 def _existing(folder: Path) -> Path:
-    """The nearest folder above that is there."""
+    """Return the folder itself or its nearest existing parent."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

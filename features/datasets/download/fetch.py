@@ -1,4 +1,4 @@
-"""One archive from the web: resumed where it was cut, checked before it counts."""
+"""Download one archive: resume an interrupted download, and verify the checksum."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20
 TIMEOUT_S = 60.0
-WAITS_S = (1.0, 2.0, 4.0, 8.0)  # before a download that was cut is tried again, as long as nothing more comes
+WAITS_S = (1.0, 2.0, 4.0, 8.0)  # waits between retries that make no progress
 OUT_OF_RANGE = 416
 Advance = Callable[[int, int | None], None]
-"""Told how many more bytes are there, and how many there will be in all, if that is known."""
+"""Callback for progress: number of new bytes, and the total size or None if it is unknown."""
 
 
 def fetch(url: str, path: Path, checksum: str, advance: Advance) -> str:
-    """Download a file, or go on with a download that was cut.
+    """Download a file, or resume an interrupted download.
 
     Args:
         url: http or https.
-        path: Where the whole, checked file shall lie; what has come so far lies beside it in `<name>.part`.
-        checksum: `sha256:…` or `md5:…`; empty: whatever comes is taken.
-        advance: Told of progress.
+        path: Where to store the complete, verified file; the partial download is `<name>.part` in the same folder.
+        checksum: `sha256:…` or `md5:…`; empty: the file is not verified.
+        advance: Callback for progress.
 
     Returns:
         The file's SHA-256.
 
     Raises:
-        RunError: The server cannot be reached, refuses, or what it gave is another file.
-        OSError: The disk is full; what has come so far is kept.
+        RunError: The server cannot be reached or refuses, or the checksum does not match.
+        OSError: The disk is full; the partial download is kept.
     """
     import pooch
 
@@ -47,16 +47,16 @@ def fetch(url: str, path: Path, checksum: str, advance: Advance) -> str:
     pooch.get_logger().setLevel(logging.ERROR)
     try:
         pooch.retrieve(url, checksum or None, fname=path.name, path=path.parent, downloader=Resuming(path, advance))
-    except ValueError as error:  # pooch's word for a checksum that does not match
+    except ValueError as error:  # pooch's error for a checksum that does not match
         raise RunError(
-            f"{url}: not the file that was expected (checksum {checksum} does not match); nothing was kept. Run again "
+            f"{url}: not the expected file (checksum {checksum} does not match); the download was deleted. Run again "
             "if the connection is poor; if the publisher has changed the file and you trust it, pass --checksum none"
         ) from error
     return file_digest(path, "sha256")
 
 
 def file_digest(path: Path, algorithm: str) -> str:
-    """Hex digest of a file."""
+    """Return the hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -69,21 +69,25 @@ def matches(path: Path, checksum: str) -> bool:
 
 @dataclass
 class Resuming:
-    """A downloader for pooch that goes on where it stopped: in the same call, and in the next.
+    """A downloader for pooch that resumes interrupted downloads, within one call and across calls.
 
-    Beside the part lies what tells the server's file from another one of the same address (ETag or date, and size):
-    a part of another file is begun anew, never continued.
+    `<name>.part.json` next to the partial file records the version of the file on the server (ETag or date, and size).
+    If the server has another version, the download starts again.
 
     Attributes:
-        path: Where the file will be; the part lies beside it.
-        advance: Told of progress.
+        path: Path of the complete file; the partial file is in the same folder.
+        advance: Callback for progress.
     """
 
     path: Path
     advance: Advance
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        """Download to `output_file`, as pooch asks for it."""
+        """Download to `output_file`; pooch calls this.
+
+        Raises:
+            RunError: The server refuses, or all retries failed.
+        """
         import requests
 
         waits = iter(WAITS_S)
@@ -99,9 +103,9 @@ class Resuming:
                     waits = iter(WAITS_S)
                 wait = next(waits, None)
                 if wait is None:
-                    have = f"; {self._size()} bytes are kept, run again to go on" if self._size() else ""
+                    have = f"; {self._size()} bytes are kept, run again to resume" if self._size() else ""
                     raise RunError(
-                        f"{url}: {_trouble(error)}{have}; or fetch it by hand and pass --from FILE"
+                        f"{url}: {_trouble(error)}{have}; or download it manually and pass --from FILE"
                     ) from error
                 time.sleep(wait)
         self._part.replace(output_file)
@@ -119,12 +123,12 @@ class Resuming:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def _download(self, url: str) -> None:
-        """One request: the rest of the file where the server still has the same one, else all of it."""
+        """Make one request: for the rest of the file if the server has the same version, else for all of it."""
         import requests
 
         notes = self._read_notes(url)
         start = self._size() if notes else 0
-        headers = {"Accept-Encoding": "identity"}  # compressed on the way, positions would be others
+        headers = {"Accept-Encoding": "identity"}  # byte ranges need an uncompressed transfer
         if start:
             headers["Range"] = f"bytes={start}-"
             if notes.get("validator"):
@@ -134,7 +138,7 @@ class Resuming:
                 if notes.get("total") == start:
                     return
                 self._part.unlink()
-                raise requests.ConnectionError("the server has another file now")
+                raise requests.ConnectionError("the file on the server has changed")
             response.raise_for_status()
             resumed = response.status_code == 206 and _range_start(response) == start
             if not resumed:
@@ -143,14 +147,14 @@ class Resuming:
             self._notes.write_text(json.dumps({"url": url, "validator": _validator(response), "total": total}))
             self.advance(start, total)
             with self._part.open("ab" if start else "wb") as file:
-                for piece in response.iter_content(PIECE_BYTES):
-                    file.write(piece)
-                    self.advance(len(piece), total)
+                for chunk in response.iter_content(PIECE_BYTES):
+                    file.write(chunk)
+                    self.advance(len(chunk), total)
         if total is not None and self._size() != total:
             raise requests.ConnectionError(f"the connection ended after {self._size()} of {total} bytes")
 
     def _read_notes(self, url: str) -> dict[str, Any]:
-        """What is known of the part; empty where there is none to go on with."""
+        """Read the record of the partial file; empty if there is nothing to resume."""
         try:
             notes = json.loads(self._notes.read_text())
         except (OSError, ValueError):
@@ -159,7 +163,7 @@ class Resuming:
 
 
 def _validator(response: Response) -> str:
-    """What tells this version of the server's file from others; weak tags do not."""
+    """Return what identifies this version of the file: a strong ETag, else the date."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
 
@@ -175,20 +179,21 @@ def _total(response: Response, start: int) -> int | None:
 
 
 def _is_passing(response: Response) -> bool:
-    """Whether the server may answer otherwise in a while."""
+    """Whether the error is temporary (5xx or 429)."""
     return response.status_code >= 500 or response.status_code == 429
 
 
 def _refusal(response: Response) -> str:
-    """Why a server gives nothing."""
+    """Describe an error response in one line."""
     hint = "; it may have moved, see the corpus' homepage" if response.status_code in (403, 404, 410) else ""
     return (
-        f"the server answers {response.status_code} {response.reason}{hint}; or fetch it by hand and pass --from FILE"
+        f"the server answers {response.status_code} {response.reason}{hint}; "
+        "or download it manually and pass --from FILE"
     )
 
 
 def _trouble(error: Exception) -> str:
-    """A network error in a few words."""
+    """Describe a network error in a few words."""
     text = str(error)
     if (response := getattr(error, "response", None)) is not None:
         return f"the server answers {response.status_code} {response.reason}"
@@ -198,4 +203,4 @@ def _trouble(error: Exception) -> str:
         return "the server refuses connections"
     if "timed out" in text:
         return f"no answer within {TIMEOUT_S:.0f} s"
-    return "the connection was cut"
+    return "the connection was interrupted"

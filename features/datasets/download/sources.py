@@ -1,7 +1,7 @@
-"""Where each corpus can be had: one visible table of addresses, checksums and licences.
+"""Sources of the corpora: a table of addresses, checksums and licences.
 
-A checksum stands here only where it is known from a published loader (torchaudio, soundata) or from the publisher and
-agrees with what others published; elsewhere the SHA-256 of the first download is recorded beside the data.
+A checksum is listed only if a published loader (torchaudio, soundata) or the publisher states it and other published
+values agree. Otherwise the SHA-256 of the first download is recorded next to the data.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ class CorpusSource:
     """One corpus.
 
     Attributes:
-        title: Its name as people write it.
+        title: Its display name.
         kind: Its reader, see `features.datasets.KINDS`.
-        root: Where shipped configs expect it.
-        homepage: Where it is described.
-        url: The archive; empty where it has to be fetched by hand.
+        root: Its folder in the shipped configs.
+        homepage: Address of its description.
+        url: Address of the archive; empty if it has to be downloaded manually.
         archive: The archive's file name.
-        checksum: `sha256:…` or `md5:…` of the archive; empty where none is known for certain.
-        size_mb: Of the archive, about, in megabytes.
-        clips: How many a complete copy has.
-        licence: Its name, and what it forbids.
-        licence_url: Its text.
-        citation: What its authors ask to be cited.
-        strip: Whether the archive holds all in one folder, which is left out.
-        by_hand: Why nothing is fetched, and what to do instead; or what else to know.
+        checksum: `sha256:…` or `md5:…` of the archive; empty if none is known for certain.
+        size_mb: Approximate size of the archive in megabytes.
+        clips: Number of clips in a complete copy.
+        licence: Name of the licence, and what it forbids.
+        licence_url: Address of the licence text.
+        citation: The publication that the authors ask to cite.
+        strip: Whether the archive's only top-level folder is omitted when unpacking.
+        by_hand: Why the corpus is not downloaded and what to do instead, or another note.
     """
 
     title: str
@@ -75,7 +75,7 @@ SOURCES: dict[str, CorpusSource] = {
         licence_url="https://zenodo.org/records/1203745",
         citation="J. Salamon, C. Jacoby and J. P. Bello. A Dataset and Taxonomy for Urban Sound Research. ACM "
         "Multimedia, 2014.",
-        by_hand="this is the authors' copy on Zenodo; their homepage asks for a form that says what you use it for",
+        by_hand="this is the authors' copy on Zenodo; their homepage asks for a form that describes your use",
     ),
     "gtzan": CorpusSource(
         title="GTZAN",
@@ -92,7 +92,7 @@ SOURCES: dict[str, CorpusSource] = {
         citation="G. Tzanetakis and P. Cook. Musical genre classification of audio signals. IEEE Transactions on "
         "Speech and Audio Processing 10(5), 2002.",
         strip=False,
-        by_hand="it has no licence and its host (opihi.cs.uvic.ca) no longer serves it, so nothing is fetched for you. "
+        by_hand="it has no licence and its host (opihi.cs.uvic.ca) no longer serves it, so it is not downloaded. "
         "Copies are at https://huggingface.co/datasets/marsyas/gtzan (genres.tar.gz) and "
         "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification (needs an account)",
     ),

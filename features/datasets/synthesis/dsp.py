@@ -1,7 +1,8 @@
-"""Building blocks of sounds made by code: pitches, partials, envelopes, clicks, bands.
+"""Building blocks of synthetic sounds: pitches, partials, envelopes, clicks, bands.
 
-Pure functions of the generator they are handed. `sounds` makes the classes of the data set `synthetic` from them,
-and `recipes/nano` the clips that a small backbone is pretrained on.
+The output of each function depends only on its arguments, including the state of the random generator. `sounds`
+combines them into the classes of the dataset `synthetic`, and `recipes/nano` into clips for pretraining a small
+backbone.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ Samples = NDArray[np.float64]
 
 
 def time_axis(n: int, sample_rate: int) -> Samples:
-    """Seconds since the start of each of n samples."""
+    """Return the time of each of n samples in seconds, shape (n,)."""
     return np.arange(n) / sample_rate
 
 
 def pitch_hz(rng: np.random.Generator, low_hz: float, high_hz: float) -> float:
-    """A frequency in Hz, uniform in octaves."""
+    """Draw a frequency in Hz, uniform in octaves."""
     return float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz))))
 
 
 def phase_of(pitch: float, n: int, sample_rate: int, bend: Samples | float = 1.0) -> Samples:
-    """The phase of a pitch in Hz, in radians; `bend` multiplies the pitch over time."""
+    """Return the phase of a pitch (Hz) in radians, shape (n,); `bend` multiplies the pitch over time."""
     return 2 * np.pi * np.cumsum(np.broadcast_to(pitch * bend / sample_rate, n))
 
 
 def harmonics(rng: np.random.Generator, phase: Samples, count: tuple[int, int]) -> Samples:
-    """Between `count[0]` and `count[1]` partials of random strength; none above half the sample rate."""
+    """Return the sum of `count[0]` to `count[1]` partials of random strength; none is above half the sample rate."""
     step = float(np.diff(phase, prepend=0.0).max())
     partials = np.arange(1, rng.integers(*count, endpoint=True) + 1)
     strengths = rng.uniform(0.3, 1.0, partials.size) * partials ** -rng.uniform(0.3, 2.0)
@@ -38,13 +39,13 @@ def harmonics(rng: np.random.Generator, phase: Samples, count: tuple[int, int]) 
 
 
 def onsets(rng: np.random.Generator, n: int, sample_rate: int) -> NDArray[np.int64]:
-    """The start and, for repeated strokes, up to four a second after it."""
+    """Return the samples at which strokes start: sample 0, then a stroke every 0.25 to 2 s."""
     every = int(sample_rate / rng.uniform(0.5, 4.0))
     return np.arange(0, n, every)
 
 
 def strokes(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """An envelope that jumps up at every stroke and dies away."""
+    """Return an envelope that jumps up at every stroke and decays exponentially."""
     envelope = np.zeros(n)
     decay_s = rng.uniform(0.08, 0.5)
     for start in onsets(rng, n, sample_rate):
@@ -53,14 +54,14 @@ def strokes(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
 
 
 def ramps(rng: np.random.Generator, n: int) -> Samples:
-    """One to six ramps from 0 to 1."""
+    """Return one to six ramps from 0 to 1, shape (n,)."""
     return np.arange(n) * rng.integers(1, 7) / n % 1
 
 
 def clicks(
     rng: np.random.Generator, starts: Samples, n: int, sample_rate: int, ring_hz: tuple[float, float]
 ) -> Samples:
-    """Damped ringing at each start, loudness varying."""
+    """Return damped ringing at each start, with random loudness."""
     from scipy.signal import fftconvolve
 
     impulses = np.zeros(n)
@@ -71,7 +72,7 @@ def clicks(
 
 
 def band_pass(rng: np.random.Generator, samples: Samples, sample_rate: int, centre_hz: tuple[float, float]) -> Samples:
-    """Samples through a second-order band one to three octaves wide."""
+    """Filter samples with a second-order band-pass, 0.6 to 1.6 octaves wide."""
     from scipy.signal import butter, sosfilt
 
     half = rng.uniform(0.3, 0.8)
@@ -81,7 +82,7 @@ def band_pass(rng: np.random.Generator, samples: Samples, sample_rate: int, cent
 
 
 def tilted(rng: np.random.Generator, samples: Samples, exponent: float) -> Samples:
-    """Samples with their spectrum tilted by frequency to a power, at unit power."""
+    """Multiply the spectrum of samples by frequency**exponent, and scale to unit power."""
     from scipy.fft import next_fast_len
 
     size = next_fast_len(samples.size, real=True)
@@ -91,5 +92,5 @@ def tilted(rng: np.random.Generator, samples: Samples, exponent: float) -> Sampl
 
 
 def unit_power(samples: Samples) -> Samples:
-    """Samples scaled to a mean power of 1; silence stays silence."""
+    """Scale samples to a mean power of 1; silence stays silence."""
     return samples / max(float(np.sqrt(np.mean(samples**2))), 1e-9)

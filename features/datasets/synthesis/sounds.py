@@ -1,7 +1,7 @@
-"""Families of made-up sounds, each with its pitch, timbre and rhythm drawn at random, and scenes with noise.
+"""Families of synthetic sounds with random pitch, timbre and rhythm, and scenes that mix them with noise.
 
-Every function is pure: the same generator state gives the same samples. Parameter ranges overlap
-between families on purpose, so that a long-term spectrum alone does not tell them apart.
+The same generator state always gives the same samples. Parameter ranges of the families overlap on purpose, so that
+the long-term spectrum alone does not separate them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ QUIETEST_DB, LOUDEST_DB = -25.0, -1.0
 def scene(
     rng: np.random.Generator, sound: Sound, n_samples: int, sample_rate: int, snr_db: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """One clip: a sound that starts somewhere, in coloured background noise, at a random level.
+    """Return one clip: a sound with a random onset in coloured background noise, at a random level.
 
     Args:
-        rng: Every draw comes from it.
+        rng: Source of all random draws.
         sound: One of `SOUNDS`.
         n_samples: Length of the clip.
         sample_rate: In Hz.
-        snr_db: Range of the ratio of the sound's power to the noise's, while it sounds, in dB; its
-            upper end is likelier.
+        snr_db: Range of the signal-to-noise ratio while the sound lasts, in dB; values near the upper end are more
+            likely.
 
     Returns:
         Samples, shape `(n_samples,)`, with peaks below 1.
@@ -61,7 +61,7 @@ def scene(
 
 
 def struck_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """A harmonic tone struck once or several times, dying away."""
+    """A decaying harmonic tone, struck once or several times."""
     return harmonics(rng, phase_of(pitch_hz(rng, 300, 900), n, sample_rate), (1, 5)) * strokes(rng, n, sample_rate)
 
 
@@ -73,7 +73,7 @@ def sustained_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Sample
 
 
 def plucked_string(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Plucked strings after Karplus and Strong (1983): a noise burst in a lossy delay loop."""
+    """Plucked strings (Karplus and Strong, 1983): a noise burst in a lossy delay loop."""
     from scipy.signal import lfilter
 
     period = max(2, round(sample_rate / pitch_hz(rng, 100, 600)))
@@ -87,7 +87,7 @@ def plucked_string(rng: np.random.Generator, n: int, sample_rate: int) -> Sample
 
 
 def fm_tone(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Frequency modulation at audio rate, ratio near a simple fraction (Chowning, 1973)."""
+    """Frequency modulation at audio rate, with a ratio near a simple fraction (Chowning, 1973)."""
     pitch, ratio = pitch_hz(rng, 100, 400), rng.choice([1.0, 1.41, 2.0])
     deviation = rng.uniform(4.0, 9.0) * np.exp(-time_axis(n, sample_rate) * rng.uniform(0.2, 2.0))
     modulator = np.sin(2 * np.pi * pitch * ratio * time_axis(n, sample_rate))
@@ -127,31 +127,31 @@ def warble(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
 
 
 def band_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Noise in a band one to three octaves wide, steady."""
+    """Steady band-pass noise."""
     return band_pass(rng, rng.standard_normal(n), sample_rate, (300, 1500))
 
 
 def pulsing_noise(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Noise in a band, swelling and fading regularly."""
+    """Band-pass noise that swells and fades regularly."""
     rate, depth = rng.uniform(2.0, 10.0), rng.uniform(0.8, 1.0)
     swell = 1 - depth * (0.5 + 0.5 * np.sin(2 * np.pi * (rate * time_axis(n, sample_rate) + rng.random())))
     return band_pass(rng, rng.standard_normal(n), sample_rate, (1000, 5000)) * swell
 
 
 def click_train(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Short damped clicks at even distances, too slow to have a pitch."""
+    """Short damped clicks at equal intervals, too slow to have a pitch."""
     every = sample_rate / rng.uniform(6.0, 24.0)
     return clicks(rng, np.arange(rng.uniform(0, every), n, every), n, sample_rate, (300, 1500))
 
 
 def crackle(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Short damped clicks at random times, as many a second as in a click train."""
+    """Short damped clicks at random times."""
     count = max(1, rng.poisson(rng.uniform(3.0, 12.0) * n / sample_rate))
     return clicks(rng, rng.uniform(0, n, count), n, sample_rate, (1000, 5000))
 
 
 def pulse_train(rng: np.random.Generator, n: int, sample_rate: int) -> Samples:
-    """Pulses at a pitch through a resonance, like a voiced sound or a motor."""
+    """Filtered pulses at a pitch, like a voiced sound or a motor."""
     from scipy.signal import lfilter
 
     phase = phase_of(pitch_hz(rng, 50, 200), n, sample_rate) / (2 * np.pi)

@@ -1,4 +1,4 @@
-"""Files cut short are told from whole ones wherever their container states a length."""
+"""Truncated files are detected if their container states a length."""
 
 import struct
 

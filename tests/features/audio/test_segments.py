@@ -1,4 +1,4 @@
-"""Segments: exactly what cutting the decoded file gives, and a file is decoded once for all of them."""
+"""Segments equal slices of the decoded file, and a file is decoded once for all its segments."""
 
 import os
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_long_segments_decode_an_mp3_once(corpus, files, decodings):
     assert decodings["x.mp3"] == pytest.approx(11.5 * RATE, abs=2)
 
 
-def test_a_changed_file_is_decoded_anew(tmp_path):
+def test_a_changed_file_is_decoded_again(tmp_path):
     path = tmp_path / "x.ogg"
     with DecodedFiles() as kept:
         for seed in range(2):
@@ -118,7 +118,7 @@ def test_a_changed_file_is_decoded_anew(tmp_path):
             np.testing.assert_array_equal(read_waveform(path, RATE, 0.25, 0.5, kept).samples, whole[11_025:33_075])
 
 
-def test_what_was_used_longest_ago_goes_first_and_comes_back(files, decodings):
+def test_the_least_recently_used_file_is_removed_first_and_decoded_again(files, decodings):
     with DecodedFiles(most_bytes=RATE * 4) as kept:
         for name in ("x.mp3", "x.ogg", "x.mp3"):
             read_waveform(files / name, RATE, 0.5, 0.5, kept)
@@ -160,7 +160,7 @@ def extents(names, seconds, segment=True):
     return Records.of(Extent, clips)
 
 
-def test_clips_are_ordered_by_length_whatever_file_they_lie_in():
+def test_clips_are_ordered_by_length_across_files():
     clips = extents(["b.wav", "a.wav", "b.wav", "a.mp3"], [1, 2, 3, 4], segment=False)
     assert computing_order(clips).tolist() == [3, 2, 1, 0]
     assert computing_order(extents(["b.wav", "a.wav", "b.wav"], [1, 2, 3])).tolist() == [2, 1, 0]

@@ -1,4 +1,4 @@
-"""What the backbone tests share: where weights are, clips, tiny encoders, a server on the loopback address."""
+"""Fixtures of the backbone tests: weights, clips, tiny encoders, a server on the loopback address."""
 
 import contextlib
 import http.server
@@ -26,7 +26,7 @@ TINY = {
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tiny networks gain nothing from threads, and other tests run beside these."""
+    """Use one thread: tiny networks gain nothing from more, and other tests run in parallel."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,7 +38,7 @@ def yamnet():
     """Path of YAMNet's file."""
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
     if not YAMNET.is_file():
-        pytest.skip("no ../shared/weights/yamnet.tflite beside the checkout")
+        pytest.skip("no ../shared/weights/yamnet.tflite next to the checkout")
     return YAMNET
 
 

@@ -1,4 +1,4 @@
-"""The contract that every line of the table of backbones keeps."""
+"""The contract of every backbone in the table."""
 
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def error(a, b):
     return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-12) for x, y in zip(a, b, strict=True))
 
 
-def test_frames_are_what_the_spec_says(backbone, clips, alone):
+def test_frames_match_the_spec(backbone, clips, alone):
     spec = backbone.spec
     assert (spec.family in BACKBONES) and len(spec.layers) >= 1
     assert spec.layers == tuple(range(len(spec.layers)))
@@ -115,19 +115,19 @@ def test_frames_are_what_the_spec_says(backbone, clips, alone):
         assert abs(frames.shape[1] - seconds * spec.frame_rate) <= 1.5  # a window does not end with its hop
 
 
-def test_a_clip_gets_in_a_batch_what_it_gets_alone(backbone, clips, alone):
+def test_a_clip_in_a_batch_equals_the_clip_alone(backbone, clips, alone):
     together = backbone.embed(clips)
     assert [error(a, b) <= 1e-5 for a, b in zip(together, alone, strict=True)] == [True] * len(clips)
 
 
-def test_order_and_company_do_not_matter(backbone, clips, alone):
+def test_order_and_other_clips_of_the_batch_do_not_matter(backbone, clips, alone):
     order = [4, 0, 6, 2, 5, 1, 3]
     for chosen in (order, order[:3], [2, 2, 6], [0, 1]):
         batch = backbone.embed([clips[i] for i in chosen])
         assert max(error(frames, alone[i]) for frames, i in zip(batch, chosen, strict=True)) <= 1e-5
 
 
-def test_whatever_lies_beyond_a_clip_is_ignored(backbone, clips):
+def test_samples_beyond_a_clip_are_ignored(backbone, clips):
     waveforms, lengths = pad(clips[2:5], backbone.spec.min_samples)
     clean = backbone.embed_batch(waveforms, lengths)
     for row, length in enumerate(lengths.tolist()):
@@ -148,7 +148,7 @@ def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(backbo
         assert np.array_equal(a, b)
 
 
-def test_silence_is_finite_and_the_same_in_company(backbone, clips, alone):
+def test_silence_is_finite_and_the_same_in_a_batch(backbone, clips, alone):
     silence = np.zeros(backbone.spec.sample_rate * 2, np.float32)
     quiet = backbone.embed([silence])[0]
     assert np.isfinite(quiet).all()
@@ -193,7 +193,7 @@ def test_read_only_and_strided_clips_are_taken(backbone, clips):
         assert error(frames, backbone.embed([clips[4]])[0]) <= 1e-5
 
 
-def test_describing_loads_nothing_and_says_the_same_each_time(options, backbone):
+def test_describing_loads_nothing_and_is_deterministic(options, backbone):
     first, second = describe(options), describe(options)
     assert first == second == backbone.spec
 
@@ -226,7 +226,7 @@ def test_forward_is_differentiable(backbone, clips):
     assert waveforms.grad[1:].abs().sum() == 0  # neighbours
 
 
-OWN_CODE = {"hear", "python"}  # what they run lies elsewhere
+OWN_CODE = {"hear", "python"}  # their code is outside the package
 
 
 def test_a_copy_in_a_folder_embeds_the_same(backbone, options, clips, tmp_path):

@@ -1,4 +1,4 @@
-"""The core claim: every layer of every clip in a padded batch is what transformers gives for that clip alone."""
+"""Every layer of every clip in a padded batch equals the output of transformers for that clip alone."""
 
 import itertools
 import json
@@ -75,7 +75,7 @@ def test_a_padded_batch_equals_transformers_one_clip_at_a_time(variant, save_enc
         (None, False, False, False),
     ],
 )
-def test_inputs_are_normalised_as_the_folder_or_the_option_says(
+def test_inputs_are_normalised_as_the_folder_or_the_option_sets(
     stated, override, normalized, assumed, save_encoder, make_clips
 ):
     folder, model = save_encoder(do_normalize=stated, feat_extract_norm="layer")

@@ -1,4 +1,4 @@
-"""Modules with the API of HEAR 2021 as backbones, and our backbones as such a module."""
+"""Modules with the API of HEAR 2021 as backbones, and the package's backbones as such a module."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_embeddings_are_the_modules_own_for_each_clip_alone(embeddings, make_cli
         np.testing.assert_allclose(frames, expected.numpy(), atol=1e-5)
 
 
-def test_the_spec_says_what_the_model_says():
+def test_the_spec_matches_the_model():
     scene, sequence = describe(ENTRY), describe({**ENTRY, "embeddings": "timestamps"})
     assert (scene.sample_rate, scene.dim, sequence.dim) == (16_000, 24, 12)
     assert sequence.frame_rate == pytest.approx(100)
@@ -111,7 +111,7 @@ def test_weights_arguments_and_source_change_the_fingerprint(module, tmp_path):
     [
         ({"function": "get_scene"}, "has no function get_scene_embeddings; a HEAR module has load_model, "),
         ({"rate": 16_000.5}, "model needs a whole number sample_rate, got 16000.5"),
-        ({"scene": 4}, "says scene_embedding_size 4, but its embeddings have 3 dimensions"),
+        ({"scene": 4}, "states scene_embedding_size 4, but its embeddings have 3 dimensions"),
     ],
 )
 def test_a_module_that_does_not_keep_to_the_api_is_refused(written, message, module):
@@ -138,7 +138,7 @@ def test_bad_entries_are_one_line(change, error, message):
 
 
 def test_timestamps_must_grow(module):
-    with pytest.raises(ConfigError, match="timestamps do not grow"):
+    with pytest.raises(ConfigError, match="timestamps do not increase"):
         describe({**module(step=0), "embeddings": "timestamps"})
 
 
@@ -211,7 +211,7 @@ def test_ours_has_its_networks_parameters_and_goes_through_itself(tmp_path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("wav2vec3", "'wav2vec3' is no backbone, folder, or file or text with an entry .*known are mfcc, "),
+        ("wav2vec3", "'wav2vec3' is not a backbone, a folder, or a file or text with an entry .*backbones: mfcc, "),
         ("{name: mfcc, layer: 3}", "layer 3: mfcc has layers 0 to 0"),
         ("{name: mfcc, pooling: [median]}", r"pooling \['median'\]: should be a list of mean, std, max"),
         ("{name: mfcc, layer: all}", "layer should be a number"),

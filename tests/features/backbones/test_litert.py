@@ -120,7 +120,7 @@ def test_a_tensor_that_is_no_vector_is_refused(options, yamnet):
 
     details = Interpreter(str(yamnet)).get_tensor_details()
     grid = next(d["name"] for d in details if d["name"].endswith("Relu6") or "Relu6;" in d["name"])
-    with pytest.raises(ConfigError, match="not one vector a window"):
+    with pytest.raises(ConfigError, match="not one vector per window"):
         describe({**options, "tensor": grid})
 
 

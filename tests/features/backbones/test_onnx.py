@@ -1,4 +1,4 @@
-"""ONNX models: the tensor asked for, axes, windows, log-mels, and errors that say what the model has."""
+"""ONNX models: the selected tensor, axes, windows, log-mels, and errors that list the model's tensors."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_any_tensor_with_any_axes(entry, output, axes, shape, make_clips):
     options = {**entry, "output": output, "output_axes": axes}
     (clip,) = make_clips(RATE)
     if shape is None:
-        with pytest.raises(ConfigError, match=r"dimensions grow with the clip, from \(L, F, D\) .1, 1, 1600. to "):
+        with pytest.raises(ConfigError, match=r"dimensions depend on the clip's length: \(L, F, D\) .1, 1, 1600. and "):
             load(options)
         return
     (frames,) = load(options).embed([clip])
@@ -73,7 +73,7 @@ def test_windows_of_fixed_size(tmp_path, make_clips):
     assert backbone.spec.frame_rate == 8
 
 
-def test_frames_of_windows_join_and_padding_counts_not(tmp_path, make_clips):
+def test_frames_of_windows_join_without_padding(tmp_path, make_clips):
     path = convolution(tmp_path / "fixed.onnx", samples=4_000)
     entry = {"name": "onnx", "weights": str(path), "sample_rate_hz": RATE, "window_samples": 4_000}
     backbone = load(entry)
@@ -82,7 +82,7 @@ def test_frames_of_windows_join_and_padding_counts_not(tmp_path, make_clips):
     assert full.shape == (1, 39, 6)
     assert long.shape == (1, 39 + 39 + 10, 6)
     np.testing.assert_allclose(full[0], reference(clips[1][None], path, "frames")[0], atol=1e-6)
-    with pytest.raises(ConfigError, match=r"a window gives 39 frames, so hop_samples should be window_samples .4000."):
+    with pytest.raises(ConfigError, match=r"a window yields 39 frames, so hop_samples should be window_samples .4000."):
         describe({**entry, "hop_samples": 2_000})
 
 
@@ -126,9 +126,9 @@ def test_values_of_one_clip_vector_pool_to_themselves(entry, make_clips):
     assert pooled["std"].abs().max() == 0
 
 
-def test_weights_in_a_file_beside_are_part_of_the_digest(tmp_path, entry, make_clips):
-    beside = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
-    path = convolution(tmp_path / "split.onnx", **beside)
+def test_weights_in_an_external_file_are_part_of_the_digest(tmp_path, entry, make_clips):
+    external = {"save_as_external_data": True, "location": "weights.data", "size_threshold": 0}
+    path = convolution(tmp_path / "split.onnx", **external)
     split = {**entry, "weights": str(path), "output": "hidden", "output_axes": "BDF"}
     (clip,) = make_clips(RATE)
     np.testing.assert_array_equal(load(split).embed([clip])[0], load(entry).embed([clip])[0])
@@ -138,7 +138,7 @@ def test_weights_in_a_file_beside_are_part_of_the_digest(tmp_path, entry, make_c
     (tmp_path / "weights.data").write_bytes(data)
     assert describe(split).weights_sha256 != before
     (tmp_path / "deep").mkdir()
-    with pytest.raises(WeightsError, match=r"keeps its weights in \.\./weights.data, which is not beside it"):
+    with pytest.raises(WeightsError, match=r"stores its weights in \.\./weights.data, which is not in the same folder"):
         import onnx
 
         model = onnx.load(str(path), load_external_data=False)
@@ -148,7 +148,7 @@ def test_weights_in_a_file_beside_are_part_of_the_digest(tmp_path, entry, make_c
         onnx.save(model, str(tmp_path / "deep" / "split.onnx"))
         describe({**split, "weights": str(tmp_path / "deep" / "split.onnx")})
     (tmp_path / "weights.data").unlink()
-    with pytest.raises(WeightsError, match=r"keeps its weights in weights.data, which is not beside it"):
+    with pytest.raises(WeightsError, match=r"stores its weights in weights.data, which is not in the same folder"):
         describe(split)
 
 
@@ -170,13 +170,13 @@ PORTS = (
     [
         ({"input": "audio"}, ConfigError, f"no input 'audio' in tiny.onnx; {PORTS}"),
         ({"output": "embedding"}, ConfigError, f"no tensor 'embedding' in tiny.onnx; {PORTS}"),
-        ({"mel": MEL}, ConfigError, f"say what its axes are with input_axes: input 'waveform'; {PORTS}"),
+        ({"mel": MEL}, ConfigError, f"set input_axes for input 'waveform'; {PORTS}"),
         ({"input_axes": "B1T"}, ConfigError, f"input_axes 'B1T' do not fit input 'waveform'; {PORTS}"),
         ({"input_axes": "BFM"}, ConfigError, "input_axes 'BFM' do not fit"),
-        ({"input_axes": "BQ"}, ConfigError, "input_axes: should be each at most once of B, T, F, M, with T or FM"),
-        ({"output_axes": "BF"}, ConfigError, "output_axes: should be each at most once of B, L, F, D, with D"),
-        ({"output_axes": "BLFD"}, ConfigError, "gave shape .*: say what its axes are with output_axes"),
-        ({"output": "convolved", "output_axes": "FBD"}, ConfigError, r"gave shape .* \(FBD\) for 1 clip"),
+        ({"input_axes": "BQ"}, ConfigError, "input_axes: use each of B, T, F, M at most once, with T or FM"),
+        ({"output_axes": "BF"}, ConfigError, "output_axes: use each of B, L, F, D at most once, with D"),
+        ({"output_axes": "BLFD"}, ConfigError, "has shape .*: set its axes with output_axes"),
+        ({"output": "convolved", "output_axes": "FBD"}, ConfigError, r"has shape .* \(FBD\) for 1 clip"),
         ({"window_samples": 100}, ConfigError, "fails on a window of 100 samples with .*inputs: waveform"),
         ({"hop_samples": 100}, ConfigError, "hop_samples should be at most window_samples .None., got 100"),
         ({"mel": {**MEL, "sample_rate_hz": 8_000}}, ConfigError, "mel.sample_rate_hz should be sample_rate_hz"),

@@ -1,4 +1,4 @@
-"""Networks by import path: any shape of answer, exact in company, and a digest that notices what changes."""
+"""Networks by import path: all output shapes, batches equal to single clips, and a digest that detects changes."""
 
 import textwrap
 
@@ -114,7 +114,7 @@ def entry(tmp_path, request):
 
 
 @pytest.mark.parametrize("function", CASES)
-def test_a_clip_gets_in_company_what_it_gets_alone(entry, function, make_clips):
+def test_a_clip_in_a_batch_equals_the_clip_alone(entry, function, make_clips):
     backbone = load(entry(function))
     clips = make_clips(3_000, 16_000, 7_777, 16_000, 1_600)
     for clip, frames in zip(clips, backbone.embed(clips), strict=True):
@@ -127,7 +127,7 @@ def test_a_clip_gets_in_company_what_it_gets_alone(entry, function, make_clips):
     ("function", "layers", "dim", "rate"),
     [("frames", 1, 12, 100), ("mean", 1, 12, 0.1), ("layers", 3, 12, 100), ("energies", 1, 2, 0.1)],
 )
-def test_the_shape_of_the_answer_says_what_it_is(entry, function, layers, dim, rate, make_clips):
+def test_the_layout_is_inferred_from_the_output_shape(entry, function, layers, dim, rate, make_clips):
     spec = describe(entry(function))
     assert (len(spec.layers), spec.dim) == (layers, dim)
     assert spec.frame_rate == pytest.approx(rate, rel=0.02)
@@ -203,7 +203,7 @@ def test_the_fingerprint_covers_source_helpers_arguments_and_weights(entry, tmp_
     assert len(seen) == 5
 
 
-def test_loading_refuses_weights_that_are_others_each_time(entry):
+def test_loading_refuses_weights_that_differ_each_time(entry):
     options = entry("unseeded")
     with pytest.raises(WeightsError, match="weights differ each time it is loaded"):
         load(options)
@@ -221,7 +221,7 @@ def test_loading_refuses_weights_that_are_others_each_time(entry):
         ({"function": "nothing"}, ConfigError, "returned a NoneType; it should return a torch module"),
         ({"function": "fails"}, WeightsError, r"fails with OSError: no such table$"),
         ({"function": "frames", "arguments": {"widht": 3}}, WeightsError, "unexpected keyword argument 'widht'"),
-        ({"function": "restless"}, ConfigError, "gives something else each time"),
+        ({"function": "restless"}, ConfigError, "returns different values for the same clip"),
         ({"function": "whole_numbers"}, ConfigError, "gave int64 of shape .*; should be floating point"),
         (
             {"function": "frames", "min_duration_s": 0.01},

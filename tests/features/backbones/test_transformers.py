@@ -1,4 +1,4 @@
-"""Encoders of transformers: what transformers itself gives for each clip alone, and only frames of the clip."""
+"""Encoders of transformers: the output of transformers for each clip alone, without frames of padding."""
 
 import json
 import shutil
@@ -153,7 +153,7 @@ def test_asts_class_tokens_are_its_pooled_output(saved, make_clips):
             output = model.base_model(extractor(clip, sampling_rate=16_000, return_tensors="pt").input_values)
         assert frames.shape == (4, 1, 32)
         np.testing.assert_allclose(frames[-1], output.pooler_output.numpy(), atol=1e-5)
-    with pytest.raises(ConfigError, match="pooled is for AST; whisper has frames alone"):
+    with pytest.raises(ConfigError, match="pooled is for AST; whisper has only frames"):
         describe({"name": "transformers", "weights": str(saved("whisper")[0]), "embedding": "pooled"})
 
 
@@ -252,7 +252,10 @@ def test_text_models_are_refused(tmp_path, saved):
     ("options", "message"),
     [
         ({}, "transformers has no model type 'None'"),
-        ({"model_type": "whisper", "architecture": {"layers": 3}}, "architecture.layers is no key of a whisper config"),
+        (
+            {"model_type": "whisper", "architecture": {"layers": 3}},
+            "architecture.layers is not a key of a whisper config",
+        ),
         ({"model_type": "bert"}, "no feature extractor is known for bert"),
         ({"model_type": "wav2vec2"}, "belongs to the family wav2vec2"),
     ],
@@ -276,5 +279,5 @@ def test_a_mert_like_folder_loads_as_hubert(save_encoder, make_clips):
         expected = model(inputs).last_hidden_state
     assert error(backbone.embed([clip])[0][-1:], expected.numpy()) <= 1e-5
     edit_config(folder, deepnorm=True)
-    with pytest.raises(WeightsError, match="deepnorm is True, which only the model's own code computes"):
+    with pytest.raises(WeightsError, match="deepnorm is True, which needs the model's own code"):
         describe({"name": "wav2vec2", "weights": str(folder), "read_as": "hubert"})

@@ -18,7 +18,7 @@ HOP = 15_360  # samples from patch to patch
 
 @pytest.fixture(scope="module")
 def network():
-    """torchvggish's network with weights of its own, biases away from 0."""
+    """torchvggish's network with random weights and non-zero biases."""
     from torchvggish.torchvggish import VGG, make_layers
 
     with torch.random.fork_rng(devices=[]):
@@ -32,7 +32,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def weights(network, tmp_path_factory):
-    """Its weights in both formats; one has the postprocessing's parameters beside them."""
+    """Its weights in both formats; one also contains the postprocessing's parameters."""
     folder = tmp_path_factory.mktemp("vggish")
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     torch.save({**state, "pproc.pca_means": torch.zeros(128, 1)}, folder / "vggish.pth")
@@ -124,7 +124,7 @@ def test_postprocessing_is_torchvggishs(pca, weights, network, make_clips, monke
     frames = backbone.embed([clip])[0][0]
     expected = processor.postprocess(torch.from_numpy(reference(network, clip))).numpy()
     assert frames.min() >= 0 and frames.max() <= 255 and np.array_equal(frames, np.round(frames))
-    assert np.abs(frames - expected).max() <= 1  # where a value lies on the edge of a step
+    assert np.abs(frames - expected).max() <= 1  # values at the edge of a quantisation step
     assert (frames == expected).mean() > 0.99
     assert len(np.unique(expected)) > 20
     assert backbone.spec.settings["postprocess"] is True
@@ -140,7 +140,7 @@ def test_postprocessing_is_torchvggishs(pca, weights, network, make_clips, monke
             r"'features.3.bias' has shape \(3,\), expected \(128,\)",
         ),
         ({"classifier.weight": torch.zeros(3)}, "unexpected tensor 'classifier.weight'"),
-        ({"features.0.bias": "text"}, "'features.0.bias' is something else"),
+        ({"features.0.bias": "text"}, "'features.0.bias' is not a tensor"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(change, message, network, tmp_path):
@@ -179,7 +179,9 @@ class Bomb:
 
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
     torch.save({"features.0.weight": Bomb(tmp_path / "exploded")}, tmp_path / "bomb.pth")
-    with pytest.raises(WeightsError, match=r"bomb\.pth: holds more than tensors, so it is not unpickled") as caught:
+    with pytest.raises(
+        WeightsError, match=r"bomb\.pth: contains more than tensors; unpickling it could run code"
+    ) as caught:
         load({"name": "vggish", "weights": str(tmp_path / "bomb.pth")})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "exploded").exists()
@@ -187,7 +189,7 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
 
 @pytest.mark.parametrize("file", ["x.pth", "x.safetensors"])
 def test_a_file_of_something_else_is_refused_in_one_line(file, tmp_path):
-    (tmp_path / file).write_bytes(b"not weights at all, whatever the name says")
+    (tmp_path / file).write_bytes(b"not weights at all, despite the file's name")
     with pytest.raises(WeightsError, match=rf"{file}: ") as caught:
         load({"name": "vggish", "weights": str(tmp_path / file)})
     assert "\n" not in str(caught.value)

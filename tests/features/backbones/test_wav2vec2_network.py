@@ -1,4 +1,4 @@
-"""The faster forms of single steps give what the plain ones do."""
+"""The faster implementations of single steps give the same results as the plain ones."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a user might bring: a network made by a function, and a module with HEAR's API."""
+"""Examples of user code: a function that returns a network, and a module with HEAR's API."""
 
 import torch
 from torch import nn

@@ -162,7 +162,7 @@ def test_ravdess(tmp_path):
     assert rows(load_manifest({**options, "channel": "both"}), "label", "group") == [neutral, angry, happy]
 
 
-def test_ravdess_without_such_clips_says_what_it_looked_for(tmp_path):
+def test_ravdess_without_such_clips_names_the_expected_layout(tmp_path):
     touch(tmp_path, "Actor_01/hello.wav")
     with pytest.raises(ManifestError, match=r"speech clips such as 03-01-05-01-02-01-12\.wav"):
         load_manifest({"kind": "ravdess", "root": tmp_path})

@@ -21,7 +21,7 @@ def ids(root, **options):
     return load_manifest({"kind": "folder", "root": root, **options}).clips["id"].tolist()
 
 
-def test_classes_are_the_first_folders_and_clips_may_lie_deeper(tmp_path):
+def test_classes_are_the_first_folders_and_clips_may_be_nested(tmp_path):
     root = tmp_path / "My birds"
     touch(root, "Große Ente/b c.WAV", "Große Ente/2021/März/a.flac", "ara/x.mp3", "README.txt", "ara/notes.txt")
     manifest = load_manifest({"kind": "folder", "root": root})
@@ -79,11 +79,11 @@ def test_splits_are_not_taken_for_classes(tmp_path):
         ids(tmp_path)
 
 
-def test_clips_without_a_class_folder_are_pointed_out(tmp_path, caplog):
+def test_clips_without_a_class_folder_are_reported(tmp_path, caplog):
     touch(tmp_path, "a/x.wav", "loose.wav", "README.md")
     with caplog.at_level(logging.WARNING):
         assert ids(tmp_path) == ["a/x.wav"]
-    assert "outside any class folder: 1 file(s)" in caplog.text
+    assert "ignored 1 audio file(s) outside the class folders" in caplog.text
     assert "loose.wav" in caplog.text
 
 

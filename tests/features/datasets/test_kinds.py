@@ -1,4 +1,4 @@
-"""The table of kinds: options, errors that every kind shares, and how little an import costs."""
+"""The table of kinds: options, errors shared by all kinds, and light imports."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def test_every_kind_takes_the_common_options_and_describes_its_own(kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "synthetic"])
-def test_a_missing_corpus_says_where_to_get_it_and_how_to_point_elsewhere(kind, tmp_path):
+def test_a_missing_corpus_names_its_source_and_the_option(kind, tmp_path):
     with pytest.raises(ManifestError) as error:
         load_manifest({"kind": kind, "root": tmp_path / "no such place"})
     message = str(error.value)
@@ -33,7 +33,7 @@ def test_a_missing_corpus_says_where_to_get_it_and_how_to_point_elsewhere(kind, 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("synthetic", "csv", "jsonl", "parquet")])
-def test_another_layout_says_what_was_looked_for(kind, tmp_path):
+def test_another_layout_names_the_expected_one(kind, tmp_path):
     (tmp_path / "stuff").mkdir()
     (tmp_path / "stuff" / "notes.txt").write_text("no audio")
     with pytest.raises(ManifestError, match="looked for") as error:
@@ -53,18 +53,18 @@ def test_an_unknown_kind_suggests_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"kind": "esc50", "root": ".", "subset": "esc11"}, "dataset.subset.*'esc10'.*'esc11'"),
         ({"kind": "esc50", "root": ".", "subst": "esc10"}, "dataset.subst: unknown key.*subset"),
         ({"kind": "esc50"}, "dataset.root: missing"),
         ({"kind": "folder", "root": ".", "name": "../up"}, "dataset.name.*without slashes"),
         ({"kind": "synthetic", "min_duration_s": 3, "max_duration_s": 2}, "below min_duration_s"),
-        ({"kind": "synthetic", "classes": ["banjo"]}, "no sound 'banjo'; there are .*siren"),
+        ({"kind": "synthetic", "classes": ["banjo"]}, "unknown sound 'banjo'; use some of .*siren"),
     ],
 )
-def test_wrong_options_name_the_key(options, said):
-    with pytest.raises(ConfigError, match=said) as error:
+def test_wrong_options_name_the_key(options, message):
+    with pytest.raises(ConfigError, match=message) as error:
         load_manifest(options)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""Made-up sounds: the same again, more without change, sound files as promised, hard but learnable."""
+"""Synthetic sounds: reproducible, extensible without changes, valid files, hard but learnable."""
 
 import wave
 

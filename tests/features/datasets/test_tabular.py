@@ -1,4 +1,4 @@
-"""Manifests of the user's own: CSV, JSON Lines, Parquet."""
+"""Manifests written by users: CSV, JSON Lines, Parquet."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def test_blank_optional_columns_are_as_good_as_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("path,label\nx.wav,a\ny.wav,\n", "line 3 has no label"),
         ("path,label\nx.wav,a\n\n,b\n", "line 4 has no path"),
@@ -129,15 +129,15 @@ def test_blank_optional_columns_are_as_good_as_none(tmp_path):
         ("path,label\nx.wav,Füchse\n".encode("utf-16"), "not UTF-8"),
     ],
 )
-def test_what_is_wrong_with_a_csv_is_one_line_with_its_place(tmp_path, text, said):
-    with pytest.raises(ManifestError, match=said) as error:
+def test_errors_in_a_csv_are_one_line_with_the_line_number(tmp_path, text, message):
+    with pytest.raises(ManifestError, match=message) as error:
         csv(tmp_path, text)
     assert "\n" not in str(error.value)
     assert "list" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"path": "y.wav", "label"', "line 3 is not JSON"),
         ('["y.wav", "a"]', "line 3 is .*not a JSON object"),
@@ -147,10 +147,10 @@ def test_what_is_wrong_with_a_csv_is_one_line_with_its_place(tmp_path, text, sai
         ('{"path": "y.wav", "label": ["a"]}', r"line 3 has the label \['a'\]"),
     ],
 )
-def test_a_bad_json_line_is_named(tmp_path, line, said):
+def test_a_bad_json_line_is_named(tmp_path, line, message):
     path = tmp_path / "list.jsonl"
     path.write_text('{"path": "x.wav", "label": "a"}\n\n' + line + "\n")
-    with pytest.raises(ManifestError, match=said):
+    with pytest.raises(ManifestError, match=message):
         load_manifest({"kind": "jsonl", "root": path})
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: each kind does what it says, nothing else, and only by the step's own random numbers."""
+"""Augmentation: each kind changes only what it should, and only uses the step's random numbers."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_each_kind_changes_something_and_repeats(name):
     assert not torch.equal(inputs, augmented(seed=1, **options)[0])
 
 
-def test_masks_are_stretches_within_the_clip_filled_with_silence():
+def test_masks_are_spans_within_the_clip_filled_with_silence():
     inputs, lengths, _ = batch()
     changed = augmented(time_mask_frames=8)[0]
     masked = (changed == 0).all(dim=2)

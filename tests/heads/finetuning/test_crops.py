@@ -1,4 +1,4 @@
-"""Crops to train on, windows over whole clips to score, statistics of training clips."""
+"""Crops for training, windows over whole clips for scoring, statistics of training clips."""
 
 import numpy as np
 import pytest

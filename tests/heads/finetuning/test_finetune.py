@@ -1,4 +1,4 @@
-"""Training end to end: it learns, it resumes bit for bit, it keeps sides apart."""
+"""Training end to end: it learns, resumes bit-exactly, and keeps training, validation and test clips apart."""
 
 import json
 import os
@@ -146,7 +146,7 @@ def test_the_best_epoch_is_the_first_with_the_lowest_loss():
     assert best(np.nan, np.nan)[0] == 0
 
 
-def test_losses_that_float32_cannot_tell_apart_are_told_apart(tmp_path, monkeypatch):
+def test_losses_that_are_equal_in_float32_are_distinguished(tmp_path, monkeypatch):
     losses = iter([0.5, 0.5 - 1e-12, 0.5 - 2e-12, 0.5, 0.5])
     monkeypatch.setattr("heads.finetuning.lightning_module.log_loss", lambda *_: (next(losses), 0.5))
     fitted = run(Task(options(patience=2)), tmp_path)

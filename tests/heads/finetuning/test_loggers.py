@@ -1,4 +1,4 @@
-"""Curves in TensorBoard, SwanLab and CSV, several at once; nothing printed; what cannot work is reported first."""
+"""Curves in TensorBoard, SwanLab and CSV, several at once; no output; unusable loggers are reported first."""
 
 import csv
 from importlib.util import find_spec

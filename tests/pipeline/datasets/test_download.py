@@ -173,7 +173,7 @@ def test_a_mirror_has_to_serve_the_same_bytes_unless_told_otherwise(mirror, tmp_
 def test_a_download_that_was_cut_goes_on(mirror, tmp_path):
     site = mirror("esc50")
     site.cut = [5000]
-    with pytest.raises(RunError, match="5000 bytes are kept, run again to go on"):
+    with pytest.raises(RunError, match="5000 bytes are kept, run again to resume"):
         download("esc50")
     assert not (tmp_path / "data" / "ESC-50").exists()
     assert len(load_manifest({"kind": "esc50", "root": download("esc50")})) == 10

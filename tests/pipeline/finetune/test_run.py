@@ -1,4 +1,4 @@
-"""`audioheads finetune`: shipped recipes on miniature corpora, resumption after a kill, and what it leaves."""
+"""`audioheads finetune`: shipped recipes on miniature corpora, resumption after a kill, and output files."""
 
 import json
 import os
@@ -140,7 +140,7 @@ def run_until_killed(path: Path, epoch: int) -> None:
 
 
 @pytest.mark.crash
-def test_a_run_killed_in_epoch_3_gives_the_undisturbed_predictions_bit_for_bit(tmp_path, monkeypatch):
+def test_a_run_killed_in_epoch_3_gives_bit_equal_predictions(tmp_path, monkeypatch):
     root = small_corpora.gtzan(tmp_path / "corpus")
     paths = {}
     for runs in ("undisturbed", "killed"):
@@ -206,7 +206,7 @@ def test_backbones_are_trained_end_to_end(tmp_path):
         assert any(moved[name] for name in moved if name not in frozen)
 
 
-def test_weights_that_cannot_be_reached_are_said_before_any_work(tmp_path, monkeypatch):
+def test_unreachable_weights_are_reported_before_any_work(tmp_path, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("Network is unreachable")
 
@@ -242,7 +242,7 @@ def test_local_weights_are_loaded_and_named(tmp_path):
     assert (about["family"], about["weights"]) == ("finetuned", "pretrained:mine.pth")
 
 
-def test_a_dry_run_writes_nothing_and_an_empty_section_says_so(tmp_path, capsys):
+def test_a_dry_run_writes_nothing_and_an_empty_section_is_reported(tmp_path, capsys):
     path = tmp_path / "x.yaml"
     text = f"dataset: {{kind: gtzan, root: {small_corpora.gtzan(tmp_path / 'corpus')}}}\n"
     text += f"output: {{cache: {tmp_path}/cache, runs: {tmp_path}/runs}}\n"
@@ -256,7 +256,7 @@ def test_a_dry_run_writes_nothing_and_an_empty_section_says_so(tmp_path, capsys)
     assert "asks for no models" in capsys.readouterr().err
 
 
-def test_a_tracker_that_cannot_work_is_said_before_any_work(tmp_path):
+def test_an_unusable_tracker_is_reported_before_any_work(tmp_path):
     from importlib.util import find_spec
 
     if find_spec("swanboard") is not None:

@@ -135,7 +135,7 @@ def test_a_models_code_runs_only_where_it_is_named(folder: Path) -> None:
     refused = audioheads(folder, "predict", model, str(clip), "--device", "cpu")
     assert refused.returncode == 2
     call = "my_network:load with {'width': 6}"
-    assert f"{model}: its backbone runs the code of {call}; if you trust that, name it: --trust my_network:load" in (
+    assert f"{model}: its backbone runs the code of {call}; if you trust it, pass --trust my_network:load" in (
         " ".join(refused.stderr.split())
     )
     done = audioheads(folder, "predict", model, str(clip), "--device", "cpu", "--trust", "my_network:load")

@@ -1,4 +1,4 @@
-"""The model that comes with the program: pretrained, loaded like any local folder, its control of the same shape."""
+"""The bundled model: pretrained, loaded like any local folder, with an untrained control of the same shape."""
 
 import json
 
@@ -25,7 +25,7 @@ def test_it_is_the_folder_it_comes_in():
     assert weights_text(bundled.spec.weights) == "pretrained:wav2vec2-nano"
 
 
-def test_it_is_small_and_says_what_it_is():
+def test_it_is_small_and_has_a_model_card():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10e6
     card = (FOLDER / "README.md").read_text()
     assert "license: apache-2.0" in card and "yamnet" in card.lower()

@@ -1,4 +1,4 @@
-"""The model hub, played by a server on the loopback address: what is fetched, kept, refused, and how fast."""
+"""The model hub, simulated by a server on the loopback address: downloads, cache, errors and time limits."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ for weights in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def files(save_encoder, tmp_path_factory):
-    """What the repository holds, by revision: two formats of weights and a good deal that nobody needs."""
+    """Files of the repository by revision: two formats of weights and several files that are not needed."""
     found = {}
     for seed, revision in enumerate(COMMITS):
         folder, _ = save_encoder(do_normalize=False, seed=seed, folder=tmp_path_factory.mktemp(revision))
@@ -70,7 +70,7 @@ def hub(files, repos=("org/model",), refuse=None):
 
 @pytest.fixture
 def ask(tmp_path):
-    """Find models in a process of its own, with a hub and a cache of its own; gives one answer per model."""
+    """Find models in a separate process with its own hub and cache; returns one answer per model."""
 
     def run(endpoint, *weights, timeout=240, **environment):
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
@@ -180,7 +180,7 @@ def test_no_such_repository(serve, files, ask):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_gated_repository(status, serve, files, ask):
-    """Its page can be seen, its files cannot be had."""
+    """Its page is visible, but its files cannot be downloaded."""
     gated = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
     endpoint, _ = serve(hub(files, refuse=lambda method, path: "/resolve/" in path and (status, gated, b"")))
     (answer,) = ask(endpoint, "org/model", HF_TOKEN="hf_secret")

@@ -1,4 +1,4 @@
-"""Model folders: what is missing, damaged or does not fit is said by name; every honest layout loads right."""
+"""Model folders: missing, damaged and unsuitable files are named in errors; every valid layout is loaded correctly."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_a_folder_with_a_file_missing(missing, message, folder):
     ("text", "message"),
     [
         ("{not json", "config.json: not valid JSON"),
-        ("[1]", "config.json: should hold a JSON object, holds a list"),
+        ("[1]", "config.json: should contain a JSON object, contains a list"),
         ("{}", "model type 'None' is not a Wav2Vec2-like encoder: known are wav2vec2, hubert, wavlm"),
         ('{"model_type": "bert"}', "model type 'bert' is not a Wav2Vec2-like encoder: known are wav2vec2, hubert"),
         ('{"model_type": "wav2vec2", "add_adapter": true}', "add_adapter"),

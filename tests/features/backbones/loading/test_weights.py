@@ -1,4 +1,4 @@
-"""Weights by URL: the hash in the name is checked, and what fails leaves nothing behind."""
+"""Weights by URL: the hash in the name is verified, and failed downloads leave no files."""
 
 import hashlib
 import socket
@@ -79,7 +79,7 @@ def test_a_missing_file_and_a_closed_port(server, cache):
 
 def test_a_download_cut_short_is_refused(serve, cache):
     address, _ = serve(lambda method, path: (200, {"Content-Length": str(len(BODY)), "Connection": "close"}, BODY[:99]))
-    refused(f"{address}/net-{DIGEST[:8]}.pth", "cannot fetch")
+    refused(f"{address}/net-{DIGEST[:8]}.pth", "cannot download")
     assert left(cache) == []
 
 

@@ -1,4 +1,4 @@
-"""A web server on this machine that behaves as it is told to."""
+"""A local web server with configurable behaviour."""
 
 import threading
 from collections.abc import Iterator

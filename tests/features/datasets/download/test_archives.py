@@ -1,4 +1,4 @@
-"""Archives that mean harm, that are damaged, and that are as they should be."""
+"""Malicious, damaged and valid archives."""
 
 import io
 import shutil
@@ -134,10 +134,10 @@ def test_damage_is_one_line(tmp_path, kind):
         unpack(path, tmp_path / "out", strip=False)
 
 
-def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 0, 10))
     path = zip_of(tmp_path / "a.zip", ("x", "more than ten bytes", 0))
-    with pytest.raises(RunError, match=r"unpacks to .* GB free; make room"):
+    with pytest.raises(RunError, match=r"unpacks to .* GB free; free some space"):
         unpack(path, tmp_path / "out", strip=False)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: cut, resumed, changed meanwhile, refused, or not what was expected."""
+"""Downloads from a local server: interrupted, resumed, changed on the server, refused, or with a wrong checksum."""
 
 import hashlib
 import os
@@ -44,7 +44,7 @@ def get(site, tmp_path):
 
 def cut_after(get, site, *positions):
     site.cut = list(positions)
-    with pytest.raises(RunError, match=r"connection was cut.* kept, run again to go on"):
+    with pytest.raises(RunError, match=r"connection was interrupted.* kept, run again to resume"):
         get()
 
 
@@ -57,13 +57,13 @@ def test_a_file_comes_whole_and_its_progress_adds_up(site, get):
     assert len(site.asked) == 1, "asked again for what is there"
 
 
-def test_the_next_call_goes_on_where_the_connection_was_cut(site, get):
+def test_the_next_call_resumes_an_interrupted_download(site, get):
     cut_after(get, site, 120_000)
     assert get()[0] == CONTENT
     assert site.asked == ["", "bytes=120000-"]
 
 
-def test_one_call_goes_on_by_itself_as_long_as_something_comes(site, get, monkeypatch):
+def test_one_call_resumes_while_there_is_progress(site, get, monkeypatch):
     monkeypatch.setattr(fetching, "WAITS_S", (0.0, 0.0))
     site.cut = [50_000, 40_000, 0, 70_000]
     assert get()[0] == CONTENT
@@ -84,9 +84,9 @@ def test_a_file_that_changed_meanwhile_is_not_stitched_to_the_old_one(site, get,
     cut_after(get, site, 120_000)
     site.content = os.urandom(310_000)
     site.tag = tag and '"two"'
-    with pytest.raises(RunError, match="not the file that was expected") if not tag else serving(Site()):
+    with pytest.raises(RunError, match="not the expected file") if not tag else serving(Site()):
         assert get(checksum=f"sha256:{hashlib.sha256(site.content).hexdigest()}")[0] == site.content
-    if not tag:  # nothing tells the two apart before the checksum does; the next call starts anew
+    if not tag:  # only the checksum distinguishes the two files; the next call starts again
         assert get(checksum=f"sha256:{hashlib.sha256(site.content).hexdigest()}")[0] == site.content
 
 
@@ -97,7 +97,7 @@ def test_a_part_that_is_longer_than_the_servers_file_is_dropped(site, get, monke
     assert get(checksum=f"sha256:{hashlib.sha256(site.content).hexdigest()}")[0] == site.content
 
 
-def test_another_address_does_not_go_on_with_this_ones_part(site, get):
+def test_another_address_does_not_resume_this_download(site, get):
     cut_after(get, site, 120_000)
     site.url += "?other"
     assert get()[0] == CONTENT
@@ -115,7 +115,7 @@ def test_a_wrong_checksum_keeps_nothing(site, get, tmp_path):
 
 
 @pytest.mark.parametrize(("status", "message"), [(404, "answers 404 .*moved"), (403, "answers 403"), (503, "503")])
-def test_a_refusal_says_what_the_server_said_and_the_way_out(site, get, tmp_path, status, message):
+def test_a_refusal_reports_the_status_and_the_alternative(site, get, tmp_path, status, message):
     site.status = status
     with pytest.raises(RunError, match=rf"{message}.*--from FILE"):
         get()
@@ -124,11 +124,11 @@ def test_a_refusal_says_what_the_server_said_and_the_way_out(site, get, tmp_path
 
 def test_no_server(site, get):
     site.url = "http://127.0.0.1:9/corpus.zip"
-    with pytest.raises(RunError, match="refuses connections; or fetch it by hand"):
+    with pytest.raises(RunError, match="refuses connections; or download it manually"):
         get()
 
 
-def test_a_full_disk_keeps_what_has_come(site, get, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_partial_download(site, get, tmp_path, monkeypatch):
     cut_after(get, site, 120_000)
     part = tmp_path / "corpus.zip.part"
     with monkeypatch.context() as patch:
