@@ -262,5 +262,5 @@ def test_types_that_a_crafted_file_could_misuse_have_to_be_allowed(tmp_path, est
     assert np.array_equal(head.predict(features()[fit.test_rows, 0]), fit.probabilities)
     state = {**fit.state, "estimator": fit.state["estimator"][:-30]}
     save_head(path, state, head="sklearn", labels=["a"], backbone={}, pooling=["mean"], layer=0, configuration={})
-    with pytest.raises(WeightsError, match="no estimator can be read"):
+    with pytest.raises(WeightsError, match="the estimator cannot be read"):
         load_head(path)
