@@ -52,7 +52,7 @@ def test_a_table_that_does_not_fit_the_labels_is_refused():
 
 
 def test_arrays_that_do_not_go_together_are_refused():
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not match; they should be"):
         Predictions(np.ones((3, 2)), np.zeros(2, int), np.array(["a", "b"]), 1, 0, "m")
     with pytest.raises(ValueError, match="do not fit 2 classes"):
         Predictions(np.ones((1, 2)), np.array([2]), np.array(["a"]), 1, 0, "m")
