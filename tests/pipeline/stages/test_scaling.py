@@ -46,7 +46,7 @@ def test_shares_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtur
     command = ["features", "sounds.yaml", *BLOCKS]
     code, out, _ = command_line([*command, "--shard", "1/3"], capsys)
     assert (code, "mfcc: 4 computed" in out) == (0, True)
-    assert "; not sealed yet, still missing: --shard 2/3, 3/3" in out
+    assert "; not finalized yet, still missing: --shard 2/3, 3/3" in out
     assert not Path("runs").exists(), "the run's folder is the last one's to write"
     code, out, _ = command_line([*command, "--shard", "3/3"], capsys)
     assert (code, "still missing: --shard 2/3" in out) == (0, True)
