@@ -82,8 +82,10 @@ def test_lists_and_numbers_survive_parquet(tmp_path, task):
 
 
 def test_lists_of_names_and_the_threshold():
-    said = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]], dtype=np.float32)
-    one = Predictions(said, np.array([[1, 0, 1], [0, 1, 0]]), np.array(["a", "b"]), 1, 0, "m", task="multi-label")
+    probabilities = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]], dtype=np.float32)
+    one = Predictions(
+        probabilities, np.array([[1, 0, 1], [0, 1, 0]]), np.array(["a", "b"]), 1, 0, "m", task="multi-label"
+    )
     frame = to_frame([one], LABELS)
     assert frame["target"].tolist() == [["dog", "sea"], ["rain"]]
     assert frame["predicted"].tolist() == [["dog", "sea"], []]

@@ -1,4 +1,4 @@
-"""Augmentation: each kind does what it says, nothing else, and only by the step's own random numbers."""
+"""Augmentation: each kind does what it should, nothing else, and uses only the step's own random numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Reading an experiment: defaults, every kind of mistake, the way back to YAML, and the shipped files."""
+"""Configs: defaults, every kind of error, writing back to YAML, and the shipped files."""
 
 from pathlib import Path
 

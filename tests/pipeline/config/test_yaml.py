@@ -1,4 +1,4 @@
-"""The plain values and the mistakes of the project's YAML."""
+"""Plain values and errors of the project's YAML."""
 
 import math
 
