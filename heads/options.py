@@ -1,6 +1,7 @@
-"""What a user can set of every head; a list is the grid that validation chooses from.
+"""Options that all heads share. A list of values is a grid that validation chooses from.
 
-The options of one head are in its own module, see `heads.kinds.registry`. Nothing here imports torch or scikit-learn.
+The options of one head are in its own module, see `heads.kinds.registry`. This module imports neither torch nor
+scikit-learn.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ Configuration = dict[str, Any]
 
 
 class HeadOptions(BaseModel):
-    """What every head has.
+    """Options of every head.
 
     Attributes:
-        name: Which head: a key of `heads.kinds.registry.HEADS`.
-        label: What tables call it; by default its name.
-        pooling: The stored poolings it sees, concatenated; None: all of them.
-        layers: The backbone layers that validation chooses from: `all`, `last`, or their indices.
+        name: The head: a key of `heads.kinds.registry.HEADS`.
+        label: Its name in tables; by default `name`.
+        pooling: The stored poolings that are concatenated as input; None: all of them.
+        layers: The backbone layers that validation chooses from: `all`, `last`, or a list of indices.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     grid: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[Literal["layer", "layers", "frames"]] = "layer"
-    """What it sees of a clip: one layer's pooled vector, those of all layers, or one layer's frames."""
+    """The head's input per clip: one layer's pooled vector, those of all layers, or one layer's frames."""
 
     name: str
     label: Annotated[str, Field(min_length=1)] | None = None
@@ -53,11 +54,11 @@ class HeadOptions(BaseModel):
 
     @property
     def title(self) -> str:
-        """What tables call this head."""
+        """The head's name in tables."""
         return self.label or self.name
 
     def configurations(self) -> list[Configuration]:
-        """Every point of the grid, the last option varying fastest."""
+        """Return every point of the grid; the last option varies fastest."""
         return [
             dict(zip(self.grid, values, strict=True))
             for values in product(*(getattr(self, name) for name in self.grid))
@@ -65,17 +66,17 @@ class HeadOptions(BaseModel):
 
 
 class SteppedOptions(HeadOptions):
-    """What heads share that AdamW trains on minibatches.
+    """Options of heads that are trained with AdamW on minibatches.
 
     Attributes:
-        learning_rate: AdamW's.
-        weight_decay: AdamW's decoupled decay.
+        learning_rate: Learning rate of AdamW.
+        weight_decay: Decoupled weight decay of AdamW.
         batch_size: Clips per step.
-        max_epochs: Passes over the training clips at most.
+        max_epochs: Maximum number of passes over the training clips.
         patience: Stop after this many epochs without a lower validation loss.
-        class_weight: `balanced`: every class counts alike in the training loss.
-        label_smoothing: Share of each target that is spread over all classes.
-        loss: Of regression: `mse`, or `ccc`, one minus Lin's concordance correlation of the batch.
+        class_weight: `balanced`: every class has the same weight in the training loss.
+        label_smoothing: Fraction of each target that is spread over all classes.
+        loss: Loss of regression: `mse`, or `ccc`, one minus Lin's concordance correlation of the batch.
     """
 
     learning_rate: Grid[Positive] = [1e-3]

@@ -25,16 +25,16 @@ POWER_FLOOR = 1e-10
 
 
 class MfccBackbone(Backbone):
-    """librosa features of each clip on its own, so padding cannot enter."""
+    """librosa features, computed for each clip separately, without padding."""
 
     def __init__(self, spec: BackboneSpec) -> None:
-        """Hold the spec."""
+        """Store the spec."""
         self.spec = spec
         self.device = torch.device("cpu")
 
     @property
     def parameters(self) -> int:
-        """None are learnt."""
+        """0: there are no parameters."""
         return 0
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -50,10 +50,10 @@ class MfccBackbone(Backbone):
 
 
 def describe_clip(samples: np.ndarray) -> np.ndarray:
-    """Handcrafted features of one clip: (T,) at 22,050 Hz to (F, DIM) float32.
+    """Compute the handcrafted features of one clip: (T,) at 22,050 Hz to (F, DIM) float32.
 
-    librosa's definitions, from one spectrum with a frame's bins side by side in memory; nothing here holds Python's
-    lock for long, so that clips go through in several threads.
+    The features follow librosa's definitions, but share one spectrum whose bins are contiguous for each frame. No step
+    holds Python's GIL for long, so several threads can process clips in parallel.
     """
     import librosa
 
@@ -83,7 +83,7 @@ def describe_clip(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Tables:
-    """What every clip needs: window (N_FFT,), mel (bins, N_MELS), hertz (bins,), powers (bins, 3) and bands."""
+    """Constants for all clips: window (N_FFT,), mel (bins, N_MELS), hertz (bins,), powers (bins, 3) and bands."""
 
     window: np.ndarray
     mel: np.ndarray
@@ -107,19 +107,19 @@ def _tables() -> _Tables:
 
 
 def _rolloff_bin(magnitude: np.ndarray) -> np.ndarray:
-    """The bin of each frame below which lie 85 % of its magnitude."""
+    """Return the bin of each frame below which 85 % of its magnitude is found."""
     running = np.cumsum(magnitude, axis=1)
     return np.argmax(running >= np.float32(ROLLOFF) * running[:, -1:], axis=1)
 
 
 def _flatness(power: np.ndarray) -> np.ndarray:
-    """Geometric over arithmetic mean of each frame's power."""
+    """Return the ratio of geometric to arithmetic mean of each frame's power."""
     floored = np.maximum(power, POWER_FLOOR)
     return np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)
 
 
 def _zero_crossing_rate(samples: np.ndarray) -> np.ndarray:
-    """Changes of sign within each frame, a sample; what is nearly zero counts as positive."""
+    """Return the sign changes per sample in each frame; values near zero count as positive."""
     padded = np.pad(samples, N_FFT // 2, mode="edge")
     negative = padded < -SILENCE
     changes = np.concatenate([[0, 0], np.cumsum(negative[1:] != negative[:-1])])  # [at]: changes before sample at
@@ -128,7 +128,7 @@ def _zero_crossing_rate(samples: np.ndarray) -> np.ndarray:
 
 
 def _contrast_bands(hertz: np.ndarray) -> tuple[tuple[int, int, int], ...]:
-    """(first bin, last bin + 1, bins in a quantile) of each octave, with librosa's overlaps at their edges."""
+    """Return (first bin, last bin + 1, bins in a quantile) of each octave, with librosa's overlaps at the edges."""
     edges = [0.0, *(CONTRAST_LOWEST_HZ * 2.0**octave for octave in range(N_CONTRAST_BANDS + 1))]
     bands = []
     for number, (low, high) in enumerate(pairwise(edges)):
@@ -142,7 +142,7 @@ def _contrast_bands(hertz: np.ndarray) -> tuple[tuple[int, int, int], ...]:
 
 
 def _contrast(magnitude: np.ndarray, bands: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    """Peaks over valleys of each octave in dB: (F, bins) to (F, N_CONTRAST_BANDS + 1)."""
+    """Return the ratio of peaks to valleys of each octave in dB: (F, bins) to (F, N_CONTRAST_BANDS + 1)."""
     import librosa
 
     peaks, valleys = [], []

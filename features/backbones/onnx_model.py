@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-<<<<<<< HEAD
 FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
-MOST_CLIPS = 64  # at once: fixed windows of a long batch are many
-=======
-FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 MOST_CLIPS = 64  # per call, since a batch of long clips has many fixed windows
->>>>>>> p2
 
 
 @dataclass(frozen=True)
@@ -187,12 +182,8 @@ def model_files(name: str, path: Path) -> list[Path]:
 
 
 def count_parameters(path: Path) -> int:
-<<<<<<< HEAD
-    """Stored floating-point constants of a model."""
-    import numpy as np
-=======
     """Return the number of stored floating-point constants of a model."""
->>>>>>> p2
+    import numpy as np
     import onnx
 
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}

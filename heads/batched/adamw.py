@@ -1,4 +1,4 @@
-"""Networks of one shape that train side by side: batched matrix products, an AdamW state for each."""
+"""Train many networks of the same shape in parallel: batched matrix products, one AdamW state per network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.optim.adamw import adamw
 
-ALIGN = 16  # every width is padded to this: a fit's bits then do not depend on its place in the stack
+ALIGN = 16  # widths are padded to multiples of this, so that results do not depend on the position in the stack
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 def aligned(size: int) -> int:
-    """The next multiple of `ALIGN`."""
+    """Round up to a multiple of `ALIGN`."""
     return -(-size // ALIGN) * ALIGN
 
 
@@ -31,14 +31,14 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Minibatch:
-    """One step's rows of M networks.
+    """The rows of one step of M networks.
 
     Attributes:
         rows: Standardised features (M, B, …, D padded) float32.
-        wanted: See `heads.batched.losses.wanted_outputs`, (M, B, C) float32.
-        share: Of each row in its network's mean loss, (M, B, 1); 0 for filler.
-        weights: Of each row (M, B, 1), or of each row and class (M, B, C); None: all 1.
-        keep: What dropout multiplies hidden units by, (M, B, units); None: nothing.
+        wanted: Target outputs, see `heads.batched.losses.wanted_outputs`, (M, B, C) float32.
+        share: Weight of each row in its network's mean loss, (M, B, 1); 0 for filler rows.
+        weights: Class weight of each row (M, B, 1), or of each row and class (M, B, C); None: all 1.
+        keep: Dropout factors of the hidden units, (M, B, units); None: no dropout.
     """
 
     rows: Tensor
@@ -52,15 +52,15 @@ Arrays = Mapping[str, Tensor]
 
 
 class HeadNetwork(Protocol):
-    """A head's arithmetic, for M networks at once.
+    """Forward and backward pass of a head, for M networks at once.
 
-    Gradients are written out: of the time that batched products of this size leave, autograd took half.
+    Gradients are written by hand, because autograd took half of the time at these sizes.
 
     Attributes:
-        trained: Shapes of one network's trained arrays; padded widths have zeros, which stay zero.
-        tracked: Shapes of what training only keeps count of.
-        units: Padded hidden units of all layers that dropout switches off.
-        n_trained: Trained numbers of one network, without the padding.
+        trained: Shapes of one network's trained arrays; padding is zero and stays zero.
+        tracked: Shapes of one network's untrained arrays, such as running statistics.
+        units: Number of hidden units (padded) in all layers with dropout.
+        n_trained: Number of trained parameters of one network, without padding.
     """
 
     trained: dict[str, tuple[int, ...]]
@@ -69,45 +69,45 @@ class HeadNetwork(Protocol):
     n_trained: int
 
     def start(self, seed: int) -> dict[str, Tensor]:
-        """First values of one network's trained and tracked arrays."""
+        """Return the initial values of one network's trained and tracked arrays."""
 
     def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
-        """Outputs (M, B, C padded), and what `backward` needs.
+        """Return the outputs (M, B, C padded), and the values that `backward` needs.
 
         Args:
-            arrays: Trained and tracked, with M networks as first dimension.
-            rows: (M, B, …, D padded), or without M where all see the same.
-            batch: In training, what else the step has.
+            arrays: Trained and tracked arrays, with M networks as first dimension.
+            rows: (M, B, …, D padded), or without M if all networks have the same rows.
+            batch: The rest of the step's data in training; None in evaluation.
         """
 
     def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
-        """Write the gradient of every trained array into `slopes`, given that of the outputs, (M, B, C padded)."""
+        """Write the gradient of every trained array to `slopes`, given that of the outputs, (M, B, C padded)."""
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What the predictor needs of one network's arrays, without the padding."""
+        """Return the arrays of one network that the predictor needs, without padding."""
 
 
 def affine(x: Tensor, arrays: Arrays, layer: int) -> Tensor:
-    """`weight_k` and `bias_k` of linear layer k on x: (M, B, D_in), or (B, D_in) for all networks alike."""
+    """Apply linear layer k (`weight_k`, `bias_k`) to x: (M, B, D_in), or (B, D_in) shared by all networks."""
     weight, bias = arrays[f"weight_{layer}"], arrays[f"bias_{layer}"]
     return torch.baddbmm(bias, x if x.ndim == 3 else x.expand(len(weight), *x.shape), weight)
 
 
 def affine_slopes(x: Tensor, gradient: Tensor, layer: int, slopes: Arrays) -> None:
-    """Gradients of linear layer k, given its inputs and the gradient of its outputs."""
+    """Compute the gradients of linear layer k from its inputs and the gradient of its outputs."""
     torch.bmm(x.transpose(1, 2), gradient, out=slopes[f"weight_{layer}"])
     if f"bias_{layer}" in slopes:
         torch.sum(gradient, 1, keepdim=True, out=slopes[f"bias_{layer}"])
 
 
 class Stack:
-    """Some networks at work; they may enter and leave between steps.
+    """The networks in training; networks may be added and removed between steps.
 
-    All trained numbers of a network lie in one row, so that the fused optimiser passes over it once.
+    All trained parameters of a network are stored in one row, so that the fused optimiser reads them once.
 
     Attributes:
         values: Trained arrays, shape (M, S) float32.
-        tracked: Shape (M, T) float32.
+        tracked: Tracked arrays, shape (M, T) float32.
     """
 
     def __init__(
@@ -117,13 +117,13 @@ class Stack:
         gradient: Callable[[Tensor, Minibatch], Tensor],
         device: torch.device,
     ):
-        """Start empty.
+        """Create an empty stack.
 
         Args:
-            network: What all of them are.
+            network: The architecture of all networks.
             n_outputs: C.
-            gradient: Outputs (M, B, C) and batch to the gradient of the loss, (M, B, C).
-            device: Where they train.
+            gradient: Function of outputs (M, B, C) and batch that returns the gradient of the loss, (M, B, C).
+            device: Device to train on.
         """
         self.network, self.n_outputs, self.gradient, self.device = network, n_outputs, gradient, device
         self.values = torch.empty(0, _size(network.trained), device=device)
@@ -134,11 +134,11 @@ class Stack:
         self._rebuild()
 
     def __len__(self) -> int:
-        """Networks at work."""
+        """Number of networks."""
         return len(self.rates)
 
     def enter(self, seeds: Sequence[int], rates: Sequence[Rate]) -> None:
-        """Add networks at the end; equal seeds start from equal weights."""
+        """Append networks; equal seeds have equal initial weights."""
         started = {seed: self.network.start(seed) for seed in sorted(set(seeds))}
         for name, shapes in (("values", self.network.trained), ("tracked", self.network.tracked)):
             rows = [torch.cat([started[seed][key].flatten() for key in shapes] or [torch.empty(0)]) for seed in seeds]
@@ -150,7 +150,7 @@ class Stack:
         self._rebuild()
 
     def keep(self, fits: Sequence[int]) -> None:
-        """Go on with some networks only."""
+        """Keep only the networks at some positions."""
         index = torch.tensor(fits, dtype=torch.int64, device=self.device)
         for name in ("values", "tracked", "_first", "_second"):
             setattr(self, name, getattr(self, name)[index])
@@ -167,7 +167,7 @@ class Stack:
         self._groups = self._grouped(frozenset())
 
     def _grouped(self, resting: frozenset[int]) -> list[tuple[Rate, list[list[Tensor]]]]:
-        """Per rate: values, gradients, moments and step counts of its networks."""
+        """Group values, gradients, moments and step counts of the networks by rate."""
         groups = []
         for rate, members in self._by_rate.items():
             fits = [at for at in members if at not in resting]
@@ -176,18 +176,18 @@ class Stack:
         return groups
 
     def scores(self, rows: Tensor, fits: slice) -> Tensor:
-        """Outputs (m, B, C) of some networks on rows (B, …, D padded)."""
+        """Return the outputs (m, B, C) of some networks on rows (B, …, D padded)."""
         arrays = {name: array[fits] for name, array in self._arrays.items()}
         return self.network.forward(arrays, rows, None)[0][..., : self.n_outputs]
 
     def step(self, batch: Minibatch, resting: frozenset[int] = frozenset()) -> None:
-        """One AdamW step of every network that has rows in this batch; `resting` ones have none."""
+        """Do one AdamW step for all networks except `resting`, which have no rows in this batch."""
         outputs, tape = self.network.forward(self._arrays, batch.rows, batch)
         padding = outputs.shape[-1] - self.n_outputs
         gradient = pad(self.gradient(outputs[..., : self.n_outputs], batch), (0, padding))
         self.network.backward(self._arrays, tape, gradient, batch, self._slopes)
         for rate, (values, slopes, first, second, steps) in self._grouped(resting) if resting else self._groups:
-            # The fused kernel passes over a network's state once; plain tensor operations took five times as long.
+            # The fused kernel reads a network's state once; plain tensor operations took five times as long.
             adamw(
                 values,
                 slopes,
@@ -206,15 +206,15 @@ class Stack:
             )
 
     def snapshot(self, fit: int) -> tuple[Tensor, Tensor]:
-        """A copy of one network."""
+        """Return a copy of one network's arrays."""
         return self.values[fit].clone(), self.tracked[fit].clone()
 
     def state(self, snapshot: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
-        """What the predictor needs of a copy."""
+        """Return the arrays of a snapshot that the predictor needs."""
         arrays: dict[str, np.ndarray] = {}
         for flat, shapes in zip(snapshot, (self.network.trained, self.network.tracked), strict=True):
             arrays |= {name: array[0].cpu().numpy() for name, array in _views(flat[None], shapes).items()}
-        with np.errstate(all="ignore"):  # one that diverged has no finite numbers
+        with np.errstate(all="ignore"):  # a diverged network has non-finite values
             return self.network.state(arrays)
 
 
@@ -223,6 +223,6 @@ def _size(shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _views(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The arrays (M, …) that lie side by side in the rows of a matrix."""
+    """Return views (M, …) of the arrays that are concatenated in the rows of a matrix."""
     parts = flat.split([math.prod(shape) for shape in shapes.values()], dim=1)
     return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

@@ -1,4 +1,4 @@
-"""The training of one attention head: AdamW on minibatches of clips, frames read as they are needed."""
+"""Training of one attention head: AdamW on minibatches of clips; frames are read when needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAINED = ("attention_weight", "attention_bias", "attention_score", "weight_0", 
 
 
 class Piece(NamedTuple):
-    """Frames start…stop-1 of the clip at a position of the batch."""
+    """Frames start…stop-1 of the clip at position `at` of the batch."""
 
     at: int
     start: int
@@ -30,18 +30,21 @@ class Piece(NamedTuple):
 
 
 def pack(lengths: Sequence[int], max_frames: int) -> list[list[Piece]]:
-    """Divide a batch into parts that, padded to their longest piece, hold a bounded number of frames.
+    """Divide a batch into parts with a bounded number of frames, each padded to its longest piece.
 
     Args:
-        lengths: Frames of each clip.
-        max_frames: Of a part, padding included; a clip that is longer is cut.
+        lengths: Number of frames of each clip.
+        max_frames: Maximum number of frames of a part, including padding; longer clips are cut.
+
+    Returns:
+        The parts; each is a list of pieces, longest first.
     """
     pieces = [
         Piece(at, start, min(start + max_frames, length))
         for at, length in enumerate(lengths)
         for start in range(0, length, max_frames)
     ]
-    pieces.sort(key=lambda piece: piece.start - piece.stop)  # stable: of equals the earlier first
+    pieces.sort(key=lambda piece: piece.start - piece.stop)  # stable sort: ties keep their order
     parts: list[list[Piece]] = []
     for piece in pieces:
         longest = parts[-1][0].stop - parts[-1][0].start if parts else max_frames
@@ -52,20 +55,20 @@ def pack(lengths: Sequence[int], max_frames: int) -> list[list[Piece]]:
 
 
 def frame_mask(lengths: Tensor, most: int) -> Tensor:
-    """Which frames of a padded part are a clip's own, (P, F) bool."""
+    """Return the mask of the frames of a padded part that are not padding, (P, F) bool."""
     return torch.arange(most, device=lengths.device) < lengths[:, None]
 
 
 def attend(weights: dict[str, Tensor], values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Unnormalised attention over the pieces of a part.
+    """Compute unnormalised attention over the pieces of a part.
 
     Args:
         weights: The trained tensors.
-        values: Standardised frames, shape (P, F, D); what lies beyond a piece's length is padding.
-        lengths: Frames of each piece, shape (P,).
+        values: Standardised frames, shape (P, F, D), padded beyond each piece's length.
+        lengths: Number of frames of each piece, shape (P,).
 
     Returns:
-        Highest score of each piece (P,); sum of exp(score - highest) (P,); frames summed with these weights (P, D).
+        Highest score of each piece (P,); sum of exp(score - highest) (P,); sum of frames with these weights (P, D).
     """
     scores = (values @ weights["attention_weight"] + weights["attention_bias"]).tanh() @ weights["attention_score"]
     scores = scores.masked_fill(~frame_mask(lengths, values.shape[1]), -torch.inf)
@@ -76,7 +79,7 @@ def attend(weights: dict[str, Tensor], values: Tensor, lengths: Tensor) -> tuple
 
 @dataclass(frozen=True)
 class _FitProgress:
-    """How one fit went."""
+    """The result of one fit."""
 
     state: dict[str, np.ndarray]
     valid_loss: float
@@ -84,17 +87,17 @@ class _FitProgress:
 
 
 class AttentionFit:
-    """One configuration on one block with one seed."""
+    """One fit: a configuration, a block and a seed."""
 
     def __init__(self, block: FrameBlock, job: Job, point: Configuration, seed: int, max_frames: int) -> None:
-        """Start it.
+        """Initialise the weights.
 
         Args:
-            block: What it trains on.
-            job: What it shares with other fits.
-            point: Its configuration.
-            seed: Position of its seed in the job.
-            max_frames: Of one padded part of a batch.
+            block: The training and validation frames.
+            job: Settings shared by all fits.
+            point: The configuration.
+            seed: Position of the seed in the job.
+            max_frames: Maximum number of frames in one padded part of a batch.
         """
         self.block, self.job, self.point, self.max_frames = block, job, point, max_frames
         self.options = cast(SteppedOptions, job.options)
@@ -102,7 +105,7 @@ class AttentionFit:
         self.fixed_epochs = None if job.epochs is None else job.epochs[seed]
         dim, units = len(block.mean), point["units"]
         (first, first_bias), (second, _) = initial_layers(self.seed, (dim, units, 1))
-        # The output starts at zero, as logistic regression does.
+        # The output layer starts at zero, as in logistic regression.
         starts = (first, first_bias, second[:, 0], torch.zeros(dim, job.n_outputs), torch.zeros(job.n_outputs))
         self.weights = {
             name: start.clone().to(job.device).requires_grad_() for name, start in zip(TRAINED, starts, strict=True)
@@ -114,7 +117,7 @@ class AttentionFit:
             self.row_weights = weights.float()
 
     def train(self) -> _FitProgress:
-        """Train to the end."""
+        """Train until early stopping or the last epoch; return the best state, or the last without validation."""
         optimizer = torch.optim.AdamW(
             self.weights.values(), lr=self.point["learning_rate"], weight_decay=self.point["weight_decay"]
         )
@@ -136,7 +139,7 @@ class AttentionFit:
         return _FitProgress(best, best_loss, best_epoch)
 
     def _epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
-        """One pass over the training rows."""
+        """Do one pass over the training rows."""
         device, size, task = self.job.device, self.options.batch_size, self.job.task
         order = row_order(self.seed, epoch, len(self.block.train))
         stream = dropout_stream(self.seed, epoch, device)
@@ -145,8 +148,8 @@ class AttentionFit:
             chosen = order[start : start + size]
             at = torch.from_numpy(chosen).to(device)
             pooled = self._pooled(self.block.train[chosen])
-            noise = torch.rand((size, pooled.shape[1]), generator=stream, device=device)[: len(chosen)]
-            scores = self._scores(pooled * ((noise < keep) / keep))
+            draws = torch.rand((size, pooled.shape[1]), generator=stream, device=device)[: len(chosen)]
+            scores = self._scores(pooled * ((draws < keep) / keep))
             targets = self.targets[at]
             if task == "regression" and self.options.loss == "ccc":
                 loss = concordance_loss(scores, targets, scores.new_full((len(chosen),), 1 / len(chosen)))
@@ -166,7 +169,7 @@ class AttentionFit:
         return pooled @ self.weights["weight_0"] + self.weights["bias_0"]
 
     def _pooled(self, rows: np.ndarray) -> Tensor:
-        """Vectors of some rows, (B, D); several parts are computed twice in training rather than held."""
+        """Pool some rows, (B, D); with several parts, training recomputes activations to save memory."""
         parts = pack(self.block.frames.lengths(rows).tolist(), self.max_frames)
         if len(parts) == 1 or not torch.is_grad_enabled():
             found = [self._part(rows, part) for part in parts]
@@ -190,6 +193,6 @@ class AttentionFit:
         return attend(self.weights, torch.from_numpy(values).to(device), lengths.to(device))
 
     def _state(self) -> dict[str, np.ndarray]:
-        """What the predictor needs."""
+        """Return the arrays that the predictor needs."""
         trained = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.weights.items()}
         return standardisation(self.block) | trained

@@ -1,4 +1,4 @@
-"""One fold's training and validation rows of one layer, standardised: all that a head's training may see."""
+"""Standardised training and validation rows of one fold and layer: all data that the training of a head sees."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from features.labels import Task
 from heads.splits.protocol import Split
 
-ALL_LAYERS = -1  # the layer of a block that holds them all
+ALL_LAYERS = -1  # the `layer` of a block that contains all layers
 Item = TypeVar("Item")
-BUDGET_BYTES = 2**30  # of one stack of fits with its rows
+BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
 
 
 class Place(NamedTuple):
-    """Where a block comes from: positions in the splits and on the features' layer axis, or `ALL_LAYERS`."""
+    """The fold and layer of a block: position in the splits, and on the layer axis (or `ALL_LAYERS`)."""
 
     fold: int
     layer: int
@@ -27,17 +27,17 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of one place; test rows are not in it.
+    """The training and validation rows of one fold and layer. It contains no test rows.
 
     Attributes:
         train: Standardised training rows, shape (n, D) float64; (n, L, D) float32 with all layers.
         train_targets: Classes (n,) int64; zeros and ones (n, C) float64; standardised values (n, 1) float64.
-        valid: Validation rows, standardised with the training rows' figures, (v, D) or (v, L, D); v may be 0.
-        valid_targets: As `train_targets`.
-        mean: Of the training rows, shape (D,) or (L, D) float64.
-        scale: Their standard deviation, as `mean`; 1 for constant columns.
-        target_mean: Of the training rows' values in regression, else 0.
-        target_scale: Their standard deviation, else 1.
+        valid: Validation rows, standardised with `mean` and `scale`, (v, D) or (v, L, D); v may be 0.
+        valid_targets: Targets of the validation rows, as `train_targets`.
+        mean: Mean of the training rows, shape (D,) or (L, D) float64.
+        scale: Standard deviation of the training rows, same shape; 1 for constant columns.
+        target_mean: Mean of the training values in regression, else 0.
+        target_scale: Standard deviation of the training values in regression, else 1.
     """
 
     train: Tensor
@@ -55,15 +55,15 @@ Loader = Callable[[Place], Block]
 
 @dataclass(frozen=True)
 class BlockFit:
-    """One candidate (a configuration on a block) with one fit per seed; heads that no seed changes have one fit.
+    """One candidate (a configuration on a block) with one fit per seed; deterministic heads have one fit.
 
     Attributes:
         place: The block.
         configuration: Position in the grid.
-        states: Per fit, what its predictor needs: arrays by name, standardisation included.
-        valid_loss: Per fit, see `heads.batched.losses`; nan where the fit failed or there are no validation rows.
-        epochs: Per fit, passes over the training rows, or rounds of the solver.
-        params_trained: Trained numbers of one fit.
+        states: Per fit, the arrays that its predictor needs, by name, including the standardisation.
+        valid_loss: Per fit, see `heads.batched.losses`; nan if the fit failed or there are no validation rows.
+        epochs: Per fit, passes over the training rows, or iterations of the solver.
+        params_trained: Number of trained parameters of one fit.
     """
 
     place: Place
@@ -75,7 +75,7 @@ class BlockFit:
 
     @property
     def rank(self) -> tuple[float, int, int]:
-        """Sort key of candidates by validation alone: the first is chosen."""
+        """Sort key by validation loss; the first candidate is chosen."""
         loss = float(self.valid_loss.mean())
         return (loss if np.isfinite(loss) else np.inf, self.configuration, self.place.layer)
 
@@ -88,15 +88,18 @@ def standardize(
     device: torch.device,
     task: Task = "single-label",
 ) -> Block:
-    """Take one split's training and validation rows; mean and scale are the training rows'.
+    """Standardise one split's training and validation rows by mean and standard deviation of the training rows.
 
     Args:
         features: Shape (N, L, D).
         targets: Classes (N,), zeros and ones (N, C), or values (N,).
-        split: Which rows.
+        split: The rows.
         layer: Position on the layer axis, or `ALL_LAYERS`.
-        device: Where the block goes.
-        task: What the targets are.
+        device: Device of the block.
+        task: The task, which determines the form of the targets.
+
+    Returns:
+        The block.
     """
     if layer == ALL_LAYERS:
         train, valid = features[split.train], features[split.valid]
@@ -104,7 +107,7 @@ def standardize(
         train, valid = (features[rows, layer].astype(np.float64) for rows in (split.train, split.valid))
     mean = train.mean(axis=0, dtype=np.float64)
     scale = train.std(axis=0, dtype=np.float64)
-    # Rounding leaves a constant column with a spread of about 1e-16 of its value, 1e-7 in single precision.
+    # Because of rounding, a constant column has a deviation of about 1e-16 of its value (1e-7 in single precision).
     smallest = 1e-12 if train.dtype == np.float64 else 1e-6
     scale = np.where(scale > smallest * np.maximum(np.abs(mean), 1e-30), scale, 1.0)
     target_mean, target_scale = 0.0, 1.0
@@ -136,7 +139,7 @@ def standardize(
 
 
 def chunks(items: Sequence[Item], bytes_each: int, budget: int = BUDGET_BYTES) -> Iterator[Sequence[Item]]:
-    """Cut a list into runs of items that fit the budget together, one item at least."""
+    """Split a list into chunks that fit the memory budget, with at least one item each."""
     size = max(1, budget // bytes_each)
     for start in range(0, len(items), size):
         yield items[start : start + size]

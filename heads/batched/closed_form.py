@@ -1,4 +1,4 @@
-"""Ridge regression in closed form, in the principal axes of the rows."""
+"""Closed-form ridge regression in the principal axes of the rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn rows to an orthonormal basis of their span that diagonalises their covariance.
+    """Rotate rows to an orthonormal basis of their span that diagonalises their covariance.
 
     Args:
         rows: Shape (n, D).
 
     Returns:
-        The turned rows (n, r) with r = min(n, D), and the basis (D, r).
+        The rotated rows (n, r) with r = min(n, D), and the basis (D, r).
     """
     n, dim = rows.shape
     basis = None
@@ -27,16 +27,16 @@ def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
 def ridge_path(rows: Tensor, values: Tensor, l2: Tensor) -> Tensor:
     """Minimise half the mean squared error plus l2 / 2 times the squared norm of the weights, for each l2.
 
-    scikit-learn's `Ridge` with alpha = l2 · n. In principal axes the normal equations are one
+    Equivalent to scikit-learn's `Ridge` with alpha = l2 · n. In principal axes, the normal equations need one
     division per weight.
 
     Args:
         rows: Centred training rows in their principal axes, shape (n, r) float64.
-        values: Their targets, shape (n, 1).
-        l2: Shape (F,).
+        values: Targets of the rows, shape (n, 1).
+        l2: Penalties, shape (F,).
 
     Returns:
-        Weights and, last, the bias of each penalty, shape (F, 1, r + 1).
+        Weights and bias (last) of each penalty, shape (F, 1, r + 1).
     """
     bias = values.mean()
     products = rows.T @ (values[:, 0] - bias) / len(rows)

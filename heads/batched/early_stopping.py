@@ -1,4 +1,4 @@
-"""Heads trained step by step: fits take turns in small stacks, each with its own early stop and best state."""
+"""Minibatch training of many fits in stacks, each with its own early stopping and best state."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from heads.batched.losses import loss_gradient
 from heads.batched.minibatches import BlockRows, Turn
 from heads.options import SteppedOptions
 
-CPU_STACK_BYTES = 2**24  # of one worker: the optimiser's state then stays in the processor's caches
+CPU_STACK_BYTES = 2**24  # per worker, so that the optimiser's state fits the processor's caches
 CUDA_STACK_BYTES = 2**31
 
 
 class FitPosition(NamedTuple):
-    """One network to train: positions among the blocks, in the grid and in the seeds."""
+    """One network to train: its positions in the blocks, the grid and the seeds."""
 
     block: int
     configuration: int
@@ -35,7 +35,7 @@ class FitPosition(NamedTuple):
 
 @dataclass
 class FitProgress:
-    """How a fit is doing."""
+    """Training progress of one fit."""
 
     fit: FitPosition
     best: tuple[Tensor, Tensor] | None = None
@@ -46,7 +46,7 @@ class FitProgress:
 
 @dataclass(frozen=True)
 class StoppedFit:
-    """A fit that is done."""
+    """A finished fit."""
 
     fit: FitPosition
     state: dict[str, np.ndarray]
@@ -57,24 +57,23 @@ class StoppedFit:
 def train_stepped(
     places: Sequence[Place], load: Loader, job: Job, configurations: Sequence[int], network: HeadNetwork
 ) -> Iterator[BlockFit]:
-    """Train some configurations of one shape on every block with every seed.
+    """Train some configurations of the same shape on every block with every seed.
 
-    On a CPU each core works on a stack of its own, as large as caches allow; on a GPU one stack holds
-    as many fits as memory allows. A fit that stops leaves its stack and the next one enters. Initial
-    weights, the order of rows and dropout are functions of seed, epoch and step, and batched matrix
-    products compute each network as if it were alone, so it does not matter beside which others a fit
-    trains.
+    On a CPU, each core has its own stack, limited by the caches; on a GPU, one stack contains as many fits as
+    fit in memory. When a fit stops, the next one takes its place. Initial weights, row order and dropout are
+    functions of seed, epoch and step, and batched matrix products compute each network independently, so a
+    fit does not depend on the other fits in its stack.
 
-    A fit stops when its validation loss has not fallen for `patience` epochs and keeps its best
-    state. One whose validation loss is not finite has failed. Without validation rows it trains for
-    `job.epochs` of its seed, or `max_epochs`, and keeps its last state.
+    A fit stops when its validation loss has not decreased for `patience` epochs, and keeps its best state. A
+    fit with a non-finite validation loss has failed. Without validation rows, a fit trains for `job.epochs`
+    of its seed, or `max_epochs`, and keeps its last state.
 
     Args:
         places: The blocks.
-        load: Gives the block of a place.
-        job: The grid and what all fits share.
+        load: Returns the block of a place.
+        job: The grid, and the settings shared by all fits.
         configurations: Positions in the grid.
-        network: What they have in common.
+        network: The architecture of these configurations.
 
     Yields:
         One candidate per block and configuration, in no particular order.
@@ -109,7 +108,7 @@ def train_stepped(
 
 @dataclass(frozen=True)
 class _Work:
-    """Fits that wait, and what they train on."""
+    """The queue of fits, and the rows they are trained on."""
 
     rows: BlockRows
     network: HeadNetwork
@@ -118,7 +117,7 @@ class _Work:
     waiting: deque[FitPosition] = field(default_factory=deque)
 
     def outcomes(self) -> Iterator[StoppedFit]:
-        """Train all fits that wait."""
+        """Train all waiting fits."""
         on_cpu = self.job.device.type == "cpu"
         n_workers = min(torch.get_num_threads(), len(self.waiting)) if on_cpu else 1
         size = self._stack_size(CPU_STACK_BYTES if on_cpu else CUDA_STACK_BYTES)
@@ -129,13 +128,13 @@ class _Work:
             yield from self._train(size, Event())
 
     def _stack_size(self, budget: int) -> int:
-        """Fits whose parameters, gradients, moments and a step's rows and activations fit the budget."""
+        """Number of fits whose parameters, gradients, moments, rows and activations fit the memory budget."""
         trained = sum(int(np.prod(shape)) for shape in self.network.trained.values())
         row = self.rows.train[0, 0].numel() + 6 * (self.network.units + aligned(self.job.n_outputs))
         return max(1, budget // (4 * (4 * trained + self.options.batch_size * row)))
 
     def _train(self, size: int, stop: Event) -> Iterator[StoppedFit]:
-        """Train fits that wait, up to `size` side by side, until none is left."""
+        """Train waiting fits, up to `size` at a time, until none is left."""
         stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
         running: list[FitProgress] = []
         while not stop.is_set():
@@ -146,14 +145,14 @@ class _Work:
             if not running:
                 return
             self._epoch(stack, running, stop)
-            blocks = [course.fit.block for course in running]
+            blocks = [progress.fit.block for progress in running]
             losses = self.rows.valid_loss(stack, blocks, self.network.units)
-            ended = [self._ended(stack, at, course, losses[at]) for at, course in enumerate(running)]
+            ended = [self._ended(stack, at, progress, losses[at]) for at, progress in enumerate(running)]
             if any(ended):
                 for at in np.flatnonzero(ended).tolist():
-                    course = running[at]
-                    state = stack.state(course.best or stack.snapshot(at))
-                    yield StoppedFit(course.fit, state, course.best_loss, course.best_epoch)
+                    progress = running[at]
+                    state = stack.state(progress.best or stack.snapshot(at))
+                    yield StoppedFit(progress.fit, state, progress.best_loss, progress.best_epoch)
                 staying = np.flatnonzero(~np.array(ended)).tolist()
                 running = [running[at] for at in staying]
                 stack.keep(staying)
@@ -176,40 +175,41 @@ class _Work:
         return loss_gradient(outputs, batch.wanted, batch.share, batch.weights, task, loss)
 
     def _epoch(self, stack: Stack, running: Sequence[FitProgress], stop: Event) -> None:
-        """Show every network its block's training rows once."""
+        """Train every network on its block's training rows once."""
         turns = []
-        for course in running:
-            course.epoch += 1
-            dropout = self.job.grid[course.fit.configuration].get("dropout", 0.0)
-            turns.append(Turn(course.fit.block, self.job.seeds[course.fit.seed], course.epoch, dropout))
+        for progress in running:
+            progress.epoch += 1
+            dropout = self.job.grid[progress.fit.configuration].get("dropout", 0.0)
+            turns.append(Turn(progress.fit.block, self.job.seeds[progress.fit.seed], progress.epoch, dropout))
         n_steps = [self.rows.n_steps(turn.block) for turn in turns]
         for step, batch in enumerate(self.rows.epoch(turns, self.network.units)):
             if stop.is_set():
                 return
             stack.step(batch, frozenset(at for at, own in enumerate(n_steps) if own <= step))
 
-    def _ended(self, stack: Stack, at: int, course: FitProgress, loss: float) -> bool:
-        """Keep the state of a network if it is the best so far; whether its training is over."""
-        if self.job.epochs is not None or not self.rows.n_valid[course.fit.block]:
-            if course.epoch < (self.job.epochs[course.fit.seed] if self.job.epochs else self.options.max_epochs):
+    def _ended(self, stack: Stack, at: int, progress: FitProgress, loss: float) -> bool:
+        """Keep the state of a network if it is the best so far; return whether its training is finished."""
+        if self.job.epochs is not None or not self.rows.n_valid[progress.fit.block]:
+            if progress.epoch < (self.job.epochs[progress.fit.seed] if self.job.epochs else self.options.max_epochs):
                 return False
-            course.best, course.best_loss, course.best_epoch = stack.snapshot(at), np.nan, course.epoch
+            progress.best, progress.best_loss, progress.best_epoch = stack.snapshot(at), np.nan, progress.epoch
             return True
         if not np.isfinite(loss):
-            course.best_loss = np.nan
+            progress.best_loss = np.nan
             return True
-        if loss < course.best_loss:
-            course.best, course.best_loss, course.best_epoch = stack.snapshot(at), float(loss), course.epoch
-        return course.epoch - course.best_epoch >= self.options.patience or course.epoch >= self.options.max_epochs
+        if loss < progress.best_loss:
+            progress.best, progress.best_loss, progress.best_epoch = stack.snapshot(at), float(loss), progress.epoch
+        waited = progress.epoch - progress.best_epoch
+        return waited >= self.options.patience or progress.epoch >= self.options.max_epochs
 
 
 def _on_threads(n_threads: int, work: Callable[[Event], Iterator[StoppedFit]]) -> Iterator[StoppedFit]:
-    """What several threads find, each with one core of its own: bits do not depend on how many there are."""
+    """Run `work` in several threads with one core each, so that results do not depend on the number of threads."""
     stop, found = Event(), SimpleQueue[StoppedFit | BaseException | None]()
 
     def run() -> None:
         torch.set_num_threads(1)
-        torch.set_flush_denormal(True)  # moments of units that died: arithmetic on them is slow
+        torch.set_flush_denormal(True)  # the moments of dead units become denormal, which is slow
         try:
             for outcome in work(stop):
                 found.put(outcome)
@@ -220,18 +220,18 @@ def _on_threads(n_threads: int, work: Callable[[Event], Iterator[StoppedFit]]) -
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fits")
     try:
-        at_work = n_threads
+        active = n_threads
         for _ in range(n_threads):
             pool.submit(run)
-        while at_work:
+        while active:
             outcome = found.get()
             if isinstance(outcome, BaseException):
                 raise outcome
             if outcome is None:
-                at_work -= 1
+                active -= 1
             else:
                 yield outcome
     finally:
         stop.set()
         pool.shutdown()
-        torch.set_num_threads(cores)  # of threads to come: torch keeps the last number that any thread set
+        torch.set_num_threads(cores)  # torch keeps the last number that any thread set

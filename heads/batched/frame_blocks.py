@@ -1,4 +1,4 @@
-"""Frames of clips as heads read them: one layer at a time, standardised by the training rows' frames."""
+"""Frames of clips as input of heads: one layer at a time, standardised by the frames of the training rows."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from features.labels import Task
 from heads.batched.blocks import standardize
 from heads.splits.protocol import Split
 
-PIECE_NUMBERS = 2**23  # of stored frames taken at once, so that hours of audio fit
+PIECE_NUMBERS = 2**23  # values read at once, so that hours of audio fit in memory
 
 
 class StoredFrames(Protocol):
-    """What `features.store.frames.ClipFrames` has."""
+    """The interface of `features.store.frames.ClipFrames`."""
 
     lengths: np.ndarray
     dim: int
 
     def read(self, clip: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames start…stop-1 of a clip, shape (F, L·D)."""
+        """Return frames start…stop-1 of a clip, shape (F, L·D)."""
 
 
 class ClipLayers:
-    """Frames of an experiment's clips, row by row and layer by layer.
+    """Frames of an experiment's clips, by row and layer.
 
     Attributes:
-        shape: (N, L, D), as features that are pooled have it.
+        shape: (N, L, D), as of pooled features.
         layers: The backbone's index of each of the L layers.
     """
 
     def __init__(self, stored: StoredFrames, clips: np.ndarray, layers: Sequence[int]) -> None:
-        """Say where each row's frames are.
+        """Map rows to stored frames.
 
         Args:
-            stored: Frames clip by clip.
-            clips: Position there of each row, shape (N,) int; -1 for a row without frames.
+            stored: The stored frames, by clip.
+            clips: Position of each row in `stored`, shape (N,) int; -1 for a row without frames.
             layers: The backbone's index of each layer.
         """
         self.stored, self.clips, self.layers = stored, clips, tuple(layers)
@@ -52,21 +52,21 @@ class ClipLayers:
         return len(self.clips)
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
-        """Frames of some rows, shape (n,) int64."""
+        """Return the number of frames of some rows, shape (n,) int64."""
         return np.asarray(self.stored.lengths)[self.clips[rows]].astype(np.int64)
 
     def read(self, row: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames start…stop-1 of a row, shape (F, L, D) as stored."""
+        """Return frames start…stop-1 of a row, shape (F, L, D), in the stored type."""
         return self.stored.read(int(self.clips[row]), start, stop).reshape(-1, *self.shape[1:])
 
     def of(self, rows: np.ndarray, layer: int) -> ClipSequence:
-        """One layer of some rows, read when asked for."""
+        """Return one layer of some rows, read when accessed."""
         return ClipSequence(self, rows, layer)
 
 
 @dataclass(frozen=True)
 class ClipSequence:
-    """One layer of some rows: item k is a row's frames, shape (F, D) as stored."""
+    """One layer of some rows; item k is the frames of the k-th row, shape (F, D), in the stored type."""
 
     frames: ClipLayers
     rows: np.ndarray
@@ -77,7 +77,11 @@ class ClipSequence:
         return len(self.rows)
 
     def __getitem__(self, at: int) -> np.ndarray:
-        """Read one."""
+        """Read the frames of one row.
+
+        Raises:
+            IndexError: There is no such row.
+        """
         if at >= len(self.rows):
             raise IndexError(at)
         return self.frames.read(self.rows[at])[:, self.layer]
@@ -85,15 +89,15 @@ class ClipSequence:
 
 @dataclass(frozen=True)
 class FrameBlock:
-    """The frames of one place; test rows are not in it. Targets and figures are as in `heads.batched.blocks.Block`.
+    """The frames of one fold and layer. Targets are as in `heads.batched.blocks.Block`.
 
     Attributes:
-        frames: Where all rows' frames are.
+        frames: The frames of all rows.
         layer: Position of the block's layer.
         train: Training rows, shape (n,).
         valid: Validation rows, shape (v,).
-        mean: Of the training rows' frames, shape (D,) float64.
-        scale: Their standard deviation; 1 for constant columns.
+        mean: Mean of the training rows' frames, shape (D,) float64.
+        scale: Standard deviation of the training rows' frames, shape (D,); 1 for constant columns.
     """
 
     frames: ClipLayers
@@ -108,7 +112,7 @@ class FrameBlock:
     target_scale: float
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
-        """Standardised frames of a row, shape (F, D) float32."""
+        """Return standardised frames of a row, shape (F, D) float32."""
         values = self.frames.read(row, start, stop)[:, self.layer].astype(np.float32)
         values -= self.mean.astype(np.float32)
         values /= self.scale.astype(np.float32)
@@ -116,7 +120,7 @@ class FrameBlock:
 
 
 class FrameSource:
-    """Blocks of frames: the figures of all splits' training rows come from one pass over the clips."""
+    """Blocks of frames; mean and scale for all splits are computed in one pass over the clips."""
 
     def __init__(
         self,
@@ -128,18 +132,18 @@ class FrameSource:
         *,
         refit: bool = False,
     ) -> None:
-        """Pass over the frames once.
+        """Compute mean and scale for all splits and layers.
 
         Args:
-            frames: Of all clips.
-            targets: As for `heads.training.train.train_head`.
-            splits: Whose training rows standardise.
-            layers: Positions of the layers that are wanted.
-            task: What the targets are.
-            refit: Training and validation rows together standardise, too.
+            frames: Frames of all clips.
+            targets: Targets, as for `heads.training.train.train_head`.
+            splits: The splits.
+            layers: Positions of the layers to use.
+            task: The task, which determines the form of the targets.
+            refit: Also compute mean and scale of training and validation rows together, for a refit.
 
         Raises:
-            RunError: A clip without frames, NaN or infinite values.
+            RunError: A clip has no frames, or NaN or infinite values.
         """
         self.frames, self.targets, self.task = frames, targets, task
         sets = [split.train for split in splits]
@@ -151,7 +155,7 @@ class FrameSource:
         self.column = {layer: column for column, layer in enumerate(layers)}
 
     def block(self, split: Split, layer: int, device: torch.device) -> FrameBlock:
-        """One split's training and validation rows of one layer."""
+        """Return one split's training and validation rows of one layer."""
         answers = standardize(np.zeros((len(self.targets), 1, 1)), self.targets, split, 0, device, self.task)
         mean, scale = self.figures[split.train.tobytes()]
         return FrameBlock(
@@ -168,14 +172,14 @@ class FrameSource:
         )
 
     def rows(self, rows: np.ndarray, layer: int) -> ClipSequence:
-        """Raw frames to predict from."""
+        """Return raw frames to predict from."""
         return self.frames.of(rows, layer)
 
 
 def _moments(
     frames: ClipLayers, used: np.ndarray, sets: Sequence[np.ndarray], layers: list[int]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and scale over the frames of each set of rows, (P, D) float64 each; `used` rows are checked."""
+    """Compute mean and scale (P, D) float64 over the frames of each set of rows; check the `used` rows."""
     inside = np.zeros((len(frames), len(sets)), dtype=bool)
     for at, rows in enumerate(sets):
         inside[rows, at] = True
@@ -194,9 +198,9 @@ def _moments(
             own_scatter = np.einsum("fld,fld->ld", values, values)
             for at in np.flatnonzero(inside[row]).tolist():
                 total = count[at] + len(values)
-                away = own - mean[at]
-                mean[at] += away * (len(values) / total)
-                scatter[at] += own_scatter + away * away * (count[at] * len(values) / total)
+                delta = own - mean[at]
+                mean[at] += delta * (len(values) / total)
+                scatter[at] += own_scatter + delta * delta * (count[at] * len(values) / total)
                 count[at] = total
     spread = np.sqrt(scatter / np.maximum(count, 1)[:, None, None])
     scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, 1.0)

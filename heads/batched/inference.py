@@ -1,4 +1,4 @@
-"""What a trained head of linear layers says about features it has not seen."""
+"""Prediction with trained heads of linear layers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from heads.batched.frame_blocks import FrameBlock
 
 State = Mapping[str, np.ndarray]
-NORM_EPS = 1e-5  # of batch and layer normalisation
+NORM_EPS = 1e-5  # epsilon of batch and layer normalisation
 
 
 def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) -> dict[str, np.ndarray]:
-    """Put a trained head together so that it predicts from raw features on its own.
+    """Combine a trained head and its standardisation, to predict from raw features.
 
     Args:
         layers: Weights (D_in, D_out) and biases (D_out,) of each linear layer, with ReLU between layers.
-        block: What it was trained on.
+        block: The block it was trained on.
 
     Returns:
-        `mean`, `scale`, and `weight_k`, `bias_k` of layer k; `target` (mean, scale) in regression.
+        The arrays `mean`, `scale`, and `weight_k`, `bias_k` of layer k; `target` (mean, scale) in regression.
     """
     state = standardisation(block)
     for at, (weight, bias) in enumerate(layers):
@@ -36,7 +36,7 @@ def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) ->
 
 
 def standardisation(block: Block | FrameBlock) -> dict[str, np.ndarray]:
-    """The part of a head's state that says how a block was standardised: `mean`, `scale`, and `target` if need be."""
+    """Return the standardisation part of a head's state: `mean`, `scale`, and `target` if targets were scaled."""
     state = {"mean": block.mean, "scale": block.scale}
     if (block.target_mean, block.target_scale) != (0.0, 1.0):
         state["target"] = np.array([block.target_mean, block.target_scale])
@@ -44,10 +44,10 @@ def standardisation(block: Block | FrameBlock) -> dict[str, np.ndarray]:
 
 
 def standardized(state: State, features: np.ndarray) -> np.ndarray:
-    """Raw features (n, …) on the scale of a head's training rows, float64.
+    """Standardise raw features (n, …) as a head's training rows were; float64.
 
     Raises:
-        ValueError: The features have another shape than the head was trained on.
+        ValueError: The shape of the features is not the one the head was trained on.
     """
     shape = state["mean"].shape
     if features.shape[1:] != shape or features.ndim != len(shape) + 1:
@@ -56,11 +56,14 @@ def standardized(state: State, features: np.ndarray) -> np.ndarray:
 
 
 def activate(scores: np.ndarray, task: Task) -> np.ndarray:
-    """Outputs of a linear layer as probabilities; regression stays as it is.
+    """Convert outputs of a linear layer to probabilities; regression values are returned unchanged.
 
     Args:
         scores: Shape (n, C).
-        task: `single-label`: softmax over C; `multi-label`: a sigmoid each.
+        task: `single-label`: softmax over C; `multi-label`: one sigmoid per class.
+
+    Returns:
+        Shape (n, C).
     """
     if task == "regression":
         return scores
@@ -71,7 +74,7 @@ def activate(scores: np.ndarray, task: Task) -> np.ndarray:
 
 
 def outputs(state: State, scores: np.ndarray, task: Task) -> np.ndarray:
-    """Scores (n, C) of a head as probabilities, or as values on the targets' own scale; float32."""
+    """Convert scores (n, C) of a head to probabilities, or to values on the original scale; float32."""
     if task == "regression":
         mean, scale = state.get("target", (0.0, 1.0))
         scores = scores * scale + mean
@@ -79,18 +82,18 @@ def outputs(state: State, scores: np.ndarray, task: Task) -> np.ndarray:
 
 
 def predict_layers(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """What linear layers with ReLU between them say.
+    """Predict with linear layers with ReLU between them.
 
     Args:
-        state: Of `head_state`; with `gain_k` and `shift_k` where a layer normalisation follows layer k.
+        state: From `head_state`; with `gain_k` and `shift_k` if layer normalisation follows layer k.
         features: Raw features of the head's layer and poolings, shape (n, D).
-        task: What the outputs are.
+        task: The task, which determines the kind of outputs.
 
     Returns:
-        Probabilities, shape (n, C) float32, or values (n, 1); the arithmetic is float64.
+        Probabilities, shape (n, C) float32, or values (n, 1); computed in float64.
 
     Raises:
-        ValueError: The features have another dimension than the head was trained on.
+        ValueError: The dimension of the features is not the one the head was trained on.
     """
     x = standardized(state, features)
     depth = count_layers(state)
@@ -105,7 +108,7 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
 
 
 def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
-    """The scores of `predict_layers` on torch tensors, for ONNX.
+    """Compute the scores of `predict_layers` on torch tensors, for ONNX export.
 
     Args:
         arrays: A trained state.
@@ -127,10 +130,10 @@ def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
 
 
 def count_layers(state: Mapping[str, object]) -> int:
-    """Linear layers of a head."""
+    """Return the number of linear layers of a head."""
     return sum(name.startswith("weight_") for name in state)
 
 
 def count_parameters(state: State) -> int:
-    """Trained numbers of a head of linear layers: weights and biases, not the standardisation."""
+    """Return the number of weights and biases of a head of linear layers, without the standardisation."""
     return sum(value.size for name, value in state.items() if name.startswith(("weight_", "bias_")))

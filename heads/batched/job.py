@@ -1,4 +1,4 @@
-"""The contract between `heads.training.train` and each head type: how all fits of a head train as one job."""
+"""The interface between `heads.training.train` and the head types: all fits of a head are trained as one job."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Job:
     Attributes:
         options: The head.
         grid: The configurations to train.
-        seeds: One fit each; a head that no seed changes trains once.
-        task: What its outputs are.
+        seeds: One fit per seed; a deterministic head is trained once.
+        task: The task, which determines the kind of outputs.
         n_outputs: C; 1 for regression.
-        n_train: The most training rows of a block.
+        n_train: The largest number of training rows of a block.
         dim: D.
-        n_layers: L; what a head that reads all layers sees.
-        device: Where to train.
-        epochs: Of each seed: train exactly so long and keep the last state, for blocks without
-            validation rows; None: validation says when to stop, or the options' `max_epochs`.
+        n_layers: L, the number of layers that a head of all layers reads.
+        device: Device to train on.
+        epochs: Per seed, the exact number of epochs, after which the last state is kept; for blocks without
+            validation rows. None: training stops early by validation, or after the options' `max_epochs`.
     """
 
     options: HeadOptions
@@ -53,27 +53,27 @@ Trainer: TypeAlias = "Callable[[Sequence[Place], Loader, Job], Iterator[BlockFit
 """Trains a job on some blocks and yields one candidate per block and configuration, in any order."""
 
 Predictor = Callable[[State, Any, Task], np.ndarray]
-"""What a trained state says of raw features: probabilities (n, C), or values (n, 1), float32."""
+"""Predicts from a trained state and raw features: probabilities (n, C), or values (n, 1), float32."""
 
 Graph: TypeAlias = "Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]"
-"""Scores (n, C) of raw features, before softmax or sigmoid, from a trained state: both as float32 tensors."""
+"""Computes scores (n, C), before softmax or sigmoid, from a trained state and raw features, both float32 tensors."""
 
 
 @dataclass(frozen=True)
 class HeadType:
-    """All that the program knows about one head. Its module has it under the name `HEAD`.
+    """The definition of a head. Every head module exports it as `HEAD`.
 
     Attributes:
-        options: What a user can set.
+        options: The class of its options.
         fit: Its trainer.
-        predict: Its predictor. Features: (n, D), or (n, L, D) for a head that reads all layers, or a
+        predict: Its predictor. Features are (n, D), (n, L, D) for a head that reads all layers, or a
             sequence of (F, D) for one that reads frames.
-        apart: Its fits share no arithmetic, so all splits can train as one group on any device.
-        graph: Its scores as torch operations, for an export to ONNX; of a head that reads frames, one clip
-            at a time, (1, F, D). None: such an export is refused.
+        apart: Its fits share no computation, so all splits can be trained as one group on any device.
+        graph: Its scores as torch operations, for ONNX export; for a head that reads frames, one clip at a
+            time, (1, F, D). None: the head cannot be exported to ONNX.
         no_graph: Why it has no graph, as the end of the sentence "a head knn …".
-        check: Takes its options and a task, and raises `ConfigError` for options that cannot be trained, before
-            any training; the message starts with the option's name. None: its options can all be trained.
+        check: Function of options and task that raises `ConfigError` if the options cannot be trained; the
+            message starts with the option's name. None: all valid options can be trained.
     """
 
     options: type[HeadOptions]

@@ -1,4 +1,4 @@
-"""What heads minimise, and what validation chooses by, for each task."""
+"""Training and validation losses for each task."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch.nn import functional
 
 from features.labels import Task
 
-CLIP = 1e-7  # a probability counts at least this much, so one sure mistake costs 16.1 nats
-SMALLEST_SPREAD = 1e-8  # of values that concordance divides by
+CLIP = 1e-7  # lower bound of probabilities, so that one confident error costs at most 16.1 nats
+SMALLEST_SPREAD = 1e-8  # lower bound of the denominator of concordance
 
 
 def row_losses(
     scores: Tensor, targets: Tensor, task: Task, weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """Loss of each row: log loss in nats, mean binary log loss over classes, or squared error.
+    """Compute the loss of each row: log loss in nats, mean binary log loss over classes, or squared error.
 
     Args:
         scores: Outputs of the last linear layer, shape (…, n, C).
         targets: Classes (…, n) int64; zeros and ones (…, n, C); standardised values (…, n, 1).
-        task: Which.
-        weights: Of each row (…, n), or of each row and class (…, n, C) for several labels; see `row_weights`.
-        smoothing: Share of each target that is spread over all classes, or over yes and no.
+        task: The task.
+        weights: Weight of each row (…, n), or of each row and class (…, n, C) in `multi-label`; see `row_weights`.
+        smoothing: Label smoothing: fraction of each target that is spread over all classes, or over 0 and 1.
 
     Returns:
         Shape (…, n).
@@ -41,12 +41,12 @@ def row_losses(
 
 
 def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
-    """One minus Lin's concordance correlation coefficient (Biometrics 45, 1989), 0 for equal values.
+    """Compute one minus Lin's concordance correlation coefficient (Biometrics 45, 1989); 0 for equal values.
 
     Args:
         scores: Shape (…, n, 1).
         targets: Shape (…, n, 1).
-        share: Of each row in the means, (…, n), summing to 1.
+        share: Weight of each row in the means, (…, n), summing to 1.
 
     Returns:
         Shape (…); 1 for a single row.
@@ -59,13 +59,13 @@ def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
 
 
 def wanted_outputs(targets: Tensor, n_outputs: int, task: Task, smoothing: float = 0.0) -> Tensor:
-    """What outputs are drawn to: smoothed probabilities of classes or labels, or values.
+    """Return the target outputs: smoothed probabilities of classes or labels, or values.
 
     Args:
         targets: Shape (n,) int64, (n, C), or (n, 1).
         n_outputs: C.
-        task: Which.
-        smoothing: Share of each target that is spread over all classes, or over yes and no.
+        task: The task.
+        smoothing: Label smoothing: fraction of each target that is spread over all classes, or over 0 and 1.
 
     Returns:
         Shape (n, C) float32.
@@ -80,15 +80,15 @@ def wanted_outputs(targets: Tensor, n_outputs: int, task: Task, smoothing: float
 def loss_gradient(
     scores: Tensor, wanted: Tensor, share: Tensor, weights: Tensor | None, task: Task, loss: str = "mse"
 ) -> Tensor:
-    """Gradient of the mean of `row_losses` over a batch, or of `concordance_loss`, with respect to scores.
+    """Compute the gradient of the batch mean of `row_losses`, or of `concordance_loss`, with respect to scores.
 
     Args:
         scores: Outputs of the last linear layer, shape (…, n, C).
-        wanted: See `wanted_outputs`, (…, n, C).
-        share: Of each row in the mean, (…, n, 1).
-        weights: See `row_weights`, (…, n, 1), or (…, n, C) for several labels; None: all 1.
-        task: Which.
-        loss: Of regression: `mse` or `ccc`.
+        wanted: Target outputs, see `wanted_outputs`, (…, n, C).
+        share: Weight of each row in the mean, (…, n, 1).
+        weights: See `row_weights`, (…, n, 1), or (…, n, C) in `multi-label`; None: all 1.
+        task: The task.
+        loss: Loss of regression: `mse` or `ccc`.
 
     Returns:
         Shape (…, n, C).
@@ -127,12 +127,15 @@ def choice_loss(scores: Tensor, targets: Tensor, task: Task, loss: str = "mse") 
 
 
 def valid_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
-    """The same, mean over rows, of what a head predicts: for heads that have no scores.
+    """Compute the validation loss from predictions, for heads without scores: the mean over rows.
 
     Args:
         outputs: Probabilities (n, C), or values (n, 1).
         targets: Shape (n,) int, (n, C), or (n, 1).
-        task: Which.
+        task: The task.
+
+    Returns:
+        Log loss in nats, mean binary log loss, or mean squared error.
     """
     if task == "regression":
         return float(np.square(outputs - targets).mean())
@@ -143,20 +146,20 @@ def valid_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
 
 
 def row_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
-    """Weight of each row, or of each row and class, in the training loss; the mean is 1.
+    """Compute the weight of each row, or of each row and class, in the training loss; the mean is 1.
 
-    `balanced` gives every class the same total: n / (C · n_c) to a row of class c, and for several
-    labels n / (2 · n_c) to the rows that hold class c, n / (2 · (n - n_c)) to the others, as in
-    scikit-learn's `class_weight="balanced"`.
+    `balanced` gives every class the same total weight, as scikit-learn's `class_weight="balanced"`: a row of
+    class c has weight n / (C · n_c). In `multi-label`, rows with class c have weight n / (2 · n_c) for this
+    class, the others n / (2 · (n - n_c)).
 
     Args:
         targets: Shape (n,) int64, or (n, C).
         n_outputs: C.
-        task: Which.
+        task: The task.
         class_weight: `balanced` or None.
 
     Returns:
-        Shape (n,), or (n, C) for several labels; float64.
+        Shape (n,), or (n, C) in `multi-label`; float64.
     """
     n = len(targets)
     if task == "multi-label":

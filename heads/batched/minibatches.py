@@ -1,4 +1,4 @@
-"""Training rows of some blocks on the device, and the minibatches of an epoch drawn from them."""
+"""Training rows of some blocks on the device, and the minibatches of an epoch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from heads.batched.rng import dropout_stream, row_order, uniform_integers
 from heads.options import SteppedOptions
 
 WINDOW = 16  # steps whose dropout is drawn at once
-SCORES_BYTES = 2**26  # of one piece of a validation pass
-LEVELS = 2**16  # of dropout's random numbers
+SCORES_BYTES = 2**26  # memory of one part of a validation pass
+LEVELS = 2**16  # number of values of dropout's random integers
 
 
 class Turn(NamedTuple):
-    """Which rows a network sees in its next epoch.
+    """The next epoch of a network.
 
     Attributes:
-        block: Position among the blocks.
-        seed: Of the network.
-        epoch: From 1.
-        dropout: Of the network.
+        block: Position of its block.
+        seed: Seed of the network.
+        epoch: Number of the epoch, from 1.
+        dropout: Dropout probability of the network.
     """
 
     block: int
@@ -41,11 +41,11 @@ class Turn(NamedTuple):
 
 
 class BlockRows:
-    """The rows of some blocks, float32, widths padded.
+    """The rows of some blocks, float32, with padded widths.
 
     Attributes:
         standardisation: Per block, see `heads.batched.inference.standardisation`.
-        n_valid: Validation rows per block.
+        n_valid: Number of validation rows per block.
     """
 
     def __init__(self, places: Sequence[Place], load: Loader, job: Job, options: SteppedOptions) -> None:
@@ -78,11 +78,11 @@ class BlockRows:
         self.n_valid = np.array([len(rows) for rows in self.valid])
 
     def n_steps(self, block: int) -> int:
-        """Minibatches of an epoch."""
+        """Return the number of minibatches of an epoch."""
         return -(-int(self.n_train[block]) // self.options.batch_size)
 
     def epoch(self, turns: Sequence[Turn], units: int) -> Iterator[Minibatch]:
-        """The minibatches of an epoch of each network, side by side; those with fewer end with filler."""
+        """Yield one epoch's minibatches for all networks; networks with fewer rows are padded with filler rows."""
         size, device = self.options.batch_size, self.job.device
         n_steps = max(self.n_steps(turn.block) for turn in turns)
         order = np.zeros((len(turns), n_steps * size), dtype=np.int64)
@@ -106,7 +106,7 @@ class BlockRows:
                 yield Minibatch(x, wanted[at], part, None if weights is None else weights[at], next(kept))
 
     def _answers(self, index: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor] | None]:
-        """What outputs are drawn to and weights of rows (steps, M, B), each step's (M, B, …)."""
+        """Return target outputs and weights of rows (steps, M, B); one tensor (M, B, …) per step."""
         wanted, weights = (
             None
             if values is None
@@ -117,26 +117,26 @@ class BlockRows:
         return wanted, weights
 
     def _dropout(self, turns: Sequence[Turn], n_steps: int, units: int) -> Iterator[Tensor | None]:
-        """What to multiply hidden units by in each step: 0, or one over the share that stays."""
+        """Yield the dropout factors of each step: 0, or one over the probability that a unit is kept."""
         shares = np.array([turn.dropout for turn in turns])
         if not units or not shares.any():
             while True:
                 yield None
         device = self.job.device
-        levels = np.clip(np.rint((1 - shares) * LEVELS), 1, LEVELS)  # a unit stays with probability levels / LEVELS
+        levels = np.clip(np.rint((1 - shares) * LEVELS), 1, LEVELS)  # a unit is kept with probability levels / LEVELS
         limit = torch.from_numpy((levels - LEVELS // 2 - 1).astype(np.int16)).to(device)[:, None, None, None]
         scale = torch.from_numpy((LEVELS / levels).astype(np.float32)).to(device)[:, None, None, None]
         keys = list(dict.fromkeys((turn.seed, turn.epoch) for turn in turns))
         streams = [dropout_stream(seed, epoch, device) for seed, epoch in keys]
-        whose = torch.tensor([keys.index((turn.seed, turn.epoch)) for turn in turns], device=device)
+        stream_of = torch.tensor([keys.index((turn.seed, turn.epoch)) for turn in turns], device=device)
         for start in range(0, n_steps, WINDOW):
             shape = (min(WINDOW, n_steps - start), self.options.batch_size, units)
-            noise = torch.stack([uniform_integers(stream, *shape) for stream in streams])
-            noise = noise if len(keys) == len(turns) else noise.index_select(0, whose)
-            yield from ((noise <= limit) * scale).unbind(1)
+            draws = torch.stack([uniform_integers(stream, *shape) for stream in streams])
+            draws = draws if len(keys) == len(turns) else draws.index_select(0, stream_of)
+            yield from ((draws <= limit) * scale).unbind(1)
 
     def valid_loss(self, stack: Stack, block_of: Sequence[int], units: int) -> np.ndarray:
-        """What validation chooses by, of each network on its block's rows, shape (M,); nan without rows."""
+        """Return the validation loss of each network on its block's rows, shape (M,); nan without rows."""
         losses = np.full(len(block_of), np.nan)
         edges = [0, *(np.flatnonzero(np.diff(block_of)) + 1).tolist(), len(block_of)]
         for start, end in pairwise(edges):

@@ -1,4 +1,4 @@
-"""Many smooth convex problems minimised side by side by Newton's method, its steps found by conjugate gradients."""
+"""Truncated Newton's method with conjugate gradients for many smooth convex problems in parallel."""
 
 from __future__ import annotations
 
@@ -7,65 +7,65 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-TARGET = 1e-15  # twice what a loss can still fall, in nats: probabilities within about 1e-6
-LAST = 3e-10  # a step squares what a loss can fall, times 4 rows: from here it ends near TARGET
+TARGET = 1e-15  # twice the remaining decrease of a loss, in nats: probabilities are within about 1e-6
+LAST = 3e-10  # a step squares the remaining decrease, times 4 rows: from here one step ends near TARGET
 ROUGH = 0.3  # relative error of a step far from the minimum
 MAX_STEPS = 200
-MAX_ROUNDS = 1000  # of conjugate gradients in one step
-SUFFICIENT = 1e-4  # Armijo's share of the decrease that the slope promises
-SHRINK = 0.4  # of a refused step
-SHORTEST = 1e-10  # step, below which only rounding is left and a problem is done
-ROUNDING = 1e-15  # relative error of a loss, below which a rise is not a rise
-CROWDED = 0.8  # share of the columns still at work, below which the others leave
+MAX_ROUNDS = 1000  # iterations of conjugate gradients in one step
+SUFFICIENT = 1e-4  # Armijo's fraction of the decrease predicted by the slope
+SHRINK = 0.4  # factor after a rejected step
+SHORTEST = 1e-10  # below this step length only rounding is left, and a problem is finished
+ROUNDING = 1e-15  # relative increases of a loss below this are rounding errors
+CROWDED = 0.8  # if at most this fraction of the columns is active, the others are removed
 
 
 class Quadratics(Protocol):
-    """Quadratic models of the problems around one point each, in the precision that steps are sought in."""
+    """Quadratic models of the problems around one point each, in the precision used to compute steps."""
 
     dtype: torch.dtype
 
     def product(self, directions: Tensor) -> Tensor:
-        """Hessians times directions, shape (G, F, P)."""
+        """Return Hessians times directions, shape (G, F, P)."""
 
     def precondition(self, residuals: Tensor) -> Tensor:
-        """Approximate inverse Hessians, symmetric and positive, times residuals, shape (G, F, P)."""
+        """Return approximate inverse Hessians (symmetric, positive definite) times residuals, shape (G, F, P)."""
 
     def keep(self, columns: Tensor) -> None:
-        """Go on with some columns (indices) of the rectangle only."""
+        """Keep only some columns (indices) of the grid of problems."""
 
 
 class Problems(Protocol):
-    """A rectangle of G × F independent convex problems in P variables, whose losses see linear scores of them."""
+    """A grid of G × F independent convex problems in P variables; the losses depend on linear scores of them."""
 
     def scores(self, points: Tensor) -> Tensor:
-        """What the losses see of points (G, F, P), linear in them; shape (G, F, …)."""
+        """Return the scores at points (G, F, P), shape (G, F, …); linear in the points."""
 
     def losses(self, points: Tensor, scores: Tensor) -> Tensor:
-        """Losses, shape (G, F)."""
+        """Return the losses, shape (G, F)."""
 
     def expand(self, points: Tensor, scores: Tensor) -> tuple[Tensor, Quadratics]:
-        """Gradients (G, F, P) and quadratic models at some points."""
+        """Return the gradients (G, F, P) and the quadratic models at some points."""
 
     def keep(self, rows: Tensor, columns: Tensor) -> None:
-        """Go on with some rows of the rectangle and some of its columns (indices) only."""
+        """Keep only some rows and columns (indices) of the grid of problems."""
 
 
 def minimise(problems: Problems, start: Tensor) -> tuple[Tensor, Tensor]:
     """Minimise every problem to convergence.
 
-    Losses, gradients and points are as precise as `start`; only the linear systems of Newton's steps
-    are solved in the models' precision, and no better than the step deserves. Rows and columns of the
-    rectangle that are wholly done leave it.
+    Losses, gradients and points have the precision of `start`. Only the linear systems of Newton's steps are
+    solved in the models' precision, with a tolerance that depends on the distance to the minimum. Finished
+    rows and columns of the grid are removed.
 
     Method: truncated Newton with backtracking (Nocedal and Wright, Numerical Optimization, 7.1).
 
     Args:
-        problems: What to minimise; it is left without the problems that finished first.
-        start: First points, shape (G, F, P) float64; not modified.
+        problems: The problems. Modified: finished problems are removed.
+        start: Initial points, shape (G, F, P) float64; not modified.
 
     Returns:
-        The points (G, F, P), and the passes over its rows each problem took (G, F) int64: gradients
-        and Hessian products.
+        The points (G, F, P), and the number of passes over the rows of each problem (gradients and Hessian
+        products), (G, F) int64.
     """
     result, rounds = start.clone(), torch.zeros(start.shape[:2], dtype=torch.int64, device=start.device)
     rows, columns = (torch.arange(size, device=start.device) for size in start.shape[:2])
@@ -104,12 +104,12 @@ def minimise(problems: Problems, start: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _steps(models: Quadratics, gradient: Tensor, running: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Newton's steps (G, F, P), the rounds they took and whether they are as precise as wanted (G, F)."""
+    """Return Newton's steps (G, F, P), their number of iterations, and whether they reached the tolerance (G, F)."""
     scale = gradient.abs().amax(-1).clamp(min=torch.finfo(gradient.dtype).tiny)
     residual = (-gradient / scale[..., None]).to(models.dtype)
     search = models.precondition(residual)
     size = _dot(residual, search)
-    decrement = size.sqrt() * scale  # its square is about twice what the loss can fall
+    decrement = size.sqrt() * scale  # its square is about twice the remaining decrease of the loss
     precision = torch.maximum(10 * decrement, TARGET**0.5 / decrement).clamp(max=ROUGH)
     enough = size * precision.square().to(size)
     active = running & (size > 0)
@@ -143,7 +143,7 @@ def _steps(models: Quadratics, gradient: Tensor, running: Tensor) -> tuple[Tenso
 
 
 def _like(values: Tensor, other: Tensor) -> Tensor:
-    """(G, F) values with as many axes as `other`."""
+    """Reshape (G, F) values to the number of axes of `other`."""
     return values.view(*values.shape, *[1] * (other.ndim - 2))
 
 

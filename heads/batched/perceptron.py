@@ -1,4 +1,4 @@
-"""The arithmetic of multilayer perceptrons, many of the same widths at once."""
+"""Forward and backward pass of many multilayer perceptrons of the same widths."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from heads.batched.adamw import Arrays, Minibatch, affine, affine_slopes, aligne
 from heads.batched.inference import NORM_EPS
 from heads.batched.rng import initial_layers
 
-MOMENTUM = 0.1  # of batch normalisation's running statistics
+MOMENTUM = 0.1  # momentum of batch normalisation's running statistics
 
 
 class Perceptron:
-    """The arithmetic of networks of the same widths, see `heads.batched.adamw.HeadNetwork`."""
+    """Networks of the same widths, see `heads.batched.adamw.HeadNetwork`."""
 
     def __init__(self, sizes: Sequence[int], norm: str | None) -> None:
-        """Lay out the arrays.
+        """Define the shapes of the arrays.
 
         Args:
             sizes: D, the hidden widths, C.
-            norm: `batch`, `layer` or None.
+            norm: Normalisation: `batch`, `layer` or None.
         """
         self.sizes, self.norm = tuple(sizes), norm
         hidden = [aligned(size) for size in sizes[1:-1]]
@@ -44,11 +44,11 @@ class Perceptron:
             self.n_trained -= sum(sizes[1:-1])
             for layer, size in enumerate(hidden):
                 self.tracked |= {f"mean_{layer}": (1, size), f"variance_{layer}": (1, size)}
-                # Taken out again by the mean: rounding errors would be all its gradient, and AdamW would follow them.
+                # The batch mean cancels the bias: its gradient is only rounding error, which AdamW would amplify.
                 self.tracked[f"bias_{layer}"] = self.trained.pop(f"bias_{layer}")
 
     def start(self, seed: int) -> dict[str, Tensor]:
-        """First values: linear layers as `torch.nn.Linear`, normalisation as the identity."""
+        """Return the initial values: linear layers as in `torch.nn.Linear`, normalisation as the identity."""
         arrays: dict[str, Tensor] = {}
         for layer, (weight, bias) in enumerate(initial_layers(seed, self.sizes)):
             extra_in, extra_out = (aligned(size) - size for size in weight.shape)
@@ -61,7 +61,7 @@ class Perceptron:
         return {name: arrays[name] for name in (*self.trained, *self.tracked)}
 
     def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
-        """Outputs (M, B, C padded) of rows (M, B, D padded) or (B, D padded)."""
+        """Return the outputs (M, B, C padded) of rows (M, B, D padded) or (B, D padded)."""
         x, start = rows, 0
         tape: list[Any] = []
         for layer, size in enumerate(self.sizes[1:-1]):
@@ -79,7 +79,7 @@ class Perceptron:
         return affine(x, arrays, len(self.sizes) - 2), tape
 
     def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
-        """Gradients of all arrays, from the last layer down."""
+        """Compute the gradients of all arrays, from the last layer to the first."""
         for layer in reversed(range(len(tape))):
             below = tape[layer][0]
             affine_slopes(below, gradient, layer, slopes)
@@ -96,7 +96,7 @@ class Perceptron:
                 gradient = self._norm_slope(gradient * arrays[f"gain_{layer - 1}"], normal, batch, layer - 1)
 
     def _norm_slope(self, gradient: Tensor, normal: tuple[Tensor, Tensor], batch: Minibatch, layer: int) -> Tensor:
-        """Gradient of what went into a normalisation, given what came out and its gradient."""
+        """Return the gradient of a normalisation's input, given its output and the gradient of the output."""
         x, scale = normal
         if self.norm == "batch":
             mean, along = (
@@ -109,7 +109,7 @@ class Perceptron:
         return (gradient - mean - x * along) * scale * _real(x, size)
 
     def _batch_norm(self, x: Tensor, arrays: Arrays, layer: int, batch: Minibatch | None) -> tuple[Tensor, Tensor]:
-        """As `torch.nn.BatchNorm1d` over each network's own rows; a lone row leaves the running figures alone."""
+        """As `torch.nn.BatchNorm1d` for each network; a batch of one row does not update the running statistics."""
         mean, variance = arrays[f"mean_{layer}"], arrays[f"variance_{layer}"]
         if batch is not None:
             running = mean, variance
@@ -123,7 +123,7 @@ class Perceptron:
         return (x - mean) * scale, scale
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of `predict_layers`; trained batch normalisation is part of the linear layer before it."""
+        """Return the arrays for `predict_layers`; batch normalisation is merged into the linear layer before it."""
         state: dict[str, np.ndarray] = {}
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
             weight, bias = arrays[f"weight_{layer}"][:fan_in, :fan_out], arrays[f"bias_{layer}"][0, :fan_out]
@@ -140,7 +140,7 @@ class Perceptron:
 
 
 def _layer_norm(x: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """As `torch.nn.LayerNorm` over the real units; padding stays zero."""
+    """As `torch.nn.LayerNorm` over the unpadded units; padding stays zero."""
     real = _real(x, size)
     centred = (x - (x * real).sum(-1, keepdim=True) / size) * real
     scale = (centred.square().sum(-1, keepdim=True) / size + NORM_EPS).rsqrt()

@@ -1,4 +1,4 @@
-"""The randomness of training: every draw a function of seed, epoch and step, never of what trains beside it."""
+"""Random numbers of training. Draws depend only on seed, epoch and step, not on other fits in the same stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; each has its own."""
+    """Purpose of a stream of random numbers; each purpose has its own stream."""
 
     INIT = 0
     ORDER = 1
@@ -21,7 +21,7 @@ class Purpose(IntEnum):
 
 
 def initial_layers(seed: int, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Weights (D_in, D_out) and biases (D_out,) of linear layers, uniform within ±1/√D_in as in `torch.nn.Linear`."""
+    """Draw weights (D_in, D_out) and biases (D_out,) of linear layers, uniform in ±1/√D_in as in `torch.nn.Linear`."""
     generator = torch.Generator().manual_seed(_number(seed, Purpose.INIT, 0))
     layers = []
     for fan_in, fan_out in pairwise(sizes):
@@ -31,17 +31,17 @@ def initial_layers(seed: int, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor
 
 
 def row_order(seed: int, epoch: int, n_rows: int) -> np.ndarray:
-    """The order in which an epoch visits its rows, shape (n_rows,)."""
+    """Return the order of the rows in an epoch, shape (n_rows,)."""
     return np.random.default_rng(_number(seed, Purpose.ORDER, epoch)).permutation(n_rows)
 
 
 def dropout_stream(seed: int, epoch: int, device: torch.device) -> torch.Generator:
-    """A generator for one epoch's dropout: its draws belong to the steps in turn."""
+    """Return a generator for one epoch's dropout, from which the steps draw one after another."""
     return torch.Generator(device).manual_seed(_number(seed, Purpose.DROPOUT, epoch))
 
 
 def uniform_integers(stream: torch.Generator, *shape: int) -> Tensor:
-    """Uniform numbers over the whole range of int16: a quarter of the random bits that uniform floats take."""
+    """Draw uniform integers over the range of int16, which needs a quarter of the random bits of uniform floats."""
     count = math.prod(shape)
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=stream.device)
     return bits.random_(-(2**63), None, generator=stream).view(torch.int16)[:count].view(shape)

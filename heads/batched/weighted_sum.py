@@ -1,4 +1,4 @@
-"""The arithmetic of weighted sums of layers, many at once."""
+"""Forward and backward pass of many weighted sums of layers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from heads.batched.rng import initial_layers
 
 
 class WeightedSum:
-    """The arithmetic, see `heads.batched.adamw.HeadNetwork`."""
+    """Weighted sums of layers, see `heads.batched.adamw.HeadNetwork`."""
 
     def __init__(self, n_layers: int, dim: int, n_outputs: int) -> None:
-        """Lay out the arrays: L layers of D columns to C outputs."""
+        """Define the shapes of the arrays.
+
+        Args:
+            n_layers: L.
+            dim: D.
+            n_outputs: C.
+        """
         self.n_layers, self.sizes = n_layers, (dim, n_outputs)
         self.units = 0
         self.n_trained = n_layers + (dim + 1) * n_outputs
@@ -30,7 +36,7 @@ class WeightedSum:
         self.tracked: dict[str, tuple[int, ...]] = {}
 
     def start(self, seed: int) -> dict[str, Tensor]:
-        """First values: equal weights of layers, the linear layer as `torch.nn.Linear`."""
+        """Return the initial values: equal layer weights, the linear layer as in `torch.nn.Linear`."""
         weight, bias = initial_layers(seed, self.sizes)[0]
         extra_in, extra_out = (aligned(size) - size for size in self.sizes)
         return {
@@ -40,25 +46,25 @@ class WeightedSum:
         }
 
     def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
-        """Outputs (M, B, C padded) of rows (M, B, L, D padded) or (B, L, D padded)."""
+        """Return the outputs (M, B, C padded) of rows (M, B, L, D padded) or (B, L, D padded)."""
         shares = arrays["mixture"][:, : self.n_layers].softmax(-1)[:, None, None]  # (M, 1, 1, L)
-        # Rows that all networks see are mixed for one at a time: a single product would copy them for each.
+        # Shared rows are mixed for one network at a time: a single product would copy them for each network.
         mixed = shares @ rows if rows.ndim == 4 else torch.stack([share @ rows for share in shares])
         mixed = mixed[:, :, 0]
         return affine(mixed, arrays, 0), [rows, shares, mixed]
 
     def backward(self, arrays: Arrays, tape: list[Any], gradient: Tensor, batch: Minibatch, slopes: Arrays) -> None:
-        """Gradients of the linear layer and, through the mixed rows, of the mixture."""
+        """Compute the gradients of the linear layer and, through the mixed rows, of the layer weights."""
         rows, shares, mixed = tape
         affine_slopes(mixed, gradient, 0, slopes)
-        along = torch.bmm(gradient, arrays["weight_0"].transpose(1, 2))  # of the mixed rows
+        along = torch.bmm(gradient, arrays["weight_0"].transpose(1, 2))  # gradient of the mixed rows
         of_shares = (rows @ along[..., None])[..., 0].sum(1)  # (M, L)
         shares = shares[:, 0, 0]
         slope = shares * (of_shares - (shares * of_shares).sum(-1, keepdim=True))
         slopes["mixture"][:, : self.n_layers] = slope
 
     def state(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of `heads.kinds.weighted_sum.predict_weighted_sum`."""
+        """Return the arrays for `heads.kinds.weighted_sum.predict_weighted_sum`."""
         dim, n_outputs = self.sizes
         mixture = arrays["mixture"][: self.n_layers].astype(np.float64)
         shares = np.exp(mixture - mixture.max())

@@ -1,1 +1,1 @@
-"""Predictions, metrics, intervals and tests of significance."""
+"""Predictions, metrics, confidence intervals and significance tests."""

@@ -1,13 +1,14 @@
-"""Figures that are no mean over clips (mAP, CCC): their interval, and their draws for comparisons.
+"""Bootstrap of scores that are not means over clips (mAP, CCC): intervals, and draws for comparisons.
 
-One bootstrap over groups, the same draws for all models, serves both; a drawn group's clips enter with the
-number of times it was drawn. Intervals, for the expected figure of these fitted models on new groups:
+Groups are resampled, with the same draws for all models; the clips of a drawn group are weighted by the number of
+times it was drawn. The intervals are for the expected score of the fitted models on new groups:
 
-- mAP: the variance over draws, widened by G / (G - 1), gives an effective sample size for Wilson's formula as
-  in `heads.evaluation.statistics`. Near 1, where draws hardly differ, the low end is at most that of a perfect ranking
-  times the mAP; a perfect ranking is worth C²/Σ(1/P) observations, of C classes with P groups of positives each.
-- CCC: Fisher's z-transform, as Lin (1989) has it, with the standard deviation of z over draws and Student's t.
-  Where no draw differs, its large-sample value for perfect concordance, 1/√(G - 2), stands in.
+- mAP: the variance over draws, multiplied by G / (G - 1), gives an effective sample size for Wilson's formula, as
+  in `heads.evaluation.statistics`. Near 1, draws hardly differ, so the lower end is limited to that of a perfect
+  ranking times the mAP. A perfect ranking counts as C²/Σ(1/P) observations, for C classes with P groups of positives
+  each.
+- CCC: Fisher's z-transform as in Lin (1989), with the standard deviation of z over draws and Student's t. If all
+  draws are equal, its large-sample value for perfect concordance, 1/√(G - 2), is used.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ CHUNK_CELLS = 2**23  # draws × clips at a time
 
 @dataclass(frozen=True)
 class Resampled:
-    """One model's figure.
+    """One model's score.
 
     Attributes:
         value: Mean over repetitions.
-        low: End of its 95 % interval.
-        high: The other.
-        draws: The figure in each bootstrap draw, shape (draws,).
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        draws: The score in each bootstrap draw, shape (draws,).
     """
 
     value: float
@@ -44,7 +45,7 @@ class Resampled:
 
 
 def draws_for(models: Sequence[Sequence[Predictions]]) -> int:
-    """How many draws suit some models of one data set: 10,000; for mAP 2,000, or down to 400 where it is large."""
+    """Return the number of bootstrap draws: 10,000; for mAP 2,000, reduced to as few as 400 for large data sets."""
     if models[0][0].task != "multi-label":
         return DRAWS
     cells = max(sum(one.probabilities.size for one in predictions) for predictions in models)
@@ -54,13 +55,13 @@ def draws_for(models: Sequence[Sequence[Predictions]]) -> int:
 def resampled_precision(
     predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int, *, seed: int = 0
 ) -> Resampled:
-    """Interval and draws of mAP.
+    """Compute mAP with its interval and bootstrap draws.
 
     Args:
-        predictions: Of one model, all folds and repetitions.
-        groups: What each test clip belongs to, shape (n,), clips in the order of their ids.
-        n_draws: Bootstrap draws.
-        seed: Of the draws.
+        predictions: Predictions of one model, all folds and repetitions.
+        groups: Group of each test clip, shape (n,), clips in the order of their ids.
+        n_draws: Number of bootstrap draws.
+        seed: Seed of the draws.
     """
     pooled = list(metrics.pool(predictions).values())
     truth = pooled[0].targets > 0
@@ -77,7 +78,7 @@ def resampled_precision(
                     for one in pooled
                 ]
             )  # (repetitions, classes, draws)
-            # A draw without a positive clip of some class says nothing about that class.
+            # A draw without positive clips of some class is ignored for that class.
             there = np.isfinite(found)
             means = np.where(there, found, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
             draws.append(np.where(there.any(axis=1), means, np.nan).mean(axis=0))
@@ -89,19 +90,19 @@ def resampled_precision(
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average precision of one class under many weightings of its clips (scikit-learn's, vectorised).
+    """Compute one class's average precision for many weightings of the clips (as scikit-learn, vectorised).
 
     Args:
         scores: Probability of each clip, shape (n,).
-        truth: Whether it is of the class, shape (n,) bool.
-        weights: Of each clip, shape (draws, n).
+        truth: Whether each clip has the class, shape (n,) bool.
+        weights: Weight of each clip in each draw, shape (draws, n).
 
     Returns:
-        Shape (draws,); nan where no positive clip has weight.
+        Shape (draws,); nan if no positive clip has weight.
     """
     order = np.argsort(-scores, kind="stable")
     ranked, positive = scores[order], np.flatnonzero(truth[order])
-    # Each positive counts at the end of its block of equal scores.
+    # Each positive clip counts at the end of its block of equal scores.
     ends = np.searchsorted(-ranked, -ranked[positive], side="right") - 1
     steps, last = np.unique(ends, return_index=True)
     weighted = weights[:, order]
@@ -117,13 +118,13 @@ def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarra
 def resampled_concordance(
     predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int, *, seed: int = 0
 ) -> Resampled:
-    """Interval and draws of CCC.
+    """Compute CCC with its interval and bootstrap draws.
 
     Args:
-        predictions: Of one model, all folds and repetitions.
-        groups: What each test clip belongs to, shape (n,), clips in the order of their ids.
-        n_draws: Bootstrap draws.
-        seed: Of the draws.
+        predictions: Predictions of one model, all folds and repetitions.
+        groups: Group of each test clip, shape (n,), clips in the order of their ids.
+        n_draws: Number of bootstrap draws.
+        seed: Seed of the draws.
     """
     from scipy import stats
 
@@ -146,9 +147,9 @@ def resampled_concordance(
 
 
 def _resampled_concordance(one: Predictions, numbers: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
-    """CCC of one repetition in each draw, shape (draws,), from sums over groups."""
-    truth, said = one.targets - one.targets.mean(), one.predicted.astype(np.float64) - one.targets.mean()
-    columns = (np.ones_like(truth), truth, said, truth**2, said**2, truth * said)
+    """Compute the CCC of one repetition in each draw, shape (draws,), from sums over groups."""
+    truth, predicted = one.targets - one.targets.mean(), one.predicted.astype(np.float64) - one.targets.mean()
+    columns = (np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted)
     sums = np.stack([np.bincount(numbers, weights=column) for column in columns], axis=1)
     n, x, y, xx, yy, xy = resample(sums, n_draws, seed).T
     covariance = xy / n - x * y / n**2
@@ -157,7 +158,7 @@ def _resampled_concordance(one: Predictions, numbers: np.ndarray, n_draws: int, 
 
 
 def _share_interval(value: float, draws: np.ndarray, truth: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
-    """Interval of a mean over classes of a figure in 0…1."""
+    """Compute the interval of a mean over classes of a score in 0…1."""
     n_groups = int(numbers.max()) + 1
     if n_groups < 2 or not np.isfinite(value):
         return 0.0, 1.0

@@ -1,6 +1,6 @@
-"""Predictions of one model -> scores. Test clips are pooled over folds; figures are means over repetitions.
+"""Scores from the predictions of one model. Test clips are pooled over folds; scores are means over repetitions.
 
-A repetition is one seed and, where a protocol draws training clips repeatedly, one draw.
+A repetition is one seed and, if a protocol draws training clips repeatedly, one draw.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ScoreFunction = Callable[[Sequence[Predictions]], float]
-CLIP = 1e-7  # a probability counts at least this much in the log loss, so one sure mistake costs 16.1 nats
+CLIP = 1e-7  # lower bound of probabilities in the log loss, so that one confident error costs at most 16.1 nats
 
 
 def accuracy(predictions: Sequence[Predictions]) -> float:
-    """Share of test clips classified right."""
+    """Return the fraction of test clips that are classified correctly."""
     return _over_repetitions(predictions, lambda one: float(np.mean(one.predicted == one.targets)))
 
 
 def macro_f1(predictions: Sequence[Predictions]) -> float:
-    """Unweighted mean of the classes' F1; 0 for a class never right, without those neither there nor predicted."""
+    """Return the unweighted mean of the classes' F1, without classes that are neither in the targets nor predicted."""
     from sklearn.metrics import f1_score
 
     def score(one: Predictions) -> float:
@@ -41,7 +41,7 @@ def macro_f1(predictions: Sequence[Predictions]) -> float:
 
 
 def micro_f1(predictions: Sequence[Predictions]) -> float:
-    """F1 over all decisions, one per clip and class: of `multi-label` data."""
+    """Return F1 over all decisions, one per clip and class; for `multi-label` data."""
     from sklearn.metrics import f1_score
 
     def score(one: Predictions) -> float:
@@ -51,7 +51,7 @@ def micro_f1(predictions: Sequence[Predictions]) -> float:
 
 
 def log_loss(predictions: Sequence[Predictions]) -> float:
-    """Mean negative log probability of the true class in nats, clipped at `CLIP`."""
+    """Return the mean negative log probability of the true class in nats, clipped at `CLIP`."""
 
     def score(one: Predictions) -> float:
         of_target = one.probabilities[np.arange(len(one.targets)), one.targets].astype(np.float64)
@@ -61,18 +61,21 @@ def log_loss(predictions: Sequence[Predictions]) -> float:
 
 
 def class_average_precision(predictions: Sequence[Predictions]) -> np.ndarray:
-    """Average precision of each class, shape (C,); nan for a class without a positive test clip.
+    """Compute the average precision of each class.
 
-    The mean of the precision at each positive clip in the order of the probabilities, where equal ones
-    count as one step (scikit-learn's definition, without interpolation).
+    This is the mean of the precision at each positive clip, sorted by probability; equal probabilities count
+    as one step (scikit-learn's definition, without interpolation).
+
+    Returns:
+        Shape (C,); nan for a class without a positive test clip.
     """
     from sklearn.metrics import average_precision_score
 
     def score(one: Predictions) -> np.ndarray:
         return np.array(
             [
-                average_precision_score(truth, said) if truth.any() else np.nan
-                for truth, said in zip(one.targets.T, one.probabilities.T, strict=True)
+                average_precision_score(truth, probabilities) if truth.any() else np.nan
+                for truth, probabilities in zip(one.targets.T, one.probabilities.T, strict=True)
             ]
         )
 
@@ -80,32 +83,33 @@ def class_average_precision(predictions: Sequence[Predictions]) -> np.ndarray:
 
 
 def mean_average_precision(predictions: Sequence[Predictions]) -> float:
-    """Mean of `class_average_precision` over the classes with a positive test clip (mAP); nan without one."""
+    """Return the mean of `class_average_precision` over classes with a positive test clip (mAP); nan without one."""
     by_class = class_average_precision(predictions)
     return float(np.nanmean(by_class)) if np.isfinite(by_class).any() else float("nan")
 
 
 def concordance(predictions: Sequence[Predictions]) -> float:
-    """Concordance correlation of predicted and true values (CCC; Lin 1989), of the population; 0 where one is constant.
+    """Return the concordance correlation of predicted and true values (CCC; Lin 1989); 0 if one is constant.
 
-    Twice the covariance over both variances and the squared difference of the means.
+    It is twice the covariance divided by the sum of both variances and the squared difference of the means,
+    with population (not sample) variances.
     """
 
     def score(one: Predictions) -> float:
-        said, truth = one.predicted.astype(np.float64), one.targets
-        spread = np.var(said) + np.var(truth) + (said.mean() - truth.mean()) ** 2
-        return float(2 * np.mean((said - said.mean()) * (truth - truth.mean())) / spread) if spread > 0 else 0.0
+        values, truth = one.predicted.astype(np.float64), one.targets
+        spread = np.var(values) + np.var(truth) + (values.mean() - truth.mean()) ** 2
+        return float(2 * np.mean((values - values.mean()) * (truth - truth.mean())) / spread) if spread > 0 else 0.0
 
     return _over_repetitions(predictions, score)
 
 
 def squared_error(predictions: Sequence[Predictions]) -> float:
-    """Mean squared error of predicted values (MSE)."""
+    """Return the mean squared error of predicted values (MSE)."""
     return _over_repetitions(predictions, lambda one: float(np.mean((one.predicted - one.targets) ** 2)))
 
 
 def correlation(predictions: Sequence[Predictions]) -> float:
-    """Pearson's correlation of predicted and true values; 0 where one is constant."""
+    """Return Pearson's correlation of predicted and true values; 0 if one is constant."""
 
     def score(one: Predictions) -> float:
         constant = np.ptp(one.predicted) == 0 or np.ptp(one.targets) == 0
@@ -115,50 +119,53 @@ def correlation(predictions: Sequence[Predictions]) -> float:
 
 
 def mean_of_folds(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> float:
-    """Mean of the folds' scores (mean over repetitions each): what papers on official folds print."""
+    """Return the mean of the folds' scores, each a mean over repetitions, as papers on official folds report it."""
     return float(np.mean(list(fold_scores(predictions, score).values())))
 
 
 def fold_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int | str, float]:
-    """Score of each test fold, mean over repetitions."""
+    """Return the score of each test fold, mean over repetitions."""
     folds = dict.fromkeys(one.fold for one in predictions)
     return {fold: score([one for one in predictions if one.fold == fold]) for fold in folds}
 
 
 def seed_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int, float]:
-    """Score of each seed, pooled over folds, mean over draws."""
+    """Return the score of each seed, pooled over folds, mean over draws."""
     seeds = sorted({one.seed for one in predictions})
     return {seed: score([one for one in predictions if one.seed == seed]) for seed in seeds}
 
 
 def draw_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int, float]:
-    """Score of each draw, pooled over folds, mean over seeds."""
+    """Return the score of each draw, pooled over folds, mean over seeds."""
     draws = sorted({one.draw for one in predictions})
     return {draw: score([one for one in predictions if one.draw == draw]) for draw in draws}
 
 
 def spread(scores: Iterable[float]) -> float | None:
-    """Standard deviation of repeated scores as an estimate for all (n - 1); None of a single one."""
+    """Return the sample standard deviation (n - 1) of repeated scores; None for a single score."""
     values = list(scores)
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def per_class_accuracy(predictions: Sequence[Predictions]) -> np.ndarray:
-    """Share of each class' test clips classified right, shape (C,), mean over repetitions; nan where untested."""
+    """Return each class's fraction of correctly classified test clips, shape (C,), mean over repetitions.
+
+    Classes without test clips are nan.
+    """
     scores = clip_scores(predictions)
     n_classes = predictions[0].probabilities.shape[1]
     return scores.groupby("target")["score"].mean().reindex(range(n_classes)).to_numpy()
 
 
 def clip_scores(predictions: Sequence[Predictions]) -> pd.DataFrame:
-    """How often each test clip is classified right: what intervals and comparisons are computed from.
+    """Compute how often each test clip is classified correctly, for intervals and comparisons.
 
     Returns:
-        Indexed by clip `id` (sorted): `target` (class number) and `score`, the share of repetitions
-        that were right, in 0…1. Its mean is `accuracy`.
+        Table indexed by clip `id` (sorted): `target` (class number) and `score`, the fraction of repetitions
+        with a correct prediction, in 0…1. Its mean is `accuracy`.
 
     Raises:
-        ValueError: No predictions, or repetitions that tested other clips than each other.
+        ValueError: There are no predictions, or repetitions tested different clips.
     """
     import pandas as pd
 
@@ -176,8 +183,8 @@ def pool(predictions: Sequence[Predictions]) -> dict[tuple[int, int], Prediction
         `fold` is `all`.
 
     Raises:
-        ValueError: No predictions; more than one model; a clip tested twice in one repetition;
-            repetitions that tested other clips than each other.
+        ValueError: There are no predictions, or several models; a clip was tested twice in one repetition;
+            repetitions tested different clips.
     """
     if not predictions:
         raise ValueError("no predictions to score")

@@ -1,4 +1,4 @@
-"""What a model said about its test clips, one fold and seed at a time, and the long table that keeps it."""
+"""Predictions of a model for its test clips, by fold and seed, and their table in long format."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ COLUMNS = (
     "run", "id", "fold", "seed", "target", "predicted", "probabilities", "model", "head", "pooling", "layer",
     "draw",
 )  # fmt: skip
-THRESHOLD = 0.5  # from which on a class of a multi-label clip counts as predicted
+THRESHOLD = 0.5  # a class of a multi-label clip is predicted from this probability on
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One fold and seed of one model.
+    """Predictions of one model for one fold and seed.
 
     Attributes:
-        probabilities: Of each class, shape (N, C) float32; classes in the order of `labels.json`. In
-            `multi-label` each stands for itself. In `regression` (N, 1), the predicted values.
+        probabilities: Probability of each class, shape (N, C) float32; classes in the order of `labels.json`.
+            In `multi-label` they are independent. In `regression` the predicted values, (N, 1).
         targets: True class of each clip, shape (N,) int64; in `multi-label` 0 or 1, shape (N, C); in
             `regression` the true values, shape (N,) float64.
-        ids: Of the clips, shape (N,).
+        ids: Ids of the clips, shape (N,).
         fold: The test fold.
-        seed: Of the head.
-        model: The backbone's (or fine-tuned model's) name in tables.
-        head: The head's name in tables; "" for a fine-tuned model.
-        pooling: Poolings the head saw, joined by "+"; "" where there are none.
-        layer: The layer the head saw, or `all`; "" where there is none.
-        run: The experiment's name.
-        task: What the numbers are.
-        draw: Of the split, where a protocol draws training rows repeatedly.
+        seed: Seed of the head.
+        model: Name of the backbone or fine-tuned model in tables.
+        head: Name of the head in tables; "" for a fine-tuned model.
+        pooling: Poolings that the head reads, joined by "+"; "" if there are none.
+        layer: The layer that the head reads, or `all`; "" if there is none.
+        run: Name of the experiment.
+        task: The task, which determines the form of targets and probabilities.
+        draw: Draw of the split, if a protocol draws training rows repeatedly.
     """
 
     probabilities: np.ndarray
@@ -57,18 +57,18 @@ class Predictions:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the arrays go together.
+        """Check that the arrays match.
 
         Raises:
-            ValueError: Their lengths differ, or targets are not of the task.
+            ValueError: Their lengths differ, or the targets do not fit the task.
         """
         shape, width = np.shape(self.targets), self.probabilities.shape[-1]
         wanted = (len(self.ids), width) if self.task == "multi-label" else (len(self.ids),)
         if self.probabilities.ndim != 2 or len(self.probabilities) != len(self.ids) or shape != wanted:
             columns = "(N, C), (N, C)" if self.task == "multi-label" else "(N, C), (N,)"
             raise ValueError(
-                f"probabilities {self.probabilities.shape}, targets {shape} and ids {np.shape(self.ids)} do not go "
-                f"together; {columns} and (N,) do"
+                f"probabilities {self.probabilities.shape}, targets {shape} and ids {np.shape(self.ids)} do not "
+                f"match; they should be {columns} and (N,)"
             )
         if not len(self.targets):
             return
@@ -82,11 +82,12 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """What the model settles on.
+        """The predicted class, classes or value of each clip.
 
         Returns:
-            The most probable class of each clip, shape (N,) int64, the first of equals; in `multi-label`
-            1 where a class is at least as probable as not, shape (N, C) int64; in `regression` the value.
+            The most probable class (the first of equally probable ones), shape (N,) int64; in `multi-label` 1
+            for classes with a probability of at least `THRESHOLD`, else 0, shape (N, C) int64; in `regression`
+            the value, shape (N,).
         """
         if self.task == "multi-label":
             return (self.probabilities >= THRESHOLD).astype(np.int64)
@@ -94,10 +95,10 @@ class Predictions:
 
 
 def to_frame(predictions: Iterable[Predictions], labels: Sequence[str]) -> pd.DataFrame:
-    """Lay predictions out long, one row per clip, fold and seed.
+    """Convert predictions to a table in long format, one row per clip, fold and seed.
 
     Args:
-        predictions: Any number of models, folds and seeds.
+        predictions: Predictions of any number of models, folds and seeds.
         labels: Class names in the order of the probabilities' columns.
 
     Returns:
@@ -131,18 +132,18 @@ def to_frame(predictions: Iterable[Predictions], labels: Sequence[str]) -> pd.Da
 
 
 def from_frame(frame: pd.DataFrame, labels: Sequence[str], task: Task = "single-label") -> list[Predictions]:
-    """Read predictions back from their long layout.
+    """Convert a table in long format back to predictions.
 
     Args:
-        frame: Of `to_frame`, in any row order; a table without `draw`, as older versions wrote, has draw 0.
+        frame: From `to_frame`, in any row order; a table of an older version without `draw` has draw 0.
         labels: Class names in the order of the probabilities; none in regression.
-        task: What the numbers are.
+        task: The task, which determines the form of targets and probabilities.
 
     Returns:
         One `Predictions` per run, model, head, pooling, fold, seed and draw, sorted by them.
 
     Raises:
-        RunError: A missing column, a label that is not among `labels`, or lists of another length.
+        RunError: A column is missing, a label is not in `labels`, or the lists of probabilities have a wrong length.
     """
     missing = [column for column in COLUMNS if column not in frame and column != "draw"]
     if missing:
@@ -179,14 +180,14 @@ def from_frame(frame: pd.DataFrame, labels: Sequence[str], task: Task = "single-
 
 
 def _named(values: np.ndarray, names: np.ndarray, task: Task) -> object:
-    """Targets or predictions as people read them."""
+    """Convert targets or predictions to label names or numbers."""
     if task == "regression":
         return values.astype(np.float64)
     return [list(names[row > 0]) for row in values] if task == "multi-label" else names[values]
 
 
 def _numbered(column: pd.Series, labels: Sequence[str], task: Task) -> np.ndarray:
-    """A `target` column as the arrays that `Predictions` holds."""
+    """Convert a `target` column to the targets of `Predictions`."""
     numbers = {label: number for number, label in enumerate(labels)}
     try:
         if task == "regression":

@@ -1,4 +1,4 @@
-"""The scores of each task, in one table. `results.csv`, `results.json`, the printed tables and the report read it."""
+"""The table of scores of each task, used by `results.csv`, `results.json`, the printed tables and the report."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Ends = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Some models of one data set by the score that ranks them.
+    """The models of one data set, compared by the score that ranks them.
 
     Attributes:
         values: Score of each model.
-        intervals: Low and high end of each model's 95 % interval.
+        intervals: Lower and upper end of each model's 95 % interval.
         comparisons: Each model compared with the best.
-        draws: Bootstrap draws of the comparisons.
+        draws: Number of bootstrap draws of the comparisons.
     """
 
     values: tuple[float, ...]
@@ -38,13 +38,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Estimation:
-    """How the intervals of a score are computed, and how models are compared by it.
+    """Functions that compute the intervals of a score and compare models by it.
 
-    Groups are what each test clip belongs to, shape (n,), clips in the order of their ids.
+    Both take the group of each test clip, shape (n,), clips in the order of their ids.
 
     Attributes:
-        interval: One model's predictions and the groups to its score and the ends of its 95 % interval.
-        rank: All models' predictions, of the same test clips, and the groups to a `Ranking`.
+        interval: Takes one model's predictions and the groups; returns the score and the ends of its 95 % interval.
+        rank: Takes all models' predictions for the same test clips, and the groups; returns a `Ranking`.
     """
 
     interval: Callable[[Sequence[Predictions], np.ndarray], tuple[float, float, float]]
@@ -56,13 +56,13 @@ class Score:
     """One score of one task.
 
     Attributes:
-        name: What people and `results.json` call it.
-        of: The score of one model's predictions, all folds and repetitions.
-        heading: Of its column in printed tables; None: it is not printed.
-        column: Its column in `results.csv`; None: it is in `results.json` only, under its name.
-        higher_is_better: Which models come first when a table is sorted by it.
-        form: How a number is printed, as for `format`.
-        estimation: Its intervals. The first score of a task needs one; the others have no interval.
+        name: Its name in messages and in `results.json`.
+        of: Function of one model's predictions (all folds and repetitions) that returns the score.
+        heading: Heading of its column in printed tables; None: it is not printed.
+        column: Its column in `results.csv`; None: it is only in `results.json`, under its name.
+        higher_is_better: Whether tables sorted by it start with the highest value.
+        form: Format specification for printing.
+        estimation: Its intervals and comparisons. Required for the first score of a task; None for the others.
     """
 
     name: str
@@ -80,10 +80,10 @@ class ClassScore:
 
     Attributes:
         name: Its key in `results.json`; its intervals have the key `<name>_ci`.
-        heading: What people call it.
-        of: Score of each class, shape (C,); nan where no clip tests it.
-        intervals: One model's predictions and the groups to the ends of each tested class' 95 % interval;
-            None: there are none.
+        heading: Its name in the report.
+        of: Function that returns the score of each class, shape (C,); nan for a class without test clips.
+        intervals: Takes one model's predictions and the groups; returns the ends of each tested class's 95 %
+            interval. None: there are no intervals.
     """
 
     name: str
@@ -140,12 +140,12 @@ def _rank_by_draws(resampled: Resampler, models: Models, groups: np.ndarray) -> 
 
 
 def bootstrapped(resampled: Resampler) -> Estimation:
-    """Intervals and comparisons of a score that is no mean over clips, see `heads.evaluation.bootstrap`."""
+    """Return the estimation of a score that is not a mean over clips, see `heads.evaluation.bootstrap`."""
     return Estimation(partial(_interval_of_draws, resampled), partial(_rank_by_draws, resampled))
 
 
 SHARE_OF_CLIPS = Estimation(_interval_of_clips, _rank_by_clips)
-"""Of accuracy, see `heads.evaluation.statistics`."""
+"""Estimation of accuracy, see `heads.evaluation.statistics`."""
 
 SCORES: dict[Task, tuple[Score, ...]] = {
     "single-label": (
@@ -165,8 +165,8 @@ SCORES: dict[Task, tuple[Score, ...]] = {
     ),
 }
 """The first score of a task ranks its models: higher is better, and it has an estimation. Its column is `accuracy`, or
-`value` with its name in the column `metric`. The columns of the others are added at the end of `results.csv`, unless
-`pipeline.results.table.COLUMNS` has them."""
+`value` with its name in the column `metric`. The columns of the other scores are added at the end of `results.csv`,
+unless they are in `pipeline.results.table.COLUMNS`."""
 
 CLASS_SCORES: dict[Task, ClassScore] = {
     "single-label": ClassScore(
@@ -177,12 +177,12 @@ CLASS_SCORES: dict[Task, ClassScore] = {
 
 
 def ranking_score(task: Task) -> Score:
-    """What models of a task are ranked by."""
+    """Return the score that ranks the models of a task."""
     return SCORES[task][0]
 
 
 def estimation_of(task: Task) -> Estimation:
-    """How its intervals are computed.
+    """Return the estimation of the score that ranks the models of a task.
 
     Raises:
         ValueError: The task's first score has no estimation.

@@ -1,10 +1,10 @@
-"""How sure a score is, and which models a test set can tell apart. `benchmarks/coverage.py` measures both.
+"""Confidence intervals of accuracy, and significance tests between models. `benchmarks/coverage.py` measures both.
 
-One method each, for the expected accuracy of these fitted models on new groups (recordings, speakers):
+Both are for the expected accuracy of the fitted models on new groups (recordings, speakers):
 
-- Interval: Wilson's (1927) for a share, with the number of clips replaced by the effective sample size
-  that the cluster-robust variance implies (Kish 1965; Korn and Graubard 1998), at most the clips there
-  are, and Student's t in place of the normal. It never has zero width and stays within 0…1.
+- Interval: Wilson's interval (1927) for a proportion, with two changes: the number of clips is replaced by the
+  effective sample size implied by the cluster-robust variance (Kish 1965; Korn and Graubard 1998), at most the
+  number of clips; Student's t replaces the normal. It never has zero width and stays within 0…1.
 - TieTest: paired bootstrap over groups of the difference in accuracy, two-sided, Holm-corrected.
 """
 
@@ -18,18 +18,18 @@ import numpy as np
 
 DRAWS = 10_000
 ALPHA = 0.05
-CACHED_CELLS = 2**23  # draws × groups up to which resampling weights are kept for the next call
+CACHED_CELLS = 2**23  # resampling weights are cached up to this many draws × groups
 
 
 @dataclass(frozen=True)
 class TieTest:
-    """One model beside the best of its data set.
+    """One model compared with the best of its data set.
 
     Attributes:
-        difference: How much better the best is (in accuracy: 0…1).
-        p_value: Two-sided, Holm-corrected over all pairs of the data set's models.
-        tied: The test set cannot tell the two apart (p > 0.05).
-        p_values: The same beside each other model, by name.
+        difference: Score of the best model minus that of this model (accuracy: 0…1).
+        p_value: Two-sided p-value, Holm-corrected over all pairs of the data set's models.
+        tied: The difference is not significant (p > 0.05).
+        p_values: P-values of the comparisons with each other model, by name.
     """
 
     difference: float
@@ -39,23 +39,24 @@ class TieTest:
 
 
 def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 1 - ALPHA) -> tuple[float, float]:
-    """Interval for expected accuracy on new groups.
+    """Compute the interval of the expected accuracy on new groups.
 
-    The variance comes from the residuals summed over each group. Where most groups are all right, few
-    of them carry it, so its degrees of freedom are fewer than groups - 1: three times Satterthwaite's
-    estimate, a factor by simulation (1 covers too much at 99 %, groups - 1 too little at 96 %). Where
-    every clip scores alike the variance says nothing and a group counts as one observation.
+    The variance is estimated from residuals summed over each group. If most groups are entirely correct, few
+    groups determine the variance, so it has fewer degrees of freedom than groups - 1. Three times
+    Satterthwaite's estimate is used; the factor comes from simulations (with 1 the coverage is too high at
+    99 %, with groups - 1 too low at 96 %). If all clips have the same score, the variance is not informative,
+    and a group counts as one observation.
 
     Args:
-        scores: Share of seeds that classified each clip right, 0…1, shape (n,).
-        groups: What each clip belongs to, shape (n,).
-        level: Of confidence.
+        scores: Fraction of seeds that classified each clip correctly, 0…1, shape (n,).
+        groups: Group of each clip, shape (n,).
+        level: Confidence level.
 
     Returns:
-        Low and high end; 0 and 1 where there is one group only.
+        Lower and upper end; 0 and 1 if there is only one group.
 
     Raises:
-        ValueError: No scores, a score beyond 0…1, or lengths that differ.
+        ValueError: There are no scores, a score is outside 0…1, or the lengths differ.
     """
     if not len(scores) == len(groups) > 0 or not np.all((scores >= 0) & (scores <= 1)):
         raise ValueError(f"{len(scores)} scores for {len(groups)} clips' groups; each clip needs one, in 0…1")
@@ -79,13 +80,16 @@ def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 
 
 
 def wilson(share: float, effective: float, freedom: float, *, level: float = 1 - ALPHA) -> tuple[float, float]:
-    """Wilson's interval for a share, with Student's t.
+    """Compute Wilson's interval for a proportion, with Student's t.
 
     Args:
-        share: Observed, 0…1.
-        effective: Independent observations it is worth.
+        share: Observed proportion, 0…1.
+        effective: Effective number of independent observations.
         freedom: Degrees of freedom of t.
-        level: Of confidence.
+        level: Confidence level.
+
+    Returns:
+        Lower and upper end.
     """
     from scipy import stats
 
@@ -101,25 +105,25 @@ def tied_with_best(
 ) -> dict[str, TieTest]:
     """Compare every model with the most accurate one on the same clips.
 
-    Whole groups are drawn with replacement, the same for all models. A difference's p-value is the
-    share of draws that stray from it as far as it is from zero, less one clip (Edwards' 1948 continuity
-    correction of McNemar's test). Strays are widened by √(G / (G - 1)) and by Student's t over the
-    normal, which matters for a handful of groups; where no draw strays so far, Student's t gives the
-    p-value. The best model is picked by the data, so Holm's (1979) correction runs over all pairs of
-    models: over the comparisons with the best alone, five equal models were told apart in 10 % of
-    simulations.
+    Whole groups are drawn with replacement, the same for all models. The p-value of a difference is the
+    fraction of draws that deviate from it by at least its distance from zero, minus one clip (Edwards' 1948
+    continuity correction of McNemar's test). Deviations are widened by √(G / (G - 1)) and by the ratio of
+    Student's t to the normal, which matters for few groups. If no draw deviates that much, Student's t gives
+    the p-value. Because the best model is chosen from the data, Holm's (1979) correction covers all pairs of
+    models: when it covered only the comparisons with the best, five equal models were found significantly
+    different in 10 % of simulations.
 
     Args:
-        scores: Of each model, as for `accuracy_interval`, all shape (n,), in the same order of clips.
-        groups: What each clip belongs to, shape (n,).
-        draws: Bootstrap draws.
-        seed: Of the draws.
+        scores: Scores of each model, as for `accuracy_interval`, shape (n,), in the same order of clips.
+        groups: Group of each clip, shape (n,).
+        draws: Number of bootstrap draws.
+        seed: Seed of the draws.
 
     Returns:
-        Each model's comparison with the best; the best's own has difference 0, p 1.
+        Each model's comparison with the best; the best itself has difference 0 and p 1.
 
     Raises:
-        ValueError: No models, or lengths that differ.
+        ValueError: There are no models, or the lengths differ.
     """
     if not scores or any(len(score) != len(groups) for score in scores.values()) or not len(groups):
         lengths = {name: len(score) for name, score in scores.items()}
@@ -137,16 +141,16 @@ def tied_with_best(
 def compare(
     values: Mapping[str, float], resampled: np.ndarray, n_groups: int, *, continuity: float = 0.0
 ) -> dict[str, TieTest]:
-    """Compare every model with the best on any figure that was bootstrapped with the same draws for all.
+    """Compare every model with the best on a score that was bootstrapped with the same draws for all models.
 
     Args:
-        values: Of each model: the more, the better.
-        resampled: The figure in each draw, shape (draws, K), columns in the order of `values`.
-        n_groups: How many groups were drawn from.
-        continuity: What a difference is lessened by, for figures that move in steps.
+        values: Score of each model; higher is better.
+        resampled: The score in each draw, shape (draws, K), columns in the order of `values`.
+        n_groups: Number of groups that were resampled.
+        continuity: Continuity correction that is subtracted from a difference, for discrete scores.
 
     Returns:
-        As `tied_with_best`, which says how; everything is tied where there is one group.
+        As `tied_with_best`, which describes the method; all models are tied if there is only one group.
     """
     found = np.array(list(values.values()), dtype=np.float64)
     p_values = np.ones((len(found), len(found)))
@@ -170,7 +174,7 @@ def compare(
 
 
 def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
-    """How often the resampled difference strays from `difference` as far as that is from zero, at least."""
+    """Return the p-value of one difference, see `tied_with_best`."""
     from scipy import stats
 
     distance = abs(difference) - continuity
@@ -185,7 +189,7 @@ def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_grou
 
 
 def _holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction, shape kept."""
+    """Apply Holm's step-down correction; the order is kept."""
     order = np.argsort(p_values)
     stepped = p_values[order] * np.arange(len(p_values), 0, -1)
     corrected = np.empty_like(p_values)
@@ -194,12 +198,12 @@ def _holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def resample(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Column sums over groups drawn with replacement, shape (draws, columns), from sums per group (G, columns)."""
+    """Return column sums over resampled groups, shape (draws, columns), from sums per group (G, columns)."""
     return np.concatenate([weights @ sums for weights in group_weights(len(sums), draws, seed)])
 
 
 def group_weights(n_groups: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each group is drawn, with replacement: blocks of shape (some draws, n_groups), `draws` in all."""
+    """Yield how often each group is drawn with replacement, in blocks of shape (some draws, n_groups)."""
     if n_groups * draws <= CACHED_CELLS:
         yield _weights(n_groups, draws, seed)
         return

@@ -1,1 +1,1 @@
-"""One module per head, with all there is to it, and the table of their names in `registry`."""
+"""The heads: one module per head, and the table of their names in `registry`."""

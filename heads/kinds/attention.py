@@ -1,4 +1,4 @@
-"""Attention pooling over frames, then one linear layer: fit by fit."""
+"""Attention pooling over frames, followed by one linear layer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from heads.batched.blocks import BlockFit, Loader, Place
     from heads.batched.frame_blocks import FrameBlock
 
-MAX_FRAMES = 2**15  # of one padded part of a batch; a longer clip is cut and joined again
+MAX_FRAMES = 2**15  # frames in one padded part of a batch; longer clips are processed in parts
 
 
 class AttentionOptions(SteppedOptions):
-    """Attention pooling over a layer's cached frames, then one linear layer, fit by fit.
+    """Attention pooling over a layer's cached frames, followed by one linear layer.
 
     Attributes:
-        units: Of the attention's hidden layer.
-        dropout: Share of the pooled vector switched off in training.
+        units: Units of the attention's hidden layer.
+        dropout: Dropout probability of the pooled vector in training.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("units", "dropout", "learning_rate", "weight_decay")
@@ -40,17 +40,17 @@ class AttentionOptions(SteppedOptions):
 
 
 def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed, one after the other, with AdamW.
+    """Train every configuration on every block with every seed, one fit after another, with AdamW.
 
-    A frame h scores w · tanh(V h + b); the clip is the mean of its frames weighted by the softmax of
-    their scores (Ilse et al. 2018, arXiv 1802.04712, without the gate). Padding has no weight, so a
-    clip's vector does not depend on its batch. First weights, order and dropout are functions of seed,
-    epoch and step. Early stopping and what is kept are as for the other heads that AdamW trains.
+    A frame h has the score w · tanh(V h + b). A clip's vector is the mean of its frames weighted by the
+    softmax of their scores (Ilse et al. 2018, arXiv 1802.04712, without the gate). Padding has no weight, so
+    a clip's vector does not depend on its batch. Initial weights, order and dropout are functions of seed,
+    epoch and step. Early stopping is the same as for other heads trained with AdamW.
 
     Args:
         places: The blocks.
-        load: Gives the `FrameBlock` of a place.
-        job: The grid and what all fits share.
+        load: Returns the `FrameBlock` of a place.
+        job: The grid, and the settings shared by all fits.
 
     Yields:
         One candidate per block and configuration.
@@ -62,30 +62,30 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
         block = cast("FrameBlock", load(place))
         for number, point in enumerate(job.grid):
             fits = [AttentionFit(block, job, point, seed, MAX_FRAMES) for seed in range(len(job.seeds))]
-            courses = [fit.train() for fit in fits]
+            results = [fit.train() for fit in fits]
             yield BlockFit(
                 place,
                 number,
-                [course.state for course in courses],
-                np.array([course.valid_loss for course in courses]),
-                np.array([course.epochs for course in courses]),
-                sum(courses[0].state[name].size for name in TRAINED),
+                [result.state for result in results],
+                np.array([result.valid_loss for result in results]),
+                np.array([result.epochs for result in results]),
+                sum(results[0].state[name].size for name in TRAINED),
             )
 
 
 def predict_attention(state: State, features: Sequence[np.ndarray], task: Task = "single-label") -> np.ndarray:
-    """What a trained head says, clip by clip.
+    """Predict with a trained head, one clip at a time.
 
     Args:
-        state: Of `fit_attention`.
-        features: Raw frames of the head's layer, (F, D) of each clip.
-        task: What the outputs are.
+        state: From `fit_attention`.
+        features: Raw frames of the head's layer, one array (F, D) per clip.
+        task: The task, which determines the kind of outputs.
 
     Returns:
         Probabilities, shape (n, C) float32, or values (n, 1).
 
     Raises:
-        ValueError: Frames have another dimension than the head was trained on, or a clip has none.
+        ValueError: The dimension of the frames is not the one the head was trained on, or a clip has no frames.
     """
     mean, scale = (state[name].astype(np.float32) for name in ("mean", "scale"))
     pooled = np.zeros((len(features), len(mean)))
@@ -108,7 +108,7 @@ def predict_attention(state: State, features: Sequence[np.ndarray], task: Task =
 
 
 def attention_graph(arrays: Mapping[str, Tensor], frames: Tensor) -> Tensor:
-    """The scores of `predict_attention` on torch tensors, for ONNX.
+    """Compute the scores of `predict_attention` on torch tensors, for ONNX export.
 
     Args:
         arrays: A trained state.

@@ -1,4 +1,4 @@
-"""k nearest neighbours: every k and metric from one list of neighbours per block and metric."""
+"""k nearest neighbours; all values of k share one list of neighbours per block and metric."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from heads.batched.blocks import Block, BlockFit, Loader, Place
 
-METRICS = ("cosine", "euclidean")  # a state holds the position
-DISTANCES_BYTES = 2**27  # of the distances at work at once
+METRICS = ("cosine", "euclidean")  # a state stores the position in this tuple
+DISTANCES_BYTES = 2**27  # memory of the distances computed at once
 
 
 class KnnOptions(HeadOptions):
-    """The nearest training clips vote; in regression, their mean.
+    """Vote of the k nearest training clips; in regression, the mean of their values.
 
     Attributes:
-        k: How many vote; a k beyond the number of training clips is left out of the choice.
-        metric: Distance between standardised embeddings; a nearer clip's vote does not count more.
+        k: Number of neighbours; values above the number of training clips are not considered.
+        metric: Distance between standardised embeddings; votes are not weighted by distance.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("k", "metric")
@@ -41,20 +41,19 @@ class KnnOptions(HeadOptions):
 def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Score every k and metric on every block; nothing is trained.
 
-    A state holds the block's training rows once for all its candidates. A k beyond the number of
-    training rows has failed.
+    All candidates of a block share its training rows in memory. A k above the number of training rows counts
+    as failed.
 
     Args:
         places: The blocks.
-        load: Gives the block of a place.
-        job: The grid and what all fits share.
+        load: Returns the block of a place.
+        job: The grid, and the settings shared by all fits.
 
     Yields:
         One candidate per block and configuration, with one fit each.
 
     Raises:
-        ConfigError: Every k is beyond the number of training rows of a block, or the only one where
-            there are no validation rows.
+        ConfigError: Every k is above the number of training rows of a block.
     """
     from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
@@ -83,18 +82,18 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
 
 
 def predict_knn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """What the nearest training clips say.
+    """Predict by the nearest training clips.
 
     Args:
-        state: Of `fit_knn`.
+        state: From `fit_knn`.
         features: Raw features of the head's layer and poolings, shape (n, D).
-        task: What the outputs are.
+        task: The task, which determines the kind of outputs.
 
     Returns:
-        Smoothed shares of the votes (n, C) float32, see `votes`; mean values (n, 1) in regression.
+        Smoothed fractions of the votes (n, C) float32, see `votes`; mean values (n, 1) in regression.
 
     Raises:
-        ValueError: The features have another dimension than the head was trained on.
+        ValueError: The dimension of the features is not the one the head was trained on.
     """
     import torch
 
@@ -107,16 +106,16 @@ def predict_knn(state: State, features: np.ndarray, task: Task = "single-label")
 
 
 def neighbours(queries: Tensor, rows: Tensor, metric: str, k: int) -> Tensor:
-    """The nearest rows of each query, nearest first; of equally near ones the first.
+    """Find the k nearest rows of each query, nearest first; ties go to the first row.
 
-    Distances are computed in double precision, a few queries at a time, and compared in single: copies
-    of a clip are equally near, whatever the rounding.
+    Distances are computed in double precision, a few queries at a time, and compared in single precision, so
+    that copies of a clip have equal distances despite rounding.
 
     Args:
         queries: Shape (m, D) float64.
-        rows: Shape (n, D) float32, k or more.
+        rows: Shape (n, D) float32, with n ≥ k.
         metric: One of `METRICS`.
-        k: How many.
+        k: Number of neighbours.
 
     Returns:
         Positions among the rows, shape (m, k) int64.
@@ -132,23 +131,23 @@ def neighbours(queries: Tensor, rows: Tensor, metric: str, k: int) -> Tensor:
     found = [torch.zeros(0, k, dtype=torch.int64, device=rows.device)]
     for part in queries.split(at_once):
         distances = part.square().sum(1, keepdim=True) + squares - 2 * part @ rows.T
-        # The bits of floats from 0 on are in the floats' order; the row's number settles ties.
+        # The bits of non-negative floats sort like the floats; the row number breaks ties.
         keys = distances.clamp(min=0).float().view(torch.int32).long() << 32 | numbers
         found.append(keys.topk(k, largest=False).values & 0xFFFFFFFF)
     return torch.cat(found)
 
 
 def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
-    """What k neighbours say together.
+    """Combine the targets of k neighbours.
 
-    A probability is (votes + 1 / C) / (k + 1), as if one more neighbour were of each class in equal parts,
-    so that no class is ruled out and the log loss is finite; with several labels (votes + 1 / 2) / (k + 1).
+    A probability is (votes + 1 / C) / (k + 1), as if an additional neighbour had all classes in equal parts,
+    so that no probability is 0 and the log loss is finite; in `multi-label` it is (votes + 1 / 2) / (k + 1).
 
     Args:
         near: Positions of neighbours, nearest first, shape (m, k or more).
         answers: Zeros and ones, or values, of each training row, shape (n, C).
-        k: How many vote.
-        task: What the answers are.
+        k: Number of neighbours.
+        task: The task, which determines the form of the answers.
 
     Returns:
         Shape (m, C) float64; the mean value in regression.
@@ -162,7 +161,7 @@ def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
 
 
 def _answers(block: Block, job: Job) -> Tensor:
-    """The training rows' targets, shape (n, C)."""
+    """Return the targets of the training rows, shape (n, C)."""
     import torch
     from torch.nn.functional import one_hot
 

@@ -1,4 +1,4 @@
-"""Linear models: a whole regularisation path of every fold and layer, solved to convergence as one job."""
+"""Linear models. The regularisation paths of all folds and layers are solved to convergence as one job."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from heads.batched.blocks import Block, BlockFit, Loader, Place
     from heads.batched.logistic import LogisticRows
 
-CPU_STACK_BYTES = 2**25  # blocks beyond the processor's caches gain nothing from each other's company
+CPU_STACK_BYTES = 2**25  # stacking blocks beyond the processor's caches does not speed up training
 
 
 class LinearOptions(HeadOptions):
-    """Logistic regression trained to convergence: multinomial, or one per class where clips have several labels.
+    """Logistic regression trained to convergence: multinomial, or one per class in `multi-label`.
 
     In regression, ridge regression of standardised values.
 
     Attributes:
-        l2: l2 / 2 times the squared norm of the weights is added to the mean log loss, or to half the
-            mean squared error; scikit-learn's C is 1 / (l2 · n_train), its Ridge's alpha l2 · n_train.
-        class_weight: `balanced`: every class counts alike in the training loss.
+        l2: Penalty: l2 / 2 times the squared norm of the weights is added to the mean log loss, or to half the
+            mean squared error. Scikit-learn's C is 1 / (l2 · n_train); alpha of its Ridge is l2 · n_train.
+        class_weight: `balanced`: every class has the same weight in the training loss.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("l2",)
@@ -43,16 +43,16 @@ class LinearOptions(HeadOptions):
 def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Fit every penalty on every block to convergence.
 
-    The loss is the mean log loss (weighted by class where the options say so) plus l2 / 2 times the
-    squared norm of the weights; biases are free. Several labels are one such problem per class. In
-    regression it is half the mean squared error of the standardised values. Each block is first turned
-    to its principal axes, which changes nothing (an L2 penalty does not feel rotations) and leaves
-    min(n, D) columns. The problems are convex and start at zero: no seed enters.
+    The loss is the mean log loss (weighted by class if `class_weight` is set) plus l2 / 2 times the squared
+    norm of the weights; biases are not penalised. In `multi-label`, each class is a separate problem. In
+    regression, the loss is half the mean squared error of the standardised values. Each block is first
+    rotated to its principal axes, which leaves min(n, D) columns and does not change the solution, because an
+    L2 penalty is invariant to rotation. The problems are convex and start at zero, so seeds have no effect.
 
     Args:
         places: The blocks to fit.
-        load: Gives the block of a place.
-        job: The path of penalties and what all fits share.
+        load: Returns the block of a place.
+        job: The penalties, and the settings shared by all fits.
 
     Yields:
         One candidate per block and penalty, with one fit each.
@@ -75,7 +75,7 @@ def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Bloc
 
 
 def _memory(job: Job) -> tuple[int, int]:
-    """Bytes of a block's rows, and of one penalty's points and outputs on it."""
+    """Return the bytes of a block's rows, and of the points and outputs of one penalty."""
     width = min(job.n_train, job.dim) + 1
     return 8 * 4 * job.n_train * width, 8 * job.n_outputs * (8 * job.n_train + 10 * width)
 
@@ -83,7 +83,7 @@ def _memory(job: Job) -> tuple[int, int]:
 def _solve(
     turned: Sequence[tuple[Tensor, Tensor]], blocks: Sequence[Block], grid: Sequence[Configuration], job: Job
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Of each block, its solutions (F, C, r + 1) in principal axes, biases last, and their rounds (F,)."""
+    """Return each block's solutions (F, C, r + 1) in principal axes, biases last, and their iterations (F,)."""
     import torch
 
     from heads.batched.closed_form import ridge_path
@@ -110,7 +110,7 @@ def _solve(
 
 
 def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_weight: ClassWeight) -> LogisticRows:
-    """A block's rows for `heads.batched.logistic`; with several labels, each class of each penalty is a problem."""
+    """Return a block's rows for `heads.batched.logistic`; in `multi-label`, one problem per class and penalty."""
     from torch.nn.functional import one_hot
 
     from heads.batched.logistic import LogisticRows
@@ -127,7 +127,7 @@ def _rows(values: Tensor, targets: Tensor, n_penalties: int, job: Job, class_wei
 def _candidate(
     place: Place, block: Block, configuration: int, axes: Tensor, point: Tensor, rounds: Tensor, task: Task
 ) -> BlockFit:
-    """Turn a solution (C, r + 1) back to the block's columns and score its validation rows."""
+    """Rotate a solution (C, r + 1) back to the block's columns and compute the validation loss."""
     import torch
 
     from heads.batched.blocks import BlockFit
@@ -135,7 +135,7 @@ def _candidate(
 
     weight, bias = axes @ point[:, : axes.shape[1]].T, point[:, -1]
     if task == "single-label":
-        bias = bias - bias.mean()  # a shift of all classes is free
+        bias = bias - bias.mean()  # a shift of all classes does not change the softmax
     loss = row_losses(block.valid @ weight + bias, block.valid_targets, task).mean()
     layer = weight.to(torch.float32).cpu().numpy(), bias.to(torch.float32).cpu().numpy()
     return BlockFit(

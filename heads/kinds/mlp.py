@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: linear layers with ReLU, dropout and, if asked, normalisation between them."""
+"""Multilayer perceptrons: linear layers with ReLU, dropout and optional normalisation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MlpOptions(SteppedOptions):
     """Linear–ReLU–Dropout blocks and a linear output.
 
     Attributes:
-        hidden: Units of the hidden layer; a list within the list is a deeper network.
-        dropout: Share of hidden units switched off in training.
-        norm: `batch` or `layer` normalisation between each linear layer and its ReLU.
+        hidden: Units of the hidden layer; a list within the list gives several hidden layers.
+        dropout: Dropout probability of hidden units in training.
+        norm: `batch` or `layer` normalisation between each linear layer and its ReLU; None: no normalisation.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("hidden", "dropout", "learning_rate", "weight_decay")
@@ -38,8 +38,8 @@ def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
 
     Args:
         places: The blocks.
-        load: Gives the block of a place.
-        job: The grid and what all fits share.
+        load: Returns the block of a place.
+        job: The grid, and the settings shared by all fits.
 
     Yields:
         One candidate per block and configuration, in no particular order.
@@ -55,7 +55,7 @@ def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
 
 
 def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:
-    """The hidden layers of one grid entry: 256 is (256,)."""
+    """Return the hidden widths of one grid entry: (256,) for 256."""
     return (hidden,) if isinstance(hidden, int) else tuple(hidden)
 
 

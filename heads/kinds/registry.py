@@ -1,7 +1,7 @@
-"""The heads there are. One module holds all of a head: its options, trainer, predictor and graph.
+"""The table of heads. One module contains a head's options, trainer, predictor and graph.
 
-A module is imported when its head is used. Such an import is light: what needs torch or scikit-learn imports it
-in functions, so that configs are checked without them.
+A module is imported when its head is used. Head modules import torch and scikit-learn only inside functions, so
+that configs can be checked without them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ HEADS: dict[str, str] = {
     "sklearn": "heads.kinds.sklearn.head",
     "attention": "heads.kinds.attention",
 }
-"""Name and module of every head. The module has a `HeadType` under the name `HEAD`."""
+"""Name and module of every head. The module exports a `HeadType` as `HEAD`."""
 
 
 def head_type(name: str) -> HeadType:
-    """All about one head.
+    """Import a head's module and return its definition.
 
     Raises:
         KeyError: There is no head of this name.
@@ -38,7 +38,7 @@ def head_type(name: str) -> HeadType:
 
 
 def options_class(name: str) -> type[HeadOptions]:
-    """What a user can set of one head.
+    """Return the class of a head's options.
 
     Raises:
         KeyError: There is no head of this name.
@@ -47,18 +47,19 @@ def options_class(name: str) -> type[HeadOptions]:
 
 
 def predict(head: str, state: State, features: Any, task: Task = "single-label") -> np.ndarray:
-    """What a trained head says of raw features.
+    """Predict with a trained head from raw features.
 
     Args:
-        head: Its name.
-        state: What it was saved with.
-        features: Of the head's layer and poolings, see `heads.batched.job.HeadType`.
-        task: What the outputs are.
+        head: Name of the head.
+        state: Its trained arrays.
+        features: Features of the head's layer and poolings, see `heads.batched.job.HeadType`.
+        task: The task, which determines the kind of outputs.
 
     Returns:
         Probabilities, shape (n, C) float32, or values (n, 1).
 
     Raises:
-        ValueError: The features have another shape than the head was trained on.
+        KeyError: There is no head of this name.
+        ValueError: The shape of the features is not the one the head was trained on.
     """
     return head_type(head).predict(state, features, task)

@@ -1,4 +1,4 @@
-"""A softmax-weighted sum of all layers, then one linear layer, as SUPERB probes do (arXiv 2105.01051)."""
+"""A softmax-weighted sum of layers, followed by one linear layer, as in SUPERB probes (arXiv 2105.01051)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from heads.batched.blocks import BlockFit, Loader, Place
 
-ROWS_AT_ONCE = 256  # of a prediction: in float64 they are twice as large as the features
+ROWS_AT_ONCE = 256  # rows per prediction step, which need twice the memory in float64
 
 
 class WeightedSumOptions(SteppedOptions):
-    """A softmax-weighted sum of the layers, then one linear layer (SUPERB, arXiv 2105.01051).
+    """A softmax-weighted sum of layers, followed by one linear layer (SUPERB, arXiv 2105.01051).
 
-    `layers` says which layers are summed.
+    `layers` selects the layers that are summed.
     """
 
     grid: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay")
@@ -35,12 +35,13 @@ class WeightedSumOptions(SteppedOptions):
 def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
 
-    Layers are standardised one by one, so a layer's weight does not hide its scale; weights start equal.
+    Layers are standardised separately, so layer weights do not depend on the layers' scales. All layer weights
+    start equal.
 
     Args:
-        places: Blocks that hold all layers.
-        load: Gives the block of a place.
-        job: The grid and what all fits share.
+        places: Blocks of all layers.
+        load: Returns the block of a place.
+        job: The grid, and the settings shared by all fits.
 
     Yields:
         One candidate per block and configuration, in no particular order.
@@ -53,18 +54,18 @@ def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterato
 
 
 def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """What a trained weighted sum says.
+    """Predict with a trained weighted sum of layers.
 
     Args:
         state: `mean` and `scale` (L, D), `layer_weights` (L,), which sum to 1, `weight_0` and `bias_0`.
         features: Raw features of all its layers, shape (n, L, D).
-        task: What the outputs are.
+        task: The task, which determines the kind of outputs.
 
     Returns:
-        Probabilities, shape (n, C) float32, or values (n, 1); the arithmetic is float64.
+        Probabilities, shape (n, C) float32, or values (n, 1); computed in float64.
 
     Raises:
-        ValueError: The features have another shape than the head was trained on.
+        ValueError: The shape of the features is not the one the head was trained on.
     """
     shares, weight = (state[name].astype(np.float64) for name in ("layer_weights", "weight_0"))
     pieces = np.array_split(features, max(1, -(-len(features) // ROWS_AT_ONCE)))
@@ -73,7 +74,7 @@ def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "singl
 
 
 def weighted_sum_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
-    """The scores of `predict_weighted_sum` on torch tensors, for ONNX.
+    """Compute the scores of `predict_weighted_sum` on torch tensors, for ONNX export.
 
     Args:
         arrays: A trained state.

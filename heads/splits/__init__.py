@@ -1,1 +1,1 @@
-"""Which clips train, validate and test."""
+"""Training, validation and test splits."""

@@ -1,4 +1,4 @@
-"""What a corpus must have before a protocol can divide it."""
+"""Checks that a data set can be divided by a protocol."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from heads.splits.targets import Targets, strata, targets_of
 
 PROTOCOLS = ("folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot")
 OFFICIAL = ("folds", "folds-no-valid", "split")
-N_FOLDS = 5  # of `kfold`
-MIN_GROUPS = 3  # of each label in a drawn protocol: train, valid and test need one each
+N_FOLDS = 5  # folds of `kfold`
+MIN_GROUPS = 3  # groups per label in a drawn protocol: train, valid and test need one each
 
 
 def resolve_protocol(manifest: Manifest, protocol: str) -> str:
-    """Say which protocol `auto` stands for: `folds` if the manifest has them, else `split`, else `kfold`.
+    """Resolve `auto`: `folds` if the manifest has a `fold` column, else `split` if it has one, else `kfold`.
 
     Raises:
-        ConfigError: An unknown protocol.
+        ConfigError: The protocol is unknown.
     """
     if protocol == "auto":
         return "folds" if "fold" in manifest.clips else "split" if "split" in manifest.clips else "kfold"
@@ -32,25 +32,25 @@ def resolve_protocol(manifest: Manifest, protocol: str) -> str:
 
 
 def base_protocol(manifest: Manifest, protocol: str) -> str:
-    """The protocol that divides the corpus: for `few-shot`, which draws from another's splits, that of `auto`."""
+    """Return the protocol that divides the corpus; `few-shot` draws from the splits that `auto` resolves to."""
     return resolve_protocol(manifest, "auto" if protocol == "few-shot" else protocol)
 
 
 def check_protocol(manifest: Manifest, protocol: str, *, shots: int = 1) -> None:
-    """Refuse, before any work, a corpus that the protocol cannot divide.
+    """Check that the protocol can divide the corpus.
 
     Args:
         manifest: The labelled clips.
         protocol: Any of `PROTOCOLS`, or `auto`.
-        shots: Clips of each class that `few-shot` trains on.
+        shots: Training clips per class of `few-shot`.
 
     Raises:
-        ConfigError: An unknown protocol.
-        ManifestError: One label only; a missing `fold`, `split` or `group` column; a fold or split
-            with one class; a label that occurs in one fold or split only, or that some test leaves
-            without training clips; too few groups (or clips, where there are none) of a label; in
-            regression, values that are all alike on a side; `few-shot` for regression, or for a label
-            with fewer clips than `shots`.
+        ConfigError: The protocol is unknown.
+        ManifestError: There is only one label; the `fold`, `split` or `group` column is missing; a fold or
+            split has only one class; a label occurs in only one fold or split, or has no training clips for
+            some test fold; a label has too few groups (or clips, without groups); in regression, all values
+            of a fold or split are equal; `few-shot` is used for regression, or a label has fewer clips than
+            `shots`.
     """
     protocol = resolve_protocol(manifest, protocol)
     targets = targets_of(manifest)
@@ -65,7 +65,7 @@ def check_protocol(manifest: Manifest, protocol: str, *, shots: int = 1) -> None
 
 
 def _check_labels(name: str, targets: Targets) -> None:
-    """Refuse labels that leave nothing to tell apart."""
+    """Raise if all labels are equal."""
     if targets.task == "regression":
         if np.ptp(targets.values) == 0:
             raise ManifestError(f"{name}: every clip has the label {targets.values[0]}; regression needs two values")
@@ -74,7 +74,7 @@ def _check_labels(name: str, targets: Targets) -> None:
 
 
 def _check_shots(name: str, targets: Targets, shots: int) -> None:
-    """Refuse `few-shot` where there cannot be so many clips of each class to train on."""
+    """Raise if a class has fewer clips than `few-shot` trains on."""
     if targets.task == "regression":
         raise ManifestError(
             f"{name}: protocol 'few-shot' draws clips of each class; the labels are numbers (task regression)"
@@ -88,7 +88,7 @@ def _check_shots(name: str, targets: Targets, shots: int) -> None:
 
 
 def official_sides(manifest: Manifest, protocol: str) -> np.ndarray:
-    """The official fold or split of each row, shape (N,), dtype object.
+    """Return the official fold or split of each row, shape (N,), dtype object.
 
     Raises:
         ManifestError: The manifest has no such column.
@@ -100,12 +100,12 @@ def official_sides(manifest: Manifest, protocol: str) -> np.ndarray:
 
 
 def official_overlaps(manifest: Manifest, protocol: str, keys: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Say what the sides of an official division share: groups, and identical audio.
+    """Report groups and identical audio that occur in more than one official fold or split.
 
     Args:
         manifest: The labelled clips.
-        protocol: One of `OFFICIAL`, or `few-shot` on such; any other shares nothing by construction.
-        keys: Content key of each row's audio, "" where unknown; None compares no audio.
+        protocol: One of `OFFICIAL`, or `few-shot` based on one; drawn protocols have no overlap by construction.
+        keys: Content key of each row's audio, "" if unknown; None: audio is not compared.
 
     Returns:
         One sentence with counts for each kind of overlap.
@@ -168,7 +168,7 @@ def _check_official(manifest: Manifest, targets: Targets, protocol: str) -> None
 
 
 def _check_side(name: str, targets: Targets, rows: np.ndarray, side: str) -> None:
-    """Refuse a fold or split that can neither teach nor test: one class only, no class, one value."""
+    """Raise if a fold or split has only one class, no class, or only one value."""
     if targets.task == "regression":
         if np.ptp(targets.values[rows]) == 0:
             raise ManifestError(f"{name}: {side} holds the value {targets.values[rows][0]} only; it needs two or more")
@@ -181,11 +181,10 @@ def _check_side(name: str, targets: Targets, rows: np.ndarray, side: str) -> Non
 
 
 def training_sides(protocol: str, names: Sequence[int | str]) -> list[tuple[int | str, set[int | str]]]:
-    """For each tested side of an official division, the sides that it trains on.
+    """Return, for each test fold or split of an official division, the folds or splits it is trained on.
 
-    `folds` validates on the fold after the tested one, cyclic; with fewer than three folds none is
-    left for that, and validation rows are drawn from the training rows. `folds-no-valid` trains on all
-    other folds.
+    `folds` validates on the fold after the test fold (cyclic). With fewer than three folds, validation rows
+    are drawn from the training rows instead. `folds-no-valid` trains on all other folds.
     """
     if protocol == "split":
         return [(SPLITS[2], {SPLITS[0]})]

@@ -12,13 +12,13 @@ Name = TypeVar("Name", int, str, int | str)
 
 
 def fold_name(value: object) -> int | str:
-    """A fold as people write it: 1 for 1, 1.0 and "1"; any other text as it stands."""
+    """Normalise a fold name: 1 for 1, 1.0 and "1"; any other text is returned unchanged."""
     text = re.sub(r"^(-?\d+)\.0$", r"\1", str(value))
     return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
 
 
 def fold_names(values: Iterable[object]) -> np.ndarray:
-    """`fold_name` of each value, shape (N,), dtype object."""
+    """Return `fold_name` of each value, shape (N,), dtype object."""
     names = [fold_name(value) for value in values]
     out = np.empty(len(names), dtype=object)
     out[:] = names
@@ -26,7 +26,7 @@ def fold_names(values: Iterable[object]) -> np.ndarray:
 
 
 def natural_order(names: Iterable[Name]) -> list[Name]:
-    """The distinct names in natural order: 2 before 10, `fold2` before `fold10`."""
+    """Return the distinct names in natural order: 2 before 10, `fold2` before `fold10`."""
     return sorted(set(names), key=_natural_key)
 
 

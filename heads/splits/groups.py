@@ -1,4 +1,4 @@
-"""Which clips belong together: one recording or speaker, or the very same audio under two ids."""
+"""Groups of clips that a split must keep together: the same recording or speaker, or identical audio."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from features.manifest import Manifest
 
 
 def clip_groups(manifest: Manifest, keys: Sequence[str] | None = None) -> np.ndarray:
-    """Number the groups of clips that must never be told apart by a drawn split.
+    """Number the groups of clips that a drawn split must keep together.
 
-    Two clips share a group when they share the manifest's `group` or the content key of their audio,
-    directly or through others. A clip with neither is a group of its own.
+    Two clips are in the same group if they share the manifest's `group` or the content key of their audio,
+    directly or through other clips. A clip that shares neither is a group by itself.
 
     Args:
         manifest: The labelled clips.
-        keys: Content key of each row's audio; "" where it is not known. None: compare no audio.
+        keys: Content key of each row's audio; "" if unknown. None: audio is not compared.
 
     Returns:
-        Group numbers, shape (N,) int64, numbered by the first id (in sorted order) of each group, so
-        that they do not depend on the order of the manifest's rows.
+        Group numbers, shape (N,) int64, in the order of each group's first id (sorted), so that they do
+        not depend on the order of the manifest's rows.
 
     Raises:
-        ValueError: `keys` has another length than the manifest.
+        ValueError: `keys` does not have one entry per clip.
     """
     n_rows = len(manifest)
     order = np.argsort(manifest.clips["id"].to_numpy(dtype=str), kind="stable")
@@ -36,7 +36,7 @@ def clip_groups(manifest: Manifest, keys: Sequence[str] | None = None) -> np.nda
         if len(keys) != n_rows:
             raise ValueError(f"{len(keys)} content keys for {n_rows} clips")
         links.append(pd.factorize(unique_keys(keys))[0])
-    # A graph of clips and of the things they share: a group is one connected component.
+    # Nodes are clips and what they share (group, audio); a group is a connected component.
     rows, nodes, n_nodes = [], [], n_rows
     for link in links[1:]:
         rows.append(np.arange(n_rows))
@@ -57,19 +57,19 @@ def clip_groups(manifest: Manifest, keys: Sequence[str] | None = None) -> np.nda
 
 
 def unique_keys(keys: Sequence[str]) -> np.ndarray:
-    """The content keys, shape (N,), each unknown one ("" or None) replaced by one that nothing shares."""
+    """Return the content keys, shape (N,), with unknown ones ("" or None) replaced by unique ones."""
     return np.array([str(key) if key else f"unknown {row}" for row, key in enumerate(keys)], dtype=object)
 
 
 def spread(members: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """The members that stand on more than one side.
+    """Return the members that occur in more than one fold or split.
 
     Args:
         members: What each row belongs to (a group, a content key), shape (N,).
         sides: The official fold or split of each row, shape (N,).
 
     Returns:
-        The distinct members with rows on two sides or more, sorted.
+        The distinct members with rows in two or more folds or splits, sorted.
     """
     table = pd.DataFrame({"member": members.astype(str), "side": sides.astype(str)})
     counts = table.groupby("member", sort=True)["side"].nunique()

@@ -1,4 +1,4 @@
-"""Which rows train, validate and test. Nothing else in the program decides that."""
+"""The only place that decides which rows are used for training, validation and testing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from heads.splits.sampling import draw_folds, draw_part, draw_shots
 from heads.splits.targets import Targets, strata, targets_of
 
 __all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "few_shot_splits", "make_splits", "resolve_protocol"]
-SHOTS, DRAWS = 8, 5  # of `few-shot`
+SHOTS, DRAWS = 8, 5  # defaults of `few-shot`
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Split:
 
     Attributes:
         fold: The test fold's name in the manifest; 1…5 for `kfold`; the group for
-            `leave-one-group-out`; the protocol's name where there is one split only.
-        train: Rows to train on: positions in the manifest, ascending int64, disjoint from the others.
-        valid: Rows that choose layer, hyper-parameters and when to stop.
-        test: Rows that are scored once, at the end.
-        draw: Number of the draw, where a protocol repeats a fold with other rows.
+            `leave-one-group-out`; the protocol's name if there is only one split.
+        train: Training rows: positions in the manifest, ascending int64, disjoint from `valid` and `test`.
+        valid: Validation rows, for the choice of layer and hyper-parameters and for early stopping.
+        test: Test rows, which are scored once, at the end.
+        draw: Number of the draw, if a protocol repeats a fold with other rows.
     """
 
     fold: int | str
@@ -56,7 +56,7 @@ class Splits:
     Attributes:
         protocol: The resolved protocol, never `auto`.
         splits: One `Split` per test fold, and per draw within it.
-        warnings: What a reader of the results must know, one sentence each.
+        warnings: Warnings to show with the results, one sentence each.
     """
 
     protocol: str
@@ -65,13 +65,13 @@ class Splits:
 
     @property
     def n_folds(self) -> int:
-        """How many test folds there are, however often training rows are drawn."""
+        """Number of test folds; repeated draws of a fold count once."""
         return len({str(split.fold) for split in self.splits})
 
     def without(self, rows: Sequence[int] | np.ndarray) -> Splits:
-        """The same splits with some rows (clips that failed) left out; positions keep their meaning.
+        """Return the splits without some rows (failed clips); the other positions do not change.
 
-        A split that has no test row left is dropped.
+        A split without remaining test rows is dropped.
         """
         gone = np.asarray(rows, dtype=np.int64)
 
@@ -84,7 +84,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The manifest in the order of its ids, which is what every draw sees."""
+    """The manifest's rows sorted by id, so that draws do not depend on row order."""
 
     order: np.ndarray
     strata: np.ndarray
@@ -92,7 +92,7 @@ class _Rows:
     members: np.ndarray
 
     def part(self, mask: np.ndarray, seed: int) -> np.ndarray:
-        """About 20 % of some rows, as a mask of all."""
+        """Draw about 20 % of the rows in `mask`; return a mask over all rows."""
         drawn = np.zeros(len(self.order), dtype=bool)
         drawn[np.flatnonzero(mask)] = draw_part(self.strata[mask], self.groups[mask], seed, self.members[mask])
         return drawn
@@ -111,32 +111,30 @@ def make_splits(
 ) -> Splits:
     """Divide the corpus.
 
-    Test and validation folds of `folds` are k and the next one in natural order (cyclic);
-    `folds-no-valid` trains on all other folds. `few-shot` draws from the splits that `auto` would
-    otherwise stand for, see `few_shot_splits`. Where any other protocol leaves no validation rows, 20 %
-    of the training rows are drawn. Every draw is stratified (see `heads.splits.targets.strata`), keeps groups
-    whole but for the few clips of `few-shot`, and depends on `split_seed` and the ids alone, not on row
-    order.
+    `folds` tests on fold k and validates on the next one in natural order (cyclic); `folds-no-valid` trains
+    on all other folds. `few-shot` draws from the splits that `auto` resolves to, see `few_shot_splits`. If
+    any other protocol has no validation rows, 20 % of the training rows are drawn for validation. Every draw
+    is stratified (see `heads.splits.targets.strata`) and depends only on `split_seed` and the ids, not on
+    the row order. All draws except those of `few-shot` keep groups together.
 
     Args:
         manifest: The labelled clips.
         protocol: Any of `PROTOCOLS`, or `auto`.
-        split_seed: Seed of every draw; seeds of heads do not enter.
-        keys: Content key of each row's audio ("" where unknown). In drawn splits identical audio
-            counts as one group; in official ones its overlap is reported.
-        strict: Make overlap between the sides of an official division an error.
+        split_seed: Seed of every draw, independent of the seeds of heads.
+        keys: Content key of each row's audio ("" if unknown). In drawn splits, clips with identical audio
+            are one group; in official ones, their overlap is reported.
+        strict: Raise an error if official folds or splits share groups or audio.
         shots: `few-shot`: clips per class.
-        draws: `few-shot`: how often they are drawn in each fold.
-        failed: Rows that no model can use: left out of all splits, before `few-shot` draws.
+        draws: `few-shot`: number of draws per fold.
+        failed: Rows that some model cannot use. They are removed from all splits before `few-shot` draws.
 
     Returns:
-        The splits, with warnings about official ones that share groups or audio between sides.
+        The splits, with warnings about groups or audio that official folds or splits share.
 
     Raises:
-        ConfigError: An unknown protocol.
-        ManifestError: As `check_protocol`; no validation rows to draw; a class without training
-            rows, or with fewer than `shots`; values to predict that are all alike in training; overlap
-            under `strict`.
+        ConfigError: The protocol is unknown.
+        ManifestError: As `check_protocol`; no validation rows can be drawn; a class has no training rows, or
+            fewer than `shots`; all training values of a regression are equal; overlap under `strict`.
     """
     protocol = resolve_protocol(manifest, protocol)
     check_protocol(manifest, protocol, shots=shots)
@@ -185,29 +183,29 @@ def few_shot_splits(
     *,
     name: str = "few-shot",
 ) -> Splits:
-    """Keep a few training clips of each class, drawn anew several times; the same clips are tested.
+    """Draw a few training clips per class from each split, several times. The test rows stay the same.
 
-    Of every split's training rows `shots` of each class are drawn, from as many groups as there are; and
-    of its validation rows as many, or all where a class has fewer, since who has few labels to train on
-    has few to choose by. Clips of no class (`multi-label`) are drawn like one more class, as far as
-    there are. The clips of fewer shots are among those of more (but where clips are of several classes),
-    so curves over `shots` compare like with like.
+    From the training rows of every split, `shots` clips of each class are drawn, from as many different
+    groups as possible. The same number is drawn from its validation rows (all, if a class has fewer),
+    because a setting with few training labels has few validation labels too. In `multi-label`, clips
+    without a class are drawn like an additional class, as far as there are any. Smaller draws are subsets
+    of larger ones, so curves over `shots` are comparable; this does not hold if clips have several classes.
 
     Args:
-        splits: Of any protocol.
-        targets: Of all clips.
+        splits: The splits of any protocol.
+        targets: Targets of all clips.
         groups: Group of each row, shape (N,) int, as from `heads.splits.groups.clip_groups`.
-        ids: Of all clips, shape (N,).
+        ids: Ids of all clips, shape (N,).
         shots: Clips per class; None: all rows, in one draw.
-        draws: How often clips are drawn in each split.
+        draws: Number of draws per split.
         split_seed: Seed of the draws.
-        name: Of the data set, for messages.
+        name: Name of the data set, for messages.
 
     Returns:
-        One split per split and draw, of protocol `few-shot`.
+        One split of protocol `few-shot` per split and draw.
 
     Raises:
-        ManifestError: Regression; a class with fewer training clips than `shots`.
+        ManifestError: The task is regression, or a class has fewer training clips than `shots`.
     """
     if targets.task == "regression":
         raise ManifestError(f"{name}: few-shot draws clips of each class; the labels are numbers (task regression)")
@@ -238,7 +236,7 @@ def few_shot_splits(
 
 
 def _check_training(name: str, fold: int | str, targets: Targets, train: np.ndarray) -> None:
-    """Refuse training rows that lack a class, or whose values are all alike."""
+    """Raise if the training rows lack a class, or if all their values are equal."""
     absent = np.flatnonzero(~targets.members[train].any(axis=0))
     if len(absent):
         raise ManifestError(
@@ -254,7 +252,7 @@ def _check_training(name: str, fold: int | str, targets: Targets, train: np.ndar
 def _divide(
     manifest: Manifest, protocol: str, rows: _Rows, split_seed: int
 ) -> Iterator[tuple[int | str, np.ndarray, np.ndarray]]:
-    """Yield each test fold with its validation and test masks; no validation rows: they are still to be drawn."""
+    """Yield each test fold with its validation and test masks; an empty validation mask is filled by the caller."""
     nothing = np.zeros(len(rows.order), dtype=bool)
     if protocol in OFFICIAL:
         sides = official_sides(manifest, protocol)[rows.order]
@@ -276,10 +274,10 @@ def _divide(
     else:
         names = manifest.clips["group"].to_numpy(dtype=object)[rows.order]
         merged = {"+".join(natural_order(names[rows.groups == group])): group for group in np.unique(rows.groups)}
-        for name in natural_order(merged):  # identical audio may have joined several of the manifest's groups
+        for name in natural_order(merged):  # identical audio may join several of the manifest's groups
             yield fold_name(name), nothing.copy(), rows.groups == merged[name]
 
 
 def _seed(split_seed: int, draw: int) -> int:
-    """Seed of one of a protocol's draws: 0 for the test rows, then one per split's validation rows."""
+    """Return the seed of one draw: draw 0 is for the test rows, the others for each split's validation rows."""
     return int(np.random.SeedSequence([split_seed, draw]).generate_state(1)[0])

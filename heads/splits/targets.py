@@ -1,4 +1,4 @@
-"""What models are trained towards: the labels of a manifest as numbers."""
+"""The labels of a manifest as numeric targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from features.labels import Task
 from features.manifest import Manifest
 
-QUANTILES = (0.2, 0.4, 0.6, 0.8)  # that part a regression's values into strata
+QUANTILES = (0.2, 0.4, 0.6, 0.8)  # strata boundaries of regression values
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Targets:
     """Labels of N clips.
 
     Attributes:
-        task: What the values are.
-        values: `single-label`: class of each clip, 0…C-1, shape (N,) int64. `multi-label`: 1 where the clip
-            is of the class, else 0, shape (N, C) float32. `regression`: shape (N,) float64.
-        names: Of the C classes; () in regression.
+        task: The task, which determines the form of `values`.
+        values: `single-label`: class of each clip, 0…C-1, shape (N,) int64. `multi-label`: 1 if the clip
+            has the class, else 0, shape (N, C) float32. `regression`: shape (N,) float64.
+        names: Names of the C classes; () in regression.
     """
 
     task: Task
@@ -33,12 +33,12 @@ class Targets:
 
     @property
     def n_outputs(self) -> int:
-        """How many numbers a model gives for a clip: C, or 1 in regression."""
+        """Number of model outputs per clip: C, or 1 in regression."""
         return len(self.names) if self.task != "regression" else 1
 
     @property
     def members(self) -> np.ndarray:
-        """Which clips are of which class, shape (N, C) bool; (N, 0) in regression."""
+        """Classes of each clip, shape (N, C) bool; (N, 0) in regression."""
         if self.task == "multi-label":
             return self.values > 0
         if self.task == "regression":
@@ -47,7 +47,7 @@ class Targets:
 
 
 def targets_of(manifest: Manifest) -> Targets:
-    """The manifest's labels as numbers, in the order of its rows and of `Manifest.labels`."""
+    """Return the manifest's labels as numbers, in the order of its rows and of `Manifest.labels`."""
     labels, names = manifest.clips["label"], tuple(manifest.labels)
     if manifest.task == "regression":
         return Targets("regression", labels.to_numpy(dtype=np.float64), ())
@@ -61,14 +61,14 @@ def targets_of(manifest: Manifest) -> Targets:
 
 
 def strata(targets: Targets | Manifest) -> np.ndarray:
-    """What draws stratify by, shape (N,) int64.
+    """Return the stratum of each clip, for stratified draws.
 
     Args:
-        targets: Of all clips.
+        targets: Targets of all clips, or the manifest.
 
     Returns:
-        The class; in `multi-label` the clip's class that the fewest clips have (the first of equals;
-        C for a clip of no class); in `regression` the fifth of the values that it lies in, 0…4.
+        Shape (N,) int64. In `single-label` the class; in `multi-label` the rarest class of the clip (the
+        first of equally rare ones; C for a clip without a class); in `regression` the quintile, 0…4.
     """
     if isinstance(targets, Manifest):
         targets = targets_of(targets)

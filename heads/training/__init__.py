@@ -1,1 +1,1 @@
-"""Training heads, choosing among them on validation clips, and saving them."""
+"""Train heads, choose among them by validation, and save them."""

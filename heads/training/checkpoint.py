@@ -1,4 +1,4 @@
-"""A trained head in one safetensors file that says what it is and predicts on its own."""
+"""Save and load a trained head as one self-contained safetensors file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from heads.training.file_format import FORMAT, FORMAT_VERSION
 
 @dataclass(frozen=True)
 class SavedHead:
-    """A head and all that is needed to use it.
+    """A head and everything needed to use it.
 
     Attributes:
-        head: Its name among `heads.kinds.registry.HEADS`.
+        head: Its name in `heads.kinds.registry.HEADS`.
         labels: Class names in the order of the probabilities.
-        backbone: The backbone's spec, as JSON holds it.
-        pooling: Names of the poolings that are concatenated, in order.
+        backbone: The backbone's spec, as JSON values.
+        pooling: Names of the concatenated poolings, in order.
         layer: The backbone layer it reads, or `all`.
         configuration: The chosen point of its grid.
-        state: Arrays by name, see the head's own module.
-        task: What its outputs are.
-        extra: Anything else worth keeping: fold, seed, dataset.
+        state: Arrays by name, see the head's module.
+        task: The task, which determines the kind of outputs.
+        extra: Additional information: fold, seed, dataset.
     """
 
     head: str
@@ -48,7 +48,17 @@ class SavedHead:
     extra: Mapping[str, Any]
 
     def predict(self, features: Any) -> np.ndarray:
-        """Probabilities (n, C), or values (n, 1), of raw features (n, D) of this head's layer and poolings."""
+        """Predict from raw features.
+
+        Args:
+            features: Features of the head's layer and poolings, see `heads.batched.job.HeadType`.
+
+        Returns:
+            Probabilities (n, C) float32, or values (n, 1).
+
+        Raises:
+            ValueError: The shape of the features is not the one the head was trained on.
+        """
         return predict(self.head, self.state, features, self.task)
 
 
@@ -65,7 +75,7 @@ def save_head(
     task: Task = "single-label",
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a head; a half-written file never stands under its name. The arguments are `SavedHead`'s fields.
+    """Write a head atomically. The arguments are the fields of `SavedHead`.
 
     Raises:
         RunError: The file cannot be written.
@@ -96,11 +106,15 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
 
     Args:
         path: The file.
-        trusted: Types that a head of `sklearn` may hold beside those of `heads.kinds.sklearn.skops_io.from_bytes`.
+        trusted: Types that a `sklearn` head may contain in addition to those that
+            `heads.kinds.sklearn.skops_io.from_bytes` trusts by default.
+
+    Returns:
+        The head.
 
     Raises:
-        WeightsError: The file is missing, damaged, no head of this program, or from another version of it;
-            it holds a type that is not trusted.
+        WeightsError: The file is missing, damaged, not a head of this program, or from another version; or it
+            contains a type that is not trusted.
     """
     try:
         with safe_open(path, framework="numpy") as file:

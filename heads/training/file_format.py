@@ -1,4 +1,4 @@
-"""How a head's safetensors file is marked: the key of its metadata, and the version of what is stored there."""
+"""The metadata key of a head's safetensors file, and the version of the stored format."""
 
 FORMAT = "audioheads-head"
 FORMAT_VERSION = 2

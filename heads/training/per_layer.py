@@ -1,6 +1,6 @@
-"""What a head says of the test clips on each layer, beside the one layer that validation chooses: to understand layers.
+"""Predictions of a head for the test clips on every layer, in addition to the layer chosen by validation.
 
-Nothing is chosen by it, and nothing that is chosen sees it.
+They are for analysis only and have no influence on the choice.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from heads.splits.protocol import Split
 
 @dataclass(frozen=True)
 class LayerFit:
-    """The best candidate of one layer, one fold and seed.
+    """The best candidate of one layer, fold and seed.
 
     Attributes:
         fold: The test fold.
-        seed: Of the head.
-        draw: Of the split.
+        seed: Seed of the head.
+        draw: Draw of the split.
         layer: The layer's index in the backbone.
         configuration: The point of the grid with the lowest validation loss on this layer.
         valid_loss: That loss, mean over seeds.
-        test_rows: Rows scored, shape (n_test,).
+        test_rows: The scored rows, shape (n_test,).
         probabilities: As in `heads.training.results.HeadFit`, shape (n_test, C) float32.
     """
 
@@ -44,7 +44,7 @@ class LayerFit:
 
 
 class LayerScores:
-    """Scores each layer of each split as soon as its last configuration is trained; states are let go then."""
+    """Scores each layer of each split once its last configuration is trained, and then frees the states."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ class LayerScores:
         predict: Predictor,
         rows: Callable[[np.ndarray, int], Any],
     ) -> None:
-        """Wait for candidates.
+        """Start without candidates.
 
         Args:
-            job: What is trained.
+            job: The training job.
             folds: Its splits.
             names: The backbone's index of each layer position.
-            predict: Of the head.
-            rows: Raw features of some rows at a layer position.
+            predict: Predictor of the head.
+            rows: Function that returns raw features of some rows at a layer position.
         """
         self._job, self._folds, self._names = job, folds, names
         self._predict, self._rows = predict, rows
@@ -70,7 +70,7 @@ class LayerScores:
         self.fits: list[LayerFit] = []
 
     def see(self, fitted: BlockFit) -> None:
-        """Take one candidate."""
+        """Add one candidate."""
         place = fitted.place
         self._seen[place] += 1
         if place not in self._best or fitted.rank < self._best[place].rank:
@@ -79,18 +79,18 @@ class LayerScores:
             self._score(self._best.pop(place))
 
     def in_order(self) -> tuple[LayerFit, ...]:
-        """By split, then by layer, then by seed."""
+        """Return the fits by split, then layer, then seed."""
         order = {(fold.fold, fold.draw): at for at, fold in enumerate(self._folds)}
         return tuple(sorted(self.fits, key=lambda fit: (order[fit.fold, fit.draw], fit.layer, fit.seed)))
 
     def _score(self, best: BlockFit) -> None:
-        """Keep what the layer's best candidate says; one that failed says nothing."""
+        """Keep the predictions of the layer's best candidate, unless it failed."""
         split = self._folds[best.place.fold]
         if not np.isfinite(best.valid_loss).all():
             return
         rows = self._rows(split.test, best.place.layer)
-        said = [self._predict(state, rows, self._job.task) for state in best.states]
-        if not all(np.isfinite(one).all() for one in said):
+        predicted = [self._predict(state, rows, self._job.task) for state in best.states]
+        if not all(np.isfinite(one).all() for one in predicted):
             return
         self.fits += [
             LayerFit(
@@ -101,7 +101,7 @@ class LayerScores:
                 configuration=self._job.grid[best.configuration],
                 valid_loss=float(best.valid_loss.mean()),
                 test_rows=split.test,
-                probabilities=said[min(at, len(said) - 1)],  # a head that no seed changes has one fit
+                probabilities=predicted[min(at, len(predicted) - 1)],  # a deterministic head has one fit
             )
             for at, seed in enumerate(self._job.seeds)
         ]

@@ -1,4 +1,4 @@
-"""What no head can be trained on, said before any training."""
+"""Checks of options, features and splits before training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from heads.splits.protocol import Split
 
 
 def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -> None:
-    """Refuse a choice that no validation rows can make.
+    """Check that a head with a grid or several layers has validation rows to choose by.
 
     Raises:
-        ConfigError: A split has no validation rows, and the head a grid or several layers.
+        ConfigError: A split has no validation rows, but the head has a grid or several layers.
     """
     without = [split for split in splits if not len(split.valid)]
     if not without:
@@ -36,16 +36,23 @@ def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -
 
 
 def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
-    """Refuse features and splits that no head can train on.
+    """Check features and splits.
+
+    Args:
+        features: Shape (N, L, D).
+        targets: Classes (N,), zeros and ones (N, C), or values (N,).
+        splits: The splits.
+        n_classes: C.
+        task: The task, which determines the form of the targets.
 
     Raises:
-        ValueError: Arrays that do not go together.
-        RunError: NaN or infinite features, a split without training or test rows, a class without a
-            training clip, or one value for all training clips.
+        ValueError: The shapes of features and targets do not match.
+        RunError: Features are NaN or infinite; a split has no training or test rows; a class has no training
+            clip; all training values are equal.
     """
     if features.ndim != 3 or len(features) != len(targets):
         raise ValueError(
-            f"features of shape {features.shape} for {len(targets)} targets; (N, L, D) and (N,) go together"
+            f"features of shape {features.shape} for {len(targets)} targets; they should be (N, L, D) and (N,)"
         )
     check_splits(targets, splits, n_classes, task)
     used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
@@ -59,11 +66,11 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
 
 
 def check_splits(targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
-    """Refuse splits that no head can train on.
+    """Check splits.
 
     Raises:
-        RunError: A split without training or test rows, a class without a training clip, or one value
-            for all training clips.
+        RunError: A split has no training or test rows; a class has no training clip; all training values are
+            equal.
     """
     if not splits:
         raise RunError("no fold has test clips left")

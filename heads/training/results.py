@@ -1,4 +1,4 @@
-"""What training a head over all folds and seeds leaves behind."""
+"""Results of training a head over all folds and seeds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from heads.training.per_layer import LayerFit
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """How one configuration on one layer did on a fold's validation rows.
+    """Validation score of one configuration on one layer of a fold.
 
     Attributes:
         configuration: The point of the grid.
         layer: The backbone's layer index, or `all`.
-        valid_loss: Mean over seeds, see `heads.batched.losses`; nan where a fit failed (it is never chosen).
+        valid_loss: Mean over seeds, see `heads.batched.losses`; nan if a fit failed (it is never chosen).
     """
 
     configuration: Configuration
@@ -31,16 +31,16 @@ class HeadFit:
 
     Attributes:
         fold: The test fold.
-        seed: Of the head.
-        test_rows: Rows scored, shape (n_test,).
-        draw: Of the split, where a protocol draws several.
-        probabilities: Of each class for each test row, shape (n_test, C) float32; values (n_test, 1) in regression.
+        seed: Seed of the head.
+        test_rows: The scored rows, shape (n_test,).
+        draw: Draw of the split, if the protocol draws several times.
+        probabilities: Class probabilities, shape (n_test, C) float32; values (n_test, 1) in regression.
         configuration: The chosen point of the grid.
         layer: The chosen layer's index in the backbone, or `all`.
-        valid_loss: Of this fit before any refit; nan without validation rows.
-        epochs: Passes over the training rows up to the kept state (`linear`: rounds of its solver).
-        params_trained: Trained numbers of this fit, without the standardisation.
-        state: Arrays by name that `heads.batched.inference.predict` needs, standardisation included.
+        valid_loss: Validation loss of this fit, before any refit; nan without validation rows.
+        epochs: Passes over the training rows up to the kept state (`linear`: iterations of its solver).
+        params_trained: Number of trained parameters of this fit, without the standardisation.
+        state: Arrays by name that `heads.kinds.registry.predict` needs, including the standardisation.
     """
 
     fold: int | str
@@ -63,8 +63,8 @@ class HeadResult:
     Attributes:
         fits: By split, then by seed.
         candidates: Per fold and draw, every configuration on every layer, in the order of the grid.
-        train_seconds: Of the whole job: all candidates, folds and seeds.
-        layers: Of every split, layer and seed, where these were asked for; before any refit.
+        train_seconds: Duration of the whole job: all candidates, folds and seeds.
+        layers: Fits of every split, layer and seed before any refit, if `keep_layers` was set.
     """
 
     fits: tuple[HeadFit, ...]
@@ -74,5 +74,5 @@ class HeadResult:
 
     @property
     def params_trained(self) -> int:
-        """Weights and biases of one fit; the largest where folds chose different widths."""
+        """Number of trained parameters of one fit; the maximum if folds chose different widths."""
         return max(fit.params_trained for fit in self.fits)

@@ -1,4 +1,4 @@
-"""Train one head over all splits, seeds, layers and its grid; validation chooses, test rows are scored once."""
+"""Train one head over all splits, seeds, layers and its grid; choose by validation and score test rows once."""
 
 from __future__ import annotations
 
@@ -42,48 +42,49 @@ def train_head(
 ) -> HeadResult:
     """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
 
-    Per split, the configuration and layer with the lowest validation loss (mean over seeds; of
-    equals the earlier in the grid, then the lower layer) is chosen. Training sees the blocks of
-    `heads.batched.blocks`, which hold no test row.
+    Per split, the configuration and layer with the lowest validation loss (mean over seeds) is chosen; ties go
+    to the earlier configuration, then to the lower layer. Training uses the blocks of `heads.batched.blocks`,
+    which contain no test rows.
 
-    On a CPU the splits' stacks train one after the other: two in one matrix product save nothing
-    there, and a split's bits then depend on that split's own training and validation rows alone. On a
-    GPU, where small stacks leave it idle, all splits train together.
+    On a CPU, the splits are trained one after another: combining them saves no time there, and the results of
+    a split depend only on its own training and validation rows. On a GPU, all splits are trained together,
+    because small stacks would leave it idle.
 
     Args:
-        options: A head and its grid. `linear` solves a convex problem, which no seed changes: it
-            trains once per split and counts for every seed.
-        features: All clips, the wanted poolings concatenated, shape (N, L, D) float; for a head that
-            reads frames, those.
+        options: A head and its grid. `linear` is deterministic: it is trained once per split, and the result
+            is used for every seed.
+        features: Features of all clips, poolings concatenated, shape (N, L, D) float; `ClipLayers` for a head
+            that reads frames.
         targets: Class of each clip, 0…C-1, shape (N,) int; zeros and ones (N, C); values (N,).
-        splits: Which rows train, validate and test. Without validation rows the head must have one
-            configuration and one layer, and stops after `max_epochs`.
-        seeds: One fit each per split.
+        splits: Training, validation and test rows. Without validation rows, the head must have one
+            configuration and one layer, and is trained for `max_epochs`.
+        seeds: Seeds; one fit per seed and split.
         n_classes: C; 1 in regression.
-        task: What the targets are.
+        task: The task, which determines the form of the targets.
         device: `cpu`, `cuda` or `cuda:k`.
         layer_names: The backbone's index of each of the L layers; None: 0…L-1.
-        refit: Train the chosen configuration again, as long, on training and validation rows together.
-        together: Train all splits in one stack; None: on a GPU only, or if the head's fits share nothing.
-        keep_layers: Keep what the best candidate of each layer says of the test rows, too, for heads that
-            read one layer's vector and can choose between several.
-        on_candidate: Called with the number of (split, layer, configuration) trained, and of all.
+        refit: Train the chosen configuration again on training and validation rows together, for the same
+            number of epochs.
+        together: Train all splits in one stack; None: only on a GPU, or if the head's fits share no computation.
+        keep_layers: Also keep the test predictions of the best candidate of each layer, for heads that read
+            one layer's vector and choose between several layers.
+        on_candidate: Called with the number of trained (split, layer, configuration) candidates, and the total.
 
     Returns:
         The chosen fits with their test probabilities, and every candidate's validation score.
 
     Raises:
-        ConfigError: The options name a layer that the features lack; no seeds; a choice and no
-            validation rows to choose by.
-        RunError: NaN or infinite features; a split without training or test rows, or with a class
-            absent from training; a split in which every candidate failed.
+        ConfigError: The options contain a layer that the features lack; there are no seeds; there is a choice
+            but no validation rows.
+        RunError: Features are NaN or infinite; a split has no training or test rows, or lacks a class in
+            training; every candidate of a split failed.
     """
     started = time.perf_counter()
     folds = list(splits.splits if isinstance(splits, Splits) else splits)
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
     positions = layer_positions(options, names)
     if not len(seeds):
-        raise ConfigError("seeds: the list is empty; give one seed at least, such as [0]")
+        raise ConfigError("seeds: the list is empty; give at least one seed, such as [0]")
     source: FrameSource | _Arrays
     if isinstance(features, ClipLayers):
         check_splits(targets, folds, n_classes, task)
@@ -143,24 +144,24 @@ def train_head(
 
 @dataclass(frozen=True)
 class _Arrays:
-    """Blocks of pooled features, as `FrameSource` is of frames."""
+    """Blocks of pooled features; the counterpart of `FrameSource`."""
 
     features: np.ndarray
     targets: np.ndarray
     task: Task
 
     def block(self, split: Split, layer: int, device: torch.device) -> Block:
-        """One split's training and validation rows."""
+        """Return one split's training and validation rows."""
         return standardize(self.features, self.targets, split, layer, device, self.task)
 
     def rows(self, rows: np.ndarray, layer: int) -> np.ndarray:
-        """Raw features to predict from."""
+        """Return raw features to predict from."""
         return self.features[rows] if layer == ALL_LAYERS else self.features[rows, layer]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One head at work on the clips of an experiment."""
+    """The training of one head on the clips of an experiment."""
 
     head: HeadType
     job: Job
@@ -183,7 +184,7 @@ class _Run:
         rows = self.source.rows(split.test, chosen.place.layer)
         scored = [self.head.predict(state, rows, job.task) for state in fitted.states]
         for at, seed in enumerate(job.seeds):
-            fit = min(at, len(scored) - 1)  # a head that no seed changes has one fit
+            fit = min(at, len(scored) - 1)  # a deterministic head has one fit
             if not np.isfinite(scored[fit]).all():
                 raise RunError(f"{options.title}: fold {split.fold!r} diverged{_way_out(options)}")
             yield HeadFit(
@@ -201,7 +202,7 @@ class _Run:
             )
 
     def _refit(self, chosen: BlockFit) -> BlockFit:
-        """Train the chosen candidate on training and validation rows, as long as its best state took."""
+        """Train the chosen candidate on training and validation rows, for as many epochs as its best state had."""
         split = self.folds[chosen.place.fold]
         joined = replace(split, train=np.union1d(split.train, split.valid), valid=split.valid[:0])
         epochs = tuple(int(chosen.epochs[min(at, len(chosen.epochs) - 1)]) for at in range(len(self.job.seeds)))
@@ -218,10 +219,10 @@ def _way_out(options: HeadOptions) -> str:
 
 
 def layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
-    """Which of the cached layers a head sees or is chosen among, as positions in `names`.
+    """Return the cached layers that a head reads or chooses from, as positions in `names`.
 
     Raises:
-        ConfigError: The options name a layer that is not there.
+        ConfigError: The options contain a layer that is not cached.
     """
     if options.layers == "all":
         return list(range(len(names)))

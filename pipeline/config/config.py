@@ -1,4 +1,4 @@
-"""One experiment: the YAML a person writes, checked once, that every stage reads."""
+"""The configuration of one experiment: read from YAML, validated once, and used by every stage."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[.\s-]|[.\s]$')
 
 
 class Config(ConfigSection):
-    """A complete experiment, every default filled in. Made by `load_config`."""
+    """A complete experiment with all defaults filled in; created by `load_config`."""
 
-    name: str = Field(description="the run's folder; the file's name by default")
+    name: str = Field(description="name of the run folder; default: the name of the config file")
     dataset: Options = Field(description="see `audioheads datasets ls`")
     features: FeaturesSection
     heads: list[Options] = Field(min_length=1)
     finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
-    tracking: list[Tracking] = Field([], description="where their curves go: tensorboard, swanlab, csv")
-    protocol: Protocol = Field("auto", description="which clips train, validate and test")
+    tracking: list[Tracking] = Field([], description="where their curves are logged: tensorboard, swanlab, csv")
+    protocol: Protocol = Field("auto", description="how clips are split into training, validation and test")
     few_shot: FewShotSection = FewShotSection()
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
-    label_efficiency: LabelEfficiencySection | None = Field(None, description="curves over few training clips")
-    split_seed: Seed = Field(0, description="of the splits that the program draws")
-    seeds: list[Seed] = Field([0], min_length=1, description="of the trained models")
+    label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
+    split_seed: Seed = Field(0, description="seed of drawn splits")
+    seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
     report: ReportSection = ReportSection()
     output: OutputSection = OutputSection()
 
@@ -57,51 +57,54 @@ class Config(ConfigSection):
 
     @property
     def run_dir(self) -> Path:
-        """The folder of this experiment's results."""
+        """Folder of this experiment's results."""
         return self.output.runs / self.name
 
     def command(self, command: str) -> str:
-        """A command line that does something with this same experiment, for messages."""
+        """Return the command line that runs `command` on this experiment, for messages."""
         sets = [part for override in self._overrides for part in ("--set", override)]
         return shlex.join(["audioheads", *command.split(), self._source or f"{self.run_dir}/config.yaml", *sets])
 
     def __eq__(self, other: object) -> bool:
-        """Equal settings, wherever they were read from."""
+        """Compare settings, regardless of the file they were read from."""
         return isinstance(other, Config) and self.model_dump() == other.model_dump()
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read and check one experiment.
+    """Read and validate the config of one experiment.
 
     Args:
         path: A YAML file.
         overrides: Texts `key.path=value`, see `pipeline.config.overrides`.
 
+    Returns:
+        The config.
+
     Raises:
-        ConfigError: The file or an override is wrong; one line per mistake, each naming file and key.
+        ConfigError: The file or an override is invalid; one line per error, each with file and key.
     """
     values = _read(Path(path))
     _fill_lists(values)
     applied = apply_overrides(values, overrides)
     values.setdefault("name", Path(path).stem)
     _find_code(values, Path(path).parent)
-    config, mistakes = _check(values)
-    if config is None or mistakes:
-        raise ConfigError("\n".join(_line(str(path), mistake, applied) for mistake in mistakes))
+    config, errors = _check(values)
+    if config is None or errors:
+        raise ConfigError("\n".join(_line(str(path), error, applied) for error in errors))
     config._source = str(path)
     config._overrides = tuple(overrides)
     return config
 
 
 def dump_config(config: Config) -> str:
-    """The resolved config as YAML that `load_config` reads back as the same."""
+    """Return the resolved config as YAML, which `load_config` reads back unchanged."""
     return dump_yaml(config.model_dump(mode="json"))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The mapping a config file holds."""
+    """Read the mapping in a config file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -123,7 +126,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fill_lists(values: dict[str, Any]) -> None:
-    """Write out the default lists, so that `--set` can name their items."""
+    """Fill in the default lists, so that `--set` can refer to their items."""
     for section in ("features", "output"):
         if values.get(section) is None:
             values[section] = {}
@@ -138,7 +141,7 @@ def _fill_lists(values: dict[str, Any]) -> None:
 
 
 def _find_code(values: dict[str, Any], folder: Path) -> None:
-    """Write down that a backbone's own module lies beside the config, where it does and the entry does not say."""
+    """Set `folder` of a backbone's entry if its module is next to the config and the entry has no `folder`."""
     section = values["features"]
     entries = section.get("backbones") if isinstance(section, dict) else None
     for entry in entries if isinstance(entries, list) else []:
@@ -151,39 +154,39 @@ def _find_code(values: dict[str, Any], folder: Path) -> None:
 
 
 def _check(values: dict[str, Any]) -> tuple[Config | None, list[FieldError]]:
-    """The config, or everything that is wrong with it."""
+    """Build the config, or list all errors."""
     import features.backbones
     import features.datasets
 
     checked = dict(values)
-    mistakes: list[FieldError] = []
+    errors: list[FieldError] = []
     if "dataset" in values:
-        checked["dataset"] = _option(values["dataset"], "kind", features.datasets.options_class, ("dataset",), mistakes)
+        checked["dataset"] = _option(values["dataset"], "kind", features.datasets.options_class, ("dataset",), errors)
     section = values["features"]
     if isinstance(section, dict) and isinstance(section.get("backbones"), list):
         backbones = [
-            _option(item, "name", features.backbones.options_class, ("features", "backbones", index), mistakes)
+            _option(item, "name", features.backbones.options_class, ("features", "backbones", index), errors)
             for index, item in enumerate(map(_with_preset, section["backbones"]))
         ]
         checked["features"] = {**section, "backbones": backbones}
     if isinstance(values["heads"], list):
         checked["heads"] = [
-            _option(item, "name", _head_class, ("heads", index), mistakes) for index, item in enumerate(values["heads"])
+            _option(item, "name", _head_class, ("heads", index), errors) for index, item in enumerate(values["heads"])
         ]
     if isinstance(values["finetune"], list) and values["finetune"]:
         from pipeline.config import finetune_entries
 
         checked["finetune"] = [
-            _option(item, "name", finetune_entries.options_class, ("finetune", index), mistakes)
+            _option(item, "name", finetune_entries.options_class, ("finetune", index), errors)
             for index, item in enumerate(map(_with_preset, values["finetune"]))
         ]
     config, own = validate(Config, checked)
-    mistakes = [*own, *mistakes]
-    return config, mistakes or (_contradictions(config) if config is not None else [])
+    errors = [*own, *errors]
+    return config, errors or (_contradictions(config) if config is not None else [])
 
 
 def _with_preset(item: Any) -> Any:
-    """A backbone's entry, with the values of the preset it names where it is silent."""
+    """Fill in missing values of an entry from the preset that it names."""
     from features.backbones import preset_options
 
     name = item.get("name") if isinstance(item, dict) else None
@@ -191,7 +194,7 @@ def _with_preset(item: Any) -> Any:
 
 
 class _Invalid(BaseModel):
-    """Stands in for options whose mistakes are listed already."""
+    """Placeholder for options whose errors are already listed."""
 
 
 def _option(
@@ -199,9 +202,9 @@ def _option(
     key: str,
     options_class: Callable[[str], type[BaseModel]],
     location: Location,
-    mistakes: list[FieldError],
+    errors: list[FieldError],
 ) -> BaseModel:
-    """The options of one dataset, backbone or head; mistakes are added to the list."""
+    """Build the options of one dataset, backbone or head; errors are added to the list."""
     found: list[FieldError]
     options: BaseModel | None = None
     if not isinstance(value, dict):
@@ -214,12 +217,12 @@ def _option(
         except ConfigError as error:
             where = (*location, key)
             found = [FieldError(where, str(error).removeprefix(f"{dotted(where)}: "))]
-    mistakes.extend(found)
+    errors.extend(found)
     return options or _Invalid()
 
 
 def _head_class(name: str) -> type[BaseModel]:
-    """The options of one head."""
+    """Return the options class of a head."""
     from heads.kinds.registry import HEADS, options_class
 
     if name not in HEADS:
@@ -228,7 +231,7 @@ def _head_class(name: str) -> type[BaseModel]:
 
 
 def _contradictions(config: Config) -> list[FieldError]:
-    """What is wrong although each value on its own is right."""
+    """Find errors in the combination of valid values."""
     names: list[tuple[Location, str | None]] = [
         (("name",), config.name),
         (("dataset", "name"), getattr(config.dataset, "name", None)),
@@ -236,7 +239,7 @@ def _contradictions(config: Config) -> list[FieldError]:
     sections = ((("features", "backbones"), config.features.backbones), (("heads",), config.heads))
     for where, items in (*sections, (("finetune",), config.finetune)):
         names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
-    mistakes = [
+    errors = [
         FieldError(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
         for location, name in names
         if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
@@ -246,20 +249,20 @@ def _contradictions(config: Config) -> list[FieldError]:
         before = first.setdefault(label_of(item).casefold(), index)
         if before != index:
             message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
-            mistakes.append(FieldError(("features", "backbones", index, _label_key(item)), message))
+            errors.append(FieldError(("features", "backbones", index, _label_key(item)), message))
     for index, item in enumerate(config.finetune):
         before = first.setdefault(label_of(item).casefold(), len(config.features.backbones) + index)
         if before != len(config.features.backbones) + index:
             at = before - len(config.features.backbones)
             other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
             message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
-            mistakes.append(FieldError(("finetune", index, _label_key(item)), message))
+            errors.append(FieldError(("finetune", index, _label_key(item)), message))
     if config.label_efficiency is not None:
         for key, items in (("backbones", config.features.backbones), ("heads", config.heads)):
             known = [label_of(item) for item in items]
             for at, name in enumerate(getattr(config.label_efficiency, key) or []):
                 if name not in known:
-                    mistakes.append(
+                    errors.append(
                         FieldError(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}")
                     )
     seen: dict[tuple[str, ...], int] = {}
@@ -270,12 +273,12 @@ def _contradictions(config: Config) -> list[FieldError]:
             message = (
                 f"{label_of(head)!r} on the same pooling is also heads[{before}]; give one of them another `label`"
             )
-            mistakes.append(FieldError(("heads", index, _label_key(head)), message))
+            errors.append(FieldError(("heads", index, _label_key(head)), message))
         missing = [pooling for pooling in poolings if pooling not in config.features.pooling]
         if missing:
             message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
-            mistakes.append(FieldError(("heads", index, "pooling"), message))
-    return mistakes
+            errors.append(FieldError(("heads", index, "pooling"), message))
+    return errors
 
 
 def _label_key(options: BaseModel) -> str:
@@ -283,13 +286,13 @@ def _label_key(options: BaseModel) -> str:
 
 
 def label_of(options: BaseModel) -> str:
-    """What a backbone or a head is called in tables and files."""
+    """Return the name of a backbone or head in tables and files."""
     return str(getattr(options, "label", None) or getattr(options, "title", None) or getattr(options, "name", ""))
 
 
-def _line(path: str, mistake: FieldError, overrides: Sequence[Override]) -> str:
-    """One mistake, after the file or the `--set` that made it."""
+def _line(path: str, error: FieldError, overrides: Sequence[Override]) -> str:
+    """Format one error, starting with the file or the `--set` that caused it."""
     for override in reversed(overrides):
-        if mistake.location[: len(override.location)] == override.location:
-            return f"--set {override.written}: {mistake}"
-    return f"{path}: {mistake}"
+        if error.location[: len(override.location)] == override.location:
+            return f"--set {override.written}: {error}"
+    return f"{path}: {error}"

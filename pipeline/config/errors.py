@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in a config, one line per mistake, in the words of the person who wrote it."""
+"""Convert pydantic's validation errors to one line each, with the keys as written in the config."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing that is wrong in a config.
+    """One error in a config.
 
     Attributes:
-        location: Keys and list indices from the top of the file; empty means the file as a whole.
-        message: What is wrong there and what would be right.
+        location: Keys and list indices from the top of the file; empty for the whole file.
+        message: What is wrong and what was expected.
     """
 
     location: Location
@@ -33,7 +33,7 @@ class FieldError:
 
 
 def dotted(location: Iterable[str | int]) -> str:
-    """A location as people write it: `features.backbones[1].weights`."""
+    """Format a location: `features.backbones[1].weights`."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -41,7 +41,7 @@ def dotted(location: Iterable[str | int]) -> str:
 
 
 def closest(name: object, known: Iterable[str]) -> str:
-    """The rest of an "unknown …" message: the nearest known name, or all of them."""
+    """Return the rest of an "unknown …" message: the most similar known name, or all known names."""
     known = list(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
@@ -52,11 +52,11 @@ def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[M
 
     Args:
         model: The pydantic model to build.
-        value: What the file says; normally a mapping.
-        location: Where `value` stands in the file.
+        value: The value in the file, normally a mapping.
+        location: Location of `value` in the file.
 
     Returns:
-        The model and no mistakes, or None and at least one.
+        The model and no errors, or None and at least one error.
     """
     if not isinstance(value, dict):
         keys = ", ".join(_keys(model))
@@ -69,19 +69,19 @@ def validate(model: type[Model], value: Any, location: Location = ()) -> tuple[M
         messages: dict[Location, list[str]] = {}  # a union reports each of its branches
         for detail in details:
             if detail["type"] == "missing" and detail["loc"] in meant:
-                continue  # it is there, misspelt
+                continue  # the key is present, but misspelt
             messages.setdefault((*location, *_written(model, detail)), []).append(_message(model, detail))
         return None, [FieldError(where, "; or ".join(dict.fromkeys(found))) for where, found in messages.items()]
 
 
 def shown(value: object) -> str:
-    """A value as it can stand in one line."""
+    """Format a value in one line of at most 80 characters."""
     text = " ".join(("null" if value is None else repr(value)).split())
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _meant(model: type[BaseModel], detail: ErrorDetails) -> Location | None:
-    """The key that an unknown key is a misspelling of, where there is one."""
+    """Return the known key that an unknown key probably means, or None."""
     parent = _model_at(model, detail["loc"][:-1]) if detail["type"] == "extra_forbidden" else None
     near = difflib.get_close_matches(str(detail["loc"][-1]), _keys(parent), n=1) if parent else []
     return (*detail["loc"][:-1], near[0]) if near else None
@@ -118,12 +118,12 @@ def _plain(value: object) -> str:
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
-    """The keys a person may write in this section."""
+    """Return the keys that are allowed in this section."""
     return list(model.model_fields)
 
 
 def _written(model: type[BaseModel], detail: ErrorDetails) -> Location:
-    """The part of pydantic's location that stands in the file, without its names for union branches."""
+    """Return pydantic's location without its names for union branches, which are not in the file."""
     location: list[str | int] = []
     current: Any = model
     for index, part in enumerate(detail["loc"]):
@@ -141,7 +141,7 @@ def _is_unknown_key(detail: ErrorDetails, index: int) -> bool:
 
 
 def _model_at(model: type[BaseModel], location: Iterable[str | int]) -> type[BaseModel] | None:
-    """The model whose keys stand at a location, where the annotations say so."""
+    """Return the model of the section at a location, by the annotations, or None."""
     current: type[BaseModel] | None = model
     for part in location:
         if isinstance(part, str) and current is not None and part in current.model_fields:
@@ -150,7 +150,7 @@ def _model_at(model: type[BaseModel], location: Iterable[str | int]) -> type[Bas
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model inside an annotation such as `list[Section] | None`."""
+    """Return the pydantic model inside an annotation such as `list[Section] | None`."""
     if isinstance(annotation, type) and not get_args(annotation):
         return annotation if issubclass(annotation, BaseModel) else None
     return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

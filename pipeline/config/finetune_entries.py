@@ -1,4 +1,4 @@
-"""The entries of a config's finetune section: names to option classes, and what each model reads."""
+"""Entries of a config's `finetune` section: the option class of each name, and the inputs of each model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pipeline.config.errors import closest
 
 
 def options_class(name: str) -> type[Recipe]:
-    """The pydantic class that validates an entry of `finetune`.
+    """Return the pydantic class that validates an entry of `finetune`.
 
     Raises:
-        ConfigError: No such model.
+        ConfigError: There is no such model, or it cannot be trained end to end.
     """
     if name in models.MODELS:
         return models.MODELS[name][0]
@@ -39,20 +39,20 @@ def options_class(name: str) -> type[Recipe]:
 
 @cache
 def _end_to_end_class(family: str) -> type[EndToEndOptions]:
-    """Training options and the backbone's own, in one."""
+    """Combine the training options and the options of a backbone family in one class."""
     own = backbones.options_class(family)
     return create_model(f"EndToEnd_{family}", __base__=(EndToEndOptions, own))  # type: ignore[arg-type]
 
 
 def backbone_entry(options: EndToEndOptions) -> BaseModel:
-    """The backbone's part of an end-to-end entry."""
+    """Return the backbone's part of an end-to-end entry."""
     fields = backbones.options_class(options.name).model_fields
     given = {name: getattr(options, name) for name in fields if name in options.model_fields_set}
     return backbones.parse_options({**given, "name": options.name})
 
 
 def input_entry(options: Recipe) -> dict[str, Any]:
-    """The entry of `features.backbones` that caches what a model reads."""
+    """Return the entry of `features.backbones` that caches the inputs of a model."""
     if isinstance(options, SpectrogramOptions):
         return {"name": "logmel", **options.mel.model_dump()}
     if isinstance(options, EndToEndOptions):

@@ -16,10 +16,10 @@ _INDEX = re.compile(r"\[?(\d+)\]?(?=[.\[]|$)")
 
 @dataclass(frozen=True)
 class Override:
-    """One `--set`.
+    """One `--set` option.
 
     Attributes:
-        location: The first key on its path that it added or changed.
+        location: The first key on its path that was added or changed.
         written: The text after `--set`.
     """
 
@@ -28,18 +28,21 @@ class Override:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> list[Override]:
-    """Change `values` in place, in the order given.
+    """Change `values` in place, in the given order.
 
-    A path names keys separated by dots; an item of a list by its index (`heads.0`, `heads[0]`), its
-    `label` or its `name`. A key that is not there yet is added, the validation that follows says
-    whether it exists.
+    A path consists of keys separated by dots. An item of a list is selected by its index (`heads.0`,
+    `heads[0]`), its `label` or its `name`. Missing keys are added; unknown keys are found by the validation
+    that follows.
 
     Args:
-        values: The config as read from YAML.
+        values: The config as read from YAML; modified.
         overrides: Texts such as `features.backbones.yamnet.weights=weights/yamnet.tflite`; the value is YAML.
 
+    Returns:
+        The applied overrides.
+
     Raises:
-        ConfigError: A text without `=`, a value that is not YAML, an item that does not exist.
+        ConfigError: A text has no `=`, a value is not YAML, or an item does not exist.
     """
     return [_apply(values, text) for text in overrides]
 
@@ -72,7 +75,7 @@ def _apply(values: dict[str, Any], text: str) -> Override:
 
 
 def _next_key(here: Any, rest: str, location: Location, text: str) -> tuple[str | int, str]:
-    """The key or index that `rest` starts with, and what follows it."""
+    """Split `rest` into its first key or index and what follows."""
     if isinstance(here, list):
         index, length = _item(here, rest, location, text)
         return index, _after(rest, length, text)
@@ -81,11 +84,11 @@ def _next_key(here: Any, rest: str, location: Location, text: str) -> tuple[str 
         if not key:
             raise ConfigError(f"--set {text}: empty key in {text.partition('=')[0]!r}")
         return key, _after(rest, len(key), text)
-    raise ConfigError(f"--set {text}: {dotted(location)} is a single value, nothing stands below it")
+    raise ConfigError(f"--set {text}: {dotted(location)} is a single value without keys")
 
 
 def _after(rest: str, length: int, text: str) -> str:
-    """What follows the part just read, without the dot between them."""
+    """Return the text after the part just read, without the separating dot."""
     following = rest[length:]
     if following == ".":
         raise ConfigError(f"--set {text}: the path ends in a dot")
@@ -93,7 +96,7 @@ def _after(rest: str, length: int, text: str) -> str:
 
 
 def _item(items: list[Any], rest: str, location: Location, text: str) -> tuple[int, int]:
-    """Which item of a list `rest` names, and how many characters its name takes."""
+    """Return the index of the list item that `rest` starts with, and the length of its name."""
     mappings = [(item, index) for index, item in enumerate(items) if isinstance(item, dict)]
     by_label = [(str(item.get("label") or item.get("name")), index) for item, index in mappings]
     by_name = [(str(item.get("name")), index) for item, index in mappings]

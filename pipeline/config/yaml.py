@@ -1,7 +1,7 @@
-"""YAML as people expect it: the plain values of YAML 1.2, each key once, and no document that aliases blow up.
+"""Strict YAML: the plain values of YAML 1.2, no repeated keys, and a limit on values expanded from aliases.
 
-PyYAML reads YAML 1.1, where `1e-3` is text, `no` is false and `12:30` is 750. Configs and `--set` values go through
-this module, so both mean the same.
+PyYAML reads YAML 1.1, where `1e-3` is text, `no` is false and `12:30` is 750. Config files and `--set` values are both
+read with this module, so they follow the same rules.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 import yaml
 
-MOST_VALUES = 100_000  # of a document, an alias counting as all it names: a few lines of them can name billions
+MOST_VALUES = 100_000  # limit per document with aliases expanded: a few lines can expand to billions of values
 _PLAIN = {
     "null": r"~|null|Null|NULL|",
     "bool": r"true|True|TRUE|false|False|FALSE",
@@ -22,16 +22,16 @@ _PLAIN = {
 
 
 class YamlError(ValueError):
-    """Text that is not YAML; the message says where and why, in one line."""
+    """Raised for invalid YAML; the message has position and reason in one line."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading with YAML 1.2's plain values; what PyYAML would accept silently is refused."""
+    """Safe loading with YAML 1.2's plain values; raises errors for repeated keys, which PyYAML accepts."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012
 
     def get_single_node(self) -> yaml.Node | None:
-        """The document, checked before any value is made of it."""
+        """Return the document's root node, checked before any value is built from it."""
         node = super().get_single_node()
         if node is not None:
             _count_values(node, {})
@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Safe dumping that quotes text which YAML 1.1 or 1.2 would read as something else."""
+    """Safe dumping that quotes text that YAML 1.1 or 1.2 would not read as text."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         """Indent list items under their key."""
@@ -58,8 +58,8 @@ def parse_yaml(text: str) -> object:
         text: The document; empty text gives None.
 
     Raises:
-        YamlError: Not YAML, more than one document, a key that stands twice, an alias inside what it names, or more
-            than `MOST_VALUES` values.
+        YamlError: The text is not YAML, has several documents, a repeated key, an alias inside the value it refers
+            to, or more than `MOST_VALUES` values.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -76,15 +76,15 @@ def parse_yaml(text: str) -> object:
 
 
 def dump_yaml(value: object) -> str:
-    """Write plain values as YAML that `parse_yaml` reads back as the same."""
+    """Write plain values as YAML, which `parse_yaml` reads back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 
 def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
-    """How many values a node has with its aliases expanded; refuses too many, itself inside, and a repeated key."""
-    if node in counts:  # an alias; 0 while what it names is being counted
+    """Count the values of a node with aliases expanded; raise for too many values, recursion or a repeated key."""
+    if node in counts:  # an alias; 0 while its anchor is being counted
         if not counts[node]:
-            raise yaml.MarkedYAMLError(None, None, "an alias inside the value that it names", node.start_mark)
+            raise yaml.MarkedYAMLError(None, None, "an alias inside the value that it refers to", node.start_mark)
         return counts[node]
     counts[node] = 0
     children: list[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else []
@@ -94,7 +94,7 @@ def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if line := lines.get((key.tag, key.value)):
-                    problem = f"key {key.value!r} stands twice (first in line {line})"
+                    problem = f"key {key.value!r} occurs twice (first in line {line})"
                     raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
                 lines[key.tag, key.value] = key.start_mark.line + 1
     count = 1 + sum(_count_values(child, counts) for child in children)

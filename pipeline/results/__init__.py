@@ -1,1 +1,1 @@
-"""The run folder, its tables of results, and the leaderboard over runs."""
+"""The run folder, its results tables, and the leaderboard over runs."""

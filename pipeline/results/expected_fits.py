@@ -1,4 +1,4 @@
-"""The fits that a config asks for: what each one reads, where it is kept, and whether it is there."""
+"""The fits of a config: their inputs, folders, and whether they exist."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.results.run_folder import fit_folder, read_about
 
 
 def poolings_of(config: Config, head: HeadOptions) -> list[str]:
-    """The poolings a head sees.
+    """Return the poolings that a head reads.
 
     Raises:
-        UserError: The head reads frames, and none are cached; it reads pooled embeddings, and only frames are.
+        UserError: The head reads frames or pooled embeddings, but the config does not cache them.
     """
     if head.reads == "frames":
         if "frames" not in config.features.pooling:
             raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
         if head.pooling not in (None, ["frames"]):
-            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; leave out its `pooling`")
+            raise UserError(f"{head.title}: reads frames, not {'+'.join(head.pooling or [])}; remove its `pooling`")
         return ["frames"]
     poolings = head.pooling or [pooling for pooling in config.features.pooling if pooling != "frames"]
     if not poolings or "frames" in poolings:
@@ -29,12 +29,12 @@ def poolings_of(config: Config, head: HeadOptions) -> list[str]:
 
 
 def head_folder(head: HeadOptions) -> str:
-    """The folder name of a head: its title, and its own poolings where it names some."""
+    """Return the folder name of a head: its title, and its poolings if it sets any."""
     return head.title if head.pooling is None else f"{head.title}-{'+'.join(head.pooling)}"
 
 
 def expected_fits(config: Config) -> list[tuple[str, str, str]]:
-    """(model, head folder, command that trains it) of every fit this config asks for, in the order of the config."""
+    """Return (model, head folder, command that trains it) of every fit of a config, in its order."""
     heads = [head for head in config.heads if isinstance(head, HeadOptions)]
     frozen = [
         (label_of(backbone), head_folder(head), "train-heads")
@@ -46,10 +46,10 @@ def expected_fits(config: Config) -> list[tuple[str, str, str]]:
 
 
 def check_embedded(config: Config) -> None:
-    """Check that what the heads read is cached. No cache file is opened.
+    """Check that the inputs of all heads are cached. No cache file is opened.
 
     Raises:
-        UserError: A head reads what this config does not cache, or stage 1 has not run with these settings.
+        UserError: The config does not cache the input of a head, or stage 1 has not run with these settings.
     """
     for head in config.heads:
         if isinstance(head, HeadOptions):
@@ -61,7 +61,7 @@ def check_trained(config: Config) -> None:
     """Check that every fit is complete. No predictions are read.
 
     Raises:
-        UserError: One is not trained yet; the message has the command.
+        UserError: A fit is not trained yet; the message has the command to run.
     """
     for model, head, command in expected_fits(config):
         read_about(fit_folder(config.run_dir, model, head), f"{model} {head}", config.command(command))

@@ -1,4 +1,4 @@
-"""`features.json` of a run: the cache file of each backbone, and the settings it was made with."""
+"""`features.json` of a run: the cache file of each backbone, and its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.results.run_folder import read_json, write_json
 
 
 def read_features_index(run_dir: Path) -> dict[str, Any]:
-    """By backbone label, the settings stage 1 ran with and the cache file it made."""
+    """Read the settings and the cache file of each backbone, by label."""
     return read_json(run_dir / "features.json") or {}
 
 
@@ -24,17 +24,17 @@ def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) ->
 
 
 def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, Any]:
-    """What stage 2 needs to know that a cache file is the one this config asks for."""
+    """Return the entry by which stage 2 checks that a cache file matches the config."""
     kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
     section = config.features.model_dump(mode="json", include=kept)
     return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 
 
 def cached_files(config: Config) -> dict[str, Path]:
-    """By backbone label, the cache file that stage 1 made for this config. No file is opened.
+    """Return the cache file of each backbone of this config, by label. No cache file is opened.
 
     Raises:
-        UserError: Stage 1 has not run with these settings; the message has the command.
+        UserError: Stage 1 has not run with these settings; the message has the command to run.
     """
     index = read_features_index(config.run_dir)
     files = {}

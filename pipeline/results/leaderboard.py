@@ -1,10 +1,10 @@
-"""`audioheads leaderboard`: the rows of several experiments side by side, ranked where they may be compared.
+"""`audioheads leaderboard`: results of several experiments, ranked if they are comparable.
 
-Rows are ranked on a board: one dataset, protocol and metric. The rank is that of the score, 1 for the
-highest; equal scores share the mean of their ranks (as in Demšar, 2006). `tied_with_best` compares the
-rows of one run clip by clip, so it is shown for the rows of the run that the board's best comes from, and
-changes no rank. The mean rank is over datasets and among the models that stand on every board, ranked
-anew among themselves, so that a board of many models weighs no more than one of few.
+Rows are ranked on a board, which is one dataset, protocol and metric. Rank 1 is the highest score; equal scores share
+the mean of their ranks (as in Demšar, 2006). `tied_with_best` compares the rows of one run clip by clip, so it is
+shown for the rows of the run with the board's best row, and does not change ranks. The mean rank is the mean over
+datasets. It includes only models that are on every board, ranked among themselves, so that boards with many models
+do not have more weight.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BOARD = ["dataset", "protocol", "metric"]
-MODEL = ["model", "weights", "pooling", "head"]  # what makes two rows of different boards one model
+MODEL = ["model", "weights", "pooling", "head"]  # columns that identify a model across boards
 COUNTS = ("n_folds", "n_seeds", "n_test", "n_failed", "feature_dim", "params_total", "params_trained")
 HIGH_FIRST = (
     "score",
@@ -45,18 +45,19 @@ def run_leaderboard(
     csv: Path | None,
     console: Console,
 ) -> None:
-    """Print the boards and the mean ranks, and write them as CSV where asked.
+    """Print the boards and the mean ranks, and optionally write them as CSV.
 
     Args:
         paths: Run folders, folders of runs, `results.csv` files, configs or names of runs; none: all of `runs`.
         runs: The folder of runs.
-        filters: Per column, the patterns (`*` and `?`) of which one has to match; ranks are among what is left.
-        sort: A column, best or lowest first, the other way round with `-` before it; boards stay together.
-        csv: Where to write the rows.
-        console: Where to print.
+        filters: Patterns (`*` and `?`) per column, one of which has to match; ranks are among the remaining rows.
+        sort: Column to sort by within boards, best or lowest first; reversed with a leading `-`.
+        csv: Path of the CSV file; None: none is written.
+        console: Console to print to.
 
     Raises:
-        UserError: Nothing to read, a table that is none, a filter that leaves nothing, an unknown column.
+        UserError: There are no results, a file is not a results table, a filter matches no row, or the column is
+            unknown.
         RunError: The CSV cannot be written.
     """
     files, notes = find_results(paths, runs)
@@ -74,10 +75,10 @@ def run_leaderboard(
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """One table of all runs' rows; rows that say the very same stand once.
+    """Combine the rows of all runs in one table, without duplicates.
 
     Returns:
-        The table, and what its reader must know.
+        The table, and notes about removed duplicates.
     """
     import pandas as pd
 
@@ -86,16 +87,16 @@ def joined(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
     same = table.drop(columns=["run", "run_best"]).duplicated()
     if same.any():
         again = ", ".join(sorted(set(table.loc[same, "run"])))
-        notes.append(f"{int(same.sum())} row(s) of {again} say the very same as another run's and stand once")
+        notes.append(f"{int(same.sum())} row(s) of {again} duplicate rows of another run and are shown once")
         table = table[~same].reset_index(drop=True)
     return table, notes
 
 
 def filtered(table: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The rows that every filter lets through.
+    """Return the rows that match every filter.
 
     Raises:
-        UserError: A filter leaves nothing.
+        UserError: A filter matches no row.
     """
     for column, patterns in filters.items():
         if not patterns:
@@ -105,16 +106,16 @@ def filtered(table: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> pd.Da
         match = [any(fnmatchcase(value, pattern) for pattern in wanted) for value in values]
         if not any(match):
             there = ", ".join(sorted(set(table[column]))) or "nothing"
-            raise UserError(f"--{column} {' '.join(patterns)}: no such row is left; there is {there}")
+            raise UserError(f"--{column} {' '.join(patterns)}: no row matches; available: {there}")
         table = table[match]
     return table.reset_index(drop=True)
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `rank` on their board, `mark` and `mean_rank`.
+    """Add the columns `rank` (on the board), `mark` and `mean_rank`.
 
-    `mark` is `best` for a board's first row, `tied` and empty for rows of the same run that its paired
-    comparison does and does not tell from it, and `–` where there was no such comparison.
+    `mark` is `best` for a board's best row. For the other rows of the same run it is `tied` if the paired
+    comparison finds no significant difference, else empty. It is `–` for rows without such a comparison.
     """
     table = table.copy()
     boards = table.groupby(BOARD, sort=False)
@@ -133,13 +134,13 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_ranks(table: pd.DataFrame) -> pd.Series:
-    """Mean rank of the models that stand on every board, the best first; empty with fewer than two datasets.
+    """Compute the mean rank of the models that are on every board, best first; empty with fewer than two datasets.
 
-    A model with several rows on a board (runs that differ in seeds, say) counts with their mean score. A
+    A model with several rows on a board (such as runs with different seeds) counts with their mean score. A
     dataset with several boards counts once, with the mean of its ranks.
 
     Returns:
-        Indexed by the columns `MODEL`.
+        Mean ranks, indexed by the columns `MODEL`.
     """
     if table["dataset"].nunique() < 2:
         import pandas as pd
@@ -151,10 +152,10 @@ def mean_ranks(table: pd.DataFrame) -> pd.Series:
 
 
 def ordered(table: pd.DataFrame, sort: str) -> pd.DataFrame:
-    """The rows sorted within their boards; boards by dataset and protocol.
+    """Sort the rows within their boards; boards are sorted by dataset and protocol.
 
     Raises:
-        UserError: No such column.
+        UserError: There is no such column.
     """
     column = sort.removeprefix("-")
     known = [str(name) for name in table if name not in ("run_best", "mark")]
@@ -166,27 +167,27 @@ def ordered(table: pd.DataFrame, sort: str) -> pd.DataFrame:
 
 
 def doubts(table: pd.DataFrame) -> list[str]:
-    """What keeps rows from being comparable, one sentence each."""
+    """Return reasons why rows are not comparable, one sentence each."""
     found = []
     for dataset in sorted(set(table["dataset"])):
         rows = table[table["dataset"] == dataset]
         for column in ("protocol", "metric"):
             values = sorted(set(rows[column]))
             if len(values) > 1:
-                found.append(f"{dataset}: {column}s {', '.join(values)} are not comparable and are ranked apart")
+                found.append(f"{dataset}: {column}s {', '.join(values)} are not comparable and are ranked separately")
     for _, rows in table.groupby(BOARD):
         board = f"{rows['dataset'].iloc[0]}, protocol {rows['protocol'].iloc[0]}"
         tested = sorted({int(count) for count in rows["n_test"].dropna()})
         if len(tested) > 1:
-            found.append(f"{board}: rows tested {', '.join(map(str, tested))} clips, so not the same ones")
+            found.append(f"{board}: rows tested {', '.join(map(str, tested))} clips, so the test clips differ")
         for _, again in rows[rows.duplicated(MODEL, keep=False)].groupby(MODEL):
             name = f"{again['model'].iloc[0]} {again['head'].iloc[0]}"
-            found.append(f"{board}: {name} stands {len(again)} times, of {', '.join(again['run'])}")
+            found.append(f"{board}: {name} has {len(again)} rows, from {', '.join(again['run'])}")
     return found
 
 
 def _as_csv(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows as they are written: the report's columns, then where they come from and how they rank."""
+    """Return the rows to write: the report's columns, followed by run and ranks."""
     import pandas as pd
 
     last = ["run", "rank", "mean_rank"]

@@ -1,4 +1,4 @@
-"""The boards as a person reads them in the terminal."""
+"""Print leaderboards to the terminal."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ NUMBERS = ("rank", "score", "95 % interval", "log loss", "dim", "clips/s", "trai
 SPARE = ("dim", "train s", "clips/s", "log loss", "layer", "pooling")
 LEGEND = (
     "rank: by score; equal scores share the mean of their ranks. Intervals are 95 %, clustered by group.",
-    "best: a paired comparison cannot tell the tied rows from the best; – where there was none, as between runs.",
+    "best: tied rows do not differ significantly from the best (paired comparison); –: not compared, as between runs.",
 )
 
 
 def print_leaderboard(table: pd.DataFrame, notes: Sequence[str], console: Console) -> None:
-    """Print a table for each dataset, protocol and metric, and what keeps rows from being comparable.
+    """Print a table for each dataset, protocol and metric, and notes on rows that are not comparable.
 
     Args:
         table: From `pipeline.results.leaderboard.ordered`.
-        notes: Sentences.
-        console: Where to print.
+        notes: Notes, one sentence each.
+        console: Console to print to.
     """
     left_out: dict[str, None] = {}
     has_means = table["mean_rank"].notna().any()
@@ -64,23 +64,23 @@ def print_leaderboard(table: pd.DataFrame, notes: Sequence[str], console: Consol
         left_out.update(dict.fromkeys(hidden))
         console.line("")
     if left_out:
-        console.line(f"too narrow here for {', '.join(left_out)}; --csv FILE has all of it")
+        console.line(f"terminal too narrow for {', '.join(left_out)}; --csv FILE writes all columns")
     for line in LEGEND:
         console.line(line)
     if has_means:
         models = len(table.loc[table["mean_rank"].notna(), ["model", "weights", "pooling", "head"]].drop_duplicates())
         console.line(
             f"mean rank: over {table['dataset'].nunique()} datasets, "
-            f"among the {counted(models, 'model')} that {'stands' if models == 1 else 'stand'} on every board"
+            f"among the {counted(models, 'model')} that {'is' if models == 1 else 'are'} on every board"
         )
     elif table["dataset"].nunique() > 1:
-        console.line("mean rank: no model stands on every board")
+        console.line("mean rank: no model is on every board")
     for note in notes:
         console.line(f"note: {note}")
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:
-    """One shown cell."""
+    """Format one cell."""
     if name == "95 % interval":
         low, high = row["score_ci_low"], row["score_ci_high"]
         return "–" if math.isnan(low) or math.isnan(high) else f"{low:.3f}–{high:.3f}"

@@ -1,4 +1,4 @@
-"""Finding and reading the `results.csv` of runs, also those of other versions of this program."""
+"""Find and read the `results.csv` of runs, including those of other versions of this program."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 RESULTS = Path("report") / "results.csv"
 NEEDED = ("dataset", "model", "head")
 TEXTS = ("dataset", "model", "family", "weights", "layer", "pooling", "head", "protocol", "tied_with_best", "metric")
-METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")  # of tables whose score is no accuracy
-ADDED = ("run", "run_best", "rank", "mark", "mean_rank")  # by a leaderboard, whose CSV can be read, too
+METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")  # in tables whose score is not accuracy
+ADDED = ("run", "run_best", "rank", "mark", "mean_rank")  # added by a leaderboard, whose CSV can be read too
 SCORE_COLUMNS = ("score", "score_ci_low", "score_ci_high")
 EVERY = tuple(dict.fromkeys((*COLUMNS, *METRIC_COLUMNS)))
 NUMBERS = tuple(name for name in EVERY if name not in TEXTS)
 
 
 def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[str]]:
-    """The results files that paths lead to, each once.
+    """Find the results files of some paths, each once.
 
     Args:
         paths: Run folders, folders of runs, `results.csv` files, configs, or names of runs in `runs`; none: `runs`.
         runs: The folder of runs.
 
     Returns:
-        The files, and a sentence for each run among them that has no report yet.
+        The files, and a note for each run without a report.
 
     Raises:
-        UserError: A path is not there or holds no results; the message has the command that makes them.
+        UserError: A path does not exist or has no results; the message has the command that creates them.
     """
     found: list[Path] = []
     notes: list[str] = []
@@ -45,7 +45,7 @@ def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[st
         if not path.exists():
             names = [folder.name for folder in runs.iterdir() if folder.is_dir()] if runs.is_dir() else []
             raise UserError(
-                f"{path}: no such run or folder, {closest(path, names)}; `audioheads report CONFIG` makes one"
+                f"{path}: no such run or folder, {closest(path, names)}; `audioheads report CONFIG` creates one"
             )
         if path.suffix in (".yaml", ".yml") and path.is_file():
             path = load_config(path).run_dir
@@ -58,12 +58,12 @@ def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[st
         if not here:
             config = path / "config.yaml"
             raise UserError(
-                f"{path}: holds no {RESULTS}; `audioheads report {config if config.is_file() else 'CONFIG'}` makes it"
+                f"{path}: has no {RESULTS}; `audioheads report {config if config.is_file() else 'CONFIG'}` creates it"
             )
         found += here
         if here is below:
             notes += [
-                f"{run.parent.name} has no report yet and is left out; `audioheads report {run}` makes it"
+                f"{run.parent.name} has no report yet and is skipped; `audioheads report {run}` creates it"
                 for run in sorted(path.glob("*/config.yaml"))
                 if run.parent / RESULTS not in here
             ]
@@ -71,22 +71,25 @@ def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[st
 
 
 def read_results(path: Path, run: str) -> pd.DataFrame:
-    """One results table with every column this version knows, and beside them where its rows come from.
+    """Read a results table with all columns of this version, and the run of each row.
 
-    Columns that an older version did not write are empty. Added are `score` with `score_ci_low` and
-    `score_ci_high` (the `value` of `metric` where the table has one, else the accuracy), `run`, and
-    `run_best`, whether a row has the highest score of its run, dataset, protocol and metric.
+    Columns that an older version did not write are empty. Added columns are `score` with `score_ci_low` and
+    `score_ci_high` (the `value` of `metric` if the table has one, else the accuracy), `run`, and `run_best`:
+    whether a row has the highest score of its run, dataset, protocol and metric.
 
     Args:
         path: The file.
-        run: What to call the run.
+        run: Name of the run.
+
+    Returns:
+        The table.
 
     Raises:
-        UserError: Not such a table, or without the columns that a row cannot be told by.
+        UserError: The file is not a results table, or required columns or values are missing.
     """
     import pandas as pd
 
-    again = "`audioheads report CONFIG` writes it anew"
+    again = "run `audioheads report CONFIG` to write it again"
     try:
         texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -96,7 +99,7 @@ def read_results(path: Path, run: str) -> pd.DataFrame:
         missing.append("accuracy")
     if missing or texts.empty:
         what = f"has no column {missing[0]!r}" if missing else "has no rows"
-        raise UserError(f"{path}: {what}, so it is no results table; {again}")
+        raise UserError(f"{path}: {what}, so it is not a results table; {again}")
     theirs = [name for name in texts if name not in (*EVERY, *ADDED)]
     table = texts.reindex(columns=[*EVERY, *theirs], fill_value="")
     for name in NUMBERS:
@@ -116,7 +119,7 @@ def read_results(path: Path, run: str) -> pd.DataFrame:
 
 
 def _numbers(path: Path, name: str, column: pd.Series, again: str) -> pd.Series:
-    """A column's cells as floats; empty ones are NaN."""
+    """Convert a column to floats; empty cells are NaN."""
     import pandas as pd
 
     values = pd.to_numeric(column.replace("", None), errors="coerce").astype("float64")
@@ -127,7 +130,7 @@ def _numbers(path: Path, name: str, column: pd.Series, again: str) -> pd.Series:
 
 
 def run_names(files: Sequence[Path]) -> list[str]:
-    """What to call the runs: `esc10` of `runs/esc10/report/results.csv`; the whole path where two are called alike."""
+    """Return the names of runs: `esc10` for `runs/esc10/report/results.csv`; the whole path if names repeat."""
     folders = [file.resolve().parent for file in files]
     folders = [folder.parent if folder.name == RESULTS.parent.name else folder for folder in folders]
     names = [folder.name for folder in folders]

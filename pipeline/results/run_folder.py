@@ -1,4 +1,4 @@
-"""`runs/<name>/`: what each stage leaves there and how the next one finds it.
+"""`runs/<name>/`: files that the stages write and read.
 
 config.yaml  manifest.csv  features.json  failures.json  labels.json  predictions.parquet
 models/<model>/<head>/     fit.json  predictions.parquet  the trained weights
@@ -23,16 +23,13 @@ from features.system.atomic_write import atomic_write
 if TYPE_CHECKING:
     import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One trained model of a run: what it is (`about`, see `fit.json`) and its long table of predictions."""
+    """One trained model of a run: its metadata (`about`, see `fit.json`) and its table of predictions."""
 
     folder: Path
     about: dict[str, Any]
@@ -40,45 +37,53 @@ class Fit:
 
 
 def fit_folder(run_dir: Path, model: str, head: str) -> Path:
-    """Where one model's results lie."""
+    """Return the folder of one model's results."""
     return run_dir / "models" / model / head
 
 
 def job_digest(job: Mapping[str, Any]) -> str:
-    """SHA-256 of everything that decides a fit's result; equal digests need no second training."""
+    """Return the SHA-256 of everything that determines a fit's result; fits with equal digests are reused."""
     return hashlib.sha256(canonical_json(job).encode()).hexdigest()
 
 
 def is_done(folder: Path, job: str) -> bool:
-    """Whether a fit with this job's digest is complete."""
+    """Return whether a fit with this job's digest is complete."""
     about = read_json(folder / FIT_FILE)
     return about is not None and about.get("job") == job and (folder / PREDICTIONS_FILE).is_file()
 
 
 def start_fit(folder: Path) -> None:
-    """Make room for a fit: an earlier one with another job goes."""
+    """Create an empty folder for a fit; an earlier fit in it is deleted."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
 
 
 def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pd.DataFrame) -> None:
-    """Write a fit's predictions, then what it is: the second makes it complete.
+    """Write a fit's predictions, and then its metadata, which marks it as complete.
 
     Args:
         folder: From `fit_folder`.
         about: JSON values; `job` is the digest.
-        predictions: The long table of one model.
+        predictions: The predictions of one model in long format.
+
+    Raises:
+        RunError: A file cannot be written.
     """
     write_whole(folder / PREDICTIONS_FILE, lambda path: predictions.to_parquet(path, index=False))
     write_json(folder / FIT_FILE, about)
 
 
 def read_fit(folder: Path, what: str, command: str) -> Fit:
-    """A complete fit.
+    """Read a complete fit.
+
+    Args:
+        folder: From `fit_folder`.
+        what: Name of the fit, for the message.
+        command: Command that trains it, for the message.
 
     Raises:
-        UserError: There is none; the message names `what` is missing and the `command` that makes it.
+        UserError: The fit is not complete.
     """
     import pandas as pd
 
@@ -87,7 +92,7 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
 
 
 def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
-    """What a complete fit is, without its predictions.
+    """Read the metadata of a complete fit, without its predictions.
 
     Raises:
         UserError: As `read_fit`.
@@ -108,19 +113,23 @@ def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str])
 
 
 def file_name(text: str) -> str:
-    """A text as a file name: itself where it can be one, else with a digest that tells it from others."""
+    """Convert a text to a file name; replaced characters are made up for by a digest, so that names stay unique."""
     safe = re.sub(r"[^\w.+-]", "_", text)[:80]
     return text if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step."""
+    """Write JSON atomically.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A file's JSON; None where there is no such file, or it holds none."""
+    """Read JSON; return None if the file does not exist or is not valid JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -128,14 +137,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all, in a folder that is made where it is missing.
+    """Write a file atomically; a missing folder is created.
 
     Args:
         path: The file.
-        write: Writes it to the path it is called with.
+        write: Function that writes the contents to the path it is given.
 
     Raises:
-        RunError: It cannot be written; what was there before is unchanged.
+        RunError: The file cannot be written; an existing file is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Kept predictions to the measured columns of the table, and what `results.json` says beside them."""
+"""Compute the score columns of the results table, and the additional contents of `results.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.results.run_folder import Fit
 from pipeline.results.table import METRIC_COLUMNS, columns_of, score_columns
 
 Rows = list[dict[str, Any]]
-Control = tuple[int, str]  # an untrained control's place among the models, and its label
+Control = tuple[int, str]  # an untrained control's position in the models, and its label
 
 
 def score(
@@ -29,14 +29,17 @@ def score(
     n_failed: int,
     backbone_of: Mapping[str, str] | None = None,
 ) -> tuple[Rows, Rows]:
-    """Rows of the table, and beside each what `results.json` says more.
+    """Compute the rows of the results table, and of each row its entry in `results.json`.
 
     Args:
-        fits: The models; all of one dataset, tested on the same clips.
+        fits: The models of one dataset, tested on the same clips.
         manifest: The clips.
-        group_of: Of each manifest row: what intervals are clustered by.
-        n_failed: Clips in no score.
-        backbone_of: The backbone behind a label; a pretrained one is set beside its untrained control.
+        group_of: Group of each manifest row, by which intervals are clustered.
+        n_failed: Number of clips excluded from all scores.
+        backbone_of: Backbone of each label; a pretrained one is compared with its untrained control.
+
+    Returns:
+        Rows of the table, and the entries of `results.json`.
 
     Raises:
         RunError: Models were tested on different clips.
@@ -60,7 +63,7 @@ def score(
 
 
 def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -> Control | None:
-    """A pretrained model's untrained control: same backbone, head and pooling, random weights."""
+    """Return a pretrained model's untrained control: same backbone, head and pooling, but random weights."""
 
     def kind(one: Fit) -> tuple[Any, ...]:
         return backbone_of.get(one.about["model"]), one.about["head"], one.about["pooling"]
@@ -72,14 +75,14 @@ def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -
 
 
 def is_control(about: Mapping[str, Any]) -> bool:
-    """Whether a model, by its row or `fit.json`, is a head on a network whose random weights nobody trained."""
+    """Return whether a model (its row or `fit.json`) is a head on a network with untrained random weights."""
     return about["weights"] == "untrained" and about["family"] == "frozen"
 
 
 def _measured(
     parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[Control | None]
 ) -> tuple[Rows, Rows]:
-    """What is measured of the models: columns of the table, and what `results.json` has more."""
+    """Compute the scores of the models: columns of the table, and details for `results.json`."""
     task = manifest.task
     first, *others = SCORES[task]
     ranking = estimation_of(task).rank(parsed, groups)
@@ -89,7 +92,7 @@ def _measured(
         found = {score: score.of(predictions) for score in others}
         low, high = ranking.intervals[at]
         measured.append(
-            dict.fromkeys(score_columns())  # those of other tasks stay empty
+            dict.fromkeys(score_columns())  # columns of other tasks stay empty
             | {name: ranking.values[at], f"{name}_ci_low": low, f"{name}_ci_high": high}
             | ({"metric": first.name} if name in METRIC_COLUMNS else {})
             | {score.column: value for score, value in found.items() if score.column}
@@ -107,7 +110,7 @@ def _measured(
 
 
 def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:
-    """The score of each tested class by its label, and its interval where there is one."""
+    """Return the score of each tested class by its label, and its interval if there is one."""
     score = CLASS_SCORES.get(manifest.task)
     if score is None:
         return {}
@@ -121,7 +124,7 @@ def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Mani
 
 
 def _repetitions(predictions: list[Predictions], figure: metrics.ScoreFunction, name: str) -> dict[str, Any]:
-    """The score fold by fold, seed by seed and, where there are several, draw by draw."""
+    """Return the scores by fold, by seed and, if there are several, by draw."""
     folds = metrics.fold_scores(predictions, figure)
     seeds, draws = metrics.seed_scores(predictions, figure), metrics.draw_scores(predictions, figure)
     found: dict[str, Any] = {
@@ -137,16 +140,16 @@ def _repetitions(predictions: list[Predictions], figure: metrics.ScoreFunction, 
 
 
 def _comparison(ranking: Ranking, at: int, control: Control | None) -> dict[str, Any]:
-    """A model compared with the best, and with its untrained control if it has one."""
+    """Compare a model with the best, and with its untrained control if it has one."""
     own = ranking.comparisons[at]
     found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": ranking.draws}
     if control is None:
         return found
-    place, model = control
-    gain = ranking.comparisons[place].difference - own.difference
-    return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[str(place)]}}
+    position, model = control
+    gain = ranking.comparisons[position].difference - own.difference
+    return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[str(position)]}}
 
 
 def _finite(value: float) -> float | None:
-    """A number JSON can hold."""
+    """Return a number that JSON can represent: None for NaN and infinity."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The results table: its columns, and one row per model from what training left."""
+"""The results table: columns, order and printed form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from features.labels import Task
 
-LEGEND = "tied: a paired bootstrap over groups cannot tell it from the best. Intervals are clustered by group."
+LEGEND = "tied: not significantly different from the best (paired bootstrap). Intervals are clustered by group."
 COLUMNS = (
     "dataset",
     "model",
@@ -43,33 +43,33 @@ COLUMNS = (
     "tied_with_best",
 )
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
-"""At the end of tables of multi-label and regression data, where no column above can hold the score."""
-# What a person reads in the terminal and in results.md, the scores between them; results.csv has every column.
+"""Last columns of tables of multi-label and regression data, whose scores have no column above."""
+# Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
 INTERVAL = "95 % interval"
 MORE_SCORES = tuple(
     dict.fromkeys(score.heading for scores in SCORES.values() for score in scores[1:] if score.heading is not None)
 )
-# What a narrow terminal can do without, the first to go first.
+# Columns hidden in a narrow terminal, in this order.
 SPARE = ("dim", "train s", "clips/s", *MORE_SCORES, "pooling", "layer")
 NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, "dim", "clips/s", "train s")
 
 
 def score_columns() -> tuple[str, ...]:
-    """The columns of all tasks' scores, each once; their intervals are not among them."""
+    """Return the columns of all tasks' scores, each once, without their intervals."""
     return tuple(dict.fromkeys(score.column for scores in SCORES.values() for score in scores if score.column))
 
 
 def columns_of(task: Task) -> tuple[str, ...]:
-    """The columns of `results.csv` of a task, in their order; scores that came later are at the end."""
+    """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
     own = (score.column for score in SCORES[task] if score.column)
     return tuple(dict.fromkeys((*known, *own)))
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
-    """The chosen layers over folds: `7`, `3..9` where folds differ, `all` for a head that reads them all."""
+    """Format the layers chosen by the folds: `7`, `3..9` if they differ, `all` for a head that reads all layers."""
     if "all" in layers:
         return "all"
     low, high = min(map(int, layers)), max(map(int, layers))
@@ -77,7 +77,7 @@ def layer_text(layers: Sequence[int | str]) -> str:
 
 
 def weights_text(source: str) -> str:
-    """The `weights` column of a backbone's source of weights: `pretrained:…`, `untrained` or `none`."""
+    """Return the `weights` column of a backbone's weights: `pretrained:…`, `untrained` or `none`."""
     from features.backbones.loading.weights import BUNDLED
 
     if source in ("none", ""):
@@ -90,9 +90,9 @@ def weights_text(source: str) -> str:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a table in the fixed order of columns, best first.
+    """Convert rows to a table with a fixed order of columns, best row first.
 
-    `METRIC_COLUMNS` are there where a row has a `metric`, columns of scores that came later where a row has them.
+    `METRIC_COLUMNS` are included if a row has a `metric`; columns of later scores if a row has them.
     """
     import pandas as pd
 
@@ -107,7 +107,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def headings(table: pd.DataFrame) -> dict[str, str]:
-    """What people read of a table: key and heading of each shown column."""
+    """Return key and heading of each shown column."""
     scores = shown_scores(table)
     first = {"accuracy": "accuracy", "interval": INTERVAL}
     if "metric" in table:
@@ -118,14 +118,14 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
 
 
 def shown_scores(table: pd.DataFrame) -> dict[str, Score]:
-    """The printed scores of a table's task by their columns."""
+    """Return the printed scores of a table's task by their columns."""
     metric = table["metric"].iloc[0] if "metric" in table and len(table) else "accuracy"
     own = next((scores for scores in SCORES.values() if scores[0].name == metric), ())
     return {score.column: score for score in own if score.column and score.column in table and score.heading}
 
 
 def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The table as people read it: one text per heading of `headings`."""
+    """Format the shown rows: one text per heading of `headings`."""
     rows, forms = table.to_dict("records"), {key: score.form for key, score in shown_scores(table).items()}
     best = _scores(table).groupby(table["dataset"]).idxmax().tolist()
     return [
@@ -135,7 +135,7 @@ def shown_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _scores(table: pd.DataFrame) -> pd.Series:
-    """What models are ranked by: the metric where there is one, else accuracy."""
+    """Return the scores that rank the models: the metric if there is one, else accuracy."""
     import pandas as pd
 
     accuracy = pd.to_numeric(table["accuracy"])
@@ -143,19 +143,19 @@ def _scores(table: pd.DataFrame) -> pd.Series:
 
 
 def title(table: pd.DataFrame) -> str:
-    """The line above the table: what was done on what."""
+    """Return the title of the table: dataset, protocol and counts."""
     first = table.iloc[0]
     counts = (counted(first["n_folds"], "fold"), counted(first["n_seeds"], "seed"), counted(first["n_test"], "clip"))
     return f"{first['dataset']}: protocol {first['protocol']}, {counts[0]} × {counts[1]}, {counts[2]} tested"
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 fold`, `5 folds`."""
+    """Format a count with its noun: `1 fold`, `5 folds`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: str = "") -> str:
-    """The shown table as Markdown, with what its readers must know and the answer in a sentence."""
+    """Format the shown table as Markdown, with legend, warnings, failed clips and the answer in one sentence."""
     head = list(headings(table).values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
     blocks = [
@@ -167,12 +167,12 @@ def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequenc
     ]
     if failures:
         listed = [f"- {_escape(clip)}: {_escape(reason)}" for clip, reason in failures.items()]
-        blocks += [f"## {counted(len(failures), 'clip')} failed, in no score", "\n".join(listed)]
+        blocks += [f"## {counted(len(failures), 'clip')} failed, excluded from all scores", "\n".join(listed)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
-    """One shown cell; `forms` has the format of each score."""
+    """Format one cell; `forms` has the format of each score."""
     if key in ("interval", "value_interval"):
         name = "accuracy" if key == "interval" else "value"
         return "–".join(format(row[f"{name}_ci_{end}"], forms.get(name, ".3f")) for end in ("low", "high"))
@@ -189,7 +189,7 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
 
 
 def _escape(cell: str) -> str:
-    """Text that stays text in a Markdown table, on one line."""
+    """Escape text for one line of a Markdown table."""
     cell = "".join(mark if mark.isprintable() or mark == " " else " " for mark in cell)
     for mark in ("\\", "|", "<", ">", "*", "_", "`", "[", "]", "&", "$"):
         cell = cell.replace(mark, f"\\{mark}")

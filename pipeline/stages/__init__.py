@@ -1,1 +1,1 @@
-"""Stage 1 and stage 2 as the commands run them."""
+"""Stage 1 and stage 2, as run by the commands."""

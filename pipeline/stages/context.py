@@ -1,4 +1,4 @@
-"""What all fits of a run share: the experiment, its splits, and the digests that say whether a fit is done."""
+"""Data shared by all fits of a run: the experiment, its splits, and the digests that identify finished fits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.console import Console
 from pipeline.results.run_folder import job_digest
 from pipeline.stages.inputs import Inputs
 
-TRAINER_VERSION = 3  # raised when a change in `heads` changes results
+TRAINER_VERSION = 3  # incremented when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
 class Stage2:
-    """What every fit of a run shares."""
+    """Data shared by all fits of a run."""
 
     config: Config
     manifest: Manifest
@@ -33,7 +33,7 @@ class Stage2:
 
 
 def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
-    """The protocol's splits, without the clips that some model cannot use."""
+    """Return the protocol's splits, without the clips that some model cannot use."""
     return make_splits(
         manifest,
         config.protocol,
@@ -47,13 +47,13 @@ def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) 
 
 
 def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str]) -> str:
-    """Digest of everything that decides what a head on a backbone becomes."""
+    """Return the digest of everything that determines the result of a head on a backbone."""
     model = {"table": table.fingerprint, "head": head.model_dump(), "refit": stage.config.refit}
     return job_of(stage, model, poolings)
 
 
 def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
-    """Digest of everything that decides one fit's result."""
+    """Return the digest of everything that determines the result of one fit."""
     clips = stage.manifest.clips
     return job_digest(
         {

@@ -1,4 +1,4 @@
-"""Who computes stage 1's blocks: this process, or Ray actors."""
+"""The engine that computes the blocks of stage 1: this process, or Ray actors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from features.planning.settings import Settings
 
 @contextmanager
 def chosen_engine(name: str, options: ActorOptions, settings: Settings) -> Iterator[tuple[Engine, Settings]]:
-    """The engine, for all backbones of a run, and the settings it needs.
+    """Open the engine for all backbones of a run.
 
     Args:
         name: `local` or `ray`.
-        options: What the config says of actors.
-        settings: How to run; what they leave open follows what an actor has.
+        options: The actor options of the config.
+        settings: Settings of stage 1; with `ray`, device and unset threads follow the resources of an actor.
+
+    Yields:
+        The engine, and the settings to use with it.
 
     Raises:
-        UserError: Ray is not installed, or the precision cannot be judged here.
+        UserError: Ray is not installed, or the precision check needs a GPU that this machine does not have.
     """
     if name == "local":
         yield work_here, settings

@@ -47,20 +47,20 @@ def run_features(
     run_shard: RunShard | None = None,
     corpus: Corpus | None = None,
 ) -> None:
-    """Embed every clip once with every backbone, where that is not done yet.
+    """Embed every clip with every backbone, except clips that are already in the cache.
 
     Args:
         config: The experiment.
         device: `auto`, or a torch device.
-        limit: Compute only what the manifest's first `limit` clips lack.
-        dry_run: Say what would be computed.
-        strict: Groups on both sides of an official split are an error, and so is a clip that cannot be used,
-            raised once all others are done.
-        rehash: Read every file to see whether it changed; counts only without `corpus`.
-        console: Where progress and summaries go.
-        engine: `local`, or `ray`: actors on a cluster compute.
-        run_shard: Compute only this run_shard of the blocks; the run's folder is written by the last one.
-        corpus: From `load_corpus`; None: loaded here.
+        limit: Compute only missing embeddings of the manifest's first `limit` clips.
+        dry_run: Report what would be computed, without computing it.
+        strict: Raise an error if official splits share groups, and, after all other clips are done, if a clip
+            cannot be used.
+        rehash: Read every file to check whether it changed; has no effect if `corpus` is given.
+        console: Console for progress and summaries.
+        engine: `local`, or `ray` for actors on a cluster.
+        run_shard: Compute only this shard of the blocks; the last shard writes the run folder.
+        corpus: From `load_corpus`; None: it is loaded here.
 
     Raises:
         AudioheadsError: The dataset, a backbone's weights or the cache cannot be used.
@@ -98,7 +98,7 @@ def run_features(
             if summary.computed:
                 console.line(f"  {summary.timings}")
     if run_shard is not None:
-        finish_shares(config, manifest, made, failures)
+        finish_shards(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
         console.note(f"  failed {clip}: {reason}")
     if len(failures) > FAILURES_SHOWN and not strict:
@@ -108,13 +108,16 @@ def run_features(
 
 
 def load_corpus(config: Config, *, strict: bool = False, rehash: bool = False, save: bool = True) -> Corpus:
-    """The experiment's clips, fit for its protocol; their files are read once, when a stage first asks for them.
+    """Load the experiment's clips and check them against the protocol. Audio files are read once, when first needed.
 
     Args:
         config: The experiment.
-        strict: Groups on both sides of an official split are an error.
-        rehash: Read every file to see whether it changed.
+        strict: Raise an error if official splits share groups.
+        rehash: Read every file to check whether it changed.
         save: Write new digests to the cache folder.
+
+    Returns:
+        The corpus.
 
     Raises:
         ManifestError: The clips cannot be listed, or do not fit the protocol.
@@ -124,10 +127,11 @@ def load_corpus(config: Config, *, strict: bool = False, rehash: bool = False, s
 
 
 def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
-    """The experiment's clips, fit for its protocol.
+    """Load the experiment's manifest and check it against the protocol.
 
     Raises:
-        ManifestError: They are not; under `strict` also where official folds or splits run_shard groups.
+        ManifestError: The clips do not fit the protocol; under `strict` also if official folds or splits share
+            groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
     check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
@@ -137,7 +141,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
 
 
 def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = None) -> Settings:
-    """How stage 1 runs by this config on this device, which is resolved; its precision may still be `auto`."""
+    """Return the settings of stage 1 with a resolved device; the precision may still be `auto`."""
     section = config.features
     device = resolve_device(device)
     return Settings(
@@ -158,10 +162,10 @@ def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = 
 
 
 def resolve_device(device: str) -> str:
-    """A device that is there: `auto` is CUDA where there is one, else the CPU.
+    """Resolve `auto` to CUDA if available, else to the CPU; check that any other device exists.
 
     Raises:
-        ConfigError: The device asked for is not there.
+        ConfigError: The device does not exist.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -169,10 +173,10 @@ def resolve_device(device: str) -> str:
 
 
 def describe_all(options: Sequence[BaseModel], console: Console | None = None) -> list[BackboneSpec]:
-    """Specs of all backbones, found before any work starts.
+    """Return the specs of all backbones, before any work starts.
 
     Raises:
-        AudioheadsError: One line per backbone whose weights cannot be had.
+        AudioheadsError: Weights are not available; the message has one line per such backbone.
     """
     specs: list[BackboneSpec] = []
     problems: list[AudioheadsError] = []
@@ -187,17 +191,17 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     for spec in specs:
         if console and spec.settings.get("normalize_assumed"):
             console.note(
-                f"{spec.name}: no preprocessor_config.json beside the weights, so inputs are normalised and taken "
-                f"at {spec.sample_rate} Hz (set `normalize` to say otherwise)"
+                f"{spec.name}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
+                f"rate of {spec.sample_rate} Hz (set `normalize` to change this)"
             )
     return specs
 
 
 def check_frame_layers(config: Config, specs: Sequence[BackboneSpec]) -> None:
-    """Refuse layers to keep frames of that a backbone does not have.
+    """Check that every backbone has the layers of `features.frame_layers`.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: A backbone lacks a layer.
     """
     for options, spec in zip(config.features.backbones, specs, strict=True):
         for layer in config.features.frame_layers or ():
@@ -208,12 +212,12 @@ def check_frame_layers(config: Config, specs: Sequence[BackboneSpec]) -> None:
 
 
 def failures_file(config: Config) -> Path:
-    """Where stage 1 leaves the reason of every clip that cannot be used."""
+    """Return the path of the file in which stage 1 records why clips cannot be used."""
     return config.run_dir / "failures.json"
 
 
 def write_run_inputs(config: Config, manifest: Manifest) -> None:
-    """Write what this run is about: `config.yaml`, resolved, and `manifest.csv`."""
+    """Write the resolved `config.yaml` and `manifest.csv` to the run folder."""
     config.run_dir.mkdir(parents=True, exist_ok=True)
     named = config.dataset.model_copy(update={"name": manifest.name})
     resolved = config.model_copy(update={"dataset": named})
@@ -221,38 +225,38 @@ def write_run_inputs(config: Config, manifest: Manifest) -> None:
     manifest.write_csv(config.run_dir / "manifest.csv")
 
 
-def finish_shares(
+def finish_shards(
     config: Config,
     manifest: Manifest,
     made: Mapping[str, tuple[dict[str, Any], Summary]],
     failures: Mapping[str, str],
 ) -> None:
-    """Leave in the run's folder what a run without shares leaves, for every backbone that is sealed; one at a time."""
-    sealed = {label: entry for label, (entry, summary) in made.items() if not summary.waiting}
-    if not sealed:
+    """Write the run folder, as a run without shards does, for every backbone whose cache file is finalized."""
+    finalized = {label: entry for label, (entry, summary) in made.items() if not summary.waiting}
+    if not finalized:
         return
     with CacheLock(config.run_dir / "features.json", lambda message: None):
         write_run_inputs(config, manifest)
-        for label, entry in sealed.items():
+        for label, entry in finalized.items():
             write_features_index(config.run_dir, label, entry)
-        if len(sealed) == len(made):
+        if len(finalized) == len(made):
             write_json(failures_file(config), dict(failures))
 
 
 def summary_line(label: str, summary: Summary, dataset: str) -> str:
-    """What one backbone's extraction did, in a line."""
+    """Summarise the extraction of one backbone in one line."""
     parts = [f"{summary.computed} computed", f"{summary.reused} reused", f"{len(summary.failures)} failed"]
     if summary.computed and summary.seconds:
         rate, realtime = summary.computed / summary.seconds, summary.audio_s / summary.seconds
         parts.append(f"{rate:.3g} clips/s, {realtime:.3g}× real time")
     if summary.waiting:
         others = ", ".join(map(str, summary.waiting))
-        return f"features {dataset} {label}: {', '.join(parts)}; not sealed yet, still missing: --shard {others}"
+        return f"features {dataset} {label}: {', '.join(parts)}; not finalized yet, still missing: --shard {others}"
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
 
 
 def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
-    """Say what a run would compute."""
+    """Print what a run would compute."""
     work = make_worklist(corpus, spec, settings, cache)
     clips = [content for content in corpus.contents.take(work.todo) if not content.failure]
     failed = len(work.failed) + len(work.todo) - len(clips)
@@ -264,25 +268,31 @@ def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings,
 
 
 class StageBar:
-    """Stage 1's progress as a bar; opened when there is something to compute."""
+    """Progress bar of stage 1, opened when there is something to compute."""
 
     def __init__(self, label: str, console: Console, stack: ExitStack) -> None:
-        """Show `label`; the bar closes with `stack`."""
+        """Create a closed bar.
+
+        Args:
+            label: Label of the backbone.
+            console: Console that shows the bar.
+            stack: Closes the bar at its exit.
+        """
         self._label = label
         self._console = console
         self._stack = stack
         self._work: ProgressTask | None = None
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """Open the bar."""
+        """Open the bar if there are clips to compute."""
         if clips:
             self._work = self._stack.enter_context(self._console.progress(f"features {self._label}", clips))
 
     def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """Move it."""
+        """Advance the bar."""
         if self._work is not None:
             self._work.advance(clips, audio_s, failed)
 
     def note(self, message: str) -> None:
-        """Print a line above it."""
+        """Print a line above the bar."""
         self._console.note(f"{self._label}: {message}")

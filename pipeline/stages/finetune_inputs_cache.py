@@ -1,4 +1,4 @@
-"""The cached log-mels and waveforms that models trained end to end read."""
+"""Cached log-mels and waveforms: the inputs of models trained end to end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from pipeline.stages.features import StageBar, stage1_settings, summary_line
 def cache_inputs(
     config: Config, corpus: Corpus, entries: Sequence[Recipe], *, device: str, console: Console
 ) -> list[EmbeddingTable]:
-    """The cache file of each model's inputs, brought up to date; models that read the same share it.
+    """Update and open the cache file of each model's inputs; models with the same inputs share a file.
+
+    Returns:
+        One table per entry, in order.
 
     Raises:
         CacheError: A file is damaged.
@@ -49,13 +52,13 @@ def cache_inputs(
 
 
 def input_settings(config: Config, device: str) -> Settings:
-    """Stage 1's settings for model inputs: whole frames in full precision, whatever the features are."""
+    """Return stage 1's settings for model inputs: all frames in full precision, regardless of the feature settings."""
     settings = stage1_settings(config, device=device)
     return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
 
 
 def cached_inputs(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
-    """The cache files of model inputs that are there already, for the models of `finetune`.
+    """Open the existing cache files of inputs for the models of `finetune`.
 
     Raises:
         CacheError: A file is damaged.

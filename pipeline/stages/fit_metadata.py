@@ -1,4 +1,4 @@
-"""What `fit.json` says of a head: where its embeddings come from, what they cost, and what was chosen among what."""
+"""Contents of `fit.json` of a head: source and cost of its embeddings, candidates and choices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.stages.context import Stage2
 
 
 def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
-    """What `fit.json` says of the frozen side: source and cost of the embeddings."""
+    """Return the part of `fit.json` about the frozen backbone: source and cost of the embeddings."""
     cost, parameters, weights = table.cost, table.cost["parameters"], weights_text(table.spec.weights)
     seconds = cost["compute_s"] or None
     return {
@@ -35,7 +35,7 @@ def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]
 
 
 def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
-    """What `fit.json` says of the training: protocol, what was chosen, among what."""
+    """Return the part of `fit.json` about the training: protocol, choices and candidates."""
     return {
         "dataset": stage.manifest.name,
         "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
@@ -69,11 +69,11 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
 
 
 def stage1_notes(table: EmbeddingTable, options: BaseModel) -> dict[str, Any]:
-    """What new audio needs to become such embeddings: the backbone's entry, and how stage 1 ran.
+    """Return what is needed to embed new audio in the same way: the backbone's entry and stage 1's settings.
 
     Args:
-        table: What a model was trained on.
-        options: The entry of `features.backbones` that it was made by.
+        table: The embeddings a model was trained on.
+        options: The entry of `features.backbones` that created them.
     """
     spec = table.cache_spec
     return {
@@ -87,5 +87,5 @@ def stage1_notes(table: EmbeddingTable, options: BaseModel) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """A number JSON can hold: None for NaN and infinity."""
+    """Return a number that JSON can represent: None for NaN and infinity."""
     return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Training one head on one backbone's features: what a run and a label-efficiency curve share."""
+"""Train one head on one backbone's features, for a run or a label-efficiency curve."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fit_head(
     *,
     keep_layers: bool = False,
 ) -> HeadResult:
-    """Train one head on one backbone's features, with a bar."""
+    """Train one head on one backbone's features, with a progress bar."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
 
         def on_candidate(done: int, total: int) -> None:
@@ -52,7 +52,7 @@ def fit_head(
 def predictions_of(
     stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
 ) -> list[Predictions]:
-    """What the chosen fits say of their test clips."""
+    """Return the predictions of the chosen fits for their test clips."""
     ids = stage.manifest.clips["id"].to_numpy(dtype=object)
     return [
         Predictions(

@@ -1,4 +1,4 @@
-"""What stage 2 reads: cached embeddings joined to the manifest by id, and the clips that no model may be scored on."""
+"""Inputs of stage 2: cached embeddings joined to the manifest by id, and the clips excluded from scoring."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pipeline.results.features_index import cached_files
 
 @dataclass(frozen=True)
 class Inputs:
-    """The cached side of an experiment.
+    """The cached data of an experiment.
 
     Attributes:
-        tables: By backbone label.
-        contents: Of every manifest row.
-        failures: id -> reason of clips that at least one model cannot use, those of `finetune` included
-            whose inputs are cached; they are in no score.
+        tables: Embeddings by backbone label.
+        contents: Content of every manifest row.
+        failures: id -> reason of clips that at least one model cannot use, including models of `finetune`
+            whose inputs are cached. These clips are excluded from all scores.
     """
 
     tables: dict[str, EmbeddingTable]
@@ -37,13 +37,13 @@ class Inputs:
 
 
 def read_inputs(config: Config, corpus: Corpus) -> Inputs:
-    """Open the cache files that stage 1 made for this config.
+    """Open the cache files that stage 1 wrote for this config.
 
     Raises:
-        UserError: Stage 1 has not run with these settings, or lacks clips; the message has the command.
+        UserError: Stage 1 has not run with these settings, or lacks clips; the message has the command to run.
         CacheError: A file is damaged.
     """
-    # The structure of a file is checked here, each array when it is read.
+    # A file's structure is checked here; each array is checked when it is read.
     tables = {label: open_table(path) for label, path in cached_files(config).items()}
     failures = failures_of(corpus, [*tables.values(), *_input_tables(config, corpus.manifest)])
     usable = usable_rows(corpus.manifest, failures)
@@ -56,7 +56,7 @@ def read_inputs(config: Config, corpus: Corpus) -> Inputs:
 
 
 def _input_tables(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
-    """The cached inputs of models trained end to end, if the config has such models."""
+    """Return the cached inputs of models trained end to end, if the config has such models."""
     if not config.finetune:
         return []
     from pipeline.stages.finetune_inputs_cache import cached_inputs
@@ -65,19 +65,19 @@ def _input_tables(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
 
 
 def failures_of(corpus: Corpus, tables: Iterable[EmbeddingTable]) -> dict[str, str]:
-    """Clips that at least one model cannot use by its cache file: id -> reason. No model is scored on them."""
+    """Return clips that failed in at least one cache file: id -> reason. No model is scored on them."""
     return {clip: reason for table in tables for clip, reason in corpus.failures_in(table).items()}
 
 
 def usable_rows(manifest: Manifest, failures: Container[str]) -> np.ndarray:
-    """Rows of the manifest that no model fails on, ascending."""
+    """Return the manifest rows that all models can use, ascending."""
     return np.array([row for row, clip in enumerate(manifest.clips["id"]) if clip not in failures], np.int64)
 
 
 def table_rows(
     table: EmbeddingTable, manifest: Manifest, contents: Records[ClipContent], rows: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """Where some manifest rows lie in a table, their content keys checked.
+    """Return the positions of some manifest rows in a table, after checking their content keys.
 
     Raises:
         CacheError: A clip is missing, or its audio has changed.
@@ -89,9 +89,9 @@ def table_rows(
 def features_of(
     table: EmbeddingTable, poolings: Sequence[str], manifest: Manifest, inputs: Inputs
 ) -> np.ndarray | ClipLayers:
-    """Embeddings in manifest order, the poolings concatenated: (N, L, D·P) float32; NaN for failed clips.
+    """Return embeddings in manifest order with concatenated poolings, (N, L, D·P) float32; NaN for failed clips.
 
-    Of the pooling `frames` alone, they are frames, which stay on disk where memory is short.
+    For the pooling `frames`, return frames, which stay on disk if they do not fit in memory.
 
     Raises:
         CacheError: A clip is missing, or its audio has changed.

@@ -1,4 +1,4 @@
-"""Label efficiency: accuracy against the number of training clips per class, on the folds of the experiment."""
+"""Label efficiency: accuracy by the number of training clips per class, on the folds of the experiment."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Point:
         return "all" if self.shots is None else str(self.shots)
 
     def folder(self, run_dir: Path) -> Path:
-        """Where its results lie."""
+        """Return the folder of its results."""
         return run_dir / FOLDER / self.model / head_folder(self.head) / self.shots_text
 
 
 def points(config: Config) -> Iterator[Point]:
-    """Every point that a config asks for, curve by curve, few clips first."""
+    """Yield every point of a config, curve by curve, in order of increasing clips per class."""
     section = config.label_efficiency
     if section is None:
         return
@@ -65,10 +65,10 @@ def points(config: Config) -> Iterator[Point]:
 
 
 def train_curves(stage: Stage2, *, dry_run: bool) -> None:
-    """Train every point that is not done yet; all folds and draws of one train as one job.
+    """Train every unfinished point; all folds and draws of a point are trained as one job.
 
     Raises:
-        ManifestError: More shots than some class has training clips; labels that are numbers.
+        ManifestError: A class has fewer training clips than `shots`, or the labels are numbers.
     """
     section = stage.config.label_efficiency
     assert section is not None
@@ -109,10 +109,10 @@ def train_curves(stage: Stage2, *, dry_run: bool) -> None:
 
 
 def read_curves(config: Config) -> list[Fit]:
-    """The fit of every point, in the order of `points`.
+    """Read the fit of every point, in the order of `points`.
 
     Raises:
-        UserError: One is not trained yet.
+        UserError: A point is not trained yet.
     """
     return [
         read_fit(
@@ -125,11 +125,11 @@ def read_curves(config: Config) -> list[Fit]:
 
 
 def curve_table(fits: Sequence[Fit], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """`label_efficiency.csv`: a row per point.
+    """Return the table of `label_efficiency.csv`, one row per point.
 
     Args:
-        fits: Of `read_curves`.
-        rows: Of each, its row of the results table.
+        fits: From `read_curves`.
+        rows: The row of each fit in the results table.
     """
     shown = ("dataset", "model", "pooling", "head", "protocol")
     figures = [name for name in (rows[0] if rows else ()) if name.startswith(("accuracy", "metric", "value"))]
@@ -145,7 +145,7 @@ def curve_table(fits: Sequence[Fit], rows: Sequence[Mapping[str, Any]]) -> pd.Da
 
 
 def curve_cells(curve: pd.DataFrame) -> dict[str, list[str]]:
-    """A curve table as people read it: a column of texts per heading."""
+    """Format a curve table for printing: one column of texts per heading."""
     score = "value" if "value" in curve else "accuracy"
     low, high = curve[f"{score}_ci_low"], curve[f"{score}_ci_high"]
     return {
@@ -159,7 +159,7 @@ def curve_cells(curve: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _base_splits(stage: Stage2) -> Splits:
-    """The splits that training clips are drawn from: the experiment's own, undrawn."""
+    """Return the splits that training clips are drawn from: those of the experiment without few-shot draws."""
     config, manifest = stage.config, stage.manifest
     return make_splits(
         manifest,

@@ -1,4 +1,4 @@
-"""`layers.parquet` of a head: what the best candidate of each layer says of the test clips."""
+"""`layers.parquet` of a head: test predictions of the best candidate of each layer."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ LAYERS_FILE = "layers.parquet"
 
 
 def layers_frame(fits: Sequence[LayerFit], ids: np.ndarray, targets: Targets) -> pd.DataFrame:
-    """Lay them out long, compactly: a row per layer, clip, fold, seed and draw.
+    """Convert layer fits to a compact table in long format: one row per layer, clip, fold, seed and draw.
 
     Args:
-        fits: Of one head.
-        ids: Of every manifest row.
-        targets: Of every manifest row.
+        fits: Layer fits of one head.
+        ids: Id of every manifest row.
+        targets: Target of every manifest row.
 
     Returns:
-        `id`, `fold` (text), `seed`, `draw`, `layer`, `predicted` (a class name, or a value) and, of one class
-        per clip, `probability` of the true one; of several, `probabilities` of all in place of both.
+        The columns `id`, `fold` (text), `seed`, `draw` and `layer`. In `single-label` also `predicted` (a class
+        name) and `probability` of the true class; in `regression` `predicted` (a value); in `multi-label`
+        `probabilities` of all classes.
     """
     names = np.asarray(targets.names, dtype=object)
     parts = []
     for fit in fits:
-        said, truth = fit.probabilities, targets.values[fit.test_rows]
+        values, truth = fit.probabilities, targets.values[fit.test_rows]
         if targets.task == "multi-label":
-            found: dict[str, object] = {"probabilities": list(said)}
+            found: dict[str, object] = {"probabilities": list(values)}
         elif targets.task == "regression":
-            found = {"predicted": said[:, 0]}
+            found = {"predicted": values[:, 0]}
         else:
-            found = {"predicted": names[said.argmax(axis=1)], "probability": said[np.arange(len(said)), truth]}
+            found = {"predicted": names[values.argmax(axis=1)], "probability": values[np.arange(len(values)), truth]}
         keys = {"fold": str(fit.fold), "seed": fit.seed, "draw": fit.draw, "layer": fit.layer}
         parts.append(pd.DataFrame({"id": ids[fit.test_rows], **keys, **found}))
     table = pd.concat(parts, ignore_index=True)
@@ -47,28 +48,28 @@ def layers_frame(fits: Sequence[LayerFit], ids: np.ndarray, targets: Targets) ->
 
 
 def write_layers(folder: Path, frame: pd.DataFrame) -> None:
-    """Write them beside the fit, which is complete only once `fit.json` stands there."""
+    """Write the table to the folder of a fit, before `fit.json`, which marks the fit as complete."""
     frame.to_parquet(folder / LAYERS_FILE, index=False)
 
 
 def read_layers(folder: Path) -> pd.DataFrame | None:
-    """What `write_layers` wrote; None where the head reads no single layer, has one only, or is of an older version."""
+    """Read the table; None if the head does not choose between layers, or was written by an older version."""
     path = folder / LAYERS_FILE
     return pd.read_parquet(path) if path.is_file() else None
 
 
 def layer_predictions(frame: pd.DataFrame, targets: Targets, ids: Sequence[str]) -> dict[int, list[Predictions]]:
-    """Predictions of each layer, one per fold, seed and draw.
+    """Convert the table back to predictions, one per layer, fold, seed and draw.
 
-    Of one class per clip the kept class has probability 1: enough for accuracy, not for a log loss.
+    In `single-label`, the predicted class has probability 1, which is enough for accuracy but not for log loss.
 
     Args:
-        frame: Of `layers_frame`.
-        targets: Of every manifest row.
-        ids: Of every manifest row.
+        frame: From `layers_frame`.
+        targets: Target of every manifest row.
+        ids: Id of every manifest row.
 
     Returns:
-        By layer, ascending.
+        Predictions by layer, ascending.
     """
     row_of = {clip: row for row, clip in enumerate(ids)}
     numbers = {name: number for number, name in enumerate(targets.names)}
@@ -77,15 +78,15 @@ def layer_predictions(frame: pd.DataFrame, targets: Targets, ids: Sequence[str])
         layer, fold, seed, draw = map(str, key)
         clips = part["id"].to_numpy(dtype=object)
         if targets.task == "multi-label":
-            said = np.stack(part["probabilities"].to_list()).astype(np.float32)
+            probabilities = np.stack(part["probabilities"].to_list()).astype(np.float32)
         elif targets.task == "regression":
-            said = part["predicted"].to_numpy(dtype=np.float32)[:, None]
+            probabilities = part["predicted"].to_numpy(dtype=np.float32)[:, None]
         else:
-            said = np.zeros((len(part), len(numbers)), dtype=np.float32)
-            said[np.arange(len(part)), [numbers[name] for name in part["predicted"]]] = 1
+            probabilities = np.zeros((len(part), len(numbers)), dtype=np.float32)
+            probabilities[np.arange(len(part)), [numbers[name] for name in part["predicted"]]] = 1
         found.setdefault(int(layer), []).append(
             Predictions(
-                probabilities=said,
+                probabilities=probabilities,
                 targets=targets.values[[row_of[clip] for clip in clips]],
                 ids=clips,
                 fold=fold,

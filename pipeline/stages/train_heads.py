@@ -43,18 +43,18 @@ from pipeline.stages.layer_predictions import layers_frame, write_layers
 def run_heads(
     config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
 ) -> None:
-    """Train every head on every backbone, where that is not done yet.
+    """Train every head on every backbone, except those already trained.
 
     Args:
         config: The experiment.
         device: `auto`, or a torch device.
-        dry_run: Say what would be trained.
-        strict: Official splits that leak are an error.
-        console: Where progress and summaries go.
-        corpus: From `load_corpus`; None: loaded here.
+        dry_run: Report what would be trained, without training.
+        strict: Raise an error if official splits share groups or audio.
+        console: Console for progress and summaries.
+        corpus: From `load_corpus`; None: it is loaded here.
 
     Raises:
-        AudioheadsError: Stage 1 is not done, the protocol does not fit, or a head cannot be trained.
+        AudioheadsError: Stage 1 is not finished, the data do not fit the protocol, or a head cannot be trained.
     """
     corpus = corpus or load_corpus(config, save=not dry_run)
     manifest = corpus.manifest
@@ -100,10 +100,10 @@ def run_heads(
 
 
 def check_heads(config: Config, task: Task) -> None:
-    """Refuse heads that cannot be trained, before any is.
+    """Check that all heads can be trained, before any training.
 
     Raises:
-        UserError: What a head reads is not cached; an estimator that cannot be imported or built.
+        UserError: The input of a head is not cached, or an estimator cannot be imported or built.
     """
     for number, head in enumerate(config.heads):
         assert isinstance(head, HeadOptions)
@@ -117,10 +117,10 @@ def check_heads(config: Config, task: Task) -> None:
 
 
 def read_fits(config: Config) -> list[Fit]:
-    """Every fit this config asks for.
+    """Read every fit of this config.
 
     Raises:
-        UserError: One is not trained yet.
+        UserError: A fit is not trained yet.
     """
     return [
         read_fit(fit_folder(config.run_dir, model, head), f"{model} {head}", config.command(command))
@@ -129,7 +129,7 @@ def read_fits(config: Config) -> list[Fit]:
 
 
 def collect_predictions(config: Config, manifest: Manifest) -> None:
-    """Write the run's one table of predictions from those of its fits that are complete."""
+    """Write the run's table of predictions from all complete fits."""
     fits = []
     for model, head, _ in expected_fits(config):
         with suppress(UserError):

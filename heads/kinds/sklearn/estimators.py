@@ -1,4 +1,4 @@
-"""scikit-learn's estimators, and others that follow its API: found by import path, fitted, asked."""
+"""Import, fit and query scikit-learn estimators, and others with the same API."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from heads.kinds.sklearn.skops_io import to_bytes
 
 @dataclass(frozen=True)
 class EstimatorFit:
-    """One fit.
+    """The result of one fit.
 
     Attributes:
-        reason: Why it failed; empty where it did not.
+        reason: Why it failed; empty if it did not.
         state: The estimator, see `heads.kinds.sklearn.skops_io`.
-        classes: Class that each of its columns is about, shape (k,) int64.
-        valid: What it says of the validation rows: probabilities (v, C), or standardised values (v, 1).
-        rounds: Of its solver, 1 where it does not say.
-        n_numbers: Trained numbers.
-        answers_by: The method that gave `valid`.
+        classes: Class of each of its output columns, shape (k,) int64.
+        valid: Predictions for the validation rows: probabilities (v, C), or standardised values (v, 1).
+        rounds: Iterations of its solver; 1 if unknown.
+        n_numbers: Number of trained parameters.
+        answers_by: The method that computed `valid`.
         notes: Warnings it raised, as `Category: first line`.
     """
 
@@ -45,10 +45,10 @@ class EstimatorFit:
 
 
 def import_estimator(path: str) -> type:
-    """The class at an import path.
+    """Import an estimator class.
 
     Raises:
-        ConfigError: No such module or name there, or no estimator that predicts.
+        ConfigError: The module or name does not exist, or is not an estimator with `predict`.
     """
     module_name, _, name = path.rpartition(".")
     try:
@@ -64,21 +64,21 @@ def import_estimator(path: str) -> type:
     if not isinstance(found, type) or missing:
         what = f"a class without `{missing[0]}`" if isinstance(found, type) else f"a {type(found).__name__}"
         raise ConfigError(
-            f"estimator: {path}: {what} is no estimator; name a classifier or regressor such as sklearn.svm.SVC"
+            f"estimator: {path}: {what} is no estimator; use a classifier or regressor such as sklearn.svm.SVC"
         )
     return found
 
 
 def build(estimator: type, parameters: Mapping[str, Any]) -> Any:
-    """An unfitted estimator.
+    """Create an unfitted estimator.
 
     Raises:
-        ConfigError: A parameter it does not take.
+        ConfigError: The estimator does not accept a parameter.
     """
     try:
         known = set(estimator().get_params(deep=False))
     except TypeError:
-        known = set()  # one that has parameters without a default: its own message follows
+        known = set()  # it has parameters without a default; its own error message is used below
     unknown = [name for name in parameters if known and name not in known]
     try:
         return estimator(**parameters)
@@ -91,25 +91,25 @@ def build(estimator: type, parameters: Mapping[str, Any]) -> Any:
 
 
 def takes_seed(estimator: type, parameters: Mapping[str, Any]) -> bool:
-    """Whether its `random_state` is there and the user did not set it."""
+    """Return whether the estimator has a `random_state` that the user did not set."""
     return "random_state" not in parameters and "random_state" in build(estimator, parameters).get_params(deep=False)
 
 
 def check_purpose(estimator: Any, task: Task) -> None:
-    """Refuse a regressor for classes and a classifier for numbers, as far as the estimator says what it is.
+    """Check that classes get a classifier and numbers a regressor, if the estimator declares its kind.
 
     Raises:
         ConfigError: It is of the wrong kind.
     """
     try:
         wrong = is_classifier(estimator) if task == "regression" else is_regressor(estimator)
-    except Exception:  # an older package's estimators may have no tags
+    except Exception:  # estimators of older packages may have no tags
         return
     if wrong:
         name = type(estimator).__name__
         if task == "regression":
-            raise ConfigError(f"estimator: {name} is a classifier, and the labels are numbers; name a regressor")
-        raise ConfigError(f"estimator: {name} is a regressor, and the labels are classes; name a classifier")
+            raise ConfigError(f"estimator: {name} is a classifier, but the labels are numbers; use a regressor")
+        raise ConfigError(f"estimator: {name} is a regressor, but the labels are classes; use a classifier")
 
 
 def fit_estimator(
@@ -121,19 +121,19 @@ def fit_estimator(
     task: Task,
     n_outputs: int,
 ) -> EstimatorFit:
-    """Fit one estimator on one core, and ask it about the validation rows.
+    """Fit one estimator on one core and predict the validation rows.
 
     Args:
-        path: Where it is imported from.
-        parameters: Of the estimator.
+        path: Import path of the estimator.
+        parameters: Parameters of the estimator.
         train: Standardised training rows, shape (n, D).
         targets: Classes (n,), zeros and ones (n, C), or standardised values (n, 1).
         valid: Standardised validation rows, shape (v, D); v may be 0.
-        task: What the targets are.
+        task: The task, which determines the form of the targets.
         n_outputs: C.
 
     Returns:
-        The fit; one that raises, or says NaN, has a reason instead.
+        The result; if the estimator raised an error or predicted NaN, only the reason.
     """
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
@@ -158,14 +158,14 @@ def _fit(
     classes = np.arange(n_outputs)
     if task == "single-label":
         classes = np.asarray(getattr(estimator, "classes_", np.unique(targets))).astype(np.int64)
-    said = answers(estimator, valid, classes, n_outputs, task) if len(valid) else np.zeros((0, n_outputs))
-    if not np.isfinite(said).all():
+    predicted = answers(estimator, valid, classes, n_outputs, task) if len(valid) else np.zeros((0, n_outputs))
+    if not np.isfinite(predicted).all():
         return EstimatorFit("it predicts NaN or infinity")
     return EstimatorFit(
         "",
         to_bytes(estimator),
         classes,
-        said,
+        predicted,
         rounds=_rounds(estimator),
         n_numbers=_count_numbers(estimator),
         answers_by="predict" if task == "regression" else _method(estimator),
@@ -173,18 +173,18 @@ def _fit(
 
 
 def answers(estimator: Any, rows: np.ndarray, classes: np.ndarray, n_outputs: int, task: Task) -> np.ndarray:
-    """What a fitted estimator says of standardised rows.
+    """Predict standardised rows with a fitted estimator.
 
-    Probabilities are those of `predict_proba`; where there is none, a softmax of `decision_function` (of
-    zero and its value for two classes; sigmoids for several labels); where there is neither, one for
-    what `predict` says.
+    Probabilities come from `predict_proba`. Without it, they are a softmax of `decision_function` (of zero
+    and its value for two classes; sigmoids in `multi-label`). Without both, the class from `predict` has
+    probability 1.
 
     Args:
-        estimator: Fitted.
-        rows: Shape (n, D).
-        classes: Class of each of its columns, shape (k,); classes that are not there have probability 0.
+        estimator: The fitted estimator.
+        rows: Standardised rows, shape (n, D).
+        classes: Class of each of its output columns, shape (k,); other classes have probability 0.
         n_outputs: C.
-        task: What the outputs are.
+        task: The task, which determines the kind of outputs.
 
     Returns:
         Probabilities, shape (n, C), or values (n, 1); float64.
@@ -195,13 +195,13 @@ def answers(estimator: Any, rows: np.ndarray, classes: np.ndarray, n_outputs: in
         return _label_by_label(estimator, rows, n_outputs)
     own = classes if task == "single-label" else np.arange(2)
     found = _columns(estimator, rows, own)
-    said = np.zeros((len(rows), max(n_outputs, int(own.max()) + 1)))
-    said[:, own] = found
-    return said if task == "single-label" else said[:, 1:]
+    probabilities = np.zeros((len(rows), max(n_outputs, int(own.max()) + 1)))
+    probabilities[:, own] = found
+    return probabilities if task == "single-label" else probabilities[:, 1:]
 
 
 def _columns(estimator: Any, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Probabilities of an estimator's own classes, (n, k)."""
+    """Return probabilities of the estimator's own classes, (n, k)."""
     method = _method(estimator)
     if method == "predict":
         return (np.asarray(estimator.predict(rows)).reshape(-1, 1) == classes).astype(np.float64)
@@ -215,7 +215,7 @@ def _columns(estimator: Any, rows: np.ndarray, classes: np.ndarray) -> np.ndarra
 
 
 def _label_by_label(estimator: Any, rows: np.ndarray, n_outputs: int) -> np.ndarray:
-    """Probability of each of several labels, (n, C)."""
+    """Return the probability of each label in `multi-label`, (n, C)."""
     method = _method(estimator)
     values = getattr(estimator, method)(rows)
     if isinstance(values, list):  # trees and neighbours: an array (n, k) for each label
@@ -226,29 +226,29 @@ def _label_by_label(estimator: Any, rows: np.ndarray, n_outputs: int) -> np.ndar
 
 
 def _method(estimator: Any) -> str:
-    """What tells most of a classifier's mind."""
+    """Return the most informative prediction method of a classifier."""
     return next((name for name in ("predict_proba", "decision_function") if hasattr(estimator, name)), "predict")
 
 
 def _takes_several(estimator: Any) -> bool:
-    """Whether it says that it takes a 2-D target."""
+    """Return whether the estimator declares that it accepts 2-D targets."""
     try:
         from sklearn.utils import get_tags
 
         tags = get_tags(estimator)
-    except Exception:  # tags came with scikit-learn 1.6, and third parties may lack them
+    except Exception:  # tags exist since scikit-learn 1.6; third-party estimators may lack them
         return False
     return bool(tags.target_tags.multi_output or (tags.classifier_tags and tags.classifier_tags.multi_label))
 
 
 def _rounds(estimator: Any) -> int:
-    """Of its solver, the most of any class; 1 where it does not say."""
-    said = getattr(estimator, "n_iter_", None)
-    return max(1, int(np.max(said))) if said is not None and np.size(said) else 1
+    """Return the solver's iterations, the maximum over classes; 1 if the estimator does not report them."""
+    rounds = getattr(estimator, "n_iter_", None)
+    return max(1, int(np.max(rounds))) if rounds is not None and np.size(rounds) else 1
 
 
 def _count_numbers(estimator: Any) -> int:
-    """Floating-point numbers among the fitted attributes (their names end in _), those of parts included."""
+    """Count the floats in the fitted attributes (whose names end in _), including those of sub-estimators."""
     count = 0
     for name, value in vars(estimator).items():
         if name.endswith("_") and not name.startswith("_"):
@@ -262,16 +262,15 @@ def _numbers_of(value: Any) -> int:
         return sum(_numbers_of(part) for part in value.flat)
     if isinstance(value, np.ndarray):
         return value.size if value.dtype.kind == "f" else 0
-    if hasattr(value, "threshold") and hasattr(
-        value, "children_left"
-    ):  # a tree: its inner nodes, and its leaves' values
+    # A tree: count the thresholds of its inner nodes and the values of its leaves.
+    if hasattr(value, "threshold") and hasattr(value, "children_left"):
         inner = value.children_left >= 0
         return int(inner.sum()) + value.value[~inner].size
     return _count_numbers(value) if hasattr(value, "get_params") else 0
 
 
 def _closest(name: str, known: Iterable[str]) -> str | None:
-    """The name that was meant, most likely."""
+    """Return the known name that is most similar, or None."""
     by_small = {item.casefold(): item for item in known}
     near = difflib.get_close_matches(name.casefold(), by_small, n=1)
     return by_small[near[0]] if near else None

@@ -1,4 +1,4 @@
-"""Any scikit-learn estimator as a head: fit by fit, side by side on the cores."""
+"""Any scikit-learn estimator as a head; fits run in parallel, one per core."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from heads.kinds.sklearn.estimators import EstimatorFit
 
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
-PARALLEL_S = 8.0  # what is left must take this long to be worth the start of processes
+PARALLEL_S = 8.0  # processes are started only if the remaining fits take longer than this
 _log = logging.getLogger(__name__)
 
 
 class SklearnOptions(HeadOptions):
-    """Any scikit-learn classifier or regressor, fit by fit.
+    """Any scikit-learn classifier or regressor.
 
     Attributes:
-        estimator: Where it is imported from: `sklearn.svm.SVC`.
-        parameters: Its keyword arguments; lists are a grid. A keyword that is itself a list is written
-            as a list in a list.
+        estimator: Import path, such as `sklearn.svm.SVC`.
+        parameters: Keyword arguments of the estimator. A list is a grid; an argument that is itself a list is
+            written as a list in a list.
     """
 
     name: Literal["sklearn"] = "sklearn"
@@ -45,17 +45,17 @@ class SklearnOptions(HeadOptions):
 
     @property
     def title(self) -> str:
-        """What tables call this head: by default the estimator's class."""
+        """The head's name in tables: by default the class of the estimator."""
         return self.label or self.estimator.rpartition(".")[2]
 
     def configurations(self) -> list[Configuration]:
-        """Every point of the grid over the parameters that are lists."""
+        """Return every point of the grid over the parameters that are lists."""
         lists = [value if isinstance(value, list) else [value] for value in self.parameters.values()]
         return [dict(zip(self.parameters, values, strict=True)) for values in product(*lists)]
 
 
 class _Fit(NamedTuple):
-    """One fit of a job: a block, a position in the grid, a position among the seeds."""
+    """One fit of a job: a block, a position in the grid and a position in the seeds."""
 
     place: Place
     configuration: int
@@ -66,10 +66,10 @@ def check_estimator(options: SklearnOptions, task: Task) -> list[Configuration]:
     """Import the estimator and build it with every point of the grid, before any training.
 
     Returns:
-        The grid, with `random_state` left to the seeds.
+        The grid, without `random_state` unless the user set it.
 
     Raises:
-        ConfigError: The path leads to no estimator, one of the other kind, or one that does not take a
+        ConfigError: The path is not an estimator, the estimator is of the wrong kind, or it does not accept a
             parameter; the message starts with the option's name.
     """
     from heads.kinds.sklearn.estimators import build, check_purpose, import_estimator
@@ -83,22 +83,22 @@ def check_estimator(options: SklearnOptions, task: Task) -> list[Configuration]:
 
 
 def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Fit every configuration on every block, each fit on one core; many of them in processes side by side.
+    """Fit every configuration on every block, each fit on one core; long jobs use one process per core.
 
-    An estimator that has a `random_state`, unset, is fitted once per seed; any other once for all seeds.
-    What an estimator warns of is said once for all fits.
+    An estimator with an unset `random_state` is fitted once per seed; any other is fitted once for all seeds.
+    Each kind of warning is reported once for all fits.
 
     Args:
         places: The blocks.
-        load: Gives the block of a place.
-        job: The grid and what all fits share.
+        load: Returns the block of a place.
+        job: The grid, and the settings shared by all fits.
 
     Yields:
-        One candidate per block and configuration; one whose fit raised or says NaN has validation loss nan.
+        One candidate per block and configuration; its validation loss is nan if a fit raised or predicted NaN.
 
     Raises:
         ConfigError: As `check_estimator`.
-        RunError: Every fit on some split failed, with the first reason; a process died.
+        RunError: Every fit on some split failed (the message has the first reason), or a process died.
     """
     from heads.kinds.sklearn.estimators import import_estimator, takes_seed
 
@@ -123,32 +123,32 @@ def fit_sklearn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Blo
 
 
 def predict_sklearn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """What a fitted estimator says.
+    """Predict with a fitted estimator.
 
     Args:
-        state: Of `fit_sklearn`.
+        state: From `fit_sklearn`.
         features: Raw features of the head's layer and poolings, shape (n, D).
-        task: What the outputs are.
+        task: The task, which determines the kind of outputs.
 
     Returns:
         Probabilities, shape (n, C) float32, or values (n, 1).
 
     Raises:
-        ValueError: The features have another dimension than the head was trained on.
-        WeightsError: The state holds types that are not trusted, see `heads.kinds.sklearn.skops_io`.
+        ValueError: The dimension of the features is not the one the head was trained on.
+        WeightsError: The state contains types that are not trusted, see `heads.kinds.sklearn.skops_io`.
     """
     from heads.kinds.sklearn.estimators import answers
 
     estimator = from_bytes(state["estimator"].tobytes(), getattr(state, "trusted", ()))
-    said = answers(estimator, standardized(state, features), state["classes"], int(state["n_outputs"][0]), task)
+    found = answers(estimator, standardized(state, features), state["classes"], int(state["n_outputs"][0]), task)
     if task == "regression":
         mean, scale = state.get("target", (0.0, 1.0))
-        said = said * scale + mean
-    return said.astype(np.float32)
+        found = found * scale + mean
+    return found.astype(np.float32)
 
 
 class _Blocks:
-    """Blocks as arrays on the host, the last one kept, and every one's standardisation."""
+    """Blocks as arrays on the host; keeps the last block, and the standardisation of all blocks."""
 
     def __init__(self, load: Loader) -> None:
         self.load = load
@@ -156,7 +156,7 @@ class _Blocks:
         self.last: tuple[Place, dict[str, np.ndarray]] | None = None
 
     def arrays(self, place: Place) -> dict[str, np.ndarray]:
-        """`train`, `targets` and `valid` of one block."""
+        """Return `train`, `targets` and `valid` of one block."""
         if self.last is None or self.last[0] != place:
             block: Block = self.load(place)
             train, targets, valid = (x.cpu().numpy() for x in (block.train, block.train_targets, block.valid))
@@ -166,7 +166,7 @@ class _Blocks:
 
 
 def _call(job: Job, blocks: _Blocks, seeded: bool, fit: _Fit) -> dict[str, Any]:
-    """The arguments of one fit."""
+    """Return the arguments of `fit_estimator` for one fit."""
     options, point = cast(SklearnOptions, job.options), job.grid[fit.configuration]
     parameters = {**point, "random_state": job.seeds[fit.seed]} if seeded else point
     arrays = blocks.arrays(fit.place)
@@ -176,7 +176,7 @@ def _call(job: Job, blocks: _Blocks, seeded: bool, fit: _Fit) -> dict[str, Any]:
 def _outcomes(
     fits: Sequence[_Fit], call: Callable[[_Fit], dict[str, Any]], title: str
 ) -> Iterator[tuple[_Fit, EstimatorFit]]:
-    """Fit here as long as little is left to do, and the rest in processes, one per core."""
+    """Fit in this process, and switch to one process per core if the remaining fits would take long."""
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, cpu_count, delayed
@@ -189,7 +189,7 @@ def _outcomes(
         if done and cpu_count() > 1 and each * (len(fits) - done) > PARALLEL_S:
             rest = fits[done:]
             break
-        # A copy each: some estimators write into what they are given.
+        # Copy the arguments: some estimators modify their input.
         yield fit, fit_estimator(**copy.deepcopy(call(fit)))
     else:
         return
@@ -197,13 +197,13 @@ def _outcomes(
     try:
         yield from zip(rest, workers(delayed(fit_estimator)(**call(fit)) for fit in rest), strict=True)
     except BrokenProcessPool as error:
-        raise RunError(f"{title}: a process that fits died, for lack of memory most often") from error
+        raise RunError(f"{title}: a training process died, most often because memory ran out") from error
 
 
 def _candidate(
     fit: _Fit, outcomes: Sequence[EstimatorFit], scales: tuple[dict[str, np.ndarray], np.ndarray], task: Task
 ) -> BlockFit:
-    """All seeds of one configuration on one block."""
+    """Combine the fits of all seeds of one configuration on one block."""
     from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
@@ -233,7 +233,7 @@ def _candidate(
 
 
 class _Tally:
-    """What went wrong in a job's fits, and what there is to say of them."""
+    """Collects failures and warnings of a job's fits."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -245,7 +245,7 @@ class _Tally:
         self.by_decision = False
 
     def add(self, place: Place, outcomes: Sequence[EstimatorFit]) -> None:
-        """Count all seeds of one configuration on one block."""
+        """Add the fits of all seeds of one configuration on one block."""
         self.sound[place.fold] += not any(outcome.reason for outcome in outcomes)
         for outcome in outcomes:
             self.fits += 1
@@ -258,10 +258,10 @@ class _Tally:
             self.by_decision |= outcome.answers_by == "decision_function"
 
     def finish(self, *, quiet: bool) -> None:
-        """Say it, one line a kind, unless it was said before.
+        """Log one line per kind of failure or warning, unless `quiet`.
 
         Raises:
-            RunError: No configuration on a split was fitted with every seed.
+            RunError: On some split, no configuration was fitted with every seed.
         """
         if not all(self.sound.values()):
             raise RunError(f"{self.title}: every fit failed; the first: {self.reasons[0]}")

@@ -1,4 +1,4 @@
-"""Fitted estimators as bytes, by skops: read back without unpickling, and only what is trusted."""
+"""Serialise fitted estimators with skops. Reading does not unpickle and builds only trusted types."""
 
 from __future__ import annotations
 
@@ -20,39 +20,44 @@ COMPILED = (".so", ".pyd")
 
 
 class EstimatorState(dict[str, np.ndarray]):
-    """A head's state that says which types in it may be built; the file it is saved to never does.
+    """A head's state with the types in it that may be built. The list is never saved to a file.
 
     Attributes:
-        trusted: Their names, beside those trusted anyway; `all` for what this process itself fitted.
+        trusted: Names of types trusted in addition to the default ones; `all` for estimators fitted in this process.
     """
 
     def __init__(self, state: Mapping[str, np.ndarray], trusted: Trusted = ()) -> None:
-        """Take over a state."""
+        """Copy a state.
+
+        Args:
+            state: The arrays by name.
+            trusted: See the attribute.
+        """
         super().__init__(state)
         self.trusted: Trusted = trusted
 
 
 def check_skops() -> None:
-    """Raise where skops is not installed.
+    """Check that skops is installed.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: skops is not installed.
     """
     try:
         import skops.io  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"estimator: it is saved with skops ({error}); pip install skops") from error
+        raise ConfigError(f"estimator: saving it needs skops ({error}); pip install skops") from error
 
 
 def to_bytes(estimator: Any) -> bytes:
-    """A fitted estimator as skops' zip file; equal estimators give equal bytes.
+    """Serialise a fitted estimator to skops' zip format; equal estimators give equal bytes.
 
     Raises:
-        TypeError: skops cannot save it.
+        TypeError: skops cannot save the estimator.
     """
     from skops.io import dumps
 
-    # skops names parts by their address in memory, and the archive holds the time of day.
+    # skops names parts by memory address, and the archive contains timestamps; both are replaced.
     with ZipFile(BytesIO(dumps(estimator))) as made:
         schema = json.loads(made.read("schema.json"))
         numbers: dict[Any, int] = {}
@@ -81,19 +86,19 @@ def to_bytes(estimator: Any) -> bytes:
 
 
 def from_bytes(data: bytes, trusted: Trusted = ()) -> Any:
-    """The estimator in `to_bytes`.
+    """Read the estimator that `to_bytes` wrote.
 
-    Trusted without being named is what skops trusts (scikit-learn's estimators, numpy's and scipy's
-    arrays and functions) and scikit-learn's classes that are written in Python. Its compiled ones,
-    trees above all, read memory where the file tells them to, so a crafted file could crash the
-    process; they and other packages' types have to be named.
+    Trusted by default are the types that skops trusts (scikit-learn's estimators, numpy's and scipy's arrays
+    and functions), and scikit-learn's classes written in Python. Its compiled classes, such as trees, read
+    memory at positions given in the file, so a crafted file could crash the process. These and the types of
+    other packages have to be listed in `trusted`.
 
     Args:
-        data: Of `to_bytes`.
-        trusted: More types, by full name; `all`: whatever there is.
+        data: From `to_bytes`.
+        trusted: Additional types, by full name; `all`: all types in the file.
 
     Raises:
-        WeightsError: A type that is not trusted or cannot be imported; damaged data.
+        WeightsError: A type is not trusted or cannot be imported, or the data are damaged.
     """
     from skops import io
 
@@ -102,7 +107,7 @@ def from_bytes(data: bytes, trusted: Trusted = ()) -> Any:
         unknown = [] if trusted == "all" else [name for name in found if name not in trusted and not _harmless(name)]
         if unknown:
             raise WeightsError(
-                f"holds {', '.join(unknown)}, which a crafted file could misuse; if the file is your own, name "
+                f"contains {', '.join(unknown)}, which a crafted file could misuse; if the file is your own, allow "
                 f"{'them' if len(unknown) > 1 else 'it'}: load_head(path, trusted={unknown})"
             )
         return io.loads(data, trusted=found)
@@ -111,16 +116,16 @@ def from_bytes(data: bytes, trusted: Trusted = ()) -> Any:
     except ImportError as error:
         raise WeightsError(f"the estimator's package is not installed ({error})") from error
     except Exception as error:
-        raise WeightsError(f"no estimator can be read from it ({type(error).__name__}: {error})") from error
+        raise WeightsError(f"the estimator cannot be read ({type(error).__name__}: {error})") from error
 
 
 def as_array(data: bytes) -> np.ndarray:
-    """Bytes as safetensors hold them, shape (n,) uint8."""
+    """Return bytes as an array for safetensors, shape (n,) uint8."""
     return np.frombuffer(data, dtype=np.uint8)
 
 
 def checked_state(state: Mapping[str, np.ndarray], trusted: Iterable[str]) -> EstimatorState:
-    """The state of a file, its estimator built once to see that it can be.
+    """Return the state of a file, after checking that its estimator can be built.
 
     Raises:
         WeightsError: As `from_bytes`.
@@ -131,7 +136,7 @@ def checked_state(state: Mapping[str, np.ndarray], trusted: Iterable[str]) -> Es
 
 
 def _harmless(name: str) -> bool:
-    """Whether a type is a class of scikit-learn's that is written in Python."""
+    """Return whether a type is a scikit-learn class written in Python."""
     module_name, _, class_name = name.rpartition(".")
     if module_name.partition(".")[0] != "sklearn":
         return False

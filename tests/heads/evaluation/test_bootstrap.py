@@ -21,8 +21,8 @@ def lists(n=200, n_classes=5, separation=2.0, seed=0, group_size=1):
     rng = np.random.default_rng(seed)
     truth = np.repeat(rng.random((n // group_size, n_classes)) < 0.2, group_size, axis=0)
     noise = np.repeat(rng.normal(size=(n // group_size, n_classes)), group_size, axis=0)
-    said = 1 / (1 + np.exp(-(separation * truth + noise)))
-    return Predictions(said.astype(np.float32), truth.astype(int), ids(n), 1, 0, "m", task="multi-label")
+    outputs = 1 / (1 + np.exp(-(separation * truth + noise)))
+    return Predictions(outputs.astype(np.float32), truth.astype(int), ids(n), 1, 0, "m", task="multi-label")
 
 
 def numbers(n=200, error=0.5, seed=0):

@@ -27,7 +27,7 @@ from heads.evaluation.metrics import (
 from heads.evaluation.predictions import Predictions
 
 
-def said(targets, predicted, fold=1, seed=0, first=0, sure=0.8, n_classes=3, model="m"):
+def predictions(targets, predicted, fold=1, seed=0, first=0, sure=0.8, n_classes=3, model="m"):
     probabilities = np.full((len(targets), n_classes), (1 - sure) / (n_classes - 1), dtype=np.float64)
     probabilities[np.arange(len(targets)), predicted] = sure
     ids = np.array([f"c{first + row}" for row in range(len(targets))], dtype=object)
@@ -36,10 +36,10 @@ def said(targets, predicted, fold=1, seed=0, first=0, sure=0.8, n_classes=3, mod
 
 # Fold 1 has four clips and fold 2 two; seed 0 is right on 3 + 1, seed 1 on 2 + 2.
 RUNS = [
-    said([0, 0, 1, 2], [0, 0, 1, 0]),
-    said([1, 2], [1, 1], fold=2, first=4),
-    said([0, 0, 1, 2], [0, 1, 1, 1], seed=1),
-    said([1, 2], [1, 2], fold=2, seed=1, first=4),
+    predictions([0, 0, 1, 2], [0, 0, 1, 0]),
+    predictions([1, 2], [1, 1], fold=2, first=4),
+    predictions([0, 0, 1, 2], [0, 1, 1, 1], seed=1),
+    predictions([1, 2], [1, 2], fold=2, seed=1, first=4),
 ]
 
 
@@ -56,13 +56,13 @@ def test_macro_f1_is_the_mean_of_the_classes():
 
 
 def test_log_loss_clips_a_sure_mistake():
-    assert log_loss([said([0, 1], [0, 2])]) == pytest.approx(-(np.log(0.8) + np.log(0.1)) / 2)
-    assert log_loss([said([0], [1], sure=1.0)]) == pytest.approx(-np.log(1e-7))
+    assert log_loss([predictions([0, 1], [0, 2])]) == pytest.approx(-(np.log(0.8) + np.log(0.1)) / 2)
+    assert log_loss([predictions([0], [1], sure=1.0)]) == pytest.approx(-np.log(1e-7))
 
 
 def test_per_class_accuracy_leaves_untested_classes_open():
     assert per_class_accuracy(RUNS) == pytest.approx([3 / 4, 1.0, 1 / 4])
-    assert np.isnan(per_class_accuracy([said([0, 1], [0, 1])])[2])
+    assert np.isnan(per_class_accuracy([predictions([0, 1], [0, 1])])[2])
 
 
 def test_clip_scores_are_shares_of_seeds_by_id():
@@ -81,15 +81,15 @@ def test_draws_are_repetitions_like_seeds():
     assert spread([0.5, 0.7]) == pytest.approx(np.sqrt(0.02))
 
 
-def several(truth, said, **fields):
+def several(truth, outputs, **fields):
     ids = np.array([f"c{row:03d}" for row in range(len(truth))], dtype=object)
-    return Predictions(np.array(said), np.array(truth), ids, 1, 0, "m", task="multi-label", **fields)
+    return Predictions(np.array(outputs), np.array(truth), ids, 1, 0, "m", task="multi-label", **fields)
 
 
 def test_precision_and_f1_of_lists_are_hand_counted():
     truth = [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]
-    said = [[0.9, 0.2, 0.1], [0.8, 0.6, 0.1], [0.7, 0.1, 0.1], [0.1, 0.7, 0.2]]
-    one = several(truth, said)
+    outputs = [[0.9, 0.2, 0.1], [0.8, 0.6, 0.1], [0.7, 0.1, 0.1], [0.1, 0.7, 0.2]]
+    one = several(truth, outputs)
     by_class = class_average_precision([one])
     assert by_class[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 2]) and np.isnan(by_class[2])
     assert mean_average_precision([one]) == pytest.approx((5 / 6 + 1 / 2) / 2)
@@ -100,17 +100,17 @@ def test_precision_and_f1_of_lists_are_hand_counted():
 def test_concordance_is_lins():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=50)
-    said = (0.5 * truth + 0.3 + 0.1 * rng.normal(size=50)).astype(np.float64)
-    one = Predictions(said[:, None], truth, np.arange(50).astype(str), 1, 0, "m", task="regression")
-    r = np.corrcoef(said, truth)[0, 1]
+    outputs = (0.5 * truth + 0.3 + 0.1 * rng.normal(size=50)).astype(np.float64)
+    one = Predictions(outputs[:, None], truth, np.arange(50).astype(str), 1, 0, "m", task="regression")
+    r = np.corrcoef(outputs, truth)[0, 1]
     bias = 2 / (
-        said.std() / truth.std()
-        + truth.std() / said.std()
-        + (said.mean() - truth.mean()) ** 2 / (said.std() * truth.std())
+        outputs.std() / truth.std()
+        + truth.std() / outputs.std()
+        + (outputs.mean() - truth.mean()) ** 2 / (outputs.std() * truth.std())
     )
     assert concordance([one]) == pytest.approx(r * bias)
     assert correlation([one]) == pytest.approx(r)
-    assert squared_error([one]) == pytest.approx(np.mean((said - truth) ** 2))
+    assert squared_error([one]) == pytest.approx(np.mean((outputs - truth) ** 2))
     constant = replace(one, probabilities=np.ones((50, 1)))
     assert concordance([constant]) == correlation([constant]) == 0
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_pooled_is_refused():
     with pytest.raises(ValueError, match="no predictions"):
         accuracy([])
     with pytest.raises(ValueError, match="2 models"):
-        pool([*RUNS, said([0], [0], model="other", first=9)])
+        pool([*RUNS, predictions([0], [0], model="other", first=9)])
     with pytest.raises(ValueError, match="4 clips were tested more than once"):
         pool([RUNS[0], RUNS[0]])
     with pytest.raises(ValueError, match="different clips"):

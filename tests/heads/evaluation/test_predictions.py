@@ -52,7 +52,7 @@ def test_a_table_that_does_not_fit_the_labels_is_refused():
 
 
 def test_arrays_that_do_not_go_together_are_refused():
-    with pytest.raises(ValueError, match="do not go together"):
+    with pytest.raises(ValueError, match="do not match; they should be"):
         Predictions(np.ones((3, 2)), np.zeros(2, int), np.array(["a", "b"]), 1, 0, "m")
     with pytest.raises(ValueError, match="do not fit 2 classes"):
         Predictions(np.ones((1, 2)), np.array([2]), np.array(["a"]), 1, 0, "m")
@@ -82,8 +82,10 @@ def test_lists_and_numbers_survive_parquet(tmp_path, task):
 
 
 def test_lists_of_names_and_the_threshold():
-    said = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]], dtype=np.float32)
-    one = Predictions(said, np.array([[1, 0, 1], [0, 1, 0]]), np.array(["a", "b"]), 1, 0, "m", task="multi-label")
+    probabilities = np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]], dtype=np.float32)
+    one = Predictions(
+        probabilities, np.array([[1, 0, 1], [0, 1, 0]]), np.array(["a", "b"]), 1, 0, "m", task="multi-label"
+    )
     frame = to_frame([one], LABELS)
     assert frame["target"].tolist() == [["dog", "sea"], ["rain"]]
     assert frame["predicted"].tolist() == [["dog", "sea"], []]

@@ -48,7 +48,7 @@ def test_correlated_groups_widen_it_and_names_or_order_do_not():
     assert np.diff(accuracy_interval(scores[order], named[order]))[0] == pytest.approx(width)
 
 
-def test_one_group_says_nothing_about_others():
+def test_one_group_gives_the_widest_interval():
     assert accuracy_interval(right(0.9, 20), np.zeros(20)) == (0.0, 1.0)
     assert tied_with_best({"a": np.ones(20), "b": np.zeros(20)}, np.zeros(20))["b"].tied
 

@@ -179,7 +179,7 @@ def test_seeds_differ(tmp_path):
     assert not np.array_equal(run(task, tmp_path / "0").probabilities, run(task, tmp_path / "1", seed=1).probabilities)
 
 
-def test_early_stopping_ends_a_fit_and_stays_ended(tmp_path):
+def test_early_stopping_ends_a_fit_for_good(tmp_path):
     task = Task(options(epochs=50, patience=2, learning_rate=0.05), strength=0.0)  # nothing to learn
     state = run(task, tmp_path).state
     assert state.epochs < 50

@@ -1,4 +1,4 @@
-"""Attention pooling: padding has no weight, nothing of a test clip is seen, what is saved predicts the same."""
+"""Attention pooling: padding has no weight, test clips are not read in training, saved heads predict the same."""
 
 import numpy as np
 import pytest
@@ -70,14 +70,14 @@ def test_it_finds_the_frames_that_tell(task):
     options = OPTIONS.model_copy(update={"max_epochs": 40, "units": [8], "patience": 40, **loss})
     y = targets_of(task)
     for fit in train(clips(), options, task, seeds=[0]).fits:
-        wanted, said = y[fit.test_rows], fit.probabilities
-        assert fit.layer == 9 and np.isfinite(fit.valid_loss) and fit.params_trained == 65 + 7 * said.shape[1] - 1
+        wanted, predicted = y[fit.test_rows], fit.probabilities
+        assert fit.layer == 9 and np.isfinite(fit.valid_loss) and fit.params_trained == 65 + 7 * predicted.shape[1] - 1
         if task == "single-label":
-            assert (said.argmax(1) == wanted).mean() > 0.9
+            assert (predicted.argmax(1) == wanted).mean() > 0.9
         elif task == "multi-label":
-            assert ((said > 0.5) == wanted).mean() > 0.9
+            assert ((predicted > 0.5) == wanted).mean() > 0.9
         else:
-            assert np.corrcoef(said[:, 0], wanted)[0, 1] > 0.9 and abs(said.mean() - wanted.mean()) < 5
+            assert np.corrcoef(predicted[:, 0], wanted)[0, 1] > 0.9 and abs(predicted.mean() - wanted.mean()) < 5
 
 
 def weights_of(seed=0):

@@ -1,4 +1,4 @@
-"""The table of heads: every line is a head of that name, and its options are there without the heavy libraries."""
+"""The table of heads: every entry is a head of that name, and its options need no heavy libraries."""
 
 import json
 import subprocess
@@ -54,5 +54,5 @@ def test_a_graph_has_the_scores_that_the_head_predicts_with(name, more):
     rng = np.random.default_rng(0)
     shape = {"layer": (9, 6), "layers": (9, 3, 6), "frames": (1, 9, 6)}[options.reads]
     raw = rng.normal(size=shape).astype(np.float32)
-    said = activate(graph(arrays, torch.from_numpy(raw)).numpy(), "single-label")
-    assert said == pytest.approx(head_type(name).predict(fit.state, raw, "single-label"), abs=1e-5)
+    predicted = activate(graph(arrays, torch.from_numpy(raw)).numpy(), "single-label")
+    assert predicted == pytest.approx(head_type(name).predict(fit.state, raw, "single-label"), abs=1e-5)

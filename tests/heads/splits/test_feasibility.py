@@ -1,4 +1,4 @@
-"""Corpora that a protocol cannot divide, and protocols that there are not: one line says why."""
+"""Corpora that a protocol cannot divide, and unknown protocols: the error has the reason in one line."""
 
 import pytest
 
@@ -58,7 +58,7 @@ BAD = {
         "folds",
         "label 'c' occurs in fold 3 only",
     ),
-    "label beside training": (
+    "label outside training": (
         manifest(["a", "b"] * 4 + ["c", "c"], fold=[1, 1, 2, 2, 3, 3, 4, 4, 2, 3]),
         "folds",
         "label 'c' has no training clip when fold 2 is tested",

@@ -1,4 +1,4 @@
-"""Splits: disjoint, complete, whole groups, stratified, and a function of seed and ids alone."""
+"""Splits: disjoint, complete, groups kept together, stratified, and dependent only on seed and ids."""
 
 import numpy as np
 import pandas as pd

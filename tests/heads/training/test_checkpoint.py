@@ -1,4 +1,4 @@
-"""Saved heads: one file that predicts on its own, and says so when it is something else."""
+"""Saved heads: one self-contained file, and errors for other files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Test rows decide nothing: with a fold's test labels permuted, all chosen and trained for it stays bit-equal."""
+"""No leak from test rows: with a fold's test labels permuted, all its choices and fits stay bit-equal."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def as_read(options, features):
 
 
 def trained(name, task, features, targets, splits):
-    """What was found out about each fold: every candidate's score, and all of every chosen fit."""
+    """All results of each fold: every candidate's score, and every chosen fit."""
     given = dict(SMALL.get(name, {}))
     if (name, task) == ("sklearn", "regression"):
         given |= {"estimator": "sklearn.linear_model.Ridge", "parameters": {"alpha": [0.1, 10.0]}}
@@ -76,7 +76,7 @@ def trained(name, task, features, targets, splits):
             "fits": [
                 {
                     "chosen": (fit.configuration, fit.layer, fit.valid_loss, fit.epochs),
-                    "said": fit.probabilities.tobytes(),
+                    "predicted": fit.probabilities.tobytes(),
                     "state": {key: np.asarray(value).tobytes() for key, value in fit.state.items()},
                 }
                 for fit in result.fits
@@ -88,7 +88,7 @@ def trained(name, task, features, targets, splits):
 
 
 def permuted(targets, rows):
-    """The targets with those of some rows dealt out anew among them."""
+    """The targets, permuted among some rows."""
     dealt = targets.copy()
     dealt[rows] = targets[rows][np.random.default_rng(1).permutation(len(rows))]
     assert (dealt != targets).sum() > len(rows) / 3

@@ -1,4 +1,4 @@
-"""What a head says of test clips on every layer: each layer's own choice by validation, and nothing else moves."""
+"""Test predictions on every layer: each layer's own choice by validation, without effect on other results."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def train(options, **more):
 
 
 @pytest.mark.parametrize("options", HEADS, ids=lambda one: one.name)
-def test_the_chosen_layers_own_fit_says_what_the_chosen_head_says(options):
+def test_the_chosen_layers_own_fit_predicts_as_the_chosen_head(options):
     result = train(options)
     assert [(one.fold, one.layer, one.seed) for one in result.layers] == [
         (f"f{fold}", layer, seed) for fold in range(3) for layer in (0, 4, 9) for seed in (0, 1)

@@ -66,7 +66,7 @@ COMMANDS = [
     (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 named is there)"),
     (f"predict {MODEL} x.wav --format xml", 2, "--format xml"),
     ("export no out", 2, "no: no such model"),
-    ("leaderboard", 2, "holds no report/results.csv"),
+    ("leaderboard", 2, "has no report/results.csv"),
     ("leaderboard no", 2, "no: no such run or folder"),
     ("init no", 2, "no: no such folder or manifest file"),
 ]

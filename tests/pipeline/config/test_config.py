@@ -1,4 +1,4 @@
-"""Reading an experiment: defaults, every kind of mistake, the way back to YAML, and the shipped files."""
+"""Configs: defaults, every kind of error, writing back to YAML, and the shipped files."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ ONE_MISTAKE = [
     ("features: {precision: fp8}", "features.precision: should be 'fp32', 'bf16', 'fp16' or 'auto', got 'fp8'"),
     ("features: {pooling: mean}", "features.pooling: should be a list such as [mean], got 'mean'"),
     ("features: {pooling: [mean, median]}", "features.pooling[1]: should be 'mean', "),
-    ("features: {pooling: [mean, mean]}", "features.pooling: 'mean' stands twice"),
+    ("features: {pooling: [mean, mean]}", "features.pooling: 'mean' is listed twice"),
     ("features: {pooling: []}", "features.pooling: should have at least 1 item(s), got []"),
     ("features: {batch_s: -1}", "features.batch_s: should be greater than 0, got -1"),
     ("features: {batch_s: .inf}", "features.batch_s: should be a finite number, got inf"),
@@ -90,7 +90,7 @@ ONE_MISTAKE = [
     ("heads: [{name: linear, pooling: [max]}]", "heads[0].pooling: 'max' is not among features.pooling (mean)"),
     ("protocol: fold", "protocol: should be 'auto', "),
     ("seeds: 0", "seeds: should be a list such as [0], got 0"),
-    ("seeds: [0, 0]", "seeds: 0 stands twice"),
+    ("seeds: [0, 0]", "seeds: 0 is listed twice"),
     ("seeds: [-1]", "seeds[0]: should be greater than or equal to 0, got -1"),
     ("split_seed: one", "split_seed: should be a valid integer, got 'one'"),
     ("name: ../up", "name: '../up' cannot be a file name"),
@@ -158,7 +158,7 @@ def test_several_mistakes_are_listed_together(write):
         ("# only a comment\n", ["empty"]),
         ("- a\n- b\n", ["mapping", "dataset"]),
         (MINIMAL + "seeds: [0, 1\n", ["line 3"]),
-        (MINIMAL + "seeds: [0]\nseeds: [1]\n", ["line 3", "'seeds' stands twice", "line 2"]),
+        (MINIMAL + "seeds: [0]\nseeds: [1]\n", ["line 3", "'seeds' occurs twice", "line 2"]),
         (MINIMAL + "\tname: x\n", ["line 2"]),
         (b"name: \xff\n", ["not UTF-8"]),
     ],

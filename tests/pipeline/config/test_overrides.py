@@ -1,4 +1,4 @@
-"""`--set key.path=value`: which value it changes, and what it says when there is none."""
+"""`--set key.path=value`: which value it changes, and the error if there is none."""
 
 import copy
 
@@ -79,7 +79,7 @@ def test_the_last_of_two_wins():
         ("seeds=[0, 1", ["not YAML"]),
     ],
 )
-def test_says_what_is_wrong(override, words):
+def test_errors_name_what_is_wrong(override, words):
     with pytest.raises(ConfigError) as caught:
         applied(override)
     message = str(caught.value)

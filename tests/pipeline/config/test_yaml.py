@@ -1,4 +1,4 @@
-"""The plain values and the mistakes of the project's YAML."""
+"""Plain values and errors of the project's YAML."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_a_few_lines_that_expand_to_billions_of_values_are_refused(text):
 
 
 def test_a_value_that_holds_itself_is_refused():
-    with pytest.raises(YamlError, match=r"line 2, column 4: an alias inside the value that it names"):
+    with pytest.raises(YamlError, match=r"line 2, column 4: an alias inside the value that it refers to"):
         parse_yaml("b: 1\na: &a [1, *a]")
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard: ranks worked out by hand, what may be compared with what, and tables that are none."""
+"""The leaderboard: ranks computed by hand, which rows are comparable, and invalid tables."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_ranks_within_a_dataset_and_mean_ranks_over_models_that_stand_in_all(
+def test_ranks_within_a_dataset_and_mean_ranks_over_models_on_every_board(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run("one", {"model": "a", "accuracy": 0.9, "tied_with_best": True}, {"model": "b", "accuracy": 0.8})
@@ -65,11 +65,11 @@ def test_ranks_within_a_dataset_and_mean_ranks_over_models_that_stand_in_all(
     assert means == {"a": 1.5, "b": 1.75, "c": 2.75} and pd.isna(esc10["mean_rank"]["d"])
     assert esc10["run"].to_dict() == {"a": "one", "b": "one", "c": "two", "d": "two"}
     out = capsys.readouterr().out
-    assert "mean rank: over 2 datasets, among the 3 models that stand on every board" in out
+    assert "mean rank: over 2 datasets, among the 3 models that are on every board" in out
     assert "0.800–1.000" in out and "leaderboard: 7 rows of 3 runs → board.csv" in out
 
 
-def test_protocols_and_metrics_of_a_dataset_are_ranked_apart_and_that_is_said(
+def test_protocols_and_metrics_of_a_dataset_are_ranked_separately_with_a_note(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run("official", {"model": "a", "accuracy": 0.6}, {"model": "b", "accuracy": 0.7})
@@ -82,7 +82,7 @@ def test_protocols_and_metrics_of_a_dataset_are_ranked_apart_and_that_is_said(
     }
     assert rows["mean_rank"].isna().all()
     out = capsys.readouterr().out
-    assert "note: esc10: protocols folds, kfold are not comparable and are ranked apart" in out
+    assert "note: esc10: protocols folds, kfold are not comparable and are ranked separately" in out
     assert "mean rank" not in out
     assert board(protocol=["kfold"])["model"].tolist() == ["a"]
     assert "not comparable" not in capsys.readouterr().out
@@ -148,11 +148,11 @@ def test_filters_and_sorting() -> None:
     assert board(sort="log_loss", **wav)["log_loss"].tolist() == [2, 3]
     with pytest.raises(UserError, match=r"--sort acuracy: no such column, did you mean 'accuracy'\?"):
         board(sort="acuracy")
-    with pytest.raises(UserError, match=r"--head knn: no such row is left; there is linear, mlp"):
+    with pytest.raises(UserError, match=r"--head knn: no row matches; available: linear, mlp"):
         board(head=["knn"])
 
 
-def test_the_same_rows_stand_once_and_other_rows_of_a_model_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicate_rows_are_shown_once_and_other_rows_of_a_model_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
     run("one", {"model": "a", "accuracy": 0.9}, {"model": "b", "accuracy": 0.7})
     run("copy", {"model": "a", "accuracy": 0.9})
     run("again", {"model": "a", "accuracy": 0.5})
@@ -162,15 +162,15 @@ def test_the_same_rows_stand_once_and_other_rows_of_a_model_are_named(capsys: py
     assert len(rows) == 5
     assert rows.groupby("model")["mean_rank"].unique().map(list).to_dict() == {"a": [1.25], "b": [1.75]}
     out = capsys.readouterr().out
-    assert "note: 1 row(s) of one say the very same as another run's and stand once" in out
-    assert "note: esc10, protocol folds: a linear stands 2 times, of copy, again" in out
+    assert "note: 1 row(s) of one duplicate rows of another run and are shown once" in out
+    assert "note: esc10, protocol folds: a linear has 2 rows, from copy, again" in out
 
 
-def test_runs_of_one_name_are_told_apart_and_other_clips_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_one_name_are_told_apart_and_other_clips_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
     run("one", {"model": "a"})
     run("one", {"model": "b", "n_test": 398}, folder="old")
     assert board("one", "old")["run"].tolist() == [str(Path("runs/one").resolve()), str(Path("old/one").resolve())]
-    assert "rows tested 398, 400 clips, so not the same ones" in capsys.readouterr().out
+    assert "rows tested 398, 400 clips, so the test clips differ" in capsys.readouterr().out
 
 
 def test_an_older_table_without_some_columns_is_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,12 +197,12 @@ def test_folders_without_results_name_the_command(capsys: pytest.CaptureFixture[
         Path(f"runs/{name}").mkdir()
     Path("runs/untrained/config.yaml").touch()
     assert len(board()) == 1
-    assert "note: untrained has no report yet and is left out; `audioheads report runs/untrained/config.yaml`" in (
+    assert "note: untrained has no report yet and is skipped; `audioheads report runs/untrained/config.yaml`" in (
         capsys.readouterr().out
     )
-    with pytest.raises(UserError, match=r"runs/untrained: holds no report/results.csv; `audioheads report runs/unt"):
+    with pytest.raises(UserError, match=r"runs/untrained: has no report/results.csv; `audioheads report runs/unt"):
         board("untrained")
-    with pytest.raises(UserError, match=r"runs/empty: holds no report/results.csv; `audioheads report CONFIG` makes"):
+    with pytest.raises(UserError, match=r"runs/empty: has no report/results.csv; `audioheads report CONFIG` creates"):
         board("empty")
     with pytest.raises(UserError, match=r"oen: no such run or folder, did you mean 'one'\?; `audioheads report"):
         board("oen")
@@ -229,7 +229,7 @@ def test_a_file_that_is_no_results_table_is_one_line(text: bytes, message: str) 
     assert str(caught.value).startswith("results.csv: ") and "\n" not in str(caught.value)
 
 
-def test_a_config_stands_for_its_run() -> None:
+def test_a_config_names_its_run() -> None:
     run("one", {"model": "a"})
     run("two", {"model": "b"})
     Path("two.yaml").write_text("dataset: {kind: esc50, root: nowhere}\n")

@@ -1,4 +1,4 @@
-"""Tables of every task: columns, order, ties, and what stands in results.json beside them."""
+"""Tables of every task: columns, order, ties, and additional contents of results.json."""
 
 from pathlib import Path
 
@@ -41,16 +41,16 @@ def fit(clips, model, noise, rows=range(N), draws=(0,)):
     predictions = []
     for seed in (0, 1):
         for draw in draws:
-            said = answers + noise * np.random.default_rng([seed, draw]).normal(size=answers.shape)
+            output = answers + noise * np.random.default_rng([seed, draw]).normal(size=answers.shape)
             if clips.task == "single-label":
-                said = np.exp(3 * said) / np.exp(3 * said).sum(axis=1, keepdims=True)
+                output = np.exp(3 * output) / np.exp(3 * output).sum(axis=1, keepdims=True)
             if clips.task == "multi-label":
-                said = 1 / (1 + np.exp(-(said - 0.5) * 4))
+                output = 1 / (1 + np.exp(-(output - 0.5) * 4))
             for fold in (1, 2):
                 own = [row for row in rows if row % 2 == fold - 1]
                 predictions.append(
                     Predictions(
-                        said[own].astype(np.float32), values[own], ids[own], fold, seed, model, "linear", "mean", "0",
+                        output[own].astype(np.float32), values[own], ids[own], fold, seed, model, "linear", "mean", "0",
                         task=clips.task, draw=draw,
                     )
                 )  # fmt: skip
@@ -153,7 +153,7 @@ def test_a_new_score_is_one_entry_of_the_table(monkeypatch):
 
 
 def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
-    own = (*SCORES["regression"], Score("bias", lambda said: float(np.mean([one.predicted.mean() for one in said]))))
+    own = (*SCORES["regression"], Score("bias", lambda runs: float(np.mean([one.predicted.mean() for one in runs]))))
     monkeypatch.setitem(SCORES, "regression", own)
     rows, details = scored("regression")
     assert tuple(table_of(rows).columns) == COLUMNS + METRIC_COLUMNS

@@ -148,7 +148,7 @@ def test_a_changed_setting_is_not_served_by_the_old_cache(experiment: Config, tm
         run_heads(changed, device="cpu", dry_run=False, strict=False, console=Console())
 
 
-def test_explain_says_which_field_makes_a_new_file(experiment: Config, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_names_the_field_that_makes_a_new_file(experiment: Config, capsys: pytest.CaptureFixture[str]) -> None:
     explain(load_config(experiment._source, ["features.pooling=[mean]", "heads=[{name: linear}]"]), Console())
     out = capsys.readouterr().out
     assert "pooling is ['mean'], there ['mean', 'std']" in out
@@ -193,7 +193,7 @@ def test_a_clip_that_one_backbone_cannot_use_is_in_no_score(tmp_path: Path) -> N
     bad = manifest.clips["id"].iat[3]
     assert bad in stored["failures"] and "cannot be decoded" in stored["failures"][bad]
     listed = (config.run_dir / "report" / "results.md").read_text()
-    assert "## 1 clip failed, in no score" in listed and "cannot be decoded" in listed
+    assert "## 1 clip failed, excluded from all scores" in listed and "cannot be decoded" in listed
     predictions = pd.read_parquet(config.run_dir / "predictions.parquet")
     assert bad not in set(predictions["id"])
     assert bad in open_table(cache_files([config.output.cache])[0]).failures

@@ -1,4 +1,4 @@
-"""Stage 1 as the command line runs it: what is refused before any work, and what its summary counts."""
+"""Stage 1 from the command line: errors before any work, and the counts in its summary."""
 
 import json
 from pathlib import Path

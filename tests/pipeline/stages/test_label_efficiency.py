@@ -64,7 +64,7 @@ def test_a_second_run_trains_no_point_again(curve: Config, capsys: pytest.Captur
     assert capsys.readouterr().out.count("per class: reused") == 3
 
 
-def test_more_shots_than_clips_and_unknown_names_are_said(curve: Config, tmp_path: Path) -> None:
+def test_more_shots_than_clips_and_unknown_names_are_errors(curve: Config, tmp_path: Path) -> None:
     path = curve.run_dir.parents[1] / "curve.yaml"
     with pytest.raises(ManifestError, match=r"'siren' has 9 training clip.*label_efficiency.shots asks for 20"):
         train(load_config(path, ["label_efficiency.shots=[20]", f"output.runs={curve.output.runs}"]))
@@ -74,7 +74,7 @@ def test_more_shots_than_clips_and_unknown_names_are_said(curve: Config, tmp_pat
         load_config(path, ["label_efficiency.shots=[0]"])
 
 
-def test_refit_trains_on_validation_clips_too_and_says_so(curve: Config, tmp_path: Path) -> None:
+def test_refit_trains_on_validation_clips_too_and_reports_it(curve: Config, tmp_path: Path) -> None:
     path = curve.run_dir.parents[1] / "curve.yaml"
     sets = ["refit=true", f"output.runs={tmp_path}", "label_efficiency=null"]
     config = load_config(path, sets)

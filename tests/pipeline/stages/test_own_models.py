@@ -1,4 +1,4 @@
-"""Models that the project knows nothing of become rows of the table by a line of the config."""
+"""Models from outside the project become rows of the table by an entry in the config."""
 
 import re
 import subprocess
@@ -85,7 +85,7 @@ def audioheads(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A config in a folder of its own, the models beside it, and the run done from the folder above."""
+    """A config in a separate folder with the models next to it, run from the parent folder."""
     root = tmp_path_factory.mktemp("own")
     (root / "models").mkdir()
     (root / "models" / "my_hear_model.py").write_text(HEAR_MODULE)

@@ -64,7 +64,7 @@ def test_stored_heads_predict_what_was_scored(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("features.pooling=[mean]", "attention: reads frames; add `frames` to features.pooling"),
         ("features.pooling=[frames]", "SVC: heads read pooled embeddings; add `mean`"),
@@ -74,10 +74,10 @@ def test_stored_heads_predict_what_was_scored(config: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_one_line(
-    config: Path, override: str, says: str, capsys: pytest.CaptureFixture[str]
+    config: Path, override: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train-heads", str(config), "--set", override) == 2
-    assert says in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_second_run_reuses_both(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

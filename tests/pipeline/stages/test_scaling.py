@@ -1,4 +1,4 @@
-"""Stage 1 in shares and in Ray actors, from the command line; and the commands and configs of docs/scaling.md."""
+"""Stage 1 in shards and in Ray actors, from the command line; and the commands and configs of docs/scaling.md."""
 
 import importlib.util
 import json
@@ -42,11 +42,11 @@ def sealed_rows(cache: str) -> dict[str, bytes]:
     return dict(zip(table.ids, (row.tobytes() for row in np.asarray(table.embeddings("mean"))), strict=True))
 
 
-def test_shares_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shards_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["features", "sounds.yaml", *BLOCKS]
     code, out, _ = command_line([*command, "--shard", "1/3"], capsys)
     assert (code, "mfcc: 4 computed" in out) == (0, True)
-    assert "; not sealed yet, still missing: --shard 2/3, 3/3" in out
+    assert "; not finalized yet, still missing: --shard 2/3, 3/3" in out
     assert not Path("runs").exists(), "the run's folder is the last one's to write"
     code, out, _ = command_line([*command, "--shard", "3/3"], capsys)
     assert (code, "still missing: --shard 2/3" in out) == (0, True)

@@ -1,4 +1,4 @@
-"""Any scikit-learn estimator as a head: the estimator's own answers, failures that stay alone, safe loading."""
+"""scikit-learn estimators as heads: same predictions as the estimator, isolated failures, safe loading."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 class Odd(ClassifierMixin, BaseEstimator):
-    """Of another package; says NaN, or breaks, on demand; overwrites what it is given."""
+    """An estimator of another package that overwrites its input, and predicts NaN or raises on demand."""
 
     def __init__(self, mood="fine"):
         self.mood = mood
@@ -184,9 +184,9 @@ def test_fits_side_by_side_in_processes_are_the_same_to_the_bit(monkeypatch):
     alone = train("sklearn.linear_model.LogisticRegression", grid)
     monkeypatch.setattr(sklearn_head, "PARALLEL_S", 0.0)
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
-    beside = train("sklearn.linear_model.LogisticRegression", grid)
-    assert alone.candidates == beside.candidates
-    for one, other in zip(alone.fits, beside.fits, strict=True):
+    together = train("sklearn.linear_model.LogisticRegression", grid)
+    assert alone.candidates == together.candidates
+    for one, other in zip(alone.fits, together.fits, strict=True):
         assert np.array_equal(one.state["estimator"], other.state["estimator"])
 
 
@@ -212,7 +212,7 @@ def test_warnings_of_all_fits_are_one_note(caplog):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "parameters", "task", "says"),
+    ("estimator", "parameters", "task", "message"),
     [
         ("sklearn.svm.SVCC", {}, "single-label", r"estimator: sklearn.svm.SVCC: sklearn.svm has no 'SVCC', .* 'SVC'\?"),
         ("sklearn.smv.SVC", {}, "single-label", r"estimator: sklearn.smv.SVC: cannot import sklearn.smv"),
@@ -225,8 +225,8 @@ def test_warnings_of_all_fits_are_one_note(caplog):
         ("sklearn.svm.SVC", {}, "regression", "SVC is a classifier, and the labels are numbers"),
     ],
 )
-def test_what_cannot_be_built_is_named_before_any_training(estimator, parameters, task, says):
-    with pytest.raises(ConfigError, match=says):
+def test_what_cannot_be_built_is_named_before_any_training(estimator, parameters, task, message):
+    with pytest.raises(ConfigError, match=message):
         check_estimator(SklearnOptions(estimator=estimator, parameters=parameters), task)
 
 
@@ -262,5 +262,5 @@ def test_types_that_a_crafted_file_could_misuse_have_to_be_allowed(tmp_path, est
     assert np.array_equal(head.predict(features()[fit.test_rows, 0]), fit.probabilities)
     state = {**fit.state, "estimator": fit.state["estimator"][:-30]}
     save_head(path, state, head="sklearn", labels=["a"], backbone={}, pooling=["mean"], layer=0, configuration={})
-    with pytest.raises(WeightsError, match="no estimator can be read"):
+    with pytest.raises(WeightsError, match="the estimator cannot be read"):
         load_head(path)
