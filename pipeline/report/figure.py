@@ -140,7 +140,7 @@ def slots(figure: Figure) -> list[int | None]:
 
 
 def in_right_half(series: Series, figure: Figure) -> list[bool]:
-    """Return for each point of a series whether it is in the right half of the chart. Its label then goes to the left."""
+    """Return for each point whether it is in the right half of the chart, so that its label goes to the left."""
     own, every = (positions(values, figure, "x") for values in (series.x, [x for one in figure.series for x in one.x]))
     scale = math.log if figure.x.log else float
     low, high = scale(min(every)), scale(max(every))

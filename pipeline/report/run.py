@@ -80,8 +80,8 @@ def load_corpora(configs: Sequence[Config]) -> list[Corpus]:
     corpora: list[Corpus] = []
     for config in configs:
         corpus = load_corpus(config)  # also checks the protocol, so it runs for every config
-        made = zip(configs, corpora, strict=False)
-        same = [one for other, one in made if other.dataset == config.dataset and one.folder == corpus.folder]
+        loaded = zip(configs, corpora, strict=False)
+        same = [one for other, one in loaded if other.dataset == config.dataset and one.folder == corpus.folder]
         corpora.append(same[0] if same else corpus)
     return corpora
 
@@ -104,7 +104,7 @@ def check_runs(configs: Sequence[Config]) -> None:
         other = seen.setdefault(config.run_dir.absolute(), config)
         if other is not config:
             raise UserError(
-                f"{config._source} and {other._source} are both the run {config.run_dir}; give one of them a different `name`"
+                f"{config._source} and {other._source} are both the run {config.run_dir}; give one another `name`"
             )
 
 
@@ -153,9 +153,7 @@ def _print_audio(parts: Sequence[Part], folder: Path, audio: AudioMode, page_byt
         size = sum(len(source) for source in stored)
         console.line(f"audio: {counted(len(stored), 'clip')} in the page, {size / 1e6:.1f} MB of it{missing}")
         if page_bytes > LARGE_PAGE_BYTES:
-            console.line(
-                f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio makes it smaller by storing the audio in a folder"
-            )
+            console.line(f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio stores the audio in a folder instead")
     else:
         size = sum((folder / source).stat().st_size for source in stored)
         console.line(f"audio: {counted(len(stored), 'file')}, {size / 1e6:.1f} MB, copied to {folder}/audio{missing}")

@@ -28,7 +28,7 @@ class Outcomes:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The prediction of each repetition, as in `Predictions.predicted`: shape (R, N); (R, N, C) for `multi-label`."""
+        """The prediction of each repetition, see `Predictions.predicted`: shape (R, N); (R, N, C) for `multi-label`."""
         if self.task == "multi-label":
             return (self.probabilities >= THRESHOLD).astype(np.int64)
         return self.probabilities[..., 0] if self.task == "regression" else self.probabilities.argmax(axis=2)

@@ -25,7 +25,7 @@ Sentence = tuple[str | Name, ...]
 
 
 def verdict(study: Study) -> Sentence:
-    """Compare the best frozen backbone (or the best model, if there is none) with the best trained model and its cost."""
+    """Return the answer: the best frozen backbone (else the best model), the best trained model, and their costs."""
     best = study.models[0]
     lead = _first(study.models, is_pretrained) or _first(study.models, lambda model: not is_trained(model)) or best
     rival = _first(study.models, is_trained) if not is_trained(lead) else None
@@ -139,7 +139,7 @@ def _against(lead: StudyModel, rival: StudyModel, best: StudyModel) -> list[str 
 
 
 def _cost(study: Study, model: StudyModel) -> str:
-    """Return text such as `8.0 s of embedding and 1.6 s of training (20,490 trained parameters)`; "" if not recorded."""
+    """Return text such as `8.0 s of embedding and 1.6 s of training (20 trained parameters)`; "" if not recorded."""
     parts = []
     rate, seconds = model.row["extract_clips_per_s"], model.row["train_seconds"]
     if _is_number(rate) and not is_trained(model):

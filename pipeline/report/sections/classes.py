@@ -92,7 +92,7 @@ def class_scores(model: StudyModel, labels: Sequence[str]) -> dict[int, tuple[fl
 
 
 def order_of_classes(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]]) -> list[int]:
-    """Return the tested classes, lowest mean score first. Untrained controls count only if there are no other models."""
+    """Return the tested classes, lowest mean score first; untrained controls count only if there are no others."""
     counting = [one for model, one in zip(study.models, scores, strict=True) if not model.is_control] or scores
     means = {at: float(np.mean([one[at][0] for one in counting])) for at in counting[0]}
     return sorted(means, key=lambda at: (round(means[at], 9), at))
@@ -143,7 +143,7 @@ def _printed_matrix(model: StudyModel, found: Confusions, labels: Sequence[str])
     shares, counts = found.shares[np.ix_(order, order)], found.counts[np.ix_(order, order)]
     texts = [[f"{count:.3g}" if count else "" for count in row] for row in counts]
     return Figure(
-        alt=f"Confusion matrix of {model.title}, normalised by row: the fraction of a true class' clips predicted as each class.",
+        alt=f"Confusion matrix of {model.title}, normalised by row (true class).",
         x=Axis("predicted class"),
         y=Axis("true class"),
         heatmap=Heatmap(shares.tolist(), names, names, texts if len(names) <= WRITTEN_CLASSES else ()),

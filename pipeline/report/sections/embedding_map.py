@@ -104,9 +104,7 @@ def _figure(
 
 def _what(view: View, method: str) -> str:
     """Describe the embeddings and the projection of a chart."""
-    seen = f"Layer {view.layer}, {' and '.join(view.poolings)} pooled: the input of {view.model.title} in most of its fits."
+    seen = f"Layer {view.layer}, {' and '.join(view.poolings)} pooled: the input of {view.model.title} in most fits."
     if method == PCA:
         return f"{seen} PCA shows the two directions of largest variance after standardising each dimension."
-    return (
-        f"{seen} t-SNE keeps neighbours together; the axes, distances between groups and their sizes have no meaning."
-    )
+    return f"{seen} t-SNE keeps neighbours together; axes, distances between groups and group sizes have no meaning."
