@@ -1,4 +1,4 @@
-"""A figure as data, drawn twice from the same numbers: by Plotly in the page, by Matplotlib for papers."""
+"""Charts as data. The page draws them with Plotly; Matplotlib draws the same numbers for papers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-BAND_FROM = 12  # points of a line from which its intervals are drawn as a band: bars would hide each other
+BAND_FROM = 12  # lines with at least this many points show intervals as a band; error bars would overlap
 Mark = Literal["points", "line", "bars"]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis.
+    """An axis of a chart.
 
     Attributes:
-        title: What it shows, with the unit: `extraction time (s)`.
-        log: Whether it is logarithmic.
-        categories: In order, where values are names.
-        range: Shown from, to; None: what the values need.
-        whole: Whether values are whole numbers, so that ticks between them say nothing.
-        ticks: Whether values stand along it; not where they mean nothing.
+        title: Quantity with its unit, such as `extraction time (s)`.
+        log: Whether the scale is logarithmic.
+        categories: Names along the axis, in order, if values are names.
+        range: Lower and upper limit; None fits the values.
+        whole: Whether values are whole numbers. Ticks are then placed on whole numbers only.
+        ticks: Whether tick labels are shown. False if the values have no meaning.
     """
 
     title: str
@@ -35,20 +35,20 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one name and colour.
+    """Values that share a name and a colour.
 
     Attributes:
-        name: In the legend; "" leaves it out of it.
-        x: Numbers, or names of the axis' categories.
-        y: As x.
-        mark: How they are drawn.
-        y_low: Lower ends of the intervals of y, where there are any.
+        name: Name in the legend; "" omits the series from the legend.
+        x: Numbers or category names.
+        y: Numbers or category names, as many as in `x`.
+        mark: How the values are drawn.
+        y_low: Lower ends of the intervals of `y`; empty if there are none.
         y_high: Upper ends.
-        labels: Written beside points.
-        notes: Shown when a point is pointed at; of points with `clips`, the clip's id and label where empty.
-        clips: Of each point, the position in the page's clips that plays on click.
-        dashed: Of lines.
-        of: The backbone or network it is about, which has the same colour and symbol in every chart of a page.
+        labels: Texts drawn next to the points.
+        notes: Tooltips. If empty, points with `clips` show the clip's id and label.
+        clips: For each point, the position of the clip that a click plays.
+        dashed: Whether a line is dashed.
+        of: The backbone or network shown. It has the same colour and symbol in every chart of a page.
     """
 
     name: str
@@ -65,19 +65,19 @@ class Series:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether it stands for nothing that has a colour: a front, a diagonal."""
+        """Whether the series represents no model (a front, a diagonal) and is drawn in a neutral colour."""
         return not self.name or self.dashed
 
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A matrix of numbers in 0…1 with names on both sides; None is an empty cell.
+    """A matrix of numbers in 0…1 with row and column names.
 
     Attributes:
-        values: Top row first.
+        values: Shape (rows, columns), top row first; None is an empty cell.
         rows: Names of the rows.
         columns: Names of the columns.
-        texts: Written in the cells.
+        texts: Texts drawn in the cells, same shape as `values`; empty for none.
     """
 
     values: Sequence[Sequence[float | None]]
@@ -91,16 +91,16 @@ class Figure:
     """A chart.
 
     Attributes:
-        alt: What it shows, in one or two sentences, for people who do not see it.
+        alt: Text alternative in one or two sentences.
         x: The horizontal axis.
         y: The vertical axis.
-        series: What is drawn, back to front; empty where there is a heat map.
-        heatmap: Drawn instead of series.
-        height: Of the drawing in the page, in CSS pixels.
-        interval: What y_low and y_high are.
-        legend: Whether the names of series are listed beside it, where there are several.
-        equal: Whether a unit is as long on both axes.
-        order: What series can be `of`, in the order of colours; all charts of a page have the same.
+        series: The series, drawn in this order; empty for a heat map.
+        heatmap: Drawn instead of the series.
+        height: Height in the page, in CSS pixels.
+        interval: Meaning of `y_low` and `y_high`.
+        legend: Whether a legend is shown if there is more than one named series.
+        equal: Whether both axes have the same scale.
+        order: All possible values of `Series.of`, in the order of colours. It is the same for all charts of a page.
     """
 
     alt: str
@@ -116,15 +116,15 @@ class Figure:
 
 
 def is_band(series: Series) -> bool:
-    """Whether a series' intervals are drawn as one area."""
+    """Return whether the intervals of a series are drawn as a band."""
     return series.mark == "line" and len(series.y_low) > 0 and len(series.x) >= BAND_FROM
 
 
 def slots(figure: Figure) -> list[int | None]:
-    """Which colour and symbol each series takes, 0 for the first; None for neutral ones.
+    """Return the index of the colour and symbol of each series; None for neutral series.
 
-    Series of one name share a slot. The first name of a backbone or network takes its own; further ones, and names
-    that are of none, take what is left over.
+    Series with the same name share a slot. The first name of a backbone or network gets the slot reserved for it
+    by `figure.order`. All other names get free slots.
     """
     own = {name: at for at, name in enumerate(figure.order)}
     reserved = {own[one.of] for one in figure.series if one.of in own}
@@ -140,7 +140,7 @@ def slots(figure: Figure) -> list[int | None]:
 
 
 def in_right_half(series: Series, figure: Figure) -> list[bool]:
-    """Of each point, whether it lies right of the middle of all that is drawn: its label then goes to the left."""
+    """Return for each point whether it is in the right half of the chart, so that its label goes to the left."""
     own, every = (positions(values, figure, "x") for values in (series.x, [x for one in figure.series for x in one.x]))
     scale = math.log if figure.x.log else float
     low, high = scale(min(every)), scale(max(every))
@@ -148,13 +148,13 @@ def in_right_half(series: Series, figure: Figure) -> list[bool]:
 
 
 def names_along(figure: Figure, which: Literal["x", "y"]) -> list[str]:
-    """The names along an axis, in order: its categories, or what series give in place of numbers; none of numbers."""
+    """Return the names along an axis in order: its categories or the names in the series. Empty for a numeric axis."""
     axis = figure.x if which == "x" else figure.y
     values = [value for one in figure.series for value in (one.x if which == "x" else one.y)]
     return list(axis.categories) or list(dict.fromkeys(value for value in values if isinstance(value, str)))
 
 
 def positions(values: Sequence[float | str], figure: Figure, which: Literal["x", "y"]) -> list[float]:
-    """Values as numbers: names by their place along the axis."""
+    """Return values as numbers. A name becomes its position along the axis."""
     names = {name: float(at) for at, name in enumerate(names_along(figure, which))}
     return [names[value] if isinstance(value, str) else float(value) for value in values]

@@ -1,4 +1,4 @@
-"""Stage 3: kept predictions of one or several experiments to a page, tables, and what is printed of them."""
+"""Stage 3: report the stored predictions of one or several experiments as a page, tables and console output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.results.table import LEGEND, NUMBERS, SPARE, counted, headings, sh
 from pipeline.stages.features import load_corpus
 from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
-LARGE_PAGE_BYTES = 50_000_000  # more than many mail servers and phones take
+LARGE_PAGE_BYTES = 50_000_000  # too large for many mail servers and phones
 
 
 def run_report(
@@ -32,17 +32,17 @@ def run_report(
     audio: AudioMode = "link",
     corpora: Sequence[Corpus] | None = None,
 ) -> None:
-    """Score every trained model, write the page and its tables, and print the tables.
+    """Score all trained models, write the page, tables and figures, and print the tables.
 
     Args:
-        configs: The experiments that share the page.
-        console: Where the tables are printed.
-        output: The folder to write; None: `report_folder`.
-        audio: How the page comes by the clips' audio, see `audio_sources`.
-        corpora: Of the configs, in their order, from `load_corpus`; None: loaded here.
+        configs: The experiments on the page.
+        console: Prints the tables.
+        output: The folder to write; None uses `report_folder`.
+        audio: How the page gets the audio of the clips, see `audio_sources`.
+        corpora: One corpus per config, from `load_corpus`; None loads them.
 
     Raises:
-        UserError: A model of a config is not trained yet; two configs are the same run.
+        UserError: A model of a config is not trained yet, or two configs are the same run.
         RunError: The report cannot be written.
     """
     folder = output or report_folder(configs)
@@ -72,32 +72,32 @@ def run_report(
 
 
 def load_corpora(configs: Sequence[Config]) -> list[Corpus]:
-    """The clips of each experiment; experiments on the same dataset share one corpus, so its files are read once.
+    """Load the clips of each experiment. Experiments on the same dataset share one corpus, so its files are read once.
 
     Raises:
-        ManifestError: Clips cannot be listed, or do not fit a protocol.
+        ManifestError: Clips cannot be listed or do not fit a protocol.
     """
     corpora: list[Corpus] = []
     for config in configs:
-        corpus = load_corpus(config)  # this checks the protocol, too
-        made = zip(configs, corpora, strict=False)
-        same = [one for other, one in made if other.dataset == config.dataset and one.folder == corpus.folder]
+        corpus = load_corpus(config)  # also checks the protocol, so it runs for every config
+        loaded = zip(configs, corpora, strict=False)
+        same = [one for other, one in loaded if other.dataset == config.dataset and one.folder == corpus.folder]
         corpora.append(same[0] if same else corpus)
     return corpora
 
 
 def report_folder(configs: Sequence[Config]) -> Path:
-    """Where a report goes: the run's own folder; for several runs `reports/<names>` beside them."""
+    """Return the default folder of a report: `report/` in the run's folder, or `reports/<names>` for several runs."""
     if len(configs) == 1:
         return configs[0].run_dir / "report"
     return configs[0].output.runs / "reports" / "+".join(config.name for config in configs)[:120]
 
 
 def check_runs(configs: Sequence[Config]) -> None:
-    """Refuse the same run twice.
+    """Check that no run is given twice.
 
     Raises:
-        UserError: Two configs have one name and one folder of runs.
+        UserError: Two configs have the same name and the same folder of runs.
     """
     seen: dict[Path, Config] = {}
     for config in configs:
@@ -116,7 +116,7 @@ def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor
 
 
 def _print(study: Study, console: Console) -> None:
-    """One experiment's tables and what their readers must know."""
+    """Print the tables, the answer, the warnings and the failures of one experiment."""
     table, failures = study.table, study.failures
     left_out = console.table(
         list(headings(table).values()),
@@ -127,7 +127,7 @@ def _print(study: Study, console: Console) -> None:
         spare=SPARE,
     )
     if left_out:
-        console.line(f"too narrow here for {', '.join(left_out)}; results.md has all of it")
+        console.line(f"the terminal is too narrow for {', '.join(left_out)}; results.md contains all columns")
     console.line(LEGEND)
     console.line(text_of(verdict(study)))
     if len(study.curve):
@@ -140,20 +140,20 @@ def _print(study: Study, console: Console) -> None:
     if failures:
         clip, reason = next(iter(failures.items()))
         console.line(
-            f"{counted(len(failures), 'clip')} failed, in no score, first {clip}: {reason} (all in results.md)"
+            f"{counted(len(failures), 'clip')} failed, not scored; first {clip}: {reason} (results.md lists all)"
         )
 
 
 def _print_audio(parts: Sequence[Part], folder: Path, audio: AudioMode, page_bytes: int, console: Console) -> None:
-    """How much audio travels with the page."""
+    """Print how much audio was embedded or copied."""
     sources = [source for part in parts for source in part.sources]
-    held = {source for source in sources if source}
+    stored = {source for source in sources if source}
     missing = f", {counted(sources.count(None), 'clip')} without audio" if None in sources else ""
     if audio == "embed":
-        size = sum(len(source) for source in held)
-        console.line(f"audio: {counted(len(held), 'clip')} in the page, {size / 1e6:.1f} MB of it{missing}")
+        size = sum(len(source) for source in stored)
+        console.line(f"audio: {counted(len(stored), 'clip')} in the page, {size / 1e6:.1f} MB of it{missing}")
         if page_bytes > LARGE_PAGE_BYTES:
-            console.line(f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio keeps it small, with a folder beside")
+            console.line(f"the page has {page_bytes / 1e6:.0f} MB; --copy-audio stores the audio in a folder instead")
     else:
-        size = sum((folder / source).stat().st_size for source in held)
-        console.line(f"audio: {counted(len(held), 'file')}, {size / 1e6:.1f} MB, copied to {folder}/audio{missing}")
+        size = sum((folder / source).stat().st_size for source in stored)
+        console.line(f"audio: {counted(len(stored), 'file')}, {size / 1e6:.1f} MB, copied to {folder}/audio{missing}")

@@ -1,4 +1,4 @@
-"""What a section of the report is, and the report that sections read."""
+"""The sections of the report page."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pipeline.report.study import Study
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page.
+    """One section of the page.
 
     Attributes:
-        key: Its anchor and the stem of its files: letters and hyphens.
+        key: Its anchor and the prefix of its file names: letters and hyphens.
         title: Its heading.
         template: The Jinja2 template in `pipeline/report/templates/`, rendered with `context` and `figures`.
-        context: What the template shows. Text is escaped there; nothing in it is markup unless made so on purpose.
-        figures: By name; drawn by `{{ figure(name) }}` in the template, and saved as `figures/<key>-<name>.svg`
-            and `.png`.
-        data: JSON values for the section's script, which finds them with `sectionData(key)`.
+        context: Values for the template, which escapes every text that is not explicitly `Markup`.
+        figures: Charts by name. The template draws them with `{{ figure(name) }}`. They are also saved as
+            `figures/<key>-<name>.svg` and `.png`.
+        data: JSON values for the section's script, which reads them with `report.data(key, element)`.
     """
 
     key: str
@@ -35,24 +35,24 @@ class Section:
 
 
 Build = Callable[[Study], Section | None]
-"""Makes one section of one experiment; None where the experiment has nothing to show there."""
+"""Builds a section for an experiment; returns None if the experiment has no data for it."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A section as it stands in the page."""
+    """A section with its HTML."""
 
     section: Section
     html: Markup
 
 
 def build(study: Study, builders: Sequence[Build]) -> list[Section]:
-    """The sections of an experiment that have something to show, in order."""
+    """Return the sections of an experiment in the order of `builders`, without those that have no data."""
     found = [builder(study) for builder in builders]
     return [_coloured(section, study) for section in found if section is not None]
 
 
 def _coloured(section: Section, study: Study) -> Section:
-    """A section whose charts give a backbone or network the colour it has in all others."""
+    """Give the charts of a section the same order of colours as all other charts of the experiment."""
     order = list(dict.fromkeys(str(model.row["model"]) for model in study.models))
     return replace(section, figures={name: replace(own, order=order) for name, own in section.figures.items()})

@@ -1,4 +1,4 @@
-"""Everything one experiment's report is made from: its models with their kept predictions, its clips, its warnings."""
+"""The input of one experiment's report: its models with their stored predictions, its clips and its warnings."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ from pipeline.stages.train_heads import collect_predictions, read_fits
 
 @dataclass(frozen=True)
 class StudyModel:
-    """One row of the results table and all that is kept of it.
+    """One model, that is one row of the results table, with its predictions.
 
     Attributes:
-        title: What it is called where a table's columns are not at hand, such as `yamnet · linear`; no two
-            models of a study share one.
+        title: Display name, such as `yamnet · linear`. It is unique within a study.
         row: Its row of `results.csv`.
-        details: Its row of `results.json`: `row`, and beside it scores by fold, seed and class, what was
-            chosen among what, cost and versions.
+        details: Its entry in `results.json`: `row`, scores by fold, seed and class, the candidates and the chosen
+            ones, cost and versions.
         fit: Its folder, `fit.json` and long table of predictions.
         predictions: One per fold, seed and draw.
     """
@@ -48,7 +47,7 @@ class StudyModel:
 
     @property
     def is_control(self) -> bool:
-        """Whether it is an untrained control: a head on a network whose random weights nobody trained."""
+        """Whether it is an untrained control: a head on a network with random weights."""
         return is_control(self.row)
 
 
@@ -57,14 +56,14 @@ class Study:
     """One experiment.
 
     Attributes:
-        config: The experiment as it was run.
-        manifest: Its clips, in order; failed ones included.
-        inputs: Its caches by backbone label, content of every clip, and failures (id -> reason).
-        groups: Of each manifest row, what intervals are clustered by, shape (N,).
-        models: In the order of `table`: best first.
-        table: `results.csv`, a row per model.
-        curve: `label_efficiency.csv`; empty where there is none.
-        warnings: What readers of the numbers must know.
+        config: The experiment's config.
+        manifest: Its N clips in order, including failed ones.
+        inputs: Its caches by backbone label, the content of every clip, and failures (id -> reason).
+        groups: The group of each clip by which intervals are clustered, shape (N,).
+        models: The models in the order of `table`, best first.
+        table: `results.csv`, one row per model.
+        curve: `label_efficiency.csv`; empty if the experiment has none.
+        warnings: Warnings recorded with the models, without duplicates.
     """
 
     config: Config
@@ -78,17 +77,17 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """What models are ranked by: `accuracy`, `mAP` or `CCC`."""
+        """The score that ranks the models: `accuracy`, `mAP` or `CCC`."""
         return ranking_score(self.manifest.task).name
 
     @property
     def score(self) -> str:
-        """The column of a row that holds it; its interval is in `<score>_ci_low` and `_ci_high`."""
+        """The column of `table` with this score. Its interval is in `<score>_ci_low` and `<score>_ci_high`."""
         score = ranking_score(self.manifest.task)
         return score.column or score.name
 
     def head_of(self, model: StudyModel) -> HeadOptions | None:
-        """The config's entry of a model's head; None for a model trained end to end."""
+        """Return the config of a model's head; None for a model trained end to end."""
         heads = [head for head in self.config.heads if isinstance(head, HeadOptions)]
         for head in heads:
             if label_of(head) == model.row["head"] and "+".join(poolings_of(self.config, head)) == model.row["pooling"]:
@@ -97,19 +96,19 @@ class Study:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Id -> reason of the clips in no score."""
+        """Failed clips, which are not scored: id -> reason."""
         return self.inputs.failures
 
 
 def gather(config: Config, corpus: Corpus | None = None) -> Study:
-    """Score an experiment's kept predictions; nothing is trained or embedded.
+    """Score the stored predictions of an experiment, without training or embedding anything.
 
     Args:
         config: The experiment.
-        corpus: From `load_corpus`; None: loaded here.
+        corpus: From `load_corpus`; None loads it.
 
     Raises:
-        UserError: A model of this config is not trained yet; the message has the command.
+        UserError: A model of this config is not trained yet; the message contains the command.
         RunError: Models were tested on different clips.
     """
     corpus = corpus or load_corpus(config)
@@ -142,7 +141,7 @@ def _models(
     fits: list[Fit],
     manifest: Manifest,
 ) -> tuple[StudyModel, ...]:
-    """The models in the order of the table."""
+    """Return the models in the order of the table."""
     titles = _titles(rows)
     models = [
         StudyModel(title, row, detail, fit, tuple(from_frame(fit.predictions, manifest.labels, manifest.task)))
@@ -152,14 +151,14 @@ def _models(
 
 
 def order_of(table: pd.DataFrame, rows: list[dict[str, Any]]) -> list[int]:
-    """Which of `rows` each line of their `table_of` is."""
+    """Return the index in `rows` of each line of `table`, which is `table_of(rows)`."""
     key = ["model", "head", "pooling"]
-    places = {tuple(str(row[name]) for name in key): at for at, row in enumerate(rows)}
-    return [places[tuple(str(line[name]) for name in key)] for line in table.to_dict("records")]
+    row_of = {tuple(str(row[name]) for name in key): at for at, row in enumerate(rows)}
+    return [row_of[tuple(str(line[name]) for name in key)] for line in table.to_dict("records")]
 
 
 def _titles(rows: list[dict[str, Any]]) -> list[str]:
-    """`yamnet · linear`, with the pooling where two would have the same."""
+    """Return titles such as `yamnet · linear`, with the pooling added if two titles would be equal."""
     short = [
         f"{row['model']} · {row['head']}" if row["head"] not in ("none", "") else str(row["model"]) for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Finding a Chromium for the tests, and installing what they need: `python -m tests.browser.browsers`."""
+"""Find a Chromium for the tests. `python -m tests.browser.browsers` installs what they need."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_browser() -> str | None:
-    """The program to run: the one that AUDIOHEADS_BROWSER names, else the first Chromium on the PATH."""
+    """Return the browser in AUDIOHEADS_BROWSER, otherwise the first Chromium on the PATH."""
     named = os.environ.get(VARIABLE)
     if named:
         return shutil.which(named)
@@ -21,19 +21,21 @@ def find_browser() -> str | None:
 
 
 def why_not() -> str | None:
-    """What the tests lack, with what would help; None: nothing."""
+    """Return why the tests cannot run and how to fix it; None if they can."""
     if importlib.util.find_spec("playwright") is None:
         return "playwright is not installed (make test-browser installs it)"
     if find_browser() is None:
         named = os.environ.get(VARIABLE)
         return (
-            f"{VARIABLE}={named} is no program" if named else f"no Chromium found (make test-browser, or {VARIABLE}=)"
+            f"{VARIABLE}={named} is not a program"
+            if named
+            else f"no Chromium found (make test-browser, or {VARIABLE}=)"
         )
     return None
 
 
 def prepare() -> None:
-    """Install playwright's Python package, and on Debian the system's Chromium, where they are missing."""
+    """Install the missing ones of playwright's Python package and, on Debian, the system's Chromium."""
     if importlib.util.find_spec("playwright") is None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[browser]"], cwd=ROOT, check=True)
@@ -46,9 +48,7 @@ def prepare() -> None:
         for what in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "chromium"]):
             subprocess.run([*before, str(apt), *what], env=environment, check=False, stdout=subprocess.DEVNULL)
     if reason := why_not():
-        sys.exit(
-            f"test-browser: {reason.partition(' (')[0]}; install Chromium, or name one: {VARIABLE}=/path/to/chromium"
-        )
+        sys.exit(f"test-browser: {reason.partition(' (')[0]}; install Chromium or set {VARIABLE}=/path/to/chromium")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A headless Chromium, and a page that no request leaves and no error stays unseen in."""
+"""A headless Chromium, and pages that fail the test on network requests and errors."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.report.run import run_report
 from tests.browser.browsers import find_browser, why_not
 from tests.pipeline.report.experiments import hostile_experiment
 
-# The last two: some machines have no sandbox and no graphics to offer.
+# The last two: some machines have no sandbox and no GPU.
 FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
     "--no-sandbox", "--disable-gpu",
@@ -39,7 +39,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory):
-    """A real experiment with hostile names, reported."""
+    """A reported real experiment with hostile names."""
     config = hostile_experiment(tmp_path_factory.mktemp("experiment"))
     run_report(config, console=Console())
     return config
@@ -47,21 +47,21 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def report(experiment):
-    """Where its page lies."""
+    """The path of its page."""
     return experiment.run_dir / "report" / "index.html"
 
 
 @pytest.fixture
 def open_page(chromium):
-    """Opens a file; at the end of the test, the page may not have asked for anything else, nor met an error.
+    """Open a file. At the end of the test, the page must have made no other request and logged no message.
 
-    What it has asked for or met is in `open_page.seen`.
+    Requests and messages are in `open_page.seen`.
     """
     seen, contexts = [], []
 
     def open_page(path, **options):
         context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        context.set_default_timeout(120_000)  # milliseconds; machines may be busy
+        context.set_default_timeout(120_000)  # milliseconds; the machine may be busy
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: seen.append(f"{message.type}: {message.text}"))
@@ -83,7 +83,7 @@ def is_elsewhere(url: str) -> bool:
 
 @pytest.fixture
 def screenshot(tmp_path):
-    """Where a screenshot goes: to the folder AUDIOHEADS_SCREENSHOTS, if that is set."""
+    """Return the path of a screenshot, in the folder AUDIOHEADS_SCREENSHOTS if it is set."""
     folder = Path(os.environ.get("AUDIOHEADS_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return lambda name: folder / f"{name}.png"

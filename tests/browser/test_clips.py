@@ -1,4 +1,4 @@
-"""Classes, hard clips and the map in a browser: every number and every point leads to its clips."""
+"""Classes, hard clips and the map in a browser: every number and every point opens its clips."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def chosen(section, label, value):
 
 
 def classes_of(page):
-    """The section of classes, once it stands."""
+    """The section of classes, once it is drawn."""
     section = page.locator('[data-section="classes"]')
     section.scroll_into_view_if_needed()
     section.locator(".matrix.square td button").first.wait_for()
@@ -36,7 +36,7 @@ def test_a_cell_lists_as_many_clips_as_it_counts_and_all_are_of_its_classes(open
         assert section.locator(".clips.mistakes .clip").count() == min(20, len(clips))
         for clip in clips:
             assert study["clips"][clip]["target"] == row
-            assert column in [said[clip] for said in study["models"][number]["predicted"]]
+            assert column in [predicted[clip] for predicted in study["models"][number]["predicted"]]
 
 
 def test_arrow_keys_walk_through_the_matrix_which_is_one_stop_of_tab(open_page, report):
@@ -86,9 +86,9 @@ def test_a_number_of_the_table_of_classes_lists_the_clips_of_its_class(open_page
     assert row.locator("button").first.get_attribute("title").count("95 % interval") == 1
 
 
-def test_the_most_frequent_mistake_is_heard_from_the_top(open_page, report):
+def test_the_most_frequent_error_is_played_from_the_top(open_page, report):
     page = open_page(report)
-    page.get_by_role("button", name="Hear its most frequent mistake").click()
+    page.get_by_role("button", name="Play its most frequent error").click()
     audio = page.locator('[data-section="answer"] .clips audio').first
     assert play(audio) == pytest.approx(0.3, abs=0.05)
 

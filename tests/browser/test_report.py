@@ -1,4 +1,4 @@
-"""The report as a person meets it: in a browser, from a file."""
+"""The report in a browser, opened from a file."""
 
 import re
 
@@ -76,7 +76,7 @@ def test_filters_leave_the_rows_that_were_asked_for(open_page, report):
     assert count.inner_text() == "4 models"
 
 
-def test_a_confusion_is_heard_in_two_clicks(open_page, report):
+def test_a_confusion_is_played_in_two_clicks(open_page, report):
     page = open_page(report)
     page.locator('section[data-section="classes"]').scroll_into_view_if_needed()
     cell = page.locator(".matrix.square td button.mistake").first
@@ -85,7 +85,7 @@ def test_a_confusion_is_heard_in_two_clicks(open_page, report):
     cards = page.locator(".clips.mistakes .clip")
     assert cards.count() >= expected > 0
     card = cards.first
-    assert card.locator("tbody tr").count() >= 4  # every model says something
+    assert card.locator("tbody tr").count() >= 4  # every model has a prediction
     assert "✗ wrong" in card.inner_text()
     truth = card.locator("strong").inner_text()
     assert truth.strip() in {" ".join(label.split()) for label in LABELS}
@@ -126,7 +126,7 @@ def test_a_part_of_a_file_plays_that_part_alone(open_page, report):
             const audio = card.querySelector("audio");
             audio.muted = true;
             const heard = [];
-            for (const round of [1, 2]) {  // a browser may know the end of #t= by itself, but for the first time only
+            for (const round of [1, 2]) {  // browsers may stop at the end of #t= themselves, but only the first time
                 const times = [];
                 const note = () => times.push(audio.currentTime);
                 audio.addEventListener("timeupdate", note);
@@ -139,7 +139,7 @@ def test_a_part_of_a_file_plays_that_part_alone(open_page, report):
             return heard;
         }"""
     )
-    for times in played:  # how soon after 0.9 s it stops is the machine's affair
+    for times in played:  # the delay after 0.9 s depends on the machine
         assert min(times) > 0.55 and 0.85 < max(times) < 5
 
 
@@ -153,7 +153,7 @@ def test_embedded_audio_plays_without_any_file(open_page, experiment, tmp_path):
     assert play(audio) == pytest.approx(0.3, abs=0.1)
 
 
-def test_a_page_without_its_audio_says_so(open_page, report, tmp_path):
+def test_a_page_without_its_audio_reports_it(open_page, report, tmp_path):
     moved = tmp_path / "moved.html"
     moved.write_bytes(report.read_bytes())
     page = open_page(moved)

@@ -1,1 +1,1 @@
-"""The numbers of the report, without any drawing."""
+"""Computes the numbers of the report; drawing is in `render`."""

@@ -1,4 +1,4 @@
-"""The test clips of an experiment and every model's prediction of each, as compact JSON for the page's script."""
+"""The test clips of an experiment with the predictions of every model, as compact JSON for the page's script."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ THOUSANDTHS = 1000
 
 
 def tested_rows(study: Study) -> np.ndarray:
-    """The manifest rows of the clips that models were tested on, in manifest order, shape (T,).
+    """Return the manifest rows of the test clips, in manifest order, shape (T,).
 
-    A clip's position in this array is its number in the page: in `Series.clips`, and in the script's `study.clips`.
+    The position of a clip in this array is its number in the page, used in `Series.clips` and in the script's
+    `study.clips`.
     """
     tested = {clip for one in study.models[0].predictions for clip in one.ids}
     return np.flatnonzero(study.manifest.clips["id"].isin(tested).to_numpy())
 
 
 def positions(study: Study) -> dict[str, int]:
-    """Id -> number in the page of every clip that models were tested on."""
+    """Return id -> number in the page for every test clip."""
     return {str(clip): at for at, clip in enumerate(study.manifest.clips["id"].iloc[tested_rows(study)])}
 
 
 def clips_json(study: Study, sources: Sequence[str | None]) -> dict[str, Any]:
-    """What the page knows of the clips.
+    """Return the clips and predictions as JSON values for the page.
 
     Args:
         study: The experiment.
-        sources: Of each clip of `tested_rows`, the URL of its audio; None where there is none.
+        sources: The URL of the audio for each clip of `tested_rows`; None if a clip has no audio.
 
     Returns:
-        `task`, `labels`, `clips` (columns `id`, `target`, `duration`, `src`, an entry per clip) and `models` (each
-        with its `title`, `family`, `weights`, and per repetition, that is seed and draw, an entry per clip in
-        `predicted` and, for single-label data, in `confidence` and `truth`, the probabilities of the predicted and of
-        the true class in thousandths). Classes are numbers in `labels`, a list of them in multi-label data;
-        in regression target and prediction are the values.
+        `task`, `labels`, `clips` (columns `id`, `target`, `duration`, `src`, one entry per clip) and `models`. Each
+        model has `title`, `family`, `weights` and `predicted`: one list per repetition (seed and draw) with one entry
+        per clip. For single-label data, `confidence` and `truth` in the same layout are the probabilities of the
+        predicted and of the true class in thousandths. A class is its position in `labels`; multi-label data has
+        lists of classes. In regression, target and prediction are numbers.
     """
     rows, manifest = tested_rows(study), study.manifest
     ids = manifest.clips["id"].iloc[rows].tolist()
-    order = np.argsort(np.argsort(np.asarray(ids, dtype=object)))  # predictions stand in the order of the ids
+    order = np.argsort(np.argsort(np.asarray(ids, dtype=object)))  # predictions are sorted by id
     return {
         "task": manifest.task,
         "labels": manifest.labels,
@@ -81,8 +82,8 @@ def _model(model: StudyModel, order: np.ndarray) -> dict[str, Any]:
         found["predicted"].append([predicted[at] for at in order])
         if one.task == "single-label":
             for key, classes in (("confidence", one.predicted), ("truth", one.targets)):
-                shares = one.probabilities[np.arange(len(classes)), classes].astype(np.float64)
-                found.setdefault(key, []).append(np.rint(shares * THOUSANDTHS).astype(int)[order].tolist())
+                probability = one.probabilities[np.arange(len(classes)), classes].astype(np.float64)
+                found.setdefault(key, []).append(np.rint(probability * THOUSANDTHS).astype(int)[order].tolist())
     return found
 
 

@@ -1,4 +1,4 @@
-"""Published figures beside ours: which of our models is meant, and in words what differs in how they were come by."""
+"""Compare published results with ours: match the models and describe the differences in protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from heads.splits.feasibility import base_protocol
 from pipeline.report.analysis.published_rows import PublishedProtocol, PublishedRow
 from pipeline.report.study import Study, StudyModel
 
-# Names of one and the same kind of head.
+# Different names for the same kind of head.
 HEADS = {"logistic": "linear", "logistic regression": "linear", "forest": "random forest"}
 CORPORA = ("esc50", "fsdd", "gtzan", "urbansound8k", "speech_commands")
 DRAWN = ("kfold", "holdout", "leave-one-group-out")
@@ -19,16 +19,16 @@ DRAWN = ("kfold", "holdout", "leave-one-group-out")
 
 @dataclass(frozen=True)
 class PublishedComparison:
-    """One published figure.
+    """A published result and ours.
 
     Attributes:
-        row: As published.
-        ours: The model of ours whose protocol is nearest; None where we have not run it.
-        mean_of_folds: Ours.
-        pooled: Ours, over the test clips of all folds together, as in the results table.
-        interval: Of `pooled`, 95 %.
-        differences: What differs between the two, each in a few words.
-        unsaid: What the source does not say.
+        row: The published result.
+        ours: Our model with the nearest protocol; None if the model was not run.
+        mean_of_folds: Our mean accuracy over folds.
+        pooled: Our accuracy over the test clips of all folds, as in the results table.
+        interval: The 95 % interval of `pooled`.
+        differences: Differences between the two protocols, each in a few words.
+        unstated: Parts of the protocol that the source does not state.
     """
 
     row: PublishedRow
@@ -37,21 +37,21 @@ class PublishedComparison:
     pooled: float | None = None
     interval: tuple[float, float] | None = None
     differences: tuple[str, ...] = ()
-    unsaid: tuple[str, ...] = ()
+    unstated: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """An answer to "same protocol?" in words; never a plain yes."""
+        """The answer to "same protocol?" in words."""
         if self.ours is None:
             return "not run here"
-        parts = [f"no: {'; '.join(self.differences)}" if self.differences else "nothing that the source says differs"]
-        if self.unsaid:
-            parts.append(f"not said there: {', '.join(self.unsaid)}")
+        parts = [f"no: {'; '.join(self.differences)}" if self.differences else "no stated difference"]
+        if self.unstated:
+            parts.append(f"not stated by the source: {', '.join(self.unstated)}")
         return "; ".join(parts)
 
 
 def compare_published(study: Study, rows: Sequence[PublishedRow]) -> list[PublishedComparison]:
-    """Every published figure of the study's dataset, those first that we have a model for."""
+    """Compare every published result on the study's dataset; those of models that were run come first."""
     corpus = corpus_of(study)
     own = [row for row in rows if plain(row.dataset) == corpus]
     found = [_comparison(study, row) for row in own]
@@ -59,7 +59,7 @@ def compare_published(study: Study, rows: Sequence[PublishedRow]) -> list[Publis
 
 
 def corpus_of(study: Study) -> str:
-    """The corpus that a study is on: what its reader reads, whatever tables call it; ESC-10 is not ESC-50."""
+    """Return the corpus of a study. The dataset reader decides, not the configured name; ESC-10 differs from ESC-50."""
     dataset = study.config.dataset
     kind = str(getattr(dataset, "kind", ""))
     if kind == "esc50":
@@ -68,14 +68,14 @@ def corpus_of(study: Study) -> str:
 
 
 def plain(name: str) -> str:
-    """A name without case and punctuation: `ESC-50` and `esc50` are the same."""
+    """Return a name without case and punctuation, so that `ESC-50` equals `esc50`."""
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def is_same_model(row: PublishedRow, model: StudyModel) -> bool:
-    """Whether our model is the published one, going by names; random weights never are.
+    """Return whether the names show that our model is the published one. Random weights never match.
 
-    Where ours came from a hub, the hub's id decides if the row names one.
+    If our weights come from a hub and the row has a hub id, the hub id decides.
     """
     weights = str(model.row["weights"])
     if weights == "untrained":
@@ -90,9 +90,9 @@ def is_same_model(row: PublishedRow, model: StudyModel) -> bool:
 
 
 def _comparison(study: Study, row: PublishedRow) -> PublishedComparison:
-    """A row beside the nearest of our models: the one with the fewest differences, of equals the first in the table.
+    """Compare a row with our model whose protocol has the fewest differences; the first in the table if tied.
 
-    The nearest protocol, never the best score: that would be choosing by the result.
+    Choosing the model with the best score instead would be choosing by the result.
     """
     meant = [(model, differences(study, model, row.protocol)) for model in study.models if is_same_model(row, model)]
     if not meant:
@@ -106,12 +106,12 @@ def _comparison(study: Study, row: PublishedRow) -> PublishedComparison:
         pooled=float(score["accuracy"]),
         interval=(float(score["accuracy_ci_low"]), float(score["accuracy_ci_high"])),
         differences=tuple(found),
-        unsaid=tuple(unsaid(study, model, row.protocol)),
+        unstated=tuple(unstated(study, model, row.protocol)),
     )
 
 
 def differences(study: Study, model: StudyModel, published: PublishedProtocol) -> list[str]:
-    """What is known to differ between a published protocol and that of one of our models, in words."""
+    """Describe the known differences between a published protocol and that of one of our models."""
     ours = protocol_of(study, model)
     found = []
     for key, shown in (("training", "model"), ("head", "head"), ("pooling", "pooling"), ("layer", "layer")):
@@ -127,12 +127,12 @@ def differences(study: Study, model: StudyModel, published: PublishedProtocol) -
     if published.figure is not None and published.figure != ours.figure:
         found.append(f"figure: {published.figure} there, {ours.figure} here")
     if str(model.row["protocol"]).endswith("+refit"):
-        found.append("here the chosen head was trained again on training and validation clips")
+        found.append("here the chosen head was trained again on training and validation clips together")
     return found
 
 
-def unsaid(study: Study, model: StudyModel, published: PublishedProtocol) -> list[str]:
-    """What a source leaves open and ours has an answer to."""
+def unstated(study: Study, model: StudyModel, published: PublishedProtocol) -> list[str]:
+    """Return the parts of the protocol that the source does not state but that are known for our model."""
     ours = protocol_of(study, model)
     return [name for name in ("head", "pooling", "layer", "folds", "figure") if _is_open(name, published, ours)]
 
@@ -142,7 +142,7 @@ def _is_open(name: str, published: PublishedProtocol, ours: PublishedProtocol) -
 
 
 def protocol_of(study: Study, model: StudyModel) -> PublishedProtocol:
-    """How a figure of ours was come by, in the terms of published ones."""
+    """Return the protocol of one of our models in the format of published protocols."""
     row = model.row
     protocol = str(row["protocol"]).removesuffix("+refit")
     base = base_protocol(study.manifest, protocol)
@@ -167,7 +167,7 @@ def protocol_of(study: Study, model: StudyModel) -> PublishedProtocol:
 
 
 def _head(study: Study, model: StudyModel) -> str | None:
-    """The kind of a model's head, whatever the config labels it."""
+    """Return the kind of a model's head, independent of its label in the config."""
     head = study.head_of(model)
     if isinstance(head, SklearnOptions):
         name = re.sub("(Classifier|Regressor)$", "", head.estimator.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Which clips of which class each model takes for what."""
+"""Confusion matrices, with the clips of every cell."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ DECISIONS = ("found", "missed", "false alarm")
 
 @dataclass(frozen=True)
 class Confusions:
-    """A matrix of clips.
+    """A confusion matrix with the clips of its cells.
 
     Attributes:
-        counts: Clips of each cell, shape (rows, columns): rows are true classes, columns predicted ones (of
-            `multi-label` data `DECISIONS`). Means over repetitions: a clip that one of three seeds puts in
-            a cell counts a third there, so a row of classes adds up to the clips of its class.
+        counts: Number of clips in each cell, shape (rows, columns). Rows are true classes, columns are predicted
+            classes (`DECISIONS` for `multi-label` data). Counts are means over repetitions: a clip in a cell in one
+            of three seeds counts a third there. A row of classes adds up to the clips of its class.
         totals: Clips of each true class, shape (rows,).
-        wrong: Which cells are mistakes, shape (rows, columns).
-        clips: By (row, column) of every cell that is not 0, its clips as positions in the page: first those most
-            repetitions put there, of these the most probable.
+        wrong: Whether a cell is an error, shape (rows, columns).
+        clips: By (row, column) of every cell that is not 0, its clips as positions in the page, sorted by the number
+            of repetitions, then by probability.
     """
 
     counts: np.ndarray
@@ -33,31 +33,40 @@ class Confusions:
 
     @property
     def shares(self) -> np.ndarray:
-        """Cells as shares of the clips of their class; 0 where there are none."""
+        """Cells as fractions of the clips of their class; 0 for classes without clips."""
         return np.divide(
             self.counts, self.totals[:, None], out=np.zeros_like(self.counts), where=self.totals[:, None] > 0
         )
 
 
 def confusions(model: Outcomes) -> Confusions:
-    """True against predicted classes of one `single-label` model, (C, C)."""
+    """Return true against predicted classes of one `single-label` model, shape (C, C)."""
     n_classes = model.probabilities.shape[2]
-    said = np.eye(n_classes)[model.predicted].mean(axis=0)  # (N, C) share of repetitions
-    sure = model.probabilities.mean(axis=0)
-    clip, column = np.nonzero(said)
+    predicted = np.eye(n_classes)[model.predicted].mean(axis=0)  # (N, C) fraction of repetitions
+    probability = model.probabilities.mean(axis=0)
+    clip, column = np.nonzero(predicted)
     counts, clips = _collect(
-        (n_classes, n_classes), clip, model.targets[clip], column, said[clip, column], sure[clip, column]
+        (n_classes, n_classes),
+        clip,
+        model.targets[clip],
+        column,
+        predicted[clip, column],
+        probability[clip, column],
     )
     return Confusions(counts, np.bincount(model.targets, minlength=n_classes), ~np.eye(n_classes, dtype=bool), clips)
 
 
 def decisions(model: Outcomes) -> Confusions:
-    """Of each class of one `multi-label` model, the clips found, missed and falsely said to have it, (C, 3)."""
+    """Return the clips found, missed and falsely reported for each class of one `multi-label` model, shape (C, 3)."""
     n_classes = model.probabilities.shape[2]
-    said, sure = model.predicted.mean(axis=0), model.probabilities.mean(axis=0)  # (N, C)
-    there = model.targets.astype(bool)
-    shares = (np.where(there, said, 0.0), np.where(there, 1 - said, 0.0), np.where(there, 0.0, said))
-    certain = (sure, 1 - sure, sure)
+    predicted, probability = model.predicted.mean(axis=0), model.probabilities.mean(axis=0)  # (N, C)
+    present = model.targets.astype(bool)
+    shares = (
+        np.where(present, predicted, 0.0),
+        np.where(present, 1 - predicted, 0.0),
+        np.where(present, 0.0, predicted),
+    )
+    certain = (probability, 1 - probability, probability)
     cells = [np.nonzero(share) for share in shares]
     counts, clips = _collect(
         (n_classes, len(DECISIONS)),
@@ -67,11 +76,11 @@ def decisions(model: Outcomes) -> Confusions:
         np.concatenate([share[cell] for share, cell in zip(shares, cells, strict=True)]),
         np.concatenate([own[cell] for own, cell in zip(certain, cells, strict=True)]),
     )
-    return Confusions(counts, there.sum(axis=0), np.tile([False, True, True], (n_classes, 1)), clips)
+    return Confusions(counts, present.sum(axis=0), np.tile([False, True, True], (n_classes, 1)), clips)
 
 
 def largest(found: Confusions, most: int = 30) -> list[tuple[int, int]]:
-    """The mistakes with the most clips, as (row, column); of equals, the larger share of its class first."""
+    """Return the errors with the most clips as (row, column), sorted by clips, then by fraction of the class."""
     counts, shares = np.where(found.wrong, found.counts, 0.0), found.shares
     row, column = np.nonzero(counts)
     order = np.lexsort((column, row, -shares[row, column], -counts[row, column].round(9)))[:most]
@@ -79,16 +88,17 @@ def largest(found: Confusions, most: int = 30) -> list[tuple[int, int]]:
 
 
 def hardest_first(found: Confusions) -> list[int]:
-    """Classes by the share of their clips classified right, lowest first; untested classes last."""
+    """Return classes sorted by the fraction of clips classified correctly, lowest first; untested classes last."""
     right = np.where(found.wrong, 0.0, found.shares).sum(axis=1)
     return [int(at) for at in np.argsort(np.where(found.totals > 0, right, np.inf), kind="stable")]
 
 
 def alike_together(found: Confusions) -> list[int]:
-    """Classes of a square matrix in an order that puts those confused with each other side by side.
+    """Return the classes of a square matrix in an order that places confused classes next to each other.
 
-    The leaves of an average-linkage tree over 1 minus the mean of both classes' shares confused with the
-    other, turned so that neighbours are as alike as can be (optimal leaf ordering, Bar-Joseph et al. 2001).
+    The order is that of the leaves of an average-linkage tree. The distance of two classes is 1 minus the mean of the
+    fractions of each that are confused with the other. Leaves are ordered so that neighbours are as similar as
+    possible (optimal leaf ordering, Bar-Joseph et al. 2001).
     """
     shares = found.shares
     if len(shares) < 3:
@@ -103,12 +113,12 @@ def _collect(
     row: np.ndarray,
     column: np.ndarray,
     share: np.ndarray,
-    sure: np.ndarray,
+    probability: np.ndarray,
 ) -> tuple[np.ndarray, dict[tuple[int, int], list[int]]]:
-    """Counts and clips of (clip, row, column) triples, each counting its share."""
+    """Sum the shares of (clip, row, column) triples and list the clips of each cell."""
     counts = np.zeros(shape)
     np.add.at(counts, (row, column), share)
     cells: dict[tuple[int, int], list[int]] = {}
-    for at in np.lexsort((clip, -sure, -share)):
+    for at in np.lexsort((clip, -probability, -share)):
         cells.setdefault((int(row[at]), int(column[at])), []).append(int(clip[at]))
     return counts, cells

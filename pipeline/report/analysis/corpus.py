@@ -1,4 +1,4 @@
-"""The clips behind the numbers: how many, how long, how divided, and what an audit has to say of them."""
+"""Facts about the clips: their number, lengths and split, and the findings of an audit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pipeline.report.study import Study
 from pipeline.stages.context import splits_of
 
 MOST_BINS = 30
-ALIKE_S = 0.01  # clips whose lengths differ by less all last alike
+ALIKE_S = 0.01  # no histogram is drawn for values with a smaller range
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many values fall in bins of one width.
+    """A histogram with B bins of equal width.
 
     Attributes:
-        middles: Of the bins, (B,).
-        counts: (B,).
+        middles: Centres of the bins, shape (B,).
+        counts: Values per bin, shape (B,).
     """
 
     middles: list[float]
@@ -41,8 +41,8 @@ class Division:
     """Clips of each class in each part.
 
     Attributes:
-        parts: `train`, `valid`, `test` of a single split; of several, the test folds.
-        counts: By class, one count per part; None where labels are numbers.
+        parts: `train`, `valid`, `test` for a single split; otherwise the test folds.
+        counts: One count per part for each class; None for regression.
         totals: Clips per part.
         are_folds: Whether the parts are test folds.
     """
@@ -55,12 +55,12 @@ class Division:
 
 @dataclass(frozen=True)
 class AuditNotes:
-    """What an audit says.
+    """Findings of an audit.
 
     Attributes:
-        findings: Each with `severity`, `message`, `count`, worst first.
-        near_duplicates: Whether clips that sound alike were looked for.
-        created_utc: When `datasets audit` ran; None where its findings are this report's own.
+        findings: Findings with `severity`, `message` and `count`, worst first.
+        near_duplicates: Whether the audit searched for near-duplicate clips.
+        created_utc: When `datasets audit` ran; None if the report computed the findings itself.
     """
 
     findings: list[Mapping[str, Any]]
@@ -69,12 +69,12 @@ class AuditNotes:
 
 
 def durations_of(contents: Sequence[ClipContent]) -> np.ndarray:
-    """Lengths in seconds of the clips that can be read."""
+    """Return the lengths of the readable clips in seconds."""
     return np.array([content.duration_s for content in contents if content.frames])
 
 
 def histogram(values: np.ndarray) -> Histogram | None:
-    """Counts in bins of equal width; None where all values are alike."""
+    """Return the counts in bins of equal width; None if all values are (nearly) equal."""
     if len(values) < 2 or np.ptp(values) < ALIKE_S:
         return None
     edges = np.histogram_bin_edges(values, "auto")
@@ -85,22 +85,23 @@ def histogram(values: np.ndarray) -> Histogram | None:
 
 
 def divided(splits: Splits, targets: Targets) -> Division:
-    """Clips of each class by side of a single split, else by test fold; repeated draws share their test clips."""
+    """Count the clips of each class by side of a single split, otherwise by test fold of the first draw."""
     first = [split for split in splits.splits if split.draw == 0]
     if len(first) == 1:
         sides = {"train": first[0].train, "valid": first[0].valid, "test": first[0].test}
     else:
         sides = {str(split.fold): split.test for split in first}
-    members = targets.members
+    has_class = targets.members
     counts = {
-        name: [int(members[rows, number].sum()) for rows in sides.values()] for number, name in enumerate(targets.names)
+        name: [int(has_class[rows, number].sum()) for rows in sides.values()]
+        for number, name in enumerate(targets.names)
     }
     totals = [len(rows) for rows in sides.values()]
     return Division(list(sides), counts if targets.names else None, totals, len(first) > 1)
 
 
 def splits_or_none(study: Study) -> Splits | None:
-    """The experiment's splits; None where clips have changed so that they can no longer be divided."""
+    """Return the experiment's splits; None if clips have changed so that the protocol no longer fits."""
     try:
         return splits_of(study.config, study.manifest, study.inputs, strict=False)
     except ManifestError:
@@ -108,7 +109,7 @@ def splits_or_none(study: Study) -> Splits | None:
 
 
 def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:
-    """What `datasets audit` left in the run's folder, if it was of these clips; else what costs next to nothing."""
+    """Return the stored findings of `datasets audit` if they cover these clips; otherwise run the fast checks."""
     stored = _stored_audit(study)
     if stored is not None:
         compared = bool((stored.get("near_duplicates") or {}).get("backbones"))
@@ -120,7 +121,7 @@ def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:
 
 
 def _stored_audit(study: Study) -> dict[str, Any] | None:
-    """`audit.json`, where it is of as many clips of this dataset under this protocol."""
+    """Return `audit.json` if it has the same dataset, number of clips and protocol."""
     try:
         audit = json.loads((study.config.run_dir / AUDIT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

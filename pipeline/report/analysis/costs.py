@@ -1,4 +1,4 @@
-"""What each model costs beside what it scores, and which models no other beats in both."""
+"""Cost and score of each model, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pipeline.report.study import Study, StudyModel
 
 @dataclass(frozen=True)
 class Cost:
-    """One model.
+    """Cost and score of one model.
 
     Attributes:
-        title: Of the model.
-        model: The backbone's or network's name.
-        head: Its head, with the pooling where two would have the same; "" for a model trained end to end.
-        untrained: Whether it is a control with random weights.
+        title: Display name of the model.
+        model: Name of the backbone or network.
+        head: Its head, with the pooling if two titles would be equal; "" for a model trained end to end.
+        untrained: Whether it is an untrained control.
         score: Accuracy, mAP or CCC.
         low: Lower end of its interval.
         high: Upper end.
-        clip_s: Seconds to embed one clip; for a model trained end to end, to prepare its input.
-        train_s: Seconds of training: all folds, seeds and candidates.
-        total_s: Both, over all clips: from audio to test predictions.
-        parameters: Of backbone and head together, 0 where there are none; None where the backbone's are not known.
-        device: Where it was computed: `cpu`, or `NVIDIA … + cpu` where embedding and training differ.
-        frozen: Whether `clip_s` is what the whole model takes for a clip, but for its small head.
+        clip_s: Seconds to embed one clip; for a model trained end to end, seconds to prepare its input.
+        train_s: Seconds of training over all folds, seeds and candidates.
+        total_s: Seconds of embedding all clips and of training.
+        parameters: Parameters of backbone and head together; None if those of the backbone are unknown.
+        device: The device, such as `cpu`, or `NVIDIA … + cpu` if embedding and training used different ones.
+        frozen: Whether the backbone is frozen, so that `clip_s` covers the whole model except its small head.
     """
 
     title: str
@@ -46,13 +46,13 @@ class Cost:
 
 
 def costs_of(study: Study) -> list[Cost]:
-    """The cost of every model, in the order of the table."""
+    """Return the cost of every model, in the order of the table."""
     usable = len(study.manifest) - len(study.failures)
     return [cost_of(model, study.score, usable) for model in study.models]
 
 
 def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:
-    """The cost of one model on `n_clips` clips; `score` is the column that ranks it."""
+    """Return the cost of one model on `n_clips` clips; `score` is the column of its score."""
     row, details = model.row, model.details
     rate, train_s = _number(row["extract_clips_per_s"]), _number(row["train_seconds"])
     clip_s = 1 / rate if rate else None
@@ -76,13 +76,13 @@ def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Positions of the (cost, score) pairs that no other beats in one of the two without being worse in the other.
+    """Return the positions of the Pareto-optimal (cost, score) pairs.
 
     Args:
-        points: Finite numbers; a low cost and a high score are good. Of equal pairs all are on the front.
+        points: Pairs of finite numbers; lower cost and higher score are better. Equal pairs are all on the front.
 
     Returns:
-        By rising cost, then by position.
+        Positions by increasing cost, then by position.
     """
     order = sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1], at))
     front: list[int] = []
@@ -93,7 +93,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _number(value: Any) -> float | None:
-    """A positive, finite number: what a logarithmic axis can show."""
+    """Return a positive, finite number, since the axes are logarithmic; None for anything else."""
     if value is None or not math.isfinite(value) or value <= 0:
         return None
     return float(value)

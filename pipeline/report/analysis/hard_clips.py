@@ -1,6 +1,6 @@
-"""Clips that models fail on: hardest for all, most confidently wrong for one, missed by every one.
+"""Clips that models misclassify: hardest for all, most confidently wrong for one, missed by all.
 
-Where labels are wrong, it is among these clips that it shows.
+Wrong labels tend to be among these clips.
 """
 
 from __future__ import annotations
@@ -20,77 +20,80 @@ class Confident:
 
     Attributes:
         clip: Its position in the page.
-        label: The class the model is wrong about: predicted, or missed where `said` is False.
-        said: Whether the model says `label` (wrongly); False, of `multi-label` data, where it denies it.
-        sureness: Probability the model gives that wrong answer, mean over repetitions, 0…1.
+        label: The class the model is wrong about.
+        predicted: Whether the model wrongly predicts `label`. False if it misses `label` (`multi-label` data only).
+        probability: Probability of the wrong prediction, mean over repetitions, 0…1.
     """
 
     clip: int
     label: int
-    said: bool
-    sureness: float
+    predicted: bool
+    probability: float
 
 
 def difficulty(models: Sequence[Outcomes]) -> np.ndarray:
-    """How hard each clip is for some models together, shape (N,): the higher, the harder.
+    """Return the mean difficulty of each clip over models, shape (N,); higher is harder.
 
-    Single-label: 1 minus the probability of the true class, mean over models and repetitions. Multi-label: log
-    loss of the classes' decisions in nats, mean over classes, models and repetitions. Regression: absolute
-    error, mean likewise. Every model counts alike, however often it was repeated.
+    Single-label: 1 minus the probability of the true class. Multi-label: log loss in nats, mean over classes.
+    Regression: absolute error. Values are averaged over the repetitions of a model, then over models, so each model
+    has the same weight.
     """
     return np.mean([_difficulty(model).mean(axis=0) for model in models], axis=0)
 
 
 def _difficulty(model: Outcomes) -> np.ndarray:
-    """As `difficulty`, of each repetition, (R, N)."""
-    said = model.probabilities.astype(np.float64)
+    """Return the difficulty of each clip for each repetition of one model, shape (R, N)."""
+    values = model.probabilities.astype(np.float64)
     if model.task == "regression":
-        return np.abs(said[..., 0] - model.targets)
+        return np.abs(values[..., 0] - model.targets)
     if model.task == "multi-label":
-        of_truth = np.where(model.targets.astype(bool), said, 1 - said)
+        of_truth = np.where(model.targets.astype(bool), values, 1 - values)
         return -np.log(np.clip(of_truth, CLIP, 1.0)).mean(axis=2)
-    return 1 - np.take_along_axis(said, model.targets[None, :, None], axis=2)[..., 0]
+    return 1 - np.take_along_axis(values, model.targets[None, :, None], axis=2)[..., 0]
 
 
 def votes(models: Sequence[Outcomes]) -> np.ndarray:
-    """How many of some classifiers say each class of each clip, shape (N, C); a model that wavers counts in parts."""
+    """Return the number of classifiers that predict each class of each clip, shape (N, C).
+
+    Each repetition counts as a fraction of its model.
+    """
     n_classes = models[0].probabilities.shape[2]
     single = models[0].task == "single-label"
-    said = [np.eye(n_classes)[model.predicted] if single else model.predicted for model in models]
-    return np.sum([one.mean(axis=0) for one in said], axis=0)
+    predicted = [np.eye(n_classes)[model.predicted] if single else model.predicted for model in models]
+    return np.sum([one.mean(axis=0) for one in predicted], axis=0)
 
 
 def hardest(models: Sequence[Outcomes], most: int) -> list[int]:
-    """The clips of highest `difficulty`, hardest first; equals in the page's order."""
+    """Return the clips with the highest `difficulty`, hardest first; ties are in page order."""
     return [int(clip) for clip in np.argsort(-difficulty(models).round(9), kind="stable")[:most]]
 
 
 def most_confidently_wrong(model: Outcomes, most: int) -> list[Confident]:
-    """The wrong answers that a classifier gives with the highest probability, one per clip, surest first.
+    """Return the most confident errors of a classifier, one per clip, highest probability first.
 
-    Probabilities are means over repetitions; a clip stands here where the answer they lead to is wrong.
+    Probabilities are means over repetitions. A clip is listed if the prediction from these means is wrong.
     """
-    said = model.probabilities.astype(np.float64).mean(axis=0)  # (N, C)
-    clips = np.arange(len(said))
+    probabilities = model.probabilities.astype(np.float64).mean(axis=0)  # (N, C)
+    clips = np.arange(len(probabilities))
     if model.task == "multi-label":
-        there = model.targets.astype(bool)
-        against = np.where(there, 1 - said, said)
+        present = model.targets.astype(bool)
+        against = np.where(present, 1 - probabilities, probabilities)
         label = against.argmax(axis=1)
-        answered = ~there[clips, label]
-        sureness = against[clips, label]
-        # Where the probability is exactly 0.5 a class counts as said, see `heads.evaluation.predictions.THRESHOLD`.
-        wrong = np.where(answered, sureness >= 0.5, sureness > 0.5)
+        predicted = ~present[clips, label]
+        confidence = against[clips, label]
+        # A class with a probability of exactly 0.5 is predicted, see `heads.evaluation.predictions.THRESHOLD`.
+        wrong = np.where(predicted, confidence >= 0.5, confidence > 0.5)
     else:
-        label = said.argmax(axis=1)
-        answered, sureness, wrong = np.ones(len(said), bool), said[clips, label], label != model.targets
-    surest = [clip for clip in np.argsort(-sureness.round(9), kind="stable") if wrong[clip]]
-    return [Confident(int(at), int(label[at]), bool(answered[at]), float(sureness[at])) for at in surest[:most]]
+        label = probabilities.argmax(axis=1)
+        predicted, confidence, wrong = np.ones(len(label), bool), probabilities[clips, label], label != model.targets
+    ranked = [clip for clip in np.argsort(-confidence.round(9), kind="stable") if wrong[clip]]
+    return [Confident(int(at), int(label[at]), bool(predicted[at]), float(confidence[at])) for at in ranked[:most]]
 
 
 def missed_by_all(models: Sequence[Outcomes]) -> list[int]:
-    """The clips that no repetition of any classifier gets right, hardest first.
+    """Return the clips that every repetition of every classifier gets wrong, hardest first.
 
-    In `multi-label`, those with a class (there or not) that every repetition of every model decides wrongly.
+    A `multi-label` clip is missed if every repetition of every model is wrong about the same class.
     """
     wrong = np.logical_and.reduce([model.wrong.all(axis=0) for model in models])
     missed = wrong.any(axis=1) if wrong.ndim == 2 else wrong

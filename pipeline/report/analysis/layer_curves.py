@@ -1,4 +1,4 @@
-"""Scores by layer, validation losses by layer where no more is kept, and the weights that a weighted sum learns."""
+"""Test scores by layer, validation losses by layer for models without those, and the weights of weighted sums."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pipeline.stages.layer_predictions import layer_predictions, read_layers
 
 @dataclass(frozen=True)
 class LayerCurve:
-    """Numbers of one model by layer.
+    """Values of one model by layer.
 
     Attributes:
-        title: Of the model.
+        title: Display name of the model.
         model: Its backbone.
-        layers: The backbone's indices, ascending, (L,).
-        values: Score, log loss or weight of each layer, (L,).
-        low: Ends of the intervals, (L,); empty where there are none.
-        high: As `low`.
-        chosen: How many fits (folds × seeds × draws) chose each layer, (L,); empty where that has no meaning.
-        n_fits: Of how many.
+        layers: The backbone's layer indices, ascending, shape (L,).
+        values: Score, log loss or weight of each layer, shape (L,).
+        low: Lower ends of the intervals, shape (L,); empty if there are none.
+        high: Upper ends of the intervals, shape (L,); empty if there are none.
+        chosen: Number of fits (folds × seeds × draws) that chose each layer, shape (L,); empty if not applicable.
+        n_fits: Number of fits.
     """
 
     title: str
@@ -45,7 +45,7 @@ class LayerCurve:
 
 
 def score_curves(study: Study) -> list[LayerCurve]:
-    """Test scores by layer, with intervals, of the models that kept them."""
+    """Return test scores by layer with intervals, for the models that stored predictions by layer."""
     targets, ids = targets_of(study.manifest), study.manifest.clips["id"].tolist()
     group_of = pd.Series(study.groups, index=ids)
     found = []
@@ -70,34 +70,37 @@ def score_curves(study: Study) -> list[LayerCurve]:
 
 
 def score_with_interval(predictions: Sequence[Predictions], groups: np.ndarray) -> tuple[float, float, float]:
-    """What ranks models of this task, with its 95 % interval, by the methods of the results table.
+    """Return the ranking score of the task and its 95 % interval, computed as in the results table.
 
     Args:
-        predictions: Of one layer of one model, all folds and repetitions.
-        groups: Of each test clip, clips in the order of their ids.
+        predictions: Predictions of one layer of one model, all folds and repetitions.
+        groups: Group of each test clip, sorted by clip id.
+
+    Returns:
+        Score, lower end and upper end.
     """
     return estimation_of(predictions[0].task).interval(predictions, groups)
 
 
 def _is_complete(predictions: Sequence[Predictions], whole: Sequence[Predictions]) -> bool:
-    """Whether no fold, seed or draw diverged on this layer."""
+    """Return whether this layer has predictions for every fold, seed and draw; a fit that diverged has none."""
     return {(str(one.fold), one.seed, one.draw) for one in predictions} == {
         (str(one.fold), one.seed, one.draw) for one in whole
     }
 
 
 def _chosen(model: StudyModel, layers: Sequence[int]) -> tuple[list[int], int]:
-    """How many fits chose each layer, and of how many."""
+    """Return the number of fits that chose each layer, and the number of fits."""
     picked = [choice["layer"] for choice in model.details.get("chosen", ())]
     return [picked.count(layer) for layer in layers], len(picked)
 
 
 def validation_curves(study: Study, without: Sequence[str] = ()) -> list[LayerCurve]:
-    """Validation log loss by layer: of each fold's best candidate on the layer, mean over folds and draws.
+    """Return the validation log loss by layer: of the best candidate per fold and layer, mean over folds and draws.
 
     Args:
         study: The experiment.
-        without: Titles of models that are left out.
+        without: Titles of models to leave out.
     """
     found = []
     for model in study.models:
@@ -112,10 +115,10 @@ def validation_curves(study: Study, without: Sequence[str] = ()) -> list[LayerCu
 
 
 def validation_losses(candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[int, float]:
-    """Mean over folds of the lowest validation loss of each layer; without layers that failed in some fold.
+    """Return the lowest validation loss of each layer, mean over folds, without layers that failed in any fold.
 
     Args:
-        candidates: Of `fit.json`: by fold, each with `layer` and `valid_loss` (None where it failed).
+        candidates: From `fit.json`, by fold; each has `layer` and `valid_loss` (None if it failed).
     """
     by_layer: dict[int, list[float]] = {}
     for scores in candidates.values():
@@ -130,7 +133,7 @@ def validation_losses(candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 
 def weight_curves(study: Study) -> list[LayerCurve]:
-    """The learned weights of heads that sum layers: mean, lowest and highest over folds, seeds and draws."""
+    """Return the learned weights of heads that sum layers: mean, minimum and maximum over folds, seeds and draws."""
     found = []
     for model in study.models:
         names = _summed_layers(study, model)
@@ -143,7 +146,7 @@ def weight_curves(study: Study) -> list[LayerCurve]:
 
 
 def _summed_layers(study: Study, model: StudyModel) -> list[int]:
-    """The layers that a model's head sums; none where it reads no several layers."""
+    """Return the layers that a model's head sums; empty if it does not read several layers."""
     table = study.inputs.tables.get(str(model.row["model"]))
     head = study.head_of(model)
     if table is None or head is None or head.reads != "layers":
@@ -152,7 +155,7 @@ def _summed_layers(study: Study, model: StudyModel) -> list[int]:
 
 
 def _weights(path: Any) -> list[np.ndarray]:
-    """`layer_weights` of a saved head, where it has them."""
+    """Return `layer_weights` of a saved head in a list; empty if it has none or the file cannot be read."""
     try:
         with safe_open(path, framework="numpy") as file:
             return [file.get_tensor("layer_weights")] if "layer_weights" in file.keys() else []  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Learning curves of models trained end to end: what every fit kept of its epochs, over folds and seeds."""
+"""Learning curves of models trained end to end: values per epoch, averaged over folds and seeds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SCORE = "valid/accuracy"
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """One number of one model over epochs.
+    """One quantity of one model over E epochs.
 
     Attributes:
-        epochs: From 1, (E,).
-        mean: Over the fits that came so far, (E,).
-        low: The lowest of them, (E,).
-        high: The highest, (E,).
+        epochs: Epoch numbers from 1, shape (E,).
+        mean: Mean over the fits that reached the epoch, shape (E,).
+        low: Minimum over these fits, shape (E,).
+        high: Maximum over these fits, shape (E,).
     """
 
     epochs: list[int]
@@ -34,14 +34,14 @@ class LearningCurve:
 
 @dataclass(frozen=True)
 class Learning:
-    """How one model learnt.
+    """Learning curves of one model.
 
     Attributes:
-        title: Of the model.
-        model: The network's name.
+        title: Display name of the model.
+        model: Name of the network.
         n_fits: Folds × seeds × draws.
-        best_epochs: The kept epoch of each fit, from 1.
-        curves: By the name its trainer gave the number: `train/loss`, `valid/loss`, `valid/accuracy`.
+        best_epochs: The best epoch of each fit, whose weights were kept, from 1, ascending.
+        curves: Curves by name: `train/loss`, `valid/loss`, `valid/accuracy`.
     """
 
     title: str
@@ -52,40 +52,40 @@ class Learning:
 
 
 def learning_of(study: Study) -> list[Learning]:
-    """Every trained model that kept its epochs."""
+    """Return the learning curves of all models trained end to end that stored them."""
     found = []
     for model in study.models:
         if "recipe" not in model.details:
             continue
-        courses = read_courses(model.fit.folder)
-        names = dict.fromkeys(name for course in courses for row in course["curves"] for name in row)
-        curves = {name: curve_of([course["curves"] for course in courses], name) for name in names}
+        fits = read_training_progress(model.fit.folder)
+        names = dict.fromkeys(name for fit in fits for row in fit["curves"] for name in row)
+        curves = {name: curve_of([fit["curves"] for fit in fits], name) for name in names}
         kept = {name: curve for name, curve in curves.items() if curve.epochs}
         if kept:
-            best = sorted(int(course["best_epoch"]) + 1 for course in courses)
-            found.append(Learning(model.title, str(model.row["model"]), len(courses), best, kept))
+            best = sorted(int(fit["best_epoch"]) + 1 for fit in fits)
+            found.append(Learning(model.title, str(model.row["model"]), len(fits), best, kept))
     return found
 
 
-def read_courses(folder: Path) -> list[Mapping[str, Any]]:
-    """What each finished fit in a model's folder says of its course; one that cannot be read is left out."""
+def read_training_progress(folder: Path) -> list[Mapping[str, Any]]:
+    """Read the training progress of each finished fit in a model's folder; unreadable files are skipped."""
     found: list[Mapping[str, Any]] = []
     for path in sorted(folder.glob("fold-*-seed-*.json")):
         try:
-            course = json.loads(path.read_text(encoding="utf-8"))["course"]
+            progress = json.loads(path.read_text(encoding="utf-8"))["course"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if isinstance(course, dict) and isinstance(course.get("curves"), list) and "best_epoch" in course:
-            found.append(course)
+        if isinstance(progress, dict) and isinstance(progress.get("curves"), list) and "best_epoch" in progress:
+            found.append(progress)
     return found
 
 
 def curve_of(fits: Sequence[Sequence[Mapping[str, float]]], name: str) -> LearningCurve:
-    """Mean and range of a number in each epoch, over the fits that still trained then.
+    """Return mean and range of a quantity in each epoch, over the fits that reached the epoch.
 
     Args:
-        fits: Of each fit, the numbers of each epoch.
-        name: Which number; epochs in which no fit has a finite one are left out.
+        fits: For each fit, the values of each epoch by name.
+        name: Name of the quantity. Epochs without a finite value are left out.
     """
     epochs, mean, low, high = [], [], [], []
     for epoch in range(max(map(len, fits), default=0)):

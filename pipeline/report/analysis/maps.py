@@ -1,4 +1,4 @@
-"""Maps of an experiment's backbones: which embeddings they show, computed once and kept in `runs/<name>/maps/`."""
+"""Maps of embeddings: which embeddings are shown, and projections that are stored in `runs/<name>/maps/`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pipeline.stages.inputs import table_rows
 
 _log = logging.getLogger(__name__)
 
-MOST_CLIPS = 5000  # t-SNE of these takes a minute; more could not be told apart in the page
-SLOW_FROM = 1000  # clips, from which on the wait is explained
+MOST_CLIPS = 5000  # t-SNE takes about a minute for these; more points would overlap in the page
+SLOW_FROM = 1000  # with at least this many clips, a log line explains the wait
 
 
 @dataclass(frozen=True)
 class View:
-    """What a backbone's map shows: the embeddings that its best head saw.
+    """The embeddings on a backbone's map, which are the input of its best head.
 
     Attributes:
         model: The best model on this backbone that reads pooled embeddings of one layer.
-        layer: Chosen by most of its folds and seeds.
-        poolings: Concatenated.
+        layer: The layer that most of its folds and seeds chose.
+        poolings: The poolings, which are concatenated.
     """
 
     model: StudyModel
@@ -40,7 +40,10 @@ class View:
 
 
 def views(study: Study) -> dict[str, View]:
-    """By backbone label, in the order of the results table; without those whose heads read nothing pooled."""
+    """Return the view of each backbone label, in the order of the results table.
+
+    Backbones without a head that reads pooled embeddings of one layer are left out.
+    """
     found: dict[str, View] = {}
     for model in study.models:
         label = str(model.row["model"])
@@ -54,7 +57,7 @@ def views(study: Study) -> dict[str, View]:
 
 
 def _layer(model: StudyModel, table: EmbeddingTable) -> int | None:
-    """The layer that most fits of a head chose, the lowest of equals; None where it reads all of several."""
+    """Return the layer that most fits of a head chose, the lowest if tied; None if the head reads several layers."""
     chosen = [fit["layer"] for fit in model.details["chosen"]]
     if len(table.spec.layers) == 1:
         return table.spec.layers[0]
@@ -63,7 +66,7 @@ def _layer(model: StudyModel, table: EmbeddingTable) -> int | None:
 
 
 def shown_clips(study: Study, most: int = MOST_CLIPS) -> np.ndarray:
-    """Which of the page's clips are on a map, ascending: all, or `most` drawn by a fixed seed."""
+    """Return the positions of the clips on a map, ascending: all, or a random sample of `most` with a fixed seed."""
     n_clips = len(tested_rows(study))
     if n_clips <= most:
         return np.arange(n_clips)
@@ -71,17 +74,17 @@ def shown_clips(study: Study, most: int = MOST_CLIPS) -> np.ndarray:
 
 
 def projection_of(study: Study, label: str, view: View, method: str, clips: Sequence[int] | np.ndarray) -> Projection:
-    """A backbone's map, from the run's folder where the same was computed before.
+    """Return the map of a backbone. A map in the run's folder is reused if nothing that determines it has changed.
 
-    It is the same where the embeddings' fingerprint, the layer, the poolings, the clips, their content and the
-    settings of the projection are.
+    It is determined by the fingerprint of the embeddings, the layer, the poolings, the clips, their content and the
+    settings of the projection.
 
     Args:
         study: The experiment.
-        label: Of the backbone.
-        view: What of it is shown.
+        label: Label of the backbone.
+        view: The embeddings to show.
         method: One of `projection.METHODS`.
-        clips: Positions in the page.
+        clips: Positions of the clips in the page.
 
     Raises:
         CacheError: The embeddings cannot be read.
@@ -105,7 +108,9 @@ def projection_of(study: Study, label: str, view: View, method: str, clips: Sequ
     if kept is not None:
         return kept
     if len(rows) >= SLOW_FROM:
-        _log.info("report: %s of %d clips of %s, kept for the next time", method, len(rows), label)
+        _log.info(
+            "report: computing %s of %d clips for %s; the result is stored for later reports", method, len(rows), label
+        )
     made = project(_vectors(study, table, view, rows), method)
     coordinates = made.coordinates.round(3)
     write_json(
@@ -126,14 +131,14 @@ def projection_of(study: Study, label: str, view: View, method: str, clips: Sequ
 
 
 def _vectors(study: Study, table: EmbeddingTable, view: View, rows: np.ndarray) -> np.ndarray:
-    """The shown embeddings, (N, D·P)."""
+    """Return the embeddings of a view, shape (N, D·P) for P poolings."""
     at = table_rows(table, study.manifest, study.inputs.contents, rows.tolist())
     layer = table.spec.layers.index(view.layer)
     return np.concatenate([table.embeddings(pooling)[at, layer] for pooling in view.poolings], axis=1)
 
 
 def _read(path: Path, key: str, n_clips: int) -> Projection | None:
-    """A kept map of this very key; None where there is none, or a damaged one."""
+    """Read a stored map; None if it is missing or damaged or has another key."""
     kept = read_json(path)
     try:
         if kept is None or kept["key"] != key:

@@ -1,4 +1,4 @@
-"""What each model said about the test clips: kept predictions as arrays, clips in the page's order."""
+"""Stored predictions of the test clips as arrays, with clips in page order."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from heads.evaluation.predictions import THRESHOLD, Predictions
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One model on all N test clips, in R repetitions: a repetition is one seed and draw, its folds joined.
+    """Predictions of one model for all N test clips in R repetitions. A repetition is one seed and draw, all folds.
 
     Attributes:
         probabilities: As in `Predictions`, shape (R, N, C) float32.
-        targets: As in `Predictions`, shape (N,); in `multi-label` (N, C).
-        task: What the numbers are.
+        targets: As in `Predictions`, shape (N,); (N, C) for `multi-label`.
+        task: The task, which defines the meaning of the numbers.
     """
 
     probabilities: np.ndarray
@@ -28,30 +28,30 @@ class Outcomes:
 
     @property
     def predicted(self) -> np.ndarray:
-        """What each repetition settles on: as `Predictions.predicted`, shape (R, N); in `multi-label` (R, N, C)."""
+        """The prediction of each repetition, see `Predictions.predicted`: shape (R, N); (R, N, C) for `multi-label`."""
         if self.task == "multi-label":
             return (self.probabilities >= THRESHOLD).astype(np.int64)
         return self.probabilities[..., 0] if self.task == "regression" else self.probabilities.argmax(axis=2)
 
     @property
     def wrong(self) -> np.ndarray:
-        """Which decisions are wrong, of classes: shape (R, N); in `multi-label` (R, N, C)."""
+        """Whether each predicted class is wrong: shape (R, N); (R, N, C) for `multi-label`."""
         return self.predicted != self.targets
 
 
 def outcomes(predictions: Sequence[Predictions], ids: Sequence[str]) -> Outcomes:
-    """One model's predictions in the order of the page's clips.
+    """Return the predictions of one model in page order.
 
     Args:
-        predictions: Of one model: any folds, seeds and draws, as `heads.evaluation.metrics.pool` takes them.
-        ids: The page's clips, N of them, all of them tested.
+        predictions: Predictions of one model for all folds, seeds and draws, see `heads.evaluation.metrics.pool`.
+        ids: Ids of the N test clips in page order.
 
     Raises:
-        ValueError: As `pool`.
+        ValueError: The predictions cannot be pooled, see `pool`.
     """
     pooled = list(pool(predictions).values())
-    place = {clip: at for at, clip in enumerate(pooled[0].ids)}
-    order = np.array([place[clip] for clip in ids], dtype=np.int64)
+    position = {clip: at for at, clip in enumerate(pooled[0].ids)}
+    order = np.array([position[clip] for clip in ids], dtype=np.int64)
     return Outcomes(
         probabilities=np.stack([one.probabilities[order] for one in pooled]),
         targets=pooled[0].targets[order],

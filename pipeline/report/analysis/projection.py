@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions, by PCA and by t-SNE."""
+"""Projection of embeddings to two dimensions with PCA and t-SNE."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 PCA = "PCA"
 TSNE = "t-SNE"
-METHODS = (TSNE, PCA)  # the first is shown first
-KEPT_DIMENSIONS = 50  # what t-SNE sees: the principal components that carry most, without the noise of the others
+METHODS = (TSNE, PCA)  # the page shows the first by default
+KEPT_DIMENSIONS = 50  # number of principal components that t-SNE gets; the others are mostly noise
 PERPLEXITY = 30.0
 SEED = 0
 SETTINGS = {"dimensions": KEPT_DIMENSIONS, "perplexity": PERPLEXITY, "seed": SEED, "version": 1}
-"""All that decides a projection beside its vectors."""
+"""The settings that, with the vectors, determine a projection."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Projection:
     """Points of a map.
 
     Attributes:
-        coordinates: Shape (N, 2); the farthest lies at a distance of 1 from the centre of the axes, along one of them.
-        explained: Of PCA, the share of the variance that each axis carries; empty for t-SNE, whose axes mean
-            nothing.
+        coordinates: Shape (N, 2), centred and scaled so that the largest absolute coordinate is 1.
+        explained: For PCA, the fraction of the variance explained by each axis; empty for t-SNE, whose axes have no
+            meaning.
     """
 
     coordinates: np.ndarray
@@ -31,20 +31,20 @@ class Projection:
 
 
 def project(vectors: np.ndarray, method: str) -> Projection:
-    """Lay vectors out in the plane.
+    """Project vectors to two dimensions.
 
-    Each dimension is standardised; PCA then takes the first two principal components, t-SNE (van der Maaten and
-    Hinton 2008) starts from those and works on the first 50. The same vectors give the same map.
+    Each dimension is standardised. PCA takes the first two principal components. t-SNE (van der Maaten and
+    Hinton 2008) is computed on the first 50 and initialised with the first two. The result is deterministic.
 
     Args:
         vectors: Shape (N, D), finite.
         method: One of `METHODS`.
 
     Raises:
-        ValueError: Another method.
+        ValueError: Unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"unknown projection {method!r}, one of {', '.join(METHODS)}")
+        raise ValueError(f"unknown projection {method!r}, expected one of {', '.join(METHODS)}")
     components, explained = principal_components(_standardised(vectors), KEPT_DIMENSIONS)
     if method == PCA or len(vectors) < 4:  # t-SNE needs neighbours
         shares = tuple(float(share) for share in explained[:2])
@@ -58,15 +58,19 @@ def project(vectors: np.ndarray, method: str) -> Projection:
 
 
 def principal_components(vectors: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first principal components of standardised vectors.
+    """Compute the first principal components of standardised vectors.
+
+    Args:
+        vectors: Shape (N, D).
+        most: Maximum number of components.
 
     Returns:
-        Scores (N, K) with K at most `most`, and the share of the variance of each, (K,). Signs are such that
-        each component's largest loading is positive.
+        Scores, shape (N, K) with K at most `most`, and the fraction of the variance of each component, shape (K,).
+        Signs are chosen so that the largest loading of each component is positive.
     """
     from sklearn import decomposition
 
-    if not vectors.any():  # all vectors alike
+    if not vectors.any():  # all vectors are equal
         return np.zeros((len(vectors), 1)), np.zeros(1)
     kept = min(most, *vectors.shape)
     solver = "randomized" if min(vectors.shape) > 500 else "full"
@@ -82,18 +86,18 @@ def _standardised(vectors: np.ndarray) -> np.ndarray:
 
 
 def _start(components: np.ndarray) -> np.ndarray:
-    """Where t-SNE begins: the principal plane, small."""
+    """Return the initial positions of t-SNE: the first two principal components, scaled down."""
     plane = _plane(components)
     return (plane / (plane[:, 0].std() or 1.0) * 1e-4).astype(np.float32)
 
 
 def _plane(components: np.ndarray) -> np.ndarray:
-    """The first two columns; zeros where there are fewer."""
+    """Return the first two columns, padded with zeros."""
     plane = components[:, :2]
     return plane if plane.shape[1] == 2 else np.column_stack([plane[:, 0], np.zeros(len(plane))])
 
 
 def _scaled(points: np.ndarray) -> np.ndarray:
-    """Points within -1…1, both axes by one factor."""
+    """Centre points and scale both axes by the same factor to -1…1."""
     centred = points - (points.max(axis=0) + points.min(axis=0)) / 2
     return centred / (np.abs(centred).max() or 1.0)

@@ -1,4 +1,4 @@
-"""Where every number comes from: commands, caches, weights, versions, devices, times, the program's own commit."""
+"""Origin of the numbers: commands, caches, weights, versions, devices, run times and the program's commit."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pipeline.results.table import weights_text
 from pipeline.stages.label_efficiency import read_curves
 
 PROGRAM = Path(__file__).parents[3]
-GIT_WAITS_S = 5.0
+GIT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
 class ModelProvenance:
-    """What one model's numbers were computed from.
+    """Weights and cache of one backbone or model.
 
     Attributes:
-        name: The backbone's label, or the model's.
-        weights: As in the table.
-        weights_sha256: Of the weights; empty where there are none.
-        fingerprint: Of the cache; covers everything that changes a value in it.
-        file: The cache.
-        precision: Of the backbone's arithmetic.
-        device: That embedded the clips.
-        created_utc: When the cache was sealed.
+        name: Label of the backbone, or title of the model.
+        weights: The weights, as in the results table.
+        weights_sha256: SHA-256 of the weights; empty if there are none.
+        fingerprint: Fingerprint of the cache, which covers everything that changes a value in it.
+        file: Path of the cache.
+        precision: Precision of the backbone's arithmetic.
+        device: The device that embedded the clips.
+        created_utc: When the cache was finalized.
     """
 
     name: str
@@ -48,14 +48,14 @@ class ModelProvenance:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one step of the experiment took.
+    """Run time of one step of the experiment.
 
     Attributes:
         name: `features`, `train-heads`, `label efficiency` or `finetune`.
-        what: On what: a backbone's label, or a model's title.
-        seconds: Of work, summed over all runs that did a part of it.
-        parts: Where they went, for stage 1: decoding, the network, pooling, writing.
-        device: Where.
+        what: Label of the backbone, or title of the model.
+        seconds: Wall-clock seconds, summed over all runs that did part of the work.
+        parts: For stage 1, seconds of decoding, the network, pooling and writing.
+        device: The device.
     """
 
     name: str
@@ -66,13 +66,13 @@ class Stage:
 
 
 def commands_of(config: Config) -> list[str]:
-    """Command lines that make these results again, in order."""
+    """Return the command lines that reproduce the results, in order."""
     stages = ["features", "train-heads", *(["finetune"] if config.finetune else []), "report"]
     return [config.command(stage) for stage in stages]
 
 
 def sources_of(study: Study) -> list[ModelProvenance]:
-    """Every backbone's cache, then every trained model's."""
+    """Return the provenance of every backbone, then of every model trained end to end."""
     found = [_cached(label, table) for label, table in study.inputs.tables.items()]
     for model in study.models:
         about = model.details
@@ -109,7 +109,7 @@ def _cached(label: str, table: EmbeddingTable) -> ModelProvenance:
 
 
 def stages_of(study: Study) -> list[Stage]:
-    """Seconds of each step, as far as they were recorded."""
+    """Return the run time of each step that recorded it."""
     found = []
     for label, table in study.inputs.tables.items():
         cost = table.cost
@@ -138,7 +138,7 @@ def stages_of(study: Study) -> list[Stage]:
 
 
 def versions_of(study: Study) -> list[tuple[str, str, str]]:
-    """Library, its version now, and those that wrote caches or trained models where they were others."""
+    """Return rows of library, current version, and different versions that wrote caches or trained models."""
     now = library_versions()
     then: dict[str, dict[str, None]] = {}
     recorded = [table.versions for table in study.inputs.tables.values()]
@@ -154,17 +154,17 @@ def versions_of(study: Study) -> list[tuple[str, str, str]]:
 
 
 def machine_of() -> str:
-    """What this report was made on: system, processor kind and how many."""
+    """Return system, architecture and number of CPU threads of this machine."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU threads"
 
 
 def now_utc() -> str:
-    """The time, to the minute."""
+    """Return the current time in UTC, to the minute."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def commit_of(program: Path = PROGRAM) -> str | None:
-    """The commit that the program runs from, `+ changes` where tracked files differ; None outside a checkout."""
+    """Return the commit of the checkout, with `+ changes` if tracked files differ; None outside a checkout."""
     if not (program / ".git").exists():
         return None
     commit = _git(program, "rev-parse", "HEAD")
@@ -175,10 +175,10 @@ def commit_of(program: Path = PROGRAM) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git says; nothing where it cannot."""
+    """Return the output of a git command; empty if it fails."""
     command: Sequence[str] = ("git", "-C", str(folder), *arguments)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_WAITS_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

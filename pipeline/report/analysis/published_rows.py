@@ -1,4 +1,4 @@
-"""Figures that others have published, as `configs/published.yaml` lists them."""
+"""Published results, as listed in `configs/published.yaml`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class PublishedProtocol(ConfigSection):
-    """How a published figure was come by; None where its source does not say."""
+    """Protocol of a published result; None for what the source does not state."""
 
-    training: Literal["frozen", "finetuned", "scratch", "none"] | None = Field(None, description="of the model")
-    head: Text | None = Field(None, description="on frozen features: linear, mlp, knn, random forest, …")
-    pooling: Text | None = Field(None, description="of frames to one vector: mean, mean+std, …")
-    layer: Literal["last", "chosen", "all"] | None = Field(None, description="of the backbone")
-    clips: Count | None = Field(None, description="of the whole dataset")
-    folds: Literal["official", "shuffled", "drawn"] | None = Field(None, description="what divides the clips")
-    shots: Count | None = Field(None, description="training clips per class, where they are few")
+    training: Literal["frozen", "finetuned", "scratch", "none"] | None = Field(
+        None, description="how the model was trained"
+    )
+    head: Text | None = Field(None, description="head on frozen features: linear, mlp, knn, random forest, …")
+    pooling: Text | None = Field(None, description="pooling of frames to one vector: mean, mean+std, …")
+    layer: Literal["last", "chosen", "all"] | None = Field(None, description="layer of the backbone")
+    clips: Count | None = Field(None, description="number of clips in the dataset")
+    folds: Literal["official", "shuffled", "drawn"] | None = Field(None, description="origin of the folds")
+    shots: Count | None = Field(None, description="training clips per class, for few-shot protocols")
     figure: Literal["mean of folds", "test accuracy", "best validation accuracy"] | None = Field(
-        None, description="what the number is"
+        None, description="meaning of the number"
     )
 
 
 class PublishedRow(ConfigSection):
-    """One published figure."""
+    """One published result."""
 
     dataset: Text = Field(description="esc50, gtzan, fsdd, …")
-    model: Text = Field(description="as this program's tables call it, where it knows the model")
+    model: Text = Field(description="name of the model in audioheads, if it has the model")
     aliases: list[Text] = Field([], description="other names and hub ids of the same weights")
     accuracy: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     protocol: PublishedProtocol = PublishedProtocol()
@@ -44,10 +46,13 @@ class PublishedRow(ConfigSection):
 
 
 def read_published(path: Path | None = None) -> list[PublishedRow]:
-    """The rows of a file, or of the one that comes with the program.
+    """Read published results.
+
+    Args:
+        path: The file; None reads the file that is part of the package.
 
     Raises:
-        ConfigError: It cannot be read or is wrong; one line per mistake, each naming the row.
+        ConfigError: The file cannot be read or is invalid; one line per error, with the row.
     """
     path = shipped() if path is None else path
     try:
@@ -59,18 +64,18 @@ def read_published(path: Path | None = None) -> list[PublishedRow]:
     if not isinstance(items, list):
         raise ConfigError(f"{path}: should be a list of rows such as {{dataset: …, model: …}}, got {shown(items)}")
     rows: list[PublishedRow] = []
-    mistakes: list[FieldError] = []
+    errors: list[FieldError] = []
     for at, item in enumerate(items):
         row, found = validate(PublishedRow, item, (at,))
-        mistakes += found
+        errors += found
         if row is not None:
             rows.append(row)
-    if mistakes:
-        raise ConfigError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
+    if errors:
+        raise ConfigError("\n".join(f"{path}: {error}" for error in errors))
     return rows
 
 
 def shipped() -> Path:
-    """The file that comes with the program: inside the installed package, or among a checkout's configs."""
+    """Return the path of the file in the installed package or in the `configs` folder of a checkout."""
     installed = Path(__file__).parents[1] / FILE
     return installed if installed.is_file() else Path(__file__).parents[3] / "configs" / FILE

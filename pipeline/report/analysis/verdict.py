@@ -1,4 +1,4 @@
-"""The answer in one sentence: the best frozen backbone, what it ties with, and how it stands to a trained model."""
+"""The answer in one sentence: the best frozen backbone, the models tied with it, and the best trained model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from heads.evaluation.statistics import ALPHA
 from pipeline.report.study import Study, StudyModel
 
 TRAINED = ("finetuned", "scratch")
-NAMED = 3  # models of a tie that are named; more are counted
+NAMED = 3  # a larger number of tied models is counted instead of named
 
 
 @dataclass(frozen=True)
 class Name:
-    """A model's name in a sentence: text that someone else chose."""
+    """A model's name in a sentence. It comes from the user and is kept apart from the text of the program."""
 
     text: str
 
@@ -25,11 +25,11 @@ Sentence = tuple[str | Name, ...]
 
 
 def verdict(study: Study) -> Sentence:
-    """The answer: the best frozen backbone (else what there is) against the best trained model, with their costs."""
+    """Return the answer: the best frozen backbone (else the best model), the best trained model, and their costs."""
     best = study.models[0]
     lead = _first(study.models, is_pretrained) or _first(study.models, lambda model: not is_trained(model)) or best
     rival = _first(study.models, is_trained) if not is_trained(lead) else None
-    pieces = [*_opening(study, lead), *_standing(study, lead, best, rival)]
+    pieces = [*_opening(study, lead), *_rank(study, lead, best, rival)]
     if rival is not None and rival is not best:
         pieces += [" and " if len(study.models) > 2 else ", ", *_against(lead, rival, best)]
     costs = [cost for cost in (_cost(study, lead), _cost(study, rival) if rival else "") if cost]
@@ -39,22 +39,22 @@ def verdict(study: Study) -> Sentence:
 
 
 def text_of(sentence: Iterable[str | Name]) -> str:
-    """A sentence as plain text."""
+    """Return a sentence as plain text."""
     return "".join(piece.text if isinstance(piece, Name) else piece for piece in sentence)
 
 
 def is_trained(model: StudyModel) -> bool:
-    """Whether it was trained end to end."""
+    """Return whether a model was trained end to end."""
     return model.row["family"] in TRAINED
 
 
 def is_pretrained(model: StudyModel) -> bool:
-    """Whether it is a frozen network with pretrained weights."""
+    """Return whether a model is a frozen network with pretrained weights."""
     return model.row["family"] == "frozen" and not model.is_control
 
 
 def score_of(model: StudyModel) -> float:
-    """What models are ranked by: the metric where there is one, else accuracy."""
+    """Return the ranking score of a model: its metric if it has one, otherwise accuracy."""
     return float(model.row["value" if model.row.get("metric") else "accuracy"])
 
 
@@ -63,7 +63,7 @@ def _first(models: Sequence[StudyModel], wanted: Callable[[StudyModel], bool]) -
 
 
 def _scored(model: StudyModel, *, named: bool = False) -> str:
-    """`0.968 (95 % interval 0.945–0.981)`."""
+    """Return text such as `0.968 (95 % interval 0.945–0.981)`."""
     key = "value" if model.row.get("metric") else "accuracy"
     low, high = model.row[f"{key}_ci_low"], model.row[f"{key}_ci_high"]
     what = "95 % interval " if named else ""
@@ -82,8 +82,8 @@ def _opening(study: Study, lead: StudyModel) -> list[str | Name]:
     return [*what, f" with {lead.row.get('metric') or 'accuracy'} {_scored(lead, named=True)}"]
 
 
-def _standing(study: Study, lead: StudyModel, best: StudyModel, rival: StudyModel | None) -> list[str | Name]:
-    """How the leading model stands among all: what it ties with, or what is better. The rival comes later."""
+def _rank(study: Study, lead: StudyModel, best: StudyModel, rival: StudyModel | None) -> list[str | Name]:
+    """Describe the rank of the leading model: the models tied with it, or the better model. Leaves out the rival."""
     if lead is not best:
         how = "which it ties with" if lead.row["tied_with_best"] else "which is better"
         return [", behind ", *_called(best), f" with {_scored(best)}, {how}"]
@@ -103,31 +103,31 @@ def _standing(study: Study, lead: StudyModel, best: StudyModel, rival: StudyMode
 
 
 def _pretraining(study: Study, lead: StudyModel) -> list[str | Name]:
-    """What pretraining adds: the leading model beside its untrained control, where that was run."""
-    beside = lead.details.get("control")
-    if beside is None:
+    """Compare the leading model with its untrained control, if that was run."""
+    compared = lead.details.get("control")
+    if compared is None:
         return []
     same = ("head", "pooling")
     control = next(
         one
         for one in study.models
-        if one.row["model"] == beside["model"] and all(one.row[key] == lead.row[key] for key in same)
+        if one.row["model"] == compared["model"] and all(one.row[key] == lead.row[key] for key in same)
     )
-    gain, p_value = beside["gain"], beside["p_value"]
-    sure = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    gain, p_value = compared["gain"], compared["p_value"]
+    significance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
     how = f"is {abs(gain):.3f} {'below' if gain > 0 else 'above'} it" if p_value <= ALPHA else "ties with it"
-    return [" Its untrained control, ", Name(control.title), f", {how} ({sure})."]
+    return [" Its untrained control, ", Name(control.title), f", {how} ({significance})."]
 
 
 def _called(model: StudyModel) -> list[str | Name]:
-    """A model's name after its kind, where that is not plain."""
+    """Return a model's name, preceded by its kind unless it is a pretrained frozen backbone."""
     kinds = {"handcrafted": "handcrafted ", "finetuned": "fine-tuned ", "scratch": "trained-from-scratch "}
     kind = "untrained " if model.is_control else kinds.get(str(model.row["family"]), "")
     return [kind, Name(model.title)] if kind else [Name(model.title)]
 
 
 def _against(lead: StudyModel, rival: StudyModel, best: StudyModel) -> list[str | Name]:
-    """The best trained model beside the leading one; only those compared with the best overall are called equal."""
+    """Compare the leading model with the best trained model. Ties were only tested against the best model overall."""
     difference = score_of(lead) - score_of(rival)
     if lead is best and not rival.row["tied_with_best"]:
         how = f"{difference:.3f} above "
@@ -139,7 +139,7 @@ def _against(lead: StudyModel, rival: StudyModel, best: StudyModel) -> list[str 
 
 
 def _cost(study: Study, model: StudyModel) -> str:
-    """`8.0 s of embedding and 1.6 s of training (20,490 parameters)`; "" where nothing was recorded."""
+    """Return text such as `8.0 s of embedding and 1.6 s of training (20 trained parameters)`; "" if not recorded."""
     parts = []
     rate, seconds = model.row["extract_clips_per_s"], model.row["train_seconds"]
     if _is_number(rate) and not is_trained(model):

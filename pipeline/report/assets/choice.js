@@ -1,4 +1,4 @@
-/* Parts of a section of which selects show one at a time: the one whose data-choice is their values. */
+/* Show one part of a section at a time: the one whose data-choice equals the values of the selects. */
 "use strict";
 
 (() => {
@@ -10,8 +10,8 @@
       parts.forEach((part) => (part.hidden = part.dataset.choice !== wanted));
       return parts.find((part) => !part.hidden);
     };
-    const change = () => report.redraw(show()); // a chart may have been drawn in other colours, at another width
+    const change = () => report.redraw(show()); // the theme or the width may have changed since it was drawn
     selects.forEach((select) => select.addEventListener("change", change));
-    if (selects.length) show(); // browsers keep the choice when a page is loaded again
+    if (selects.length) show(); // browsers restore the choice when a page is reloaded
   }
 })();

@@ -1,14 +1,14 @@
-/* Classes: the confusion matrix of the chosen model, its largest mistakes, and the clips behind every number. */
+/* Classes: the confusion matrix of the chosen model, its most frequent errors, and the clips of every number. */
 "use strict";
 
 (() => {
   const { make, name } = report;
-  const LISTED = 8; // mistakes shown before the button that shows the others
+  const LISTED = 8; // further errors are shown by a button
 
   const count = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
   const clips = (value, total) => `${count(value)} of ${total} ${total === 1 ? "clip" : "clips"}`;
 
-  /** What a cell says, in words. */
+  /** Describe a cell in words. */
   function sentence({ data, study }, [row, column, value]) {
     const truth = study.labels[row];
     const share = data.totals[row] ? ` (${Math.round((100 * value) / data.totals[row])} %)` : "";
@@ -16,11 +16,11 @@
       const times = column < 2 ? clips(value, data.totals[row]) + share : `${count(value)} clips without it`;
       return `${truth}, ${data.columns[column]}: ${times}`;
     }
-    const said = row === column ? `${truth} recognised` : `${truth} taken for ${study.labels[column]}`;
-    return `${said}: ${clips(value, data.totals[row])}${share}`;
+    const what = row === column ? `${truth} predicted correctly` : `${truth} predicted as ${study.labels[column]}`;
+    return `${what}: ${clips(value, data.totals[row])}${share}`;
   }
 
-  /** List a cell's clips. */
+  /** List the clips of a cell. */
   function listen(view, cell, opener) {
     const container = view.element.querySelector(".clips.mistakes");
     const model = view.study.models[view.model].title;
@@ -47,7 +47,7 @@
     const rows = own.orders[view.order] || study.labels.map((_, at) => at);
     const columns = data.columns ? data.columns.map((_, at) => at) : rows;
     const heading = (column) => (data.columns ? data.columns[column] : study.labels[column]);
-    const head = make("tr", {}, make("th", { scope: "col" }, data.columns ? "class (clips)" : "true ↓ said →"));
+    const head = make("tr", {}, make("th", { scope: "col" }, data.columns ? "class (clips)" : "true, predicted"));
     for (const column of columns) {
       head.append(make("th", { scope: "col", title: heading(column) }, make("span", {}, name(heading(column)))));
     }
@@ -66,12 +66,12 @@
     report.asGrid(table);
   }
 
-  /** A mistake as a button: its classes, and how many clips. */
-  function mistake(view, cell) {
+  /** A button for an error: its classes and the number of clips. */
+  function errorButton(view, cell) {
     const { data, study } = view;
     const [row, column, value] = cell;
-    const said = data.columns ? ` ${data.columns[column]} ` : " → ";
-    const button = make("button", { type: "button", title: sentence(view, cell) }, name(study.labels[row]), said);
+    const middle = data.columns ? ` ${data.columns[column]} ` : " → ";
+    const button = make("button", { type: "button", title: sentence(view, cell) }, name(study.labels[row]), middle);
     if (!data.columns) button.append(name(study.labels[column]), " ");
     button.append(make("span", { class: "quiet" }, count(value)));
     button.addEventListener("click", () => listen(view, cell, button));
@@ -81,10 +81,10 @@
   function ranked(view) {
     const own = view.data.models[view.model];
     const cells = new Map(own.cells.map((cell) => [`${cell[0]},${cell[1]}`, cell]));
-    const items = own.ranked.map(([row, column]) => mistake(view, cells.get(`${row},${column}`)));
+    const items = own.ranked.map(([row, column]) => errorButton(view, cells.get(`${row},${column}`)));
     items.slice(LISTED).forEach((item) => (item.hidden = true));
     const list = view.element.querySelector(".ranked");
-    list.replaceChildren(...(items.length ? items : [make("li", {}, "None: every clip is right.")]));
+    list.replaceChildren(...(items.length ? items : [make("li", {}, "None: every clip is classified correctly.")]));
     if (items.length <= LISTED) return;
     const more = make("button", { type: "button" }, `Show ${items.length - LISTED} more`);
     const last = make("li", { class: "more" }, more);
@@ -96,7 +96,7 @@
     });
   }
 
-  /** The clips of a class, those first that a model gets wrong. */
+  /** The clips of a class, errors of the model first. */
   function clipsOfClass(view, model, row) {
     const cells = view.data.models[model].cells.filter((cell) => cell[0] === row);
     const isRight = (cell) => (view.data.columns ? cell[1] === 0 : cell[1] === row);
@@ -104,7 +104,7 @@
     return [...new Set([...wrong, ...cells.filter(isRight)].flatMap((cell) => cell[3]))];
   }
 
-  /** The table of classes by models: its order, and the clips behind its numbers. */
+  /** The table of classes by models: sort it, and list the clips of its numbers. */
   function scores(view) {
     const { element, study } = view;
     const table = element.querySelector("table.scores");
@@ -118,7 +118,7 @@
       const button = event.target.closest("td button");
       if (!button) return;
       const [model, row] = [Number(button.dataset.model), Number(button.closest("tr").dataset.class)];
-      const caption = `${study.models[model].title}: clips of ${study.labels[row]}, mistakes first`;
+      const caption = `${study.models[model].title}: clips of ${study.labels[row]}, errors first`;
       report.clipList(element.querySelector(".clips.scored"), study, clipsOfClass(view, model, row), caption);
     });
   }
@@ -142,7 +142,7 @@
     scores(view);
   }
 
-  /** Below the answer: the best model's most frequent mistake, its clips one click away. */
+  /** Below the answer: a button that plays the clips of the best model's most frequent error. */
   function offer(place) {
     const [data, study] = [report.data("classes", place), report.study(place)];
     const best = data && data.models[0];
@@ -150,7 +150,7 @@
     const [row, column] = best.ranked[0];
     const cell = best.cells.find((own) => own[0] === row && own[1] === column);
     const text = `${study.models[0].title}: ${sentence({ data, study }, cell)}`;
-    const button = make("button", { type: "button" }, "▶ Hear its most frequent mistake");
+    const button = make("button", { type: "button" }, "▶ Play its most frequent error");
     button.addEventListener("click", () => report.clipList(place.nextElementSibling, study, cell[3], text));
     place.append(button, " ", make("span", { class: "quiet" }, name(text)));
     place.hidden = false;

@@ -1,4 +1,4 @@
-/* Clips as cards: a player, the true label, and what every model said. */
+/* Cards of clips: a player, the true label, and the predictions of every model. */
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
   const seconds = (value) => (value === null ? "" : `${value >= 10 ? value.toFixed(0) : value.toFixed(1)} s`);
 
   /** A target or a prediction as text: the class, the classes, or the number. */
-  function said(study, value) {
+  function valueText(study, value) {
     if (value === null || value === undefined) return "–";
     if (study.task === "regression") return String(value);
     if (study.task === "multi-label") return value.length ? value.map((at) => study.labels[at]).join(", ") : "none";
@@ -18,14 +18,14 @@
   const same = (one, other) =>
     Array.isArray(one) ? one.length === other.length && one.every((value, at) => value === other[at]) : one === other;
 
-  /** The part of the file that is the clip: [start, end] in seconds, from the URL's #t=. */
+  /** The segment of the file as [start, end] in seconds, from #t= in the URL. */
   function part(src) {
     const found = /#t=([\d.]+)(?:,([\d.]+))?$/.exec(src);
     return found ? [Number(found[1]), found[2] ? Number(found[2]) : Infinity] : [0, Infinity];
   }
 
   function player(clip) {
-    if (!clip.src) return make("p", { class: "note" }, "No audio: the file was missing or unreadable when this page was made.");
+    if (!clip.src) return make("p", { class: "note" }, "No audio: the file was missing or unreadable when this page was created.");
     const audio = make("audio", { controls: true, preload: "none", "aria-label": `Play ${clip.id}` });
     audio.src = clip.src;
     const [start, end] = part(clip.src);
@@ -41,7 +41,7 @@
         stop();
         const left = end - audio.currentTime;
         clearTimeout(timer);
-        if (left < 0.3) timer = setTimeout(stop, (1000 * left) / audio.playbackRate); // the next event may be 0.25 s away
+        if (left < 0.3) timer = setTimeout(stop, (1000 * left) / audio.playbackRate); // timeupdate events may be 0.25 s apart
       });
       audio.addEventListener("pause", () => clearTimeout(timer));
     }
@@ -52,11 +52,11 @@
     return audio;
   }
 
-  /** What one model said in all its repetitions: a table row per answer, the most frequent first. */
-  function answers(study, model, index) {
+  /** The predictions of one model over its repetitions: one table row per value, most frequent first. */
+  function countPredictions(study, model, index) {
     const counts = new Map();
     model.predicted.forEach((values, repetition) => {
-      const text = said(study, values[index]);
+      const text = valueText(study, values[index]);
       const own = counts.get(text) || { text, value: values[index], times: 0, sum: 0 };
       own.times += 1;
       own.sum += model.confidence ? model.confidence[repetition][index] : 0;
@@ -70,13 +70,13 @@
       return make("span", {}, `off by ${Math.abs(value - target).toPrecision(3)}`);
     }
     const right = same(value, target);
-    return make("span", { class: right ? "right" : "wrong" }, right ? "✓ right" : "✗ wrong");
+    return make("span", { class: right ? "right" : "wrong" }, right ? "✓ correct" : "✗ wrong");
   }
 
   function predictions(study, index) {
     const body = make("tbody");
     for (const model of study.models) {
-      const found = answers(study, model, index);
+      const found = countPredictions(study, model, index);
       found.forEach((one, at) => {
         const times = model.predicted.length > 1 ? ` (${one.times} of ${model.predicted.length})` : "";
         const sure = model.confidence ? `${Math.round(one.sum / one.times / 10)} %` : "";
@@ -92,25 +92,25 @@
         );
       });
     }
-    const heads = ["model", "says", "", study.models.some((model) => model.confidence) ? "confidence" : ""];
+    const heads = ["model", "predicted", "", study.models.some((model) => model.confidence) ? "confidence" : ""];
     const head = make("tr", {}, ...heads.map((text) => make(text ? "th" : "td", text ? { scope: "col" } : {}, text)));
     return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), body));
   }
 
-  /** One clip: a player, its id and true label, and every model's predictions. */
+  /** The card of a clip: a player, its id and true label, and the predictions of every model. */
   function clipCard(study, index) {
     const clip = study.clips[index];
     return make(
       "div",
       { class: "clip", role: "group", "aria-label": `clip ${clip.id}` },
       make("p", { class: "clip-id" }, name(clip.id), " ", make("span", { class: "quiet" }, seconds(clip.duration))),
-      make("p", {}, "true: ", make("strong", {}, name(said(study, clip.target)))),
+      make("p", {}, "true: ", make("strong", {}, name(valueText(study, clip.target)))),
       player(clip),
       predictions(study, index),
     );
   }
 
-  /** Put cards of some clips into a container, `caption` above them, and move the focus there. */
+  /** Show the cards of clips in a container below `caption`, and move the focus to the caption. */
   function clipList(container, study, indices, caption) {
     const heading = make("p", { class: "clips-caption", tabindex: "-1" }, caption);
     const cards = make("div", { class: "cards" });
@@ -135,5 +135,5 @@
     heading.scrollIntoView({ block: "nearest" });
   }
 
-  Object.assign(report, { clipCard, clipList, said });
+  Object.assign(report, { clipCard, clipList, valueText });
 })();

@@ -1,11 +1,11 @@
-/* Charts: drawn by Plotly once they come near the window, in the colours of the theme; their values as tables. */
+/* Charts: drawn by Plotly in the colours of the theme when they come near the viewport, with their values as tables. */
 "use strict";
 
 (() => {
   const { make } = report;
   const drawn = new Set();
 
-  /** Plotly, run when it is first needed: reading its 5 MB would keep the page from opening at once. */
+  /** Load Plotly when it is first needed. Parsing its 5 MB earlier would delay the page. */
   function plotly() {
     if (!window.Plotly) {
       const script = document.createElement("script");
@@ -17,7 +17,7 @@
 
   const colour = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
 
-  /** A copy of Plotly's JSON with the theme's colours in the place of their names. */
+  /** A copy of Plotly's JSON with names of colours replaced by the colours of the theme. */
   function coloured(value, key = "") {
     if (typeof value === "string") return /color(scale)?$/i.test(key) && value.startsWith("--") ? colour(value) : value;
     if (Array.isArray(value)) return value.map((own) => coloured(own, key));
@@ -27,7 +27,7 @@
     return value;
   }
 
-  const PAPER = 680; // CSS pixels: what A4 and Letter hold between their margins
+  const PAPER = 680; // text width of A4 and Letter in CSS pixels
 
   function layout(own, width) {
     const axis = { gridcolor: "--line", linecolor: "--line", zerolinecolor: "--line", automargin: true };
@@ -45,36 +45,36 @@
     return coloured({ ...base, ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
   }
 
-  /** Text that Plotly shows as it is. */
+  /** Escape text so that Plotly shows it verbatim. */
   const escaped = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-  /** A chart's JSON; points with a clip and no note of their own get its id and label. */
-  function held(place) {
+  /** The JSON of a chart. Points with a clip but without a tooltip get the clip's id and label as tooltip. */
+  function figureOf(place) {
     const figure = report.json(place.parentElement.querySelector(":scope > .figure-data"));
     for (const trace of figure.data.filter((own) => own.customdata && !own.hovertext)) {
       const study = report.study(place);
-      const note = ({ id, target }) => `${escaped(id)}<br>${escaped(report.said(study, target))}`;
+      const note = ({ id, target }) => `${escaped(id)}<br>${escaped(report.valueText(study, target))}`;
       trace.hovertext = trace.customdata.map((index) => (index >= 0 ? note(study.clips[index]) : ""));
       trace.hoverinfo = "text";
     }
     return figure;
   }
 
-  /** Series of other names than the one that is to stand out, faint. */
+  /** Fade all series except the highlighted one. */
   function highlighted(traces, wanted) {
     return wanted ? traces.map((own) => ({ ...own, opacity: own.name === escaped(wanted) ? 1 : 0.12 })) : traces;
   }
 
-  /** No names beside points: on a phone they would cover each other. */
+  /** Remove the labels of points, which would overlap on a phone. */
   function unlabel(trace) {
     if (trace.mode) trace.mode = trace.mode.replace("+text", "");
   }
 
   function draw(place) {
-    const figure = held(place);
+    const figure = figureOf(place);
     if (place.clientWidth < 500) figure.data.forEach(unlabel);
     const data = highlighted(figure.data, place.dataset.highlight);
-    // Of equal axes, what is narrow is low, too.
+    // With equal scales, a narrow chart needs less height.
     const limit = figure.layout.yaxis.scaleanchor ? place.clientWidth + 140 : Infinity;
     const height = Math.min(figure.layout.height, limit);
     place.style.minHeight = `${height}px`;
@@ -91,7 +91,7 @@
     if (container && playable.length) report.clipList(container, report.study(place), playable, caption);
   }
 
-  /** Plotly's text as a person reads it. */
+  /** Undo the escaping of text for Plotly. */
   const plain = (text) =>
     String(text).replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
@@ -109,9 +109,9 @@
     });
   }
 
-  /** The values of a chart as a table; with a button beside each point that has a clip. */
+  /** The values of a chart as a table, with a play button for each point that has a clip. */
   function table(place) {
-    const figure = held(place);
+    const figure = figureOf(place);
     const isHeat = figure.data.some((trace) => trace.type === "heatmap");
     const axes = [plain(figure.layout.xaxis.title.text), plain(figure.layout.yaxis.title.text)];
     const rows = figure.data.filter((trace) => !trace.fill).flatMap(rowsOf);
@@ -136,7 +136,7 @@
   const queue = [];
   const whenIdle = (run) => (window.requestIdleCallback ? requestIdleCallback(run, { timeout: 500 }) : setTimeout(run, 1));
 
-  /** Draw what waits, one chart at a time, and Plotly's start by itself: in between, the page answers. */
+  /** Load Plotly or draw one chart of the queue per idle period, so that the page stays responsive. */
   function next() {
     if (!queue.length) return;
     whenIdle(next);
@@ -159,7 +159,7 @@
     });
   }
 
-  /** Draw charts again where they can be seen: in other colours, or at another width. */
+  /** Draw the visible charts again, after a change of theme or width. */
   report.redraw = (within = document) =>
     [...drawn].filter((place) => within.contains(place) && place.checkVisibility()).forEach(draw);
 })();

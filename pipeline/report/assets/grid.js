@@ -1,4 +1,4 @@
-/* A table of buttons as one stop of the Tab key: arrow keys go on to the next button in their direction. */
+/* Keyboard navigation in a table of buttons: the table is a single tab stop, and arrow keys move between buttons. */
 "use strict";
 
 (() => {
@@ -6,7 +6,7 @@
 
   const buttonAt = (row, column) => row.cells[column] && row.cells[column].querySelector("button");
 
-  /** The button a key leads to from a cell, null where there is none that way. */
+  /** The button that a key moves to from a cell; null if there is none in that direction. */
   function next(cell, key) {
     const rows = [...cell.closest("tbody").rows];
     let row = rows.indexOf(cell.parentElement);
@@ -23,7 +23,7 @@
     }
   }
 
-  /** Make a table's buttons such a grid. */
+  /** Enable keyboard navigation for the buttons of a table. */
   report.asGrid = (table) => {
     const buttons = table.querySelectorAll("tbody button");
     buttons.forEach((button, at) => (button.tabIndex = at ? -1 : 0));

@@ -1,4 +1,4 @@
-/* The map: one class among many, made to stand out. */
+/* The map: highlight one class. */
 "use strict";
 
 (() => {

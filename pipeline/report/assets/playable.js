@@ -1,4 +1,4 @@
-/* Tables whose rows are clips: a button opens the clip's card below its row. */
+/* Tables of clips: a button opens the card of a clip below its row. */
 "use strict";
 
 (() => {
@@ -15,7 +15,7 @@
     row.after(report.make("tr", { class: "opened" }, cell));
   }
 
-  /** List the clips of a button in the place for them that follows it. */
+  /** List the clips of a button in the container that follows it. */
   function list(button) {
     const container = button.parentElement.nextElementSibling;
     report.clipList(container, report.study(button), button.dataset.clips.split(",").map(Number), "Clips");

@@ -1,4 +1,4 @@
-/* The page's data and what sections share. Text always goes in as text, never as HTML. */
+/* The page's data and shared functions of the sections. Text is always inserted as text, never as HTML. */
 "use strict";
 
 const report = (() => {
@@ -20,17 +20,17 @@ const report = (() => {
     return element;
   }
 
-  /** A name that someone else gave, kept apart from the text around it whichever way it is written. */
+  /** A name from the user's data, isolated so that its writing direction does not affect the text around it. */
   const name = (text) => make("bdi", {}, String(text));
 
   const studies = new WeakMap();
 
-  /** The experiment an element stands in: {name, task, labels, clips: [{id, target, duration, src}], models}. */
+  /** The experiment that contains an element: {name, task, labels, clips: [{id, target, duration, src}], models}. */
   function study(element) {
     const article = element.closest(".study");
     if (!studies.has(article)) {
-      const held = json(article.querySelector(":scope > .study-clips"));
-      const { id, target, duration, src } = held.clips;
+      const stored = json(article.querySelector(":scope > .study-clips"));
+      const { id, target, duration, src } = stored.clips;
       const inside = article.querySelector(":scope > .study-audio");
       const source = (at) => src[at] ?? (inside ? json(inside)[at] : null);
       const clips = id.map((own, at) => ({
@@ -41,12 +41,12 @@ const report = (() => {
           return source(at);
         },
       }));
-      studies.set(article, { ...held, name: article.dataset.study, clips });
+      studies.set(article, { ...stored, name: article.dataset.study, clips });
     }
     return studies.get(article);
   }
 
-  /** The JSON of the section `key` of the experiment an element stands in. */
+  /** The JSON of section `key` in the experiment that contains an element. */
   function data(key, element) {
     const section = element.closest(".study").querySelector(`:scope > [data-section="${CSS.escape(key)}"]`);
     const script = section && section.querySelector(":scope > .section-data");
@@ -66,13 +66,13 @@ const report = (() => {
     if (start) start();
   }
 
-  /** Run `start` once `element` comes near the window, at the latest before printing. */
+  /** Run `start` once when `element` comes near the viewport, or before printing. */
   function whenNear(element, start) {
     waiting.set(element, start);
     observer.observe(element);
   }
 
-  /** Run `start(element, data, study)` for each section `key` of the page once it comes near the window. */
+  /** Run `start(element, data, study)` once for each section `key` of the page when it comes near the viewport. */
   function section(key, start) {
     for (const element of document.querySelectorAll(`[data-section="${CSS.escape(key)}"]`)) {
       whenNear(element, () => start(element, data(key, element), study(element)));

@@ -1,4 +1,4 @@
-/* Tables that sort by any column and can be filtered. */
+/* Sorting and filtering of tables. */
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
   const valueOf = (cell) => (cell.dataset.sort === undefined ? cell.textContent.trim() : cell.dataset.sort);
   const isNumber = (cell) => cell.dataset.sort !== undefined;
 
-  /** Order by number or text; empty cells last either way. */
+  /** Compare by number or text; empty cells come last in both directions. */
   function compare(one, other, sign) {
     const [first, second] = [valueOf(one), valueOf(other)];
     if (first === "" || second === "") return (first === "") - (second === "");
@@ -38,7 +38,7 @@
     });
   }
 
-  /** Hide the rows that the tools above a table do not ask for, and say how many are left. */
+  /** Hide rows that do not match the filters above a table, and show the number of matches. */
   function filterable(tools, table) {
     const fields = [...tools.querySelectorAll("[data-filter]")];
     const count = tools.querySelector("output");

@@ -1,4 +1,4 @@
-/* Light or dark: what the system asks for, until the reader chooses; paper is always light. */
+/* Light or dark theme: follows the system until the user chooses. Printing always uses the light theme. */
 "use strict";
 
 (() => {

@@ -1,1 +1,1 @@
-"""The page, its charts and the files beside it."""
+"""Renders the page, its charts and the other files of the report."""

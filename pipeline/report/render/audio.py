@@ -1,4 +1,4 @@
-"""Audio that the page can play: the user's own files by relative URL, copies beside the page, or inside it."""
+"""Audio for the page: relative links to the user's files, copies in a folder, or audio embedded in the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.report.study import Study
 
 AudioMode = Literal["link", "copy", "embed"]
 FOLDER = "audio"
-# What Chromium, Firefox and Safari all play, as libsndfile names container and coding.
+# Container and encoding (libsndfile names) that Chromium, Firefox and Safari all play.
 PLAYABLE = {
     ("WAV", "PCM_U8"): ".wav",
     ("WAV", "PCM_16"): ".wav",
@@ -42,19 +42,19 @@ PLAYABLE = {
     ("OGG", "VORBIS"): ".ogg",
     ("OGG", "OPUS"): ".opus",
 }
-MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000)  # those up to what compact audio needs
-MP3_LEVEL = 0.5  # variable bit rate; about 39 kbit/s on ESC-10 at 24 kHz
+MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000)  # MP3 rates up to 24 kHz, enough for compact audio
+MP3_LEVEL = 0.5  # libsndfile compression level with variable bit rate: about 39 kbit/s on ESC-10 at 24 kHz
 _COPIED = re.compile(r".*-[0-9a-f]{12}\.\w+")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip's audio: a file, or a part of one.
+    """The audio of a clip: a file or a segment of a file.
 
     Attributes:
         path: The file.
-        start_s: Where the clip starts in it.
-        duration_s: How long it is; None: to the end.
+        start_s: Start of the clip in the file, in seconds.
+        duration_s: Duration of the clip in seconds; None for the rest of the file.
         key: Digest of its content; empty if the file cannot be read.
     """
 
@@ -65,11 +65,11 @@ class Clip:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole file."""
+        """Whether the clip is the whole file."""
         return not self.start_s and self.duration_s is None
 
     def name(self, suffix: str) -> str:
-        """Its file name beside the page: safe in every URL and on every system, and its content's own."""
+        """Return the file name of a copy: safe in URLs and on every system, and unique to the content."""
         stem = re.sub(r"[^\w-]", "_", self.path.stem, flags=re.ASCII)[:40]
         return f"{stem}-{hashlib.sha256(self.key.encode()).hexdigest()[:12]}{suffix}"
 
@@ -77,17 +77,17 @@ class Clip:
 def audio_sources(
     study: Study, folder: Path, mode: AudioMode = "link", advance: Callable[[], object] = lambda: None
 ) -> list[str | None]:
-    """The URL of each tested clip's audio, as seen from the page; what it leads to is made where it is missing.
+    """Return the URL of each test clip's audio, relative to the page. Missing copies are created.
 
     Args:
         study: The experiment.
-        folder: Where the page lies.
-        mode: `link`: the user's own files, where a browser plays them; else copies as FLAC in `audio/`. `copy`:
-            copies of all clips there. `embed`: the audio itself, as compact mono MP3.
+        folder: The folder of the page.
+        mode: `link` links to the user's files, and to FLAC copies in `audio/` for formats that browsers do not play.
+            `copy` copies all clips to `audio/`. `embed` returns data URLs with compact mono MP3.
         advance: Called once per clip.
 
     Returns:
-        An entry for each clip of `tested_rows`; None where the file is not there any more or cannot be read.
+        One URL per clip of `tested_rows`; None if the file is missing or cannot be read.
 
     Raises:
         RunError: A copy cannot be written.
@@ -114,7 +114,7 @@ def audio_sources(
 
 
 def clips_of(study: Study) -> list[Clip]:
-    """The audio of each tested clip."""
+    """Return the audio of each test clip."""
     manifest = study.manifest
     return [
         Clip(manifest.path_of(row), *manifest.segment_of(row), study.inputs.contents[row].key)
@@ -123,7 +123,7 @@ def clips_of(study: Study) -> list[Clip]:
 
 
 def remove_unused(folder: Path, sources: Iterable[str | None]) -> None:
-    """Remove copies that earlier reports left beside the page and that this one does not play."""
+    """Remove copies from earlier reports that are not in `sources`; other files are kept."""
     used = {source for source in sources if source}
     for path in (folder / FOLDER).glob("*") if (folder / FOLDER).is_dir() else ():
         if f"{FOLDER}/{path.name}" not in used and _COPIED.fullmatch(path.name):
@@ -134,15 +134,16 @@ def _linked(folder: Path, clip: Clip) -> str:
     if _suffix(clip.path) is None:
         return _converted(folder, clip)
     try:
-        # As the user wrote it, links unresolved: that is where a browser starts from, too.
-        way = os.path.relpath(clip.path.absolute(), folder.absolute())
+        # Symbolic links are not resolved, because browsers resolve URLs without following them.
+        relative = os.path.relpath(clip.path.absolute(), folder.absolute())
     except ValueError:  # another drive
         return clip.path.absolute().as_uri() + _part(clip)
-    return quote(way.replace(os.sep, "/") if way.startswith("..") else f"./{way.replace(os.sep, '/')}") + _part(clip)
+    url = relative.replace(os.sep, "/")
+    return quote(url if url.startswith("..") else f"./{url}") + _part(clip)
 
 
 def _part(clip: Clip) -> str:
-    """The media fragment that plays a segment alone."""
+    """Return the media fragment (`#t=…`) of a segment; empty for a whole file."""
     if clip.is_whole:
         return ""
     end = "" if clip.duration_s is None else f",{clip.start_s + clip.duration_s:.3f}"
@@ -165,11 +166,11 @@ def _converted(folder: Path, clip: Clip) -> str:
 
 
 def _write(folder: Path, name: str, write: Callable[[Path], object]) -> str:
-    """Make a file beside the page in one step, unless an earlier report did."""
-    place = folder / FOLDER / name
-    if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(place, sync="none") as temporary:
+    """Write a file in `audio/` atomically unless it exists, and return its URL."""
+    path = folder / FOLDER / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, sync="none") as temporary:
             write(temporary)
     return f"{FOLDER}/{name}"
 
@@ -188,15 +189,19 @@ def _embedded(clip: Clip) -> str:
     return "data:audio/mpeg;base64," + base64.b64encode(compact).decode("ascii")
 
 
-def _encoded(samples: np.ndarray, rate: int, **how: Any) -> bytes:
-    """A mono file's bytes; samples beyond ±1 are clipped."""
-    made = io.BytesIO()
-    sf.write(made, np.clip(samples, -1, 1), rate, **how)
-    return made.getvalue()
+def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
+    """Encode mono samples as a file; samples beyond ±1 are clipped."""
+    buffer = io.BytesIO()
+    sf.write(buffer, np.clip(samples, -1, 1), rate, **options)
+    return buffer.getvalue()
 
 
 def _suffix(path: Path) -> str | None:
-    """The file name's ending of what browsers play; None for what they do not."""
+    """Return the file name suffix for a format that browsers play; None for other formats.
+
+    Raises:
+        AudioError: The file cannot be read.
+    """
     try:
         info = sf.info(path)
     except (sf.LibsndfileError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A `Figure` as Plotly's JSON. Colours are names of the page's CSS variables, so that charts follow its theme."""
+"""Converts a `Figure` to Plotly's JSON. Colours are names of CSS variables, so that charts follow the theme."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band, slots
 from pipeline.report.render.ticks import compact, log_range, log_ticks
 
-COLOURS = 8  # --series-1 … --series-8 in style.css; then they begin anew with other symbols
+COLOURS = 8  # --series-1 … --series-8 in style.css; further series repeat the colours with other symbols
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
 WHOLE_TICKS = 12
-MANY = 1000  # points, from which on they are drawn small
+MANY = 1000  # charts with more points draw them smaller
 HEAT = [[at / 4, f"--heat-{at + 1}"] for at in range(5)]
 
 
 def plotly_json(figure: Figure) -> dict[str, Any]:
-    """A chart as `{"data": […], "layout": {…}}`.
+    """Return a chart as `{"data": […], "layout": {…}}`.
 
-    Strings under keys that end in `color`, and in `colorscale`, are names of CSS variables (`--series-1`); the
-    page's script puts the colours of the theme in their place. Texts are escaped, since Plotly reads some HTML.
+    Strings under keys that end in `color`, and in `colorscale`, are names of CSS variables (`--series-1`). The
+    page's script replaces them with the colours of the theme. Texts are escaped, since Plotly interprets some HTML.
     """
     layout: dict[str, Any] = {
         "height": figure.height,
@@ -42,13 +42,13 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Text that Plotly shows as it is, on one line."""
+    """Escape text so that Plotly shows it verbatim, on one line."""
     single = " ".join(str(text).splitlines())
     return single.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _lines(text: str) -> str:
-    """As `plain`, with its line breaks."""
+    """Escape text like `plain`, but keep line breaks."""
     return "<br>".join(map(plain, str(text).split("\n")))
 
 
@@ -110,7 +110,7 @@ def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
         trace["mode"] = mode + ("+text" if series.labels else "")
         trace["line"] = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
     if series.labels:
-        # Beside the point, where neither its interval nor a front runs, towards the middle of the drawing.
+        # Next to the point, off its interval and the front, towards the middle of the chart.
         sides = ["top left" if right else "bottom right" for right in in_right_half(series, figure)]
         trace |= {"text": [plain(text) for text in series.labels], "textposition": sides}
     if series.notes:
@@ -133,12 +133,12 @@ def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
 
 
 def _size(figure: Figure) -> int:
-    """Of points, in CSS pixels."""
+    """Return the size of points in CSS pixels."""
     return 8 if sum(len(one.x) for one in figure.series) <= MANY else 6
 
 
 def _band(series: Series, trace: dict[str, Any]) -> dict[str, Any]:
-    """The intervals of a long line, as an area behind it."""
+    """Return the intervals of a long line as an area drawn behind it."""
     x, low, high = trace["x"], *([_number(value) for value in side] for side in (series.y_low, series.y_high))
     return {
         "type": "scatter",
@@ -158,5 +158,5 @@ def _value(value: float | str) -> float | str | None:
 
 
 def _number(value: float | None) -> float | None:
-    """Six digits, which is more than anyone sees; None for what is no number."""
+    """Round to six significant digits, which keeps the page small; None for missing and non-finite values."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""What stands inside the one file: JSON that no name in it can end, scripts, styles, a policy that allows no others."""
+"""Content embedded in the page: escaped JSON, scripts, styles, and a policy that allows no other scripts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 
 def json_text(value: Any) -> str:
-    """Compact JSON; NaN and infinities become null, NumPy's numbers and arrays numbers and lists."""
+    """Return compact JSON. NaN and infinities become null; NumPy scalars and arrays become numbers and lists.
+
+    Raises:
+        TypeError: A value has no JSON form.
+    """
     return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def json_script(value: Any, **attributes: str) -> Markup:
-    """A `<script type="application/json">` that holds a value.
+    """Return a `<script type="application/json">` element with a value that cannot end the element early.
 
     Args:
         value: JSON values.
-        attributes: Of the element; `class_` is `class`.
+        attributes: Attributes of the element; write `class_` for `class`.
     """
     text = json_text(value)
     for mark, escaped in _ESCAPES.items():
@@ -38,25 +42,25 @@ def json_script(value: Any, **attributes: str) -> Markup:
 
 @cache
 def plotly_script() -> str:
-    """Plotly's own script, from the installed package."""
+    """Return Plotly's script from the installed package."""
     text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     return _inline(text)
 
 
 @cache
 def scripts() -> tuple[str, ...]:
-    """The page's scripts: `report.js`, then the others by name."""
+    """Return the page's scripts: `report.js`, then the others by name."""
     return _assets(".js", first="report.js")
 
 
 @cache
 def styles() -> tuple[str, ...]:
-    """The page's style sheets: `style.css`, then the others by name."""
+    """Return the page's style sheets: `style.css`, then the others by name."""
     return _assets(".css", first="style.css")
 
 
 def policy() -> str:
-    """A content security policy: no script but these, and nothing from elsewhere."""
+    """Return a content security policy that allows only the page's own scripts and no network requests."""
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in (*scripts(), plotly_script()))
     return "; ".join(
         (
@@ -79,13 +83,13 @@ def _assets(suffix: str, first: str) -> tuple[str, ...]:
 
 
 def _inline(text: str) -> str:
-    """A script as HTML reads it back: its digest must be that of the element's text.
+    """Normalise line ends as HTML parsers do, so that the digest matches the text of the element.
 
     Raises:
-        ValueError: It would end its element.
+        ValueError: The text would end its element.
     """
     if "</script" in text.lower() or "</style" in text.lower() or "<!--" in text:
-        raise ValueError("an asset that holds </script, </style or <!-- cannot stand in the page")
+        raise ValueError("an asset must not contain </script, </style or <!--")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -1,4 +1,4 @@
-"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` show the same numbers."""
+"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` with the same numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/eval
 def write_tables(folder: Path, studies: Sequence[Study]) -> None:
     """Write the tables of one or several experiments.
 
-    The rows of several stand below each other, with the experiment's name in a last column `run`. Models were
-    compared within an experiment only.
+    For several experiments, the rows are concatenated and the last column, `run`, contains the experiment's name.
+    Models are compared within an experiment only.
 
     Raises:
         OSError: The folder cannot be written.
-        RunError: The same, of `results.json`.
+        RunError: `results.json` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     joined([study.table for study in studies], studies).to_csv(folder / "results.csv", index=False)
@@ -44,7 +44,7 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
 
 
 def joined(tables: Sequence[pd.DataFrame], studies: Sequence[Study]) -> pd.DataFrame:
-    """Tables below each other; of several experiments with their names as the last column, `run`."""
+    """Concatenate tables. With several experiments, the last column, `run`, contains their names."""
     if len(studies) <= 1:
         return tables[0]
     named = [table.assign(run=study.config.name) for table, study in zip(tables, studies, strict=True)]

@@ -1,4 +1,4 @@
-"""`results.tex`: the results table for a paper, with booktabs."""
+"""`results.tex`: the results table for papers, with booktabs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MARKS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # after \\ it would begin an option
+    "[": "{[}",  # after \\ it would start an option
     "]": "{]}",
-    "*": "{*}",  # so would this
+    "*": "{*}",  # after \\ it would be an option, too
     "`": r"\textasciigrave{}",
     '"': r"\textquotedbl{}",
     "–": "--",
@@ -41,14 +41,14 @@ _MARKS = {
 
 
 def latex(tables: Sequence[pd.DataFrame]) -> str:
-    """Results tables as LaTeX floats, one per experiment, with the numbers of `results.md`."""
+    """Return the results tables as LaTeX floats, one per experiment, with the numbers of `results.md`."""
     return PREAMBLE + "\n".join(_float(table) for table in tables)
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX sets as it is: no command, no comment, no end of a cell; on one line.
+    r"""Escape text so that LaTeX typesets it verbatim, on one line.
 
-    Control and direction marks are left out. `--` and `''` stay two characters.
+    Control and direction characters are removed. `--`, `''` and `,,` do not form ligatures.
     """
     single = " ".join(str(text).split())
     visible = "".join(mark for mark in single if unicodedata.category(mark) not in ("Cc", "Cf", "Cs", "Co", "Cn"))

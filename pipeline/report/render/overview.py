@@ -1,4 +1,4 @@
-"""What stands above several experiments that share a page: their answers, and the models of all in one table."""
+"""The overview of a page with several experiments: their answers and a joint table of all models."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Line:
     """One model in the joint table.
 
     Attributes:
-        run: Its experiment.
-        dataset: What it was tested on.
-        protocol: How.
-        metric: What its score is.
-        score: For sorting.
-        texts: By the names of `SHOWN`.
-        family: Of `results.csv`.
-        head: Of `results.csv`.
+        run: Name of the experiment.
+        dataset: Name of the dataset.
+        protocol: The protocol.
+        metric: Name of the score.
+        score: The score, for sorting.
+        texts: The texts of the cells by the names in `SHOWN`.
+        family: The column of `results.csv`.
+        head: The column of `results.csv`.
     """
 
     run: str
@@ -47,12 +47,12 @@ class Answer:
 
 
 def answers(studies: Sequence[Study], anchors: Sequence[str]) -> list[Answer]:
-    """The answer of each experiment."""
+    """Return the answer of each experiment."""
     return [Answer(study.config.name, anchor, verdict(study)) for study, anchor in zip(studies, anchors, strict=True)]
 
 
 def lines(studies: Sequence[Study]) -> list[Line]:
-    """Every model of every experiment, in the experiments' order, with the numbers of `results.md`."""
+    """Return every model of every experiment, in the order of the experiments, with the numbers of `results.md`."""
     found = []
     for study in studies:
         names = headings(study.table)

@@ -1,4 +1,4 @@
-"""The page: sections of one or several experiments rendered into one self-contained HTML file."""
+"""The page: the sections of one or several experiments, rendered to one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Part:
 
     Attributes:
         study: The experiment.
-        sections: What the page shows of it.
-        sources: Of each tested clip (`clips.tested_rows`), the URL of its audio, or None.
-        anchor: What the ids of its elements begin with; "" where it is the only one.
+        sections: The sections to show.
+        sources: URL of the audio of each test clip (`clips.tested_rows`), or None.
+        anchor: Prefix of the ids of its elements; "" if it is the only experiment.
     """
 
     study: Study
@@ -38,12 +38,12 @@ class Part:
 
     @property
     def title(self) -> str:
-        """What the experiment is called."""
+        """Name of the experiment."""
         return self.study.config.name
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """Its charts, by their ids in the page."""
+        """Its charts by their ids in the page."""
         return {
             self.anchor_of(f"{section.key}-{name}"): figure
             for section in self.sections
@@ -57,19 +57,22 @@ class Part:
 
     @property
     def clips(self) -> Markup:
-        """Its clips and predictions, for the page's script; embedded audio apart, since it is needed late or never."""
+        """Its clips and predictions for the page's script.
+
+        Embedded audio is a separate element, so that it is parsed only when a clip is opened.
+        """
         linked = [None if _is_embedded(source) else source for source in self.sources]
         inside = [source if _is_embedded(source) else None for source in self.sources]
-        held = json_script(clips_json(self.study, linked), class_="study-clips")
-        return held + json_script(inside, class_="study-audio") if any(inside) else held
+        clips = json_script(clips_json(self.study, linked), class_="study-clips")
+        return clips + json_script(inside, class_="study-audio") if any(inside) else clips
 
     def anchor_of(self, name: str) -> str:
-        """The id of an element of this part."""
+        """Return the id of an element of this experiment."""
         return f"{self.anchor}-{name}" if self.anchor else name
 
 
 def page_of(parts: Sequence[Part]) -> str:
-    """The HTML of a page that holds one or several experiments."""
+    """Return the HTML of a page with one or several experiments."""
     return (
         environment()
         .get_template("page.html")
@@ -87,9 +90,10 @@ def page_of(parts: Sequence[Part]) -> str:
 
 
 def render(section: Section, study: Study, anchor: str = "") -> Rendered:
-    """One section as HTML.
+    """Render one section to HTML.
 
-    Its template sees the section's `context`, `study`, `section`, and the functions `figure(name)` and `anchor(name)`.
+    The template can use the section's `context`, `study`, `section`, and the functions `figure(name)` and
+    `anchor(name)`.
     """
     context = {
         **section.context,
@@ -103,7 +107,7 @@ def render(section: Section, study: Study, anchor: str = "") -> Rendered:
 
 
 def _overview(parts: Sequence[Part]) -> Markup:
-    """What stands above several experiments."""
+    """Render the overview of several experiments."""
     studies = [part.study for part in parts]
     rows = lines(studies)
     html = (
@@ -122,20 +126,20 @@ def _overview(parts: Sequence[Part]) -> Markup:
 
 @cache
 def environment() -> Environment:
-    """Templates, with everything escaped that is not markup already and no name taken for granted."""
-    made = Environment(
+    """Return the Jinja2 environment, which escapes all texts except `Markup` and raises for undefined names."""
+    templates = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["json_script"] = json_script
-    return made
+    templates.globals["json_script"] = json_script
+    return templates
 
 
 def _figure(section: Section, anchor: str, name: str) -> Markup:
-    """A chart's place in the page, its data, and the values as a table for who cannot see or point."""
+    """Render the element of a chart with its data and an accessible table of its values."""
     figure = section.figures[name]
     context: dict[str, Any] = {
         "name": f"{anchor}-{section.key}-{name}" if anchor else f"{section.key}-{name}",

@@ -1,4 +1,4 @@
-"""Figures for papers: every chart of the report by Matplotlib, as SVG whose text stays text and as PNG."""
+"""Figures for papers: every chart of the report drawn with Matplotlib, as PNG and as SVG with selectable text."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-VERSION = 2  # raised when drawings change
+VERSION = 2  # increased when drawings change
 KINDS = ("png", "svg")
-HEAD_BYTES = 4096  # of an SVG, in which its metadata stands
-WIDTH_INCHES = 6.3  # a page's text width
-PIXELS_PER_INCH = 96.0  # of `Figure.height`
+HEAD_BYTES = 4096  # the start of an SVG, which contains its metadata
+WIDTH_INCHES = 6.3  # text width of a page
+PIXELS_PER_INCH = 96.0  # unit of `Figure.height`
 DPI = 200
-# Those of the page in light.
+# The colours of the page in the light theme.
 COLOURS = ("#0072b2", "#d55e00", "#332288", "#3a9c8c", "#882255", "#1b1f24", "#117733", "#cc6677")
 HEAT = ("#f3f7fb", "#b5d2e8", "#6aa5cf", "#1f6aa8", "#08306b")
-NEUTRAL = "#59616b"  # of what stands for no model: a front, a diagonal
-MARKERS = "osD^X*pP"  # beyond the colours, series differ by these
+NEUTRAL = "#59616b"  # for series that are not a model: a front, a diagonal
+MARKERS = "osD^X*pP"  # distinguish series that share a colour
 LEGEND_COLUMNS = 3
-LONGEST_NAME = 32  # letters of a class or model along a heat map
+LONGEST_NAME = 32  # characters of a name on an axis
 LETTER_INCHES, ROW_INCHES = 0.09, 0.17
-MANY = 300  # points, from which on they are drawn small
-CROWDED = 60  # letters of a horizontal axis' names, from which they stand upright
+MANY = 300  # charts with more points draw them smaller
+CROWDED = 60  # names on a horizontal axis with more characters in total are rotated
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "audioheads",
@@ -40,7 +40,7 @@ SETTINGS: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "text.usetex": False,
-    "text.parse_math": False,  # a class named `$x$` keeps its name
+    "text.parse_math": False,  # a class may be named `$x$`
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -53,16 +53,16 @@ SETTINGS: dict[Any, Any] = {
 
 
 def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Draw every figure as `<name>.png` and `<name>.svg`; the same figures give the same bytes.
+    """Save every figure as `<name>.png` and `<name>.svg`. The same figures give the same bytes.
 
-    Those drawn before from the same numbers stay. Files of figures that are no longer there go.
+    Unchanged figures are not drawn again. PNG and SVG files of other figures are removed from the folder.
 
     Args:
-        folder: Made where it is missing.
-        figures: By file name without extension: `<section>-<figure>`.
+        folder: The folder; created if missing.
+        figures: Figures by file name without extension, `<section>-<figure>`.
 
     Returns:
-        The files, in order.
+        The paths of the files, in order.
 
     Raises:
         RunError: The folder cannot be written.
@@ -86,14 +86,14 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
 
 
 def digest_of(figure: Figure) -> str:
-    """SHA-256 of all that a drawing shows, and of what draws it."""
+    """Return the SHA-256 of a figure's content and of the version of the code that draws it."""
     import matplotlib
 
     return hashlib.sha256(f"{VERSION} {matplotlib.__version__} {figure!r}".encode("utf-8", "replace")).hexdigest()
 
 
 def _is_drawn(paths: Mapping[str, Path], digest: str) -> bool:
-    """Whether both files of a figure are there; the SVG, written last, says of what."""
+    """Return whether both files exist and the SVG, which is written last, contains the digest."""
     if not all(path.is_file() for path in paths.values()):
         return False
     with paths["svg"].open("rb") as file:
@@ -101,11 +101,11 @@ def _is_drawn(paths: Mapping[str, Path], digest: str) -> bool:
 
 
 def render(figure: Figure, digest: str = "") -> dict[str, bytes]:
-    """One figure as `png` and `svg`, which holds `digest` in its metadata."""
+    """Render one figure as `png` and `svg`; the SVG contains `digest` in its metadata."""
     import matplotlib
 
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the SVG has the text all the same
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the SVG still contains the text
         drawing = draw(figure)
         found = {}
         for kind in KINDS:
@@ -117,7 +117,7 @@ def render(figure: Figure, digest: str = "") -> dict[str, bytes]:
 
 
 def draw(figure: Figure) -> Drawing:
-    """One figure as Matplotlib holds it; nothing global is touched."""
+    """Draw one figure with Matplotlib, without changing its global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -142,13 +142,13 @@ def draw(figure: Figure) -> Drawing:
     if figure.equal:
         axes.set_aspect("equal")
     if figure.legend and sum(bool(series.name) for series in figure.series) > 1:
-        # Outside the axes, where it covers nothing.
+        # Outside the axes, so that it covers no points.
         drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)
     return drawing
 
 
 def _axis(axes: Axes, which: Literal["x", "y"], figure: Figure) -> None:
-    """Title, scale, names and range of one axis."""
+    """Set title, scale, tick labels and range of one axis."""
     from matplotlib.ticker import MaxNLocator
 
     horizontal, axis = which == "x", figure.x if which == "x" else figure.y
@@ -171,7 +171,7 @@ def _axis(axes: Axes, which: Literal["x", "y"], figure: Figure) -> None:
 
 
 def _log(axes: Axes, horizontal: bool, shown: tuple[float, float]) -> None:
-    """A logarithmic axis whose ticks are plain numbers: SVG text cannot raise an exponent."""
+    """Make an axis logarithmic with plain numbers as ticks, since SVG text has no superscripts."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     (axes.set_xscale if horizontal else axes.set_yscale)("log")
@@ -183,7 +183,7 @@ def _log(axes: Axes, horizontal: bool, shown: tuple[float, float]) -> None:
 
 
 def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
-    """Draw one series in colour and marker number `at`; None: as what stands for no model."""
+    """Draw one series with colour and marker number `at`; None draws it in the neutral colour."""
     colour = NEUTRAL if at is None else COLOURS[at % len(COLOURS)]
     marker = "" if at is None and series.mark == "line" else MARKERS[((at or 0) + (at or 0) // 8) % len(MARKERS)]
     x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
@@ -207,7 +207,7 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
 
 
 def _labels(axes: Axes, series: Series, figure: Figure) -> None:
-    """Texts beside points, where neither intervals nor a front run, towards the middle of the drawing."""
+    """Draw labels next to points, off intervals and fronts, towards the middle of the chart."""
     if not series.labels:
         return
     x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
@@ -225,18 +225,18 @@ def _labels(axes: Axes, series: Series, figure: Figure) -> None:
 
 
 def _short(name: str) -> str:
-    """A name of bearable length."""
+    """Shorten a name to `LONGEST_NAME` characters."""
     name = _text(name)
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _text(text: str) -> str:
-    """Text on one line, without what XML cannot hold."""
+    """Return text on one line, with characters that XML does not allow replaced."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in " ".join(text.split()))
 
 
 def _spread(series: Series, y: Sequence[float]) -> list[list[float]]:
-    """Distances of the ends of the intervals from the values."""
+    """Return the distances from the values to the lower and upper ends of their intervals."""
     low = [max(0.0, value - end) for value, end in zip(y, series.y_low, strict=True)]
     return [low, [max(0.0, end - value) for value, end in zip(y, series.y_high, strict=True)]]
 
@@ -247,7 +247,7 @@ def _bar_width(x: Sequence[float]) -> float:
 
 
 def _heatmap(drawing: Drawing, axes: Axes, heatmap: Heatmap) -> None:
-    """A matrix with its numbers in the cells where there is room."""
+    """Draw a matrix with the texts of its cells."""
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
 

@@ -1,4 +1,4 @@
-"""Ticks of logarithmic axes, where the drawing libraries' own say little: below a decade, or as powers of ten."""
+"""Ticks of logarithmic axes. Those of the drawing libraries are too few below a decade or are powers of ten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENOUGH, TOO_MANY = 4, 10
 
 
 def log_range(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]:
-    """From, to, with a margin in the logarithm; around a single value a factor of two."""
+    """Return limits around positive values, with a margin on the log scale; a factor of two around a single value."""
     logs = [math.log10(value) for value in values]
     low, high = min(logs), max(logs)
     if high - low < 0.02:
@@ -28,7 +28,7 @@ def log_range(values: Iterable[float], margin: float = 0.06) -> tuple[float, flo
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones: as few kinds as give `ENOUGH` of them."""
+    """Return round numbers between two positive numbers, from the coarsest steps that give at least `ENOUGH` ticks."""
     found: list[float] = []
     for steps in STEPS:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -45,7 +45,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, for ranges that hardly spread."""
+    """Return multiples of 1, 2 or 5 times a power of ten, for narrow ranges."""
     widest = (high - low) / (ENOUGH - 1)
     size = 10 ** math.floor(math.log10(widest))
     step = size * next(one for one in (5, 2, 1) if one * size <= widest)
@@ -54,7 +54,7 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 
 
 def compact(value: float) -> str:
-    """A tick's number: `0.05`, `20`, `5k`, `1M`."""
+    """Return the text of a tick, such as `0.05`, `20`, `5k`, `1M`."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size * 0.9999:
             return f"{value / size:.4g}{unit}"

@@ -1,4 +1,4 @@
-"""The sections of the report, in the order a reader asks."""
+"""The sections of the report, in the order of the page."""
 
 from __future__ import annotations
 

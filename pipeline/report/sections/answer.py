@@ -1,4 +1,4 @@
-"""Answer first: one sentence, then the results table."""
+"""Results: the answer in one sentence, then the results table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.table import LEGEND, NUMBERS, counted, headings, shown_rows
 
-STEP = 0.05  # the scale of the intervals' bars begins and ends on its multiples
+STEP = 0.05  # the scale of the interval bars starts and ends at multiples of this
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Cell:
     """One cell of the table.
 
     Attributes:
-        text: What it shows.
-        sort: What its column is sorted by, where that is not the text.
-        is_number: Whether it stands to the right.
+        text: The text shown.
+        sort: Sort key; None sorts by the text.
+        is_number: Whether the cell is right-aligned.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn to scale: its ends and the score itself, in percent of the scale."""
+    """An interval drawn to scale: its ends and the score, in percent of the scale."""
 
     low: float
     high: float
@@ -44,11 +44,11 @@ class Row:
     """One model in the table.
 
     Attributes:
-        cells: One per heading.
-        bar: Its interval.
-        family: Of `results.csv`.
-        head: Of `results.csv`.
-        mark: `best`, `tied` or nothing.
+        cells: One cell per heading.
+        bar: Its interval; None if it is not finite.
+        family: The column of `results.csv`.
+        head: The column of `results.csv`.
+        mark: `best`, `tied` or empty.
         is_control: Whether it is an untrained control.
     """
 
@@ -61,7 +61,7 @@ class Row:
 
 
 def section(study: Study) -> Section:
-    """The answer in a sentence, and every model in a table that can be sorted and filtered."""
+    """Build the results section: the answer in one sentence and a sortable, filterable table of all models."""
     shown = headings(study.table)
     ordered = _ordered(shown)
     scale = _scale(study)
@@ -69,7 +69,7 @@ def section(study: Study) -> Section:
     failed = len(study.failures)
     return Section(
         key="answer",
-        title="The answer",
+        title="Results",
         template="answer.html",
         context={
             "sentence": verdict(study),
@@ -109,7 +109,7 @@ def _row(model: StudyModel, texts: Mapping[str, str], shown: Mapping[str, str], 
 
 
 def _ordered(shown: Mapping[str, str]) -> dict[str, str]:
-    """The headings of `results.md` and the family, with what answers the question before what explains it."""
+    """Return the headings of `results.md` plus the family; scores come before details."""
     score = "value" if "value" in shown else "accuracy"
     first = ["model", "head", "tied", "metric", score, "value_interval", "interval"]
     named = {"family": "family", **shown}
@@ -117,7 +117,7 @@ def _ordered(shown: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sort(row: Mapping[str, Any], name: str) -> float | str | None:
-    """The number behind a cell; None: its text."""
+    """Return the sort key of a cell; None sorts by its text."""
     if name in ("interval", "value_interval"):
         name = "accuracy_ci_low" if name == "interval" else "value_ci_low"
     value = row.get(name)
@@ -127,7 +127,7 @@ def _sort(row: Mapping[str, Any], name: str) -> float | str | None:
 
 
 def _scale(study: Study) -> tuple[float, float]:
-    """From where to where the bars' scale goes: just wide enough for every interval."""
+    """Return the ends of the bars' scale, just wide enough for every interval."""
     key = "value" if study.models[0].row.get("metric") else "accuracy"
     ends = [float(model.row[f"{key}_ci_{end}"]) for model in study.models for end in ("low", "high")]
     known = [end for end in ends if math.isfinite(end)] or [0.0, 1.0]

@@ -1,4 +1,4 @@
-"""Classes: how well each model knows each of them, and what it takes them for."""
+"""Classes: the score of each model on each class, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study, StudyModel
 
 KEY = "classes"
-WRITTEN_CLASSES = 20  # up to which the cells of a printed confusion matrix hold their counts
+WRITTEN_CLASSES = 20  # a saved confusion matrix shows its counts up to this many classes
 
 
 def section(study: Study) -> Section:
-    """A table of classes by models and what is confused; in regression, predicted against true values."""
+    """Build a table of classes by models and the confusions. For regression, plot predicted against true values."""
     ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
     found = [outcomes(model.predictions, ids) for model in study.models]
     return _of_numbers(study, found) if study.manifest.task == "regression" else _of_classes(study, found)
@@ -76,9 +76,10 @@ def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
 
 
 def class_scores(model: StudyModel, labels: Sequence[str]) -> dict[int, tuple[float, float | None, float | None]]:
-    """By class number, a model's score with its interval's ends, where one is kept; without untested classes.
+    """Return the score of each tested class by class number: (score, low, high).
 
-    It is accuracy, of `multi-label` data average precision, as `results.json` has them.
+    The score is accuracy, or average precision for `multi-label` data, from `results.json`. Ends of the interval are
+    None if it was not stored.
     """
     name = next(score.name for score in CLASS_SCORES.values() if score.name in model.details)
     values: Mapping[str, float] = model.details[name]
@@ -91,14 +92,14 @@ def class_scores(model: StudyModel, labels: Sequence[str]) -> dict[int, tuple[fl
 
 
 def order_of_classes(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]]) -> list[int]:
-    """Tested classes, lowest mean score first, untrained controls left out where there are other models."""
+    """Return the tested classes, lowest mean score first; untrained controls count only if there are no others."""
     counting = [one for model, one in zip(study.models, scores, strict=True) if not model.is_control] or scores
     means = {at: float(np.mean([one[at][0] for one in counting])) for at in counting[0]}
     return sorted(means, key=lambda at: (round(means[at], 9), at))
 
 
 def _cell(score: tuple[float, float | None, float | None] | None, label: str, clips: int, measure: str) -> Any:
-    """A cell of the table: its value, the text in it and the text beside it."""
+    """Return a cell of the table: its value, text and tooltip."""
     if score is None:
         return None
     value, low, high = score
@@ -136,13 +137,13 @@ def _heatmap(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]], orde
 
 
 def _printed_matrix(model: StudyModel, found: Confusions, labels: Sequence[str]) -> Figure:
-    """The best model's confusion matrix, for papers."""
+    """Draw the confusion matrix of the best model, for papers."""
     order = alike_together(found)
     names = [labels[at] for at in order]
     shares, counts = found.shares[np.ix_(order, order)], found.counts[np.ix_(order, order)]
     texts = [[f"{count:.3g}" if count else "" for count in row] for row in counts]
     return Figure(
-        alt=f"Confusion matrix of {model.title}, row by row the share of a true class' clips predicted as each class.",
+        alt=f"Confusion matrix of {model.title}, normalised by row (true class).",
         x=Axis("predicted class"),
         y=Axis("true class"),
         heatmap=Heatmap(shares.tolist(), names, names, texts if len(names) <= WRITTEN_CLASSES else ()),
@@ -151,7 +152,7 @@ def _printed_matrix(model: StudyModel, found: Confusions, labels: Sequence[str])
 
 
 def _of_numbers(study: Study, found: Sequence[Outcomes]) -> Section:
-    """Predicted against true values, a chart per model."""
+    """Plot predicted against true values, one chart per model."""
     ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
     figures = {
         f"values-{number}": _scatter(model, one, ids)
@@ -167,15 +168,17 @@ def _of_numbers(study: Study, found: Sequence[Outcomes]) -> Section:
 
 
 def _scatter(model: StudyModel, found: Outcomes, ids: Sequence[str]) -> Figure:
-    said, truth = found.predicted.mean(axis=0), found.targets
-    low, high = float(min(said.min(), truth.min())), float(max(said.max(), truth.max()))
-    notes = [f"{clip}\ntrue {true:.4g}, predicted {own:.4g}" for clip, true, own in zip(ids, truth, said, strict=True)]
+    predicted, truth = found.predicted.mean(axis=0), found.targets
+    low, high = float(min(predicted.min(), truth.min())), float(max(predicted.max(), truth.max()))
+    notes = [
+        f"{clip}\ntrue {true:.4g}, predicted {own:.4g}" for clip, true, own in zip(ids, truth, predicted, strict=True)
+    ]
     return Figure(
-        alt=f"Predicted against true values of {len(ids)} clips, {model.title}; both are equal on the dashed line.",
+        alt=f"Predicted against true values of {len(ids)} clips, {model.title}. Both are equal on the dashed line.",
         x=Axis("true value"),
         y=Axis("predicted value, mean of seeds" if len(found.probabilities) > 1 else "predicted value"),
         series=(
             Series("", [low, high], [low, high], mark="line", dashed=True),
-            Series(model.title, truth.tolist(), said.tolist(), notes=notes, clips=list(range(len(ids)))),
+            Series(model.title, truth.tolist(), predicted.tolist(), notes=notes, clips=list(range(len(ids)))),
         ),
     )

@@ -1,4 +1,4 @@
-"""Cost against accuracy: what a better score takes in seconds and in parameters."""
+"""Cost against accuracy: scores over seconds and over parameters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study
 
 FRONT = "Pareto front"
-LABEL_WIDTH, LABEL_HEIGHT = 0.2, 0.08  # shares of the drawing that a label takes
+LABEL_WIDTH, LABEL_HEIGHT = 0.2, 0.08  # size of a label as a fraction of the chart
 
 
 def section(study: Study) -> Section | None:
-    """Every model's score over its seconds and its parameters; None where no cost was recorded."""
+    """Plot the score of each model over its time and its parameters; None if no cost was recorded."""
     costs, metric = costs_of(study), study.metric
     frozen = [cost for cost in costs if cost.frozen]
     found = {
@@ -44,7 +44,7 @@ def section(study: Study) -> Section | None:
 
 
 def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: str, metric: str) -> Figure | None:
-    """Scores over one cost, a series per backbone or network; None without a model that has it."""
+    """Plot scores over one cost, one series per backbone or network; None if no model has this cost."""
     shown = [(cost, value) for cost in costs if (value := of(cost))]
     if not shown:
         return None
@@ -80,7 +80,7 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
         )
     names = ", ".join(cost.title for front in fronts.values() for cost, _ in front)
     return Figure(
-        alt=f"{metric} of {len(shown)} models over {title}, logarithmic. No model beats these in both: {names}.",
+        alt=f"{metric} of {len(shown)} models over {title}, logarithmic. Pareto front: {names}.",
         x=Axis(title, log=True),
         y=Axis(f"{metric} (95 % interval)"),
         series=series,
@@ -88,7 +88,7 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
 
 
 def _apart(pairs: Sequence[tuple[Cost, float]]) -> set[str]:
-    """Titles of the pairs to label, the best first: labels of neighbours would cover each other."""
+    """Return the titles of the points to label, so that labels do not overlap. Higher scores take precedence."""
     logs, scores = [math.log(value) for _, value in pairs], [cost.score for cost, _ in pairs]
     width, height = max(logs) - min(logs) or 1.0, max(scores) - min(scores) or 1.0
     kept: list[tuple[Cost, float]] = []
@@ -104,7 +104,7 @@ def _apart(pairs: Sequence[tuple[Cost, float]]) -> set[str]:
 
 
 def _steps(front: Sequence[tuple[Cost, float]], most: float, name: str) -> Series:
-    """The front as stairs up to a cost of `most`: the best score that at most so much buys."""
+    """Return the front as a step line up to the cost `most`: the best score for at most that cost."""
     x, y = [front[0][1]], [front[0][0].score]
     for cost, value in front[1:]:
         x += [value, value]

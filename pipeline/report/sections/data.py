@@ -1,4 +1,4 @@
-"""Data: the clips, how they are divided, what could not be read, and what an audit found."""
+"""Data: the clips, their split, failed clips, and the findings of an audit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study
 from pipeline.results.table import counted
 
-MOST_FOLDS = 20  # columns of the table of classes
+MOST_FOLDS = 20  # more folds get no columns in the table of classes
 
 
 def section(study: Study) -> Section:
-    """What the numbers are about."""
+    """Build the section about the dataset."""
     manifest, contents = study.manifest, study.inputs.contents
     splits = splits_or_none(study)
     targets = targets_of(manifest)
@@ -63,7 +63,7 @@ def _tested(are_folds: bool, totals: list[int]) -> str:
 
 
 def _audio(lengths: np.ndarray) -> str | None:
-    """Total and spread of the clips' lengths."""
+    """Return the total, range and median of the clip lengths as text; None without readable clips."""
     if not len(lengths):
         return None
     total = float(lengths.sum())
@@ -78,7 +78,7 @@ def _audio(lengths: np.ndarray) -> str | None:
 def _bars(bins: Histogram, title: str, what: str) -> Figure:
     fullest = max(range(len(bins.counts)), key=bins.counts.__getitem__)
     return Figure(
-        alt=f"{what}, {sum(bins.counts)} in all; most around {bins.middles[fullest]:.3g} ({bins.counts[fullest]}).",
+        alt=f"{what}, {sum(bins.counts)} in total; most around {bins.middles[fullest]:.3g} ({bins.counts[fullest]}).",
         x=Axis(title),
         y=Axis("clips"),
         series=[Series("clips", bins.middles, bins.counts, mark="bars")],

@@ -1,4 +1,4 @@
-"""Map: test clips as a backbone's embeddings lay them out, in two dimensions."""
+"""Map: embeddings of the test clips in two dimensions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study
 from pipeline.results.run_folder import file_name
 
-LISTED_CLASSES = 16  # up to which a legend stands beside the map; the select names all of any number
+LISTED_CLASSES = 16  # maps with more classes have no legend; the select lists all classes
 BINS = 5
 EDGE = 1.05
 
 
 def section(study: Study) -> Section | None:
-    """A chart per backbone and projection; None where no backbone has pooled embeddings."""
+    """Build one chart per backbone and projection; None if no backbone has pooled embeddings."""
     seen = views(study)
     if not seen:
         return None
@@ -52,7 +52,11 @@ def section(study: Study) -> Section | None:
 
 
 def colour_names(labels: Sequence[Any], task: Task) -> list[str]:
-    """What each clip's colour stands for: its class; `several labels` and `no label`; a fifth of the values."""
+    """Return the colour group of each clip.
+
+    It is the class; `several labels` or `no label` in multi-label data; one fifth of the values (quantiles) in
+    regression.
+    """
     if task == "multi-label":
         return [own[0] if len(own) == 1 else "several labels" if own else "no label" for own in labels]
     if task == "single-label":
@@ -64,7 +68,7 @@ def colour_names(labels: Sequence[Any], task: Task) -> list[str]:
 
 
 def _last_words(name: str) -> tuple[bool, str]:
-    """Sorts what names no class behind those that do."""
+    """Sort key that puts `several labels` and `no label` last."""
     return name in ("several labels", "no label"), name
 
 
@@ -88,7 +92,7 @@ def _figure(
     titles += [f"component {len(titles) + 1}"] * (2 - len(titles))
     return Figure(
         alt=f"{method} of the {label} embeddings of {len(points)} clips in {len(classes)} colours. "
-        "The values stand in the table below, each with its clip.",
+        "The table below lists the values with their clips.",
         x=Axis(titles[0], range=(-EDGE, EDGE), ticks=False),
         y=Axis(titles[1], range=(-EDGE, EDGE), ticks=False),
         series=tuple(series),
@@ -99,10 +103,8 @@ def _figure(
 
 
 def _what(view: View, method: str) -> str:
-    """Which embeddings a chart shows, and how."""
-    seen = (
-        f"Layer {view.layer}, {' and '.join(view.poolings)} pooled: what {view.model.title} read in most of its fits."
-    )
+    """Describe the embeddings and the projection of a chart."""
+    seen = f"Layer {view.layer}, {' and '.join(view.poolings)} pooled: the input of {view.model.title} in most fits."
     if method == PCA:
-        return f"{seen} The two directions of largest variance after standardising each dimension."
-    return f"{seen} t-SNE keeps neighbours together; distances between groups, their sizes and the axes mean nothing."
+        return f"{seen} PCA shows the two directions of largest variance after standardising each dimension."
+    return f"{seen} t-SNE keeps neighbours together; axes, distances between groups and group sizes have no meaning."

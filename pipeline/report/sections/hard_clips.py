@@ -1,4 +1,4 @@
-"""Hard clips: the hardest for all models, the most confidently wrong of each, those that every model misses."""
+"""Hard clips: missed by all models, most confidently misclassified by each model, and hardest on average."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIFFICULTY: dict[Task, tuple[str, str]] = {
     "multi-label": ("log loss", "the highest mean log loss (in nats) over classes"),
     "regression": ("absolute error", "the largest mean absolute error"),
 }
-"""The heading of the column, and what hardest means."""
+"""By task, the column heading and the definition of hardest."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Listing:
     """A table of clips.
 
     Attributes:
-        headings: Of the columns after the clip's id and its true label.
-        rows: Of each clip its position in the page, and its id, true label and other cells as text.
-        numbers: Which of `headings` are numbers.
+        headings: Headings of the columns after the clip's id and true label.
+        rows: For each clip its position in the page, and its id, true label and other cells as text.
+        numbers: The headings of numeric columns.
     """
 
     headings: tuple[str, ...]
@@ -40,13 +40,13 @@ class Listing:
 
     @property
     def clips(self) -> list[int]:
-        """Positions in the page."""
+        """Positions of the clips in the page."""
         return [clip for clip, _ in self.rows]
 
 
 @dataclass(frozen=True)
 class ClipNames:
-    """Names of what the listings show."""
+    """Ids, true labels and class names for the listings."""
 
     ids: Sequence[str]
     truth: Sequence[str]
@@ -54,12 +54,12 @@ class ClipNames:
     task: Task
 
     def row(self, clip: int, *cells: str) -> tuple[int, tuple[str, ...]]:
-        """A row of a `Listing`."""
+        """Return a row of a `Listing`."""
         return clip, (self.ids[clip], self.truth[clip], *cells)
 
 
 def section(study: Study) -> Section:
-    """Three lists; of numbers, the largest errors of all models and of each."""
+    """Build three lists of clips. For regression, list the largest errors of all models and of each model."""
     rows = tested_rows(study)
     shown = study.manifest.clips.iloc[rows]
     task = study.manifest.task
@@ -84,48 +84,48 @@ def section(study: Study) -> Section:
 
 
 def hardest_listing(models: Sequence[Outcomes], clips: ClipNames, order: Sequence[int]) -> Listing:
-    """Some clips with their difficulty for some models together and what these say most often."""
+    """List clips with their difficulty for the models and the most frequent prediction."""
     measured = difficulty(models)
     if clips.task == "single-label":
         measured = 1 - measured
-    said = _said(models, clips)
-    heading, number = "said most often", DIFFICULTY[clips.task][0]
+    predicted = _most_frequent(models, clips)
+    heading, number = "predicted most often", DIFFICULTY[clips.task][0]
     return Listing(
         (number, heading),
-        [clips.row(clip, f"{measured[clip]:.3f}", said[clip]) for clip in order],
+        [clips.row(clip, f"{measured[clip]:.3f}", predicted[clip]) for clip in order],
         (number,),
     )
 
 
 def model_listing(model: Outcomes, clips: ClipNames) -> Listing:
-    """One model's most confident mistakes, of numbers its largest errors."""
+    """List the most confident errors of one model; for regression, its largest errors."""
     if clips.task == "regression":
-        said, errors = model.predicted.mean(axis=0), difficulty([model])
+        predicted, errors = model.predicted.mean(axis=0), difficulty([model])
         return Listing(
             ("predicted", "absolute error"),
-            [clips.row(clip, f"{said[clip]:.4g}", f"{errors[clip]:.3f}") for clip in hardest([model], LISTED)],
+            [clips.row(clip, f"{predicted[clip]:.4g}", f"{errors[clip]:.3f}") for clip in hardest([model], LISTED)],
             ("predicted", "absolute error"),
         )
-    mistakes = most_confidently_wrong(model, LISTED)
+    wrong = most_confidently_wrong(model, LISTED)
     return Listing(
-        ("says", "probability"),
+        ("predicted", "probability"),
         [
-            clips.row(one.clip, f"{'' if one.said else 'not '}{clips.labels[one.label]}", f"{one.sureness:.3f}")
-            for one in mistakes
+            clips.row(one.clip, f"{'' if one.predicted else 'not '}{clips.labels[one.label]}", f"{one.probability:.3f}")
+            for one in wrong
         ],
         ("probability",),
     )
 
 
-def _said(models: Sequence[Outcomes], clips: ClipNames) -> list[str]:
-    """What models say of each clip most often, with how many they are."""
+def _most_frequent(models: Sequence[Outcomes], clips: ClipNames) -> list[str]:
+    """Return the most frequent prediction for each clip, with the number of models; the mean for regression."""
     if clips.task == "regression":
         return [f"{value:.4g} (mean)" for value in np.mean([one.predicted.mean(axis=0) for one in models], axis=0)]
-    voices = votes(models)
+    counts = votes(models)
     if clips.task == "multi-label":
-        held = [np.flatnonzero(row >= len(models) / 2).tolist() for row in voices]
-        return [", ".join(clips.labels[at] for at in own) or "none" for own in held]
-    return [f"{clips.labels[int(row.argmax())]} ({row.max():.2g} of {len(models)})" for row in voices]
+        frequent = [np.flatnonzero(row >= len(models) / 2).tolist() for row in counts]
+        return [", ".join(clips.labels[at] for at in own) or "none" for own in frequent]
+    return [f"{clips.labels[int(row.argmax())]} ({row.max():.2g} of {len(models)})" for row in counts]
 
 
 def _label(value: Any) -> str:

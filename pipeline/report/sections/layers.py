@@ -1,4 +1,4 @@
-"""Layers: where in a backbone the information sits, and what a weighted sum makes of it."""
+"""Layers: scores by layer of the backbone, and the learned weights of weighted sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.report.study import Study
 
 
 def section(study: Study) -> Section | None:
-    """Scores and learned weights by layer; None where every backbone has one layer only."""
+    """Plot scores and learned weights by layer; None if every backbone has a single layer."""
     scores, weights = score_curves(study), weight_curves(study)
     losses = validation_curves(study, without=[curve.title for curve in scores])
     figures = {}
@@ -33,7 +33,7 @@ def section(study: Study) -> Section | None:
 
 
 def best_layer(curve: LayerCurve) -> dict[str, object]:
-    """The layer of a curve with the highest score, and how the last one does."""
+    """Return the layer of a curve with the highest score, and the score of the last layer."""
     at = max(range(len(curve.layers)), key=lambda position: curve.values[position])
     return {
         "title": curve.title,
@@ -50,7 +50,7 @@ def best_layer(curve: LayerCurve) -> dict[str, object]:
 
 def _figure(curves: Sequence[LayerCurve], what: str, title: str) -> Figure:
     return Figure(
-        alt=f"{what} by layer of the backbone: {'; '.join(map(_said, curves))}.",
+        alt=f"{what} by layer of the backbone: {'; '.join(map(_summary, curves))}.",
         x=_axis(curves),
         y=Axis(title),
         series=[_line(curve, what) for curve in curves],
@@ -58,14 +58,14 @@ def _figure(curves: Sequence[LayerCurve], what: str, title: str) -> Figure:
 
 
 def _weights(curves: Sequence[LayerCurve]) -> Figure:
-    """Learned weights, and what equal ones would be where all models sum equally many layers."""
+    """Plot the learned weights, with a line at equal weights if all models sum the same number of layers."""
     series = [_line(curve, "weight") for curve in curves]
     if len({len(curve.layers) for curve in curves}) == 1:
         layers = curves[0].layers
         even = Series("equal weights", [layers[0], layers[-1]], [1 / len(layers)] * 2, mark="line", dashed=True)
         series.insert(0, even)
     return Figure(
-        alt=f"Learned weight of each layer in a weighted sum: {'; '.join(map(_said, curves))}.",
+        alt=f"Learned weight of each layer in a weighted sum: {'; '.join(map(_summary, curves))}.",
         x=_axis(curves),
         y=Axis("weight (mean, range of fits)", range=(0, 1.05 * max(max(c.high) for c in curves))),
         series=series,
@@ -96,8 +96,8 @@ def _line(curve: LayerCurve, what: str) -> Series:
     )
 
 
-def _said(curve: LayerCurve) -> str:
-    """A curve in a few words."""
+def _summary(curve: LayerCurve) -> str:
+    """Describe a curve in a few words."""
     low, high = min(curve.values), max(curve.values)
     at = {value: layer for layer, value in zip(reversed(curve.layers), reversed(curve.values), strict=True)}
     return f"{curve.title} from {low:.3f} (layer {at[low]}) to {high:.3f} (layer {at[high]})"

@@ -16,7 +16,7 @@ from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
 
 def section(study: Study) -> Section | None:
-    """Scores over training clips and losses over epochs; None where neither was recorded."""
+    """Plot scores over training clips and losses over epochs; None if neither was recorded."""
     figures: dict[str, Figure] = {}
     learnt = learning_of(study)
     has_curve = len(study.curve) > 0
@@ -48,13 +48,13 @@ def _title(has_curve: bool) -> str:
 
 
 def label_efficiency(curve: pd.DataFrame, score: str, metric: str, labels: list[str]) -> Figure:
-    """The score over training clips per class, a line per backbone and head.
+    """Plot the score over training clips per class, one line per backbone and head.
 
     Args:
-        curve: Of `pipeline.stages.label_efficiency.curve_table`.
-        score: Its column with the score.
-        metric: What people call it.
-        labels: The classes: `all` stands at the mean number of training clips per class.
+        curve: From `pipeline.stages.label_efficiency.curve_table`.
+        score: The column of `curve` with the score.
+        metric: Display name of the score.
+        labels: The classes. `all` is drawn at the mean number of training clips per class.
     """
     series = []
     for (model, head, pooling), part in curve.groupby(["model", "head", "pooling"], sort=False):
@@ -88,16 +88,16 @@ def label_efficiency(curve: pd.DataFrame, score: str, metric: str, labels: list[
 
 
 def shots_of(row: Mapping[Any, Any], n_classes: int) -> float:
-    """Where a row of the curve stands on the horizontal axis."""
+    """Return the horizontal position of a row of the curve: training clips per class."""
     if row["shots"] != "all":
         return float(str(row["shots"]))
     return float(str(row["n_train"])) / max(1, n_classes)
 
 
 def _losses(one: Learning) -> Figure:
-    """Training and validation loss of one model."""
+    """Plot training and validation loss of one model."""
     series = [_line(one, name, shown) for name, shown in LOSSES.items() if name in one.curves]
-    ends = "; ".join(f"{own.name} {own.y[0]:.3f} at first, {own.y[-1]:.3f} at last" for own in series)
+    ends = "; ".join(f"{own.name} {own.y[0]:.3f} in the first epoch, {own.y[-1]:.3f} in the last" for own in series)
     return Figure(
         alt=f"Loss of {one.title} by epoch, mean of {one.n_fits} fits: {ends}.",
         x=Axis("epoch", whole=True),
@@ -109,7 +109,7 @@ def _losses(one: Learning) -> Figure:
 
 
 def _accuracies(learnt: list[Learning]) -> Figure:
-    """Validation accuracy of all models."""
+    """Plot the validation accuracy of all models."""
     series = [_line(one, SCORE, one.title) for one in learnt if SCORE in one.curves]
     ends = "; ".join(f"{own.name} reaches {max(map(float, own.y)):.3f}" for own in series)
     return Figure(

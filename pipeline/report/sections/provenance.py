@@ -1,4 +1,4 @@
-"""Provenance: how to make these numbers again, and what they were made from."""
+"""Provenance: how to reproduce the numbers, and the caches, weights and versions behind them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.report.study import Study
 
 
 def section(study: Study) -> Section:
-    """Commands, config, caches, times, versions."""
+    """Build the section with commands, config, caches, run times and versions."""
     stages = stages_of(study)
     return Section(
         key="provenance",
@@ -31,6 +31,6 @@ def section(study: Study) -> Section:
             "stages": stages,
             "total_s": sum(stage.seconds for stage in stages),
             "versions": versions_of(study),
-            "facts": {"report made": now_utc(), "on": machine_of(), "program's commit": commit_of()},
+            "facts": {"report created": now_utc(), "machine": machine_of(), "commit": commit_of()},
         },
     )

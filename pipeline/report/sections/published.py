@@ -1,4 +1,4 @@
-"""Against published numbers: what others report on this corpus, and in words how far the two compare."""
+"""Published results: scores from the literature on this corpus, with the differences in protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.report.study import Study
 
 
 def section(study: Study) -> Section | None:
-    """Published figures beside ours; None where no row is of this corpus, or scores are not accuracies."""
+    """Compare published results with ours; None if there is no row for this corpus or the task is not single-label."""
     if study.manifest.task != "single-label":
         return None
     found = compare_published(study, read_published(study.config.report.published))
@@ -17,7 +17,7 @@ def section(study: Study) -> Section | None:
         return None
     return Section(
         key="published",
-        title="Against published numbers",
+        title="Published results",
         template="published.html",
         context={
             "comparisons": [(one, described(one.row.protocol)) for one in found if one.ours is not None],
@@ -28,7 +28,7 @@ def section(study: Study) -> Section | None:
 
 
 def described(protocol: PublishedProtocol) -> str:
-    """A protocol in a line."""
+    """Return a protocol as one line of text."""
     parts = [
         protocol.training if protocol.training != "none" else None,
         protocol.head,
@@ -38,4 +38,4 @@ def described(protocol: PublishedProtocol) -> str:
         protocol.folds and f"{protocol.folds} folds",
         protocol.figure,
     ]
-    return ", ".join(part for part in parts if part) or "not said"
+    return ", ".join(part for part in parts if part) or "not stated"

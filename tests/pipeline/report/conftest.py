@@ -1,4 +1,4 @@
-"""One real experiment for the tests of the page and its files."""
+"""A real experiment for the tests of the page and its files."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.pipeline.report.experiments import hostile_experiment
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory) -> Config:
-    """Hostile names all over, reported."""
+    """A reported experiment with hostile names everywhere."""
     config = hostile_experiment(tmp_path_factory.mktemp("hostile"))
     run_report(config, console=Console())
     return config

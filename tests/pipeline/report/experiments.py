@@ -1,4 +1,4 @@
-"""A small real experiment whose every name is hostile: all stages but the report done."""
+"""A small real experiment with hostile names; all stages except the report have run."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def hostile_experiment(root: Path, name: str = "hostile") -> Config:
 
     Args:
         root: An empty folder.
-        name: Of the experiment.
+        name: Name of the experiment.
     """
     root.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -40,7 +40,7 @@ def hostile_experiment(root: Path, name: str = "hostile") -> Config:
     for number, label in enumerate(LABELS):
         for take in range(9):
             time = np.arange(4800) / 16_000
-            # The last two classes are nearly alike, so that some clips are confused.
+            # The last two classes are nearly equal, so that some clips are confused.
             pitch = (300, 600, 900, 920)[number] * rng.uniform(0.9, 1.1)
             samples = (0.4 * np.sin(2 * np.pi * pitch * time) + 0.2 * rng.standard_normal(len(time))) / 2
             row = {"id": f"{NAMES[(number + take) % len(NAMES)]} {number}.{take}", "label": label, "fold": take % 3 + 1}

@@ -1,4 +1,4 @@
-"""Names that would be something else than text anywhere they are not kept from it."""
+"""Names that HTML, JavaScript, Jinja2, LaTeX, Markdown or Plotly would interpret if they were not escaped."""
 
 NAMES = (
     "<script>window.hacked = 1</script>",

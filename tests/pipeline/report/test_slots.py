@@ -1,4 +1,4 @@
-"""A backbone has one colour in all charts of a page."""
+"""A backbone has the same colour in all charts of a page."""
 
 from pipeline.report.figure import Axis, Figure, Series, slots
 
@@ -13,7 +13,7 @@ def series(name: str, of: str = "", dashed: bool = False) -> Series:
     return Series(name, [1.0], [1.0], of=of, dashed=dashed)
 
 
-def test_a_backbone_keeps_its_slot_whoever_else_is_drawn() -> None:
+def test_a_backbone_keeps_its_slot_in_every_chart() -> None:
     assert slots(figure(series("mfcc", "mfcc"))) == [1]
     assert slots(figure(series("front", dashed=True), series("wav2vec2 · linear", "wav2vec2"))) == [None, 2]
     assert slots(figure(*(series(name, name) for name in reversed(ORDER)))) == [2, 1, 0]

@@ -1,4 +1,4 @@
-"""Every section stands for multi-label and regression data, too."""
+"""Every section also works for multi-label and regression data."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ OURS = (cost.section, layers.section, learning.section, published.section, data.
 def test_other_tasks_have_their_own_score(labels, task, metric, tmp_path):
     manifest = manifest_of(labels, task)
     width = 1 if task == "regression" else 2
-    said = np.random.default_rng(0).random((2, 40, width))
-    toy = study_of(manifest, {"a · linear": said, "b · mlp": said[:, ::-1]}, folder=tmp_path)
+    predicted = np.random.default_rng(0).random((2, 40, width))
+    toy = study_of(manifest, {"a · linear": predicted, "b · mlp": predicted[:, ::-1]}, folder=tmp_path)
     sections = {section.key: section for section in build(toy, OURS)}
     assert set(sections) == {"cost", "data", "provenance"}
     assert sections["cost"].title == f"Cost against {metric}"

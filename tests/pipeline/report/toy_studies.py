@@ -1,4 +1,4 @@
-"""Studies made from given predictions, without audio or training: what sections of the report are tested on."""
+"""Studies with given predictions, without audio or training, for the tests of the report's sections."""
 
 from pathlib import Path
 
@@ -49,13 +49,13 @@ def study_of(
 
     Args:
         manifest: The clips.
-        probabilities: Of each model, `backbone · head`, shape (R, N, C): repetitions are seeds.
-        folder: Where its config, cache and runs lie.
-        about: What `fit.json` says of some models beside the usual.
-        tested: Which clips are, shape (N,) bool; all where not given.
+        probabilities: For each model, `backbone · head`, shape (R, N, C); repetitions are seeds.
+        folder: The folder of its config, cache and runs.
+        about: Changes to the default `fit.json` by model.
+        tested: Whether a clip is tested, shape (N,) bool; all by default.
         tables: Caches by backbone label.
-        contents: Of the clips; three seconds each where not given.
-        backbone_of: The backbone behind a label.
+        contents: Contents of the clips; three seconds each by default.
+        backbone_of: Backbone by label.
     """
     (folder / "toy.yaml").write_text(CONFIG.format(folder=folder))
     config = load_config(folder / "toy.yaml")
@@ -64,18 +64,18 @@ def study_of(
     values = targets if manifest.task == "regression" else targets.astype(np.int64)
     in_test = np.ones(len(manifest), bool) if tested is None else tested
     fits = []
-    for title, said in probabilities.items():
+    for title, repetitions in probabilities.items():
         model, head = title.split(" · ")
         kept = [
             Predictions(one[rows].astype(np.float32), values[rows], ids[rows], fold, seed, model, head, "mean", "0",
                         task=manifest.task)
-            for seed, one in enumerate(said)
+            for seed, one in enumerate(repetitions)
             for fold in range(1, 6)
             if len(rows := np.flatnonzero(in_test & (manifest.clips["fold"] == fold)))
         ]  # fmt: skip
         notes = {
             "dataset": "toy", "model": model, "head": head, "pooling": "mean", "family": "frozen",
-            "weights": "pretrained:toy", "layer": "0", "protocol": "folds", "n_folds": 5, "n_seeds": len(said),
+            "weights": "pretrained:toy", "layer": "0", "protocol": "folds", "n_folds": 5, "n_seeds": len(repetitions),
             "feature_dim": 8, "params_total": 1_000_000, "params_trained": 1000, "extract_clips_per_s": 50.0,
             "extract_realtime_factor": 150.0, "train_seconds": 2.5, "cache_bytes_per_clip": 4096.0, "warnings": [],
             "chosen": [{"fold": one.fold, "seed": one.seed, "draw": 0, "layer": 0} for one in kept],
@@ -109,7 +109,7 @@ def study_of(
 def random_study(
     n_clips: int, n_classes: int, n_models: int, *, seeds: int = 3, root: Path = Path(), **kwargs
 ) -> Study:
-    """Models of rising skill whose mistakes fall on neighbouring classes."""
+    """Models of increasing skill whose errors are in neighbouring classes."""
     rng = np.random.default_rng(0)
     labels = [f"class {row % n_classes:02d}" for row in range(n_clips)]
     manifest = manifest_of(labels, root=root)

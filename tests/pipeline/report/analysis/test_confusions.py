@@ -1,4 +1,4 @@
-"""Confusions: clips counted by hand."""
+"""Confusion matrices with clips counted by hand."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ from pipeline.report.analysis.outcomes import Outcomes, outcomes
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
 
 
-def said(*repetitions, sure=0.8, n_classes=3):
-    """An outcome of repetitions that predict given classes."""
-    probabilities = np.full((len(repetitions), len(TARGETS), n_classes), (1 - sure) / (n_classes - 1))
+def predicting(*repetitions, probability=0.8, n_classes=3):
+    """Outcomes whose repetitions predict given classes."""
+    probabilities = np.full((len(repetitions), len(TARGETS), n_classes), (1 - probability) / (n_classes - 1))
     for number, predicted in enumerate(repetitions):
-        probabilities[number, np.arange(len(TARGETS)), predicted] = sure
+        probabilities[number, np.arange(len(TARGETS)), predicted] = probability
     return Outcomes(probabilities, TARGETS, "single-label")
 
 
@@ -44,7 +44,7 @@ def test_predictions_are_joined_over_folds_into_the_order_of_the_page():
 
 
 def test_cells_count_clips_and_repetitions_share_them():
-    found = confusions(said([0, 1, 1, 1, 0, 2], [0, 1, 0, 1, 0, 0], [0, 1, 2, 1, 1, 2]))
+    found = confusions(predicting([0, 1, 1, 1, 0, 2], [0, 1, 0, 1, 0, 0], [0, 1, 2, 1, 1, 2]))
     assert found.counts == pytest.approx(
         np.array([[1 + 0 + 1 / 3, 1 + 1 / 3, 1 / 3], [2 / 3, 1 + 1 / 3, 0], [1 / 3, 0, 2 / 3]])
     )
@@ -55,8 +55,8 @@ def test_cells_count_clips_and_repetitions_share_them():
     assert set(found.clips) == set(zip(*np.nonzero(found.counts), strict=True))
 
 
-def test_of_clips_seen_equally_often_in_a_cell_the_surest_comes_first():
-    model = said([1, 1, 0, 1, 1, 2])
+def test_clips_equally_often_in_a_cell_are_sorted_by_probability():
+    model = predicting([1, 1, 0, 1, 1, 2])
     model.probabilities[0, 1] = [0.05, 0.9, 0.05]
     assert confusions(model).clips[0, 1] == [1, 0]
 
@@ -67,7 +67,7 @@ def matrix(counts):
 
 
 def test_largest_confusions_are_off_the_diagonal_and_ranked_by_clips():
-    # Of the three with two clips, those of class 1 (two of six) and 2 (two of ten) come before that of class 0.
+    # Three cells have two clips. Those of class 1 (two of six) and 2 (two of ten) come before that of class 0.
     found = matrix([[90, 2, 0], [2, 3, 1], [0, 2, 8]])
     assert largest(found) == [(1, 0), (2, 1), (0, 1), (1, 2)]
     assert largest(found, most=2) == [(1, 0), (2, 1)]
@@ -77,7 +77,7 @@ def test_classes_in_order_of_their_accuracy_untested_ones_last():
     assert hardest_first(matrix([[9, 1, 0], [5, 5, 0], [0, 0, 0]])) == [1, 0, 2]
 
 
-def test_classes_confused_with_each_other_stand_side_by_side():
+def test_classes_confused_with_each_other_are_neighbours():
     counts = 10 * np.eye(6)
     for one, other in ((0, 4), (1, 3), (2, 5)):
         counts[one, other] = counts[other, one] = 6
@@ -92,7 +92,7 @@ def test_decisions_of_several_labels_per_clip():
     targets = np.array([[1, 0], [1, 1], [0, 1]])
     probabilities = np.array([[[0.9, 0.6], [0.4, 0.7], [0.5, 0.1]], [[0.8, 0.2], [0.6, 0.7], [0.1, 0.3]]])
     found = decisions(Outcomes(probabilities, targets, "multi-label"))
-    # Class 0: clips 0 and 1 have it; clip 1 is found by one of two repetitions; clip 2 is called so once.
+    # Class 0: clips 0 and 1 have it; clip 1 is found by one of two repetitions; clip 2 is wrongly predicted as class 0 once.
     assert found.totals.tolist() == [2, 2]
     assert found.counts.tolist() == [[1.5, 0.5, 0.5], [1, 1, 0.5]]
     assert found.clips[0, 0] == [0, 1] and found.clips[0, 1] == [1] and found.clips[0, 2] == [2]

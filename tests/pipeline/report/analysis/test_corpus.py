@@ -1,4 +1,4 @@
-"""The data section's numbers, and whose audit it believes."""
+"""The numbers of the data section, and which audits it uses."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def stored(toy, **changes):
     (toy.config.run_dir / "audit.json").write_text(json.dumps(audit | changes))
 
 
-def test_an_audit_of_these_clips_is_believed(tmp_path):
+def test_an_audit_of_these_clips_is_used(tmp_path):
     toy = study(tmp_path)
     stored(toy)
     notes = audit_notes(toy, splits_or_none(toy))
@@ -73,16 +73,16 @@ def test_an_audit_of_these_clips_is_believed(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"n_clips": 19}, {"dataset": "other"}, {"protocol": "kfold"}, {"findings": None}])
-def test_an_audit_of_other_clips_is_not(tmp_path, change):
+def test_an_audit_of_other_clips_is_not_used(tmp_path, change):
     toy = study(tmp_path)
     stored(toy, **change)
     notes = audit_notes(toy, splits_or_none(toy))
     assert notes.created_utc is None and not notes.near_duplicates
     assert {found["kind"] for found in notes.findings} == {"groups"}
-    assert "were not looked for" in str(render(data.section(toy), toy).html)
+    assert "Near-duplicate clips were not checked" in str(render(data.section(toy), toy).html)
 
 
-def test_what_labels_and_headers_tell_is_found_without_an_audit(tmp_path):
+def test_findings_from_labels_and_headers_need_no_audit(tmp_path):
     toy = study(tmp_path, [*["a"] * 38, *["b"] * 2])
     kinds = [(found["severity"], found["kind"]) for found in audit_notes(toy, splits_or_none(toy)).findings]
     assert ("warning", "imbalance") in kinds and kinds == sorted(kinds, key=lambda one: one[0] == "note")

@@ -1,4 +1,4 @@
-"""What models cost, and which none beats, worked out by hand."""
+"""Costs and the Pareto front, worked out by hand."""
 
 import dataclasses
 
@@ -17,14 +17,14 @@ def study(tmp_path, about):
     """Three models on 20 clips, right on 20, 15 and 10 of them."""
     manifest = manifest_of([f"c{row % 2}" for row in range(20)])
     truth = np.arange(20) % 2
-    said = {}
+    probabilities = {}
     for at, title in enumerate(about):
         wrong = np.arange(20) < 5 * at
-        said[title] = np.eye(2)[np.where(wrong, 1 - truth, truth)][None]
-    return study_of(manifest, said, folder=tmp_path, about=about)
+        probabilities[title] = np.eye(2)[np.where(wrong, 1 - truth, truth)][None]
+    return study_of(manifest, probabilities, folder=tmp_path, about=about)
 
 
-def test_a_front_has_what_none_beats_in_both():
+def test_the_front_has_the_points_that_no_other_dominates():
     points = [(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (1.0, 0.4), (4.0, 0.9), (0.5, 0.1)]
     assert pareto_front(points) == [5, 0, 1]
     assert pareto_front([(1.0, 0.5), (1.0, 0.5), (2.0, 0.5)]) == [0, 1]
@@ -47,7 +47,7 @@ def test_failed_clips_cost_no_embedding(tmp_path):
     assert costs_of(dataclasses.replace(toy, inputs=inputs))[0].total_s == pytest.approx(19 / 50 + 2.5)
 
 
-def test_the_front_is_drawn_as_stairs_and_only_models_that_cost_are_shown(tmp_path):
+def test_the_front_is_a_step_line_and_models_without_cost_are_omitted(tmp_path):
     about = {
         "best · linear": {"train_seconds": 90.0, "params_total": None},
         "middle · linear": {"train_seconds": 10.0, "params_total": 0},
@@ -78,7 +78,7 @@ def test_each_device_has_its_own_front(tmp_path):
     section = cost.section(toy)
     fronts = {one.name: list(one.y) for one in section.figures["seconds"].series if one.dashed}
     assert fronts == {"Pareto front, cpu": [0.5, 0.5, 1.0, 1.0], "Pareto front, cuda: H100 + cpu": [0.75, 0.75]}
-    assert "Costs of different devices do not compare" in str(render(section, toy).html)
+    assert "Costs on different devices are not comparable" in str(render(section, toy).html)
 
 
 def test_there_is_no_section_without_costs(tmp_path):

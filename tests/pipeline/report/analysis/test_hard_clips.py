@@ -13,7 +13,7 @@ from pipeline.report.analysis.hard_clips import (
 )
 from pipeline.report.analysis.outcomes import Outcomes
 
-# Three clips of classes 0, 1, 0; `sure` is right on none but the second, in one of two seeds on the third.
+# Three clips of classes 0, 1, 0; `SURE` is right on the second, and on the third in one of two seeds.
 SURE = Outcomes(
     np.array([[[0.1, 0.9], [0.2, 0.8], [0.4, 0.6]], [[0.3, 0.7], [0.0, 1.0], [0.8, 0.2]]]),
     np.array([0, 1, 0]),
@@ -22,7 +22,7 @@ SURE = Outcomes(
 VAGUE = Outcomes(np.array([[[0.4, 0.6], [0.6, 0.4], [0.3, 0.7]]]), np.array([0, 1, 0]), "single-label")
 
 
-def test_difficulty_is_what_the_true_class_lacks_every_model_counting_alike():
+def test_difficulty_is_one_minus_the_true_class_with_equal_weight_per_model():
     assert difficulty([SURE]) == pytest.approx([0.8, 0.1, 0.4])
     assert difficulty([SURE, VAGUE]) == pytest.approx([0.7, 0.35, 0.55])
     assert hardest([SURE, VAGUE], 2) == [0, 2]
@@ -41,7 +41,7 @@ def test_missed_by_all_needs_every_repetition_of_every_model():
     assert missed_by_all([SURE, VAGUE]) == [0]
 
 
-def test_votes_count_models_and_part_of_one_that_wavers():
+def test_votes_count_repetitions_as_fractions_of_a_model():
     assert votes([SURE, VAGUE]).tolist() == [[0, 2], [1, 1], [0.5, 1.5]]
     several = Outcomes(np.array([[[0.9, 0.5]], [[0.6, 0.1]]]), np.array([[1, 0]]), "multi-label")
     assert votes([several, several]).tolist() == [[2, 1]]
@@ -58,7 +58,7 @@ def test_several_labels():
     losses = [-np.log([0.9, 0.3]).mean(), -np.log([0.2, 0.9]).mean(), -np.log([0.5, 0.6]).mean()]
     assert difficulty([model]) == pytest.approx(losses)
     other = Outcomes(np.array([[[0.2, 0.6], [0.9, 0.2], [0.1, 0.1]]]), targets, "multi-label")
-    # Both call clip 0 class 1, which it is not; no other decision do both get wrong.
+    # Both wrongly predict class 1 for clip 0. It is the only error that they share.
     assert missed_by_all([model, other]) == [0]
 
 

@@ -23,11 +23,11 @@ def fits_of(manifest, wrong, seeds=(0, 1)):
     """A fit per layer, fold and seed; the first `wrong[layer]` clips are predicted one class off."""
     folds = manifest.clips["fold"].to_numpy()
     for layer, n_wrong in wrong.items():
-        said = np.where(np.arange(N) < n_wrong, (TRUTH + 1) % 4, TRUTH)
+        predicted = np.where(np.arange(N) < n_wrong, (TRUTH + 1) % 4, TRUTH)
         for fold in range(1, 6):
             rows = np.flatnonzero(folds == fold)
             probabilities = np.full((len(rows), 4), 0.1, np.float32)
-            probabilities[np.arange(len(rows)), said[rows]] = 0.7
+            probabilities[np.arange(len(rows)), predicted[rows]] = 0.7
             for seed in seeds:
                 yield LayerFit(fold, seed, 0, layer, {"l2": 0.1}, 0.5, rows, probabilities)
 
@@ -63,7 +63,7 @@ def test_a_layer_on_which_a_fold_diverged_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label", "regression"])
-def test_what_is_kept_compactly_is_read_back(task):
+def test_compactly_stored_predictions_are_read_back(task):
     labels = {
         "single-label": ["a", "b", "a"],
         "multi-label": [("a",), ("a", "b"), ("b",)],
@@ -71,8 +71,8 @@ def test_what_is_kept_compactly_is_read_back(task):
     }[task]
     targets = targets_of(manifest_of(labels, task))
     width = targets.n_outputs
-    said = np.random.default_rng(0).random((3, width)).astype(np.float32)
-    fit = LayerFit("1", 3, 2, 7, {}, 0.1, np.array([2, 0, 1]), said)
+    predicted = np.random.default_rng(0).random((3, width)).astype(np.float32)
+    fit = LayerFit("1", 3, 2, 7, {}, 0.1, np.array([2, 0, 1]), predicted)
     ids = np.array(["x", "y", "z"], dtype=object)
     frame = layers_frame([fit], ids, targets)
     (one,) = layer_predictions(frame, targets, ids)[7]
@@ -81,9 +81,9 @@ def test_what_is_kept_compactly_is_read_back(task):
     assert one.ids[order].tolist() == ["x", "y", "z"]
     assert np.array_equal(one.targets[order], targets.values)
     if task == "single-label":
-        assert np.array_equal(one.predicted, said.argmax(1)) and "probability" in frame
+        assert np.array_equal(one.predicted, predicted.argmax(1)) and "probability" in frame
     else:
-        assert np.allclose(one.probabilities, said)
+        assert np.allclose(one.probabilities, predicted)
 
 
 def test_validation_losses_are_the_best_of_each_layer_in_the_mean_of_folds():
@@ -126,7 +126,7 @@ def test_weights_are_averaged_over_saved_heads(tmp_path, monkeypatch):
     assert (curve.low, curve.high) == (pytest.approx([0.2, 0.4]), pytest.approx([0.6, 0.8]))
 
 
-def test_the_section_says_that_the_curve_is_not_for_choosing(tmp_path):
+def test_the_section_warns_against_choosing_by_the_curve(tmp_path):
     toy = study(tmp_path, {0: 30, 5: 0, 9: 10})
     section = layers.section(toy)
     assert section.context["best"][0] | {"low": 0, "high": 0} == {
@@ -134,5 +134,5 @@ def test_the_section_says_that_the_curve_is_not_for_choosing(tmp_path):
         "chosen": [(0, 10)], "n_fits": 10,
     }  # fmt: skip
     html = str(render(section, toy).html)
-    assert "For understanding, not for choosing" in html and "0 (10×) of 10 fits" in html
+    assert "Do not choose a layer by this curve" in html and "0 (10×) of 10 fits" in html
     assert list(section.figures["score"].series[0].y) == [0.25, 1.0, 0.75]

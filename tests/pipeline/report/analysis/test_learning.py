@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.analysis.learning import curve_of, learning_of, read_courses
+from pipeline.report.analysis.learning import curve_of, learning_of, read_training_progress
 from pipeline.report.render.page import render
 from pipeline.report.sections import learning
 from tests.pipeline.report.toy_studies import manifest_of, study_of
@@ -17,15 +17,15 @@ HOSTILE = "<b>net</b>"
 
 def study(tmp_path, **about):
     manifest = manifest_of([f"c{row % 2}" for row in range(20)])
-    said = np.eye(2)[np.arange(20) % 2][None]
-    return study_of(manifest, {f"{HOSTILE} · none": said}, folder=tmp_path, about={f"{HOSTILE} · none": about})
+    predicted = np.eye(2)[np.arange(20) % 2][None]
+    return study_of(manifest, {f"{HOSTILE} · none": predicted}, folder=tmp_path, about={f"{HOSTILE} · none": about})
 
 
 def write_fit(folder, name, losses, best):
     folder.mkdir(parents=True, exist_ok=True)
     curves = [{"train/loss": 2 * loss, "valid/loss": loss, "valid/accuracy": 1 - loss} for loss in losses]
-    course = {"epochs": len(losses), "best_epoch": best, "best_loss": min(losses), "seconds": 1.0, "curves": curves}
-    (folder / f"{name}.json").write_text(json.dumps({"course": course, "probabilities": []}))
+    progress = {"epochs": len(losses), "best_epoch": best, "best_loss": min(losses), "seconds": 1.0, "curves": curves}
+    (folder / f"{name}.json").write_text(json.dumps({"course": progress, "probabilities": []}))
 
 
 def test_an_epochs_mean_is_over_the_fits_that_came_so_far():
@@ -34,12 +34,12 @@ def test_an_epochs_mean_is_over_the_fits_that_came_so_far():
     assert curve_of([], "a").epochs == []
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path):
+def test_unreadable_files_are_left_out(tmp_path):
     write_fit(tmp_path, "fold-1-seed-0", [0.5], 0)
     (tmp_path / "fold-2-seed-0.json").write_text("{")
     (tmp_path / "fold-3-seed-0.json").write_text('{"course": 3}')
     (tmp_path / "fit.json").write_text("{}")
-    assert len(read_courses(tmp_path)) == 1
+    assert len(read_training_progress(tmp_path)) == 1
 
 
 def test_curves_of_a_trained_model(tmp_path):

@@ -1,4 +1,4 @@
-"""Maps: the embeddings that the best head read, in the page's order, computed once."""
+"""Maps show the embeddings that the best head read, in page order, and are computed once."""
 
 import json
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_a_map_shows_the_layer_that_the_best_head_chose_most(study):
             assert view.model.row["head"] == "linear"
             assert chosen.count(view.layer) == max(map(chosen.count, chosen))
     best = next(model for model in study.models if model.row["model"] == "mfcc")
-    assert seen["mfcc"].model is best  # of one layer there is, whichever head is best
+    assert seen["mfcc"].model is best  # with a single layer, any head can be the best
 
 
 def test_points_are_the_projected_embeddings_of_the_clips_in_page_order(study):
@@ -60,8 +60,8 @@ def test_points_are_the_projected_embeddings_of_the_clips_in_page_order(study):
     clips = np.array([3, 0, 11, 7, 19, 5])
     made = projection_of(study, "wav2vec2", view, PCA, clips)
     table, ids = study.inputs.tables["wav2vec2"], study.manifest.clips["id"].iloc[page.tested_rows(study)[clips]]
-    place = {clip: at for at, clip in enumerate(table.ids)}
-    at, layer = [place[clip] for clip in ids], table.spec.layers.index(view.layer)
+    position = {clip: at for at, clip in enumerate(table.ids)}
+    at, layer = [position[clip] for clip in ids], table.spec.layers.index(view.layer)
     vectors = np.concatenate([table.embeddings(pooling)[at, layer] for pooling in POOLINGS[:2]], axis=1)
     wanted = project(vectors, PCA)
     assert made.coordinates == pytest.approx(wanted.coordinates, abs=6e-4)

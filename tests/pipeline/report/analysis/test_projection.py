@@ -1,4 +1,4 @@
-"""Projections: structure survives, the same vectors give the same map, odd shapes work."""
+"""Projections keep clusters apart, are deterministic, and accept small and constant inputs."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_clusters_stay_apart_whatever_the_scale_of_dimensions(method):
 
 
 def test_principal_components_worked_out_by_hand():
-    # Two dimensions that go together and one that is constant: one axis carries all.
+    # Two correlated dimensions and a constant one: the first axis explains all of the variance.
     vectors = np.array([[0.0, 0.0, 5.0], [1.0, 10.0, 5.0], [2.0, 20.0, 5.0]])
     made = project(vectors, PCA)
     assert made.coordinates[:, 0] == pytest.approx([-1, 0, 1])
@@ -52,11 +52,11 @@ def test_few_clips_and_few_dimensions(method, shape):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_vectors_all_alike(method):
+def test_equal_vectors(method):
     assert (project(np.ones((7, 3)), method).coordinates == 0).all()
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="unknown projection 'UMAP', one of t-SNE, PCA"):
+    with pytest.raises(ValueError, match="unknown projection 'UMAP', expected one of t-SNE, PCA"):
         project(np.ones((3, 2)), "UMAP")
     assert TSNE in METHODS

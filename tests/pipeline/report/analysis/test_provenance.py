@@ -1,4 +1,4 @@
-"""Where numbers come from."""
+"""Provenance of the numbers."""
 
 import dataclasses
 import subprocess
@@ -14,8 +14,8 @@ from tests.pipeline.report.toy_studies import manifest_of, study_of
 
 def study(tmp_path, **about):
     manifest = manifest_of([f"c{row % 4 // 2}" for row in range(20)])
-    said = np.eye(2)[np.arange(20) % 4 // 2][None]
-    return study_of(manifest, {"a · linear": said}, folder=tmp_path, about={"a · linear": about})
+    predicted = np.eye(2)[np.arange(20) % 4 // 2][None]
+    return study_of(manifest, {"a · linear": predicted}, folder=tmp_path, about={"a · linear": about})
 
 
 def git(folder, *arguments):
@@ -23,7 +23,7 @@ def git(folder, *arguments):
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
-def test_a_checkout_has_a_commit_and_says_whether_it_was_changed(tmp_path):
+def test_a_checkout_has_a_commit_and_shows_changes(tmp_path):
     assert commit_of(tmp_path) is None
     git(tmp_path, "init")
     assert commit_of(tmp_path) is None  # no commit yet
@@ -47,7 +47,7 @@ def test_commands_name_the_config_and_what_was_set(tmp_path):
     ]
 
 
-def test_versions_that_were_others_are_named(tmp_path):
+def test_different_versions_are_listed(tmp_path):
     rows = {name: (now, then) for name, now, then in versions_of(study(tmp_path, versions={"torch": "1.0"}))}
     assert rows["torch"][1] == "1.0" and rows["torch"][0] != "1.0" and rows["numpy"][1] == ""
 
@@ -66,8 +66,8 @@ def test_inputs_of_trained_models_are_a_stage_of_their_own(tmp_path):
     ]
 
 
-def test_the_section_escapes_what_the_config_says(tmp_path):
+def test_the_section_escapes_the_config(tmp_path):
     toy = study(tmp_path)
     config = load_config(tmp_path / "toy.yaml", ["dataset.root='<script>x</script>'"])
     html = str(render(provenance.section(dataclasses.replace(toy, config=config)), toy).html)
-    assert "<script>" not in html and "&lt;script&gt;" in html and "The resolved config" in html
+    assert "<script>" not in html and "&lt;script&gt;" in html and "Resolved config" in html

@@ -1,4 +1,4 @@
-"""Published figures beside ours: what is matched, and what is said to differ."""
+"""Published results: matching of models, and differences in protocol."""
 
 import dataclasses
 
@@ -28,8 +28,8 @@ def study(tmp_path, about=None, **settings):
     manifest = manifest_of([f"c{row % 4 // 2}" for row in range(20)])
     truth = np.arange(20) % 4 // 2
     wrong = np.where(np.arange(20) < 4, 1 - truth, truth)
-    said = {"wav2vec2-base · mlp": np.eye(2)[truth][None], "wav2vec2-base · linear": np.eye(2)[wrong][None]}
-    toy = study_of(manifest, said, folder=tmp_path, about={title: about or {} for title in said})
+    probabilities = {"wav2vec2-base · mlp": np.eye(2)[truth][None], "wav2vec2-base · linear": np.eye(2)[wrong][None]}
+    toy = study_of(manifest, probabilities, folder=tmp_path, about={title: about or {} for title in probabilities})
     sets = [f"{key}={value}" for key, value in settings.items()]
     return dataclasses.replace(toy, config=load_config(tmp_path / "toy.yaml", ["features.pooling=[mean]", *sets]))
 
@@ -76,7 +76,7 @@ def test_the_shipped_rows_are_those_of_their_sources():
         ("- [", "line 1"),
     ],
 )
-def test_a_mistake_names_file_row_and_key(tmp_path, text, message):
+def test_an_error_names_file_row_and_key(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=f"mine.yaml: .*{message}|mine.yaml: {message}"):
@@ -93,12 +93,12 @@ def test_the_nearest_protocol_is_chosen_not_the_best_score(tmp_path):
     assert toy.models[0].title == "wav2vec2-base · mlp"
     (one,) = compare_published(toy, [row()])
     assert one.ours.title == "wav2vec2-base · linear" and one.differences == ()
-    assert one.verdict.startswith("nothing that the source says differs")
-    assert "not said there: pooling" in one.verdict
+    assert one.verdict.startswith("no stated difference")
+    assert "not stated by the source: pooling" in one.verdict
     assert (one.mean_of_folds, one.pooled) == (pytest.approx(0.8), pytest.approx(0.8))
 
 
-def test_every_difference_is_said(tmp_path):
+def test_every_difference_is_listed(tmp_path):
     theirs = {
         "training": "finetuned", "head": "random forest", "pooling": "max", "clips": 2000, "folds": "shuffled",
         "shots": 8, "figure": "best validation accuracy",
@@ -125,12 +125,12 @@ def test_few_shot_is_compared_by_its_shots(tmp_path):
     )
 
 
-def test_a_refit_is_said(tmp_path):
+def test_a_refit_is_listed(tmp_path):
     toy = study(tmp_path, {"protocol": "folds+refit"})
     assert any("trained again" in text for text in compare_published(toy, [row()])[0].differences)
 
 
-def test_models_that_were_not_run_come_last_and_stand_alone(tmp_path):
+def test_models_that_were_not_run_come_last(tmp_path):
     found = compare_published(study(tmp_path), [row("human listeners"), row(), row("x", dataset="other")])
     assert [one.row.model for one in found] == ["wav2vec2-base", "human listeners"]
     assert found[1].ours is None and found[1].verdict == "not run here"
@@ -163,7 +163,7 @@ def test_models_are_matched_by_hub_id_or_name(tmp_path, weights, label, same):
         ("{kind: folder, name: ESC-50, root: x}", "toy"),
     ],
 )
-def test_esc10_is_not_esc50_whatever_it_is_called(tmp_path, dataset, corpus):
+def test_esc10_is_not_esc50_whatever_its_name(tmp_path, dataset, corpus):
     toy = study(tmp_path)
     path = tmp_path / "other.yaml"
     path.write_text(f"dataset: {dataset}\n")
@@ -185,5 +185,5 @@ def test_the_section_shows_both_numbers_and_escapes_the_source(tmp_path):
     assert "not run here (1)" in html and HOSTILE not in html
 
 
-def test_a_corpus_that_nobody_published_makes_no_section(tmp_path):
+def test_a_corpus_without_published_results_has_no_section(tmp_path):
     assert published.section(study(tmp_path)) is None

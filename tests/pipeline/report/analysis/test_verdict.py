@@ -1,4 +1,4 @@
-"""The answer in a sentence, in all the ways an experiment can come out."""
+"""The answer in one sentence, for all outcomes of an experiment."""
 
 import numpy as np
 import pytest
@@ -16,25 +16,25 @@ TUNED = {"family": "finetuned", "weights": "pretrained:toy"}
 
 
 def study(folder, right, about, *, seed=0, backbone_of=None):
-    """Models that get given shares of the clips right, each its own ones."""
+    """Models that classify given fractions of the clips correctly, each a different random subset."""
     rng = np.random.default_rng(seed)
     truth = np.arange(N) % 2
     probabilities = {}
     for title, share in right.items():
         wrong = rng.permutation(N)[round(share * N) :]
-        said = truth.copy()
-        said[wrong] = 1 - said[wrong]
-        probabilities[title] = np.eye(2)[said][None] * 0.8 + 0.1
+        predicted = truth.copy()
+        predicted[wrong] = 1 - predicted[wrong]
+        probabilities[title] = np.eye(2)[predicted][None] * 0.8 + 0.1
     manifest = manifest_of([f"c{row % 2}" for row in range(N)])
     return study_of(manifest, probabilities, folder=folder, about=about, backbone_of=backbone_of)
 
 
-def said(*arguments, **keywords):
+def answer(*arguments, **keywords):
     return text_of(verdict(study(*arguments, **keywords)))
 
 
 def test_a_frozen_winner_its_tie_and_the_best_trained_model_with_their_costs(tmp_path):
-    text = said(
+    text = answer(
         tmp_path,
         {"yamnet · linear": 1.0, "yamnet · knn": 0.98, "cnn · x": 0.6, "m5 · x": 0.55, "mfcc · linear": 0.5},
         {"cnn · x": SCRATCH, "m5 · x": SCRATCH, "mfcc · linear": HANDCRAFTED},
@@ -46,65 +46,65 @@ def test_a_frozen_winner_its_tie_and_the_best_trained_model_with_their_costs(tmp
 
 
 def test_a_trained_winner_is_named_as_better(tmp_path):
-    text = said(tmp_path, {"yamnet · linear": 0.6, "resnet · x": 1.0}, {"resnet · x": TUNED})
+    text = answer(tmp_path, {"yamnet · linear": 0.6, "resnet · x": 1.0}, {"resnet · x": TUNED})
     assert text.startswith("The best frozen backbone is yamnet · linear with accuracy 0.600")
     assert ", behind fine-tuned resnet · x with 1.000" in text and "which is better" in text
     assert text.count("resnet · x") == 1
 
 
-def test_a_handcrafted_winner_is_not_passed_over(tmp_path):
-    text = said(tmp_path, {"yamnet · linear": 0.6, "mfcc · linear": 1.0}, {"mfcc · linear": HANDCRAFTED})
+def test_a_handcrafted_winner_is_named(tmp_path):
+    text = answer(tmp_path, {"yamnet · linear": 0.6, "mfcc · linear": 1.0}, {"mfcc · linear": HANDCRAFTED})
     assert ", behind handcrafted mfcc · linear with 1.000" in text
 
 
-def test_nothing_is_said_to_be_better_that_ties(tmp_path):
-    text = said(tmp_path, {"yamnet · linear": 0.9, "cnn · x": 0.9}, {"cnn · x": SCRATCH})
+def test_a_tied_model_is_not_called_better(tmp_path):
+    text = answer(tmp_path, {"yamnet · linear": 0.9, "cnn · x": 0.9}, {"cnn · x": SCRATCH})
     assert "tied with the best trained model, trained-from-scratch cnn · x" in text or "which it ties with" in text
     assert "above" not in text and "ahead" not in text and "better" not in text
 
 
 def test_a_clear_winner_is_ahead_of_all(tmp_path):
-    text = said(tmp_path, {"a · linear": 1.0, "b · linear": 0.5, "c · linear": 0.5}, {})
+    text = answer(tmp_path, {"a · linear": 1.0, "b · linear": 0.5, "c · linear": 0.5}, {})
     assert "interval 0.937–1.000), ahead of all others; it took" in text or ", ahead of all others; it took" in text
 
 
 def test_all_tied(tmp_path):
-    text = said(tmp_path, dict.fromkeys(("a · linear", "b · linear", "c · linear"), 0.9), {})
+    text = answer(tmp_path, dict.fromkeys(("a · linear", "b · linear", "c · linear"), 0.9), {})
     assert ", tied with all 2 other models; it took" in text
 
 
 def test_many_ties_are_counted_and_not_listed(tmp_path):
     right = {f"m{number} · linear": 0.9 for number in range(6)} | {"bad · linear": 0.4}
-    text = said(tmp_path, right, {})
+    text = answer(tmp_path, right, {})
     assert ", tied with 5 others, the nearest m" in text
 
 
-def test_untrained_and_handcrafted_models_alone_are_called_so(tmp_path):
-    text = said(
+def test_untrained_and_handcrafted_models_alone_are_named_as_such(tmp_path):
+    text = answer(
         tmp_path, {"mfcc · linear": 0.9, "w2v · linear": 0.5}, {"mfcc · linear": HANDCRAFTED, "w2v · linear": CONTROL}
     )
     assert text.startswith(
         "No pretrained backbone was run; the best model on fixed features is handcrafted mfcc · linear"
     )
-    text = said(tmp_path, {"w2v · linear": 0.5}, {"w2v · linear": CONTROL})
+    text = answer(tmp_path, {"w2v · linear": 0.5}, {"w2v · linear": CONTROL})
     assert text.startswith("No pretrained backbone was run; the only model on fixed features is untrained w2v · linear")
 
 
 def test_an_untrained_control_is_never_the_best_frozen_backbone(tmp_path):
-    text = said(tmp_path, {"w2v · linear": 1.0, "yamnet · linear": 0.5}, {"w2v · linear": CONTROL})
+    text = answer(tmp_path, {"w2v · linear": 1.0, "yamnet · linear": 0.5}, {"w2v · linear": CONTROL})
     assert text.startswith("The best frozen backbone is yamnet · linear")
     assert ", behind untrained w2v · linear with 1.000" in text
 
 
 def test_trained_models_alone(tmp_path):
-    text = said(tmp_path, {"cnn · x": 0.9}, {"cnn · x": SCRATCH})
+    text = answer(tmp_path, {"cnn · x": 0.9}, {"cnn · x": SCRATCH})
     assert text.startswith("No frozen backbone was run; the only trained model is trained-from-scratch cnn · x with")
     assert text.endswith("; it took 250 s of training (123,456 trained parameters).")
 
 
 def test_costs_that_were_not_recorded_are_left_out(tmp_path):
     about = {"extract_clips_per_s": None, "train_seconds": None}
-    text = said(tmp_path, {"a · linear": 0.9}, {"a · linear": about})
+    text = answer(tmp_path, {"a · linear": 0.9}, {"a · linear": about})
     assert text.endswith(").") and "it took" not in text
 
 
@@ -138,7 +138,7 @@ TWINS = {"nano": "nano", "random": "nano", "other": "other"}
         (0.85, " Its untrained control, random · linear, ties with it (p = "),
     ],
 )
-def test_pretraining_is_set_beside_the_untrained_control_of_the_same_head(tmp_path, share, sentence):
+def test_pretraining_is_compared_with_the_untrained_control_of_the_same_head(tmp_path, share, sentence):
     right = {"nano · linear": 0.9, "other · linear": 0.2, "random · knn": 0.3, "random · linear": share}
     about = {"other · linear": CONTROL, "random · linear": CONTROL, "random · knn": CONTROL}
     found = study(tmp_path, right, about, backbone_of=TWINS)
@@ -147,6 +147,8 @@ def test_pretraining_is_set_beside_the_untrained_control_of_the_same_head(tmp_pa
     assert control["model"] == "random" and control["gain"] == pytest.approx(0.9 - share)
 
 
-def test_no_control_is_made_up(tmp_path):
-    text = said(tmp_path, {"nano · linear": 0.9, "other · linear": 0.2}, {"other · linear": CONTROL}, backbone_of=TWINS)
+def test_without_a_control_none_is_mentioned(tmp_path):
+    text = answer(
+        tmp_path, {"nano · linear": 0.9, "other · linear": 0.2}, {"other · linear": CONTROL}, backbone_of=TWINS
+    )
     assert "untrained control" not in text

@@ -1,4 +1,4 @@
-"""What the page plays: the user's files, copies, or audio inside it."""
+"""Audio of the page: the user's files, copies, or embedded audio."""
 
 import base64
 import io
@@ -37,13 +37,13 @@ def test_links_lead_from_the_page_to_the_user_s_files(hostile, study):
     }  # fmt: skip
 
 
-def test_urls_hold_nothing_that_a_browser_could_take_otherwise(hostile, study):
+def test_urls_have_no_characters_with_a_special_meaning(hostile, study):
     for source in audio_sources(study, hostile.run_dir / "report"):
         assert not set(source.partition("#")[0]) & set("<>\"'\\ {}#?\n\u202e")
         assert source.startswith(("../", "./", "audio/"))
 
 
-def test_what_browsers_do_not_play_is_converted_beside_the_page(study, tmp_path):
+def test_formats_that_browsers_do_not_play_are_converted(study, tmp_path):
     sources = audio_sources(study, tmp_path)
     for source, clip in zip(sources, clips_of(study), strict=True):
         assert (clip.path.suffix == ".aiff") == source.startswith("audio/")
@@ -89,7 +89,7 @@ def test_audio_of_any_rate_becomes_a_rate_that_mp3_has(study, tmp_path, monkeypa
         assert sf.info(io.BytesIO(base64.b64decode(source.partition(",")[2]))).samplerate == wanted
 
 
-def test_a_file_that_is_gone_or_no_audio_has_no_url(study, tmp_path, monkeypatch):
+def test_a_missing_or_invalid_file_has_no_url(study, tmp_path, monkeypatch):
     from pipeline.report.render import audio
 
     (tmp_path / "bad.wav").write_bytes(b"no audio")
@@ -99,7 +99,7 @@ def test_a_file_that_is_gone_or_no_audio_has_no_url(study, tmp_path, monkeypatch
         assert audio_sources(study, tmp_path, mode) == [None, None]
 
 
-def test_copies_are_made_once_and_removed_when_nothing_plays_them(hostile, tmp_path):
+def test_copies_are_created_once_and_removed_when_unused(hostile, tmp_path):
     run_report(hostile, console=Console(), output=tmp_path, audio="copy")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "audio").iterdir()}
     (tmp_path / "audio" / "mine.wav").write_bytes(b"the user's own")

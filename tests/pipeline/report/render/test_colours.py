@@ -1,4 +1,4 @@
-"""The page's colours: readable in both themes, apart from each other also for colour-blind readers."""
+"""The page's colours are readable in both themes and distinguishable for colour-blind readers."""
 
 import itertools
 import re
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 CSS = (resources.files("pipeline.report") / "assets" / "style.css").read_text()
-# Machado, Oliveira and Fernandes (2009): how full protanopia and deuteranopia see linear RGB.
+# Machado, Oliveira and Fernandes (2009): linear RGB as seen with full protanopia and deuteranopia.
 BLIND = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
@@ -42,7 +42,7 @@ def lab(rgb):
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-def test_the_theme_one_chooses_is_the_theme_of_the_system():
+def test_a_chosen_theme_equals_the_theme_of_the_system():
     light, system, chosen = blocks().values()
     assert system == chosen and set(light) == set(system) and len(light) > 15
 
@@ -61,7 +61,7 @@ def test_text_and_marks_can_be_read(theme):
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("sight", [None, *BLIND])
 def test_series_can_be_told_apart(theme, sight):
-    """A difference of 10 in CIELAB is plain to see. Symbols differ as well."""
+    """A difference of 10 in CIELAB is easy to see. Symbols differ as well."""
     colours = list(blocks().values())[theme]
     seen = [np.array(BLIND.get(sight, np.eye(3))) @ linear(colours[f"--series-{number}"]) for number in range(1, 9)]
     for one, other in itertools.combinations(seen, 2):

@@ -39,7 +39,7 @@ def test_points_with_intervals_and_clips():
     assert not made["layout"]["showlegend"]
 
 
-def test_every_name_has_its_colour_and_lines_that_are_no_model_are_grey():
+def test_every_name_has_its_colour_and_lines_that_are_not_a_model_are_grey():
     series = [Series(f"m{number}", [1], [1], mark="line") for number in range(COLOURS)]
     made = plotly_json(figure(*series, Series("front", [1], [1], mark="line", dashed=True), Series("m0", [2], [2])))
     colours = [trace["marker"]["color"] for trace in made["data"]]
@@ -48,7 +48,7 @@ def test_every_name_has_its_colour_and_lines_that_are_no_model_are_grey():
     assert set(colours) <= set(re.findall(r"--[\w-]+", CSS))
 
 
-def test_colours_that_come_back_come_with_other_symbols():
+def test_repeated_colours_have_other_symbols():
     made = plotly_json(figure(*(Series(f"m{number}", [1], [1]) for number in range(2 * COLOURS))))
     looks = [(trace["marker"]["color"], trace["marker"]["symbol"]) for trace in made["data"]]
     assert len(set(looks)) == 2 * COLOURS

@@ -1,4 +1,4 @@
-"""JSON and scripts that stand in HTML."""
+"""JSON and scripts embedded in HTML."""
 
 import base64
 import hashlib
@@ -48,7 +48,7 @@ def test_numbers_of_numpy_become_numbers_and_nan_null():
     assert json.loads(json_text(value)) == {"a": 0.5, "b": [0, 1, 2], "c": [None] * 3, "4": [1, True]}
 
 
-def test_what_json_cannot_hold_is_an_error():
+def test_a_value_without_a_json_form_is_an_error():
     with pytest.raises(TypeError):
         json_text({"path": object()})
 

@@ -1,4 +1,4 @@
-"""`results.tex`: nothing in a name is a command, a comment or the end of a cell."""
+"""`results.tex`: no name contains a command, a comment or the end of a cell."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The page: one file, names that stay text, and the numbers of the other files."""
+"""The page is one file, names stay text, and its numbers equal those of the other files."""
 
 import json
 import re
@@ -173,7 +173,7 @@ def test_names_of_models_and_data_stay_text_too(tmp_path):
     assert "49" not in {row["model"] for row in page.results()}
 
 
-def test_clips_stand_in_manifest_order_with_every_model_s_prediction(hostile):
+def test_clips_are_in_manifest_order_with_every_model_s_prediction(hostile):
     study = gather(hostile)
     held = clips_json(study, [None] * 36)
     rows = clips.tested_rows(study)
@@ -213,7 +213,7 @@ def test_other_tasks_have_a_page(tmp_path, task):
     assert json.loads(json_text(held)) == held
 
 
-def test_failed_clips_and_warnings_stand_above_the_table(tmp_path):
+def test_failed_clips_and_warnings_are_above_the_table(tmp_path):
     study = random_study(40, 4, 2, folder=tmp_path)
     study.inputs.failures[NAMES[0]] = "cannot be decoded"
     object.__setattr__(study, "warnings", (f"groups on both sides: {NAMES[1]}",))
@@ -247,7 +247,7 @@ def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
     assert (folder / "results.tex").read_text().count("\\begin{tabular}") == 2
 
 
-def test_several_go_beside_their_runs_unless_told(hostile, tmp_path):
+def test_several_experiments_go_to_the_reports_folder_by_default(hostile, tmp_path):
     other = load_config(hostile._source, ["name=again"])
     from pipeline.report.run import report_folder
 
@@ -255,12 +255,12 @@ def test_several_go_beside_their_runs_unless_told(hostile, tmp_path):
     assert report_folder([hostile, other]) == hostile.output.runs / "reports" / "hostile+again"
 
 
-def test_the_same_run_twice_is_a_mistake(hostile, tmp_path):
+def test_the_same_run_twice_is_an_error(hostile, tmp_path):
     with pytest.raises(UserError, match=r"are both the run .*hostile; give one another `name`"):
         run_report(hostile, load_config(hostile._source), console=Console(), output=tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_said(hostile, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(hostile, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"cannot write .*file"):
         run_report(hostile, console=Console(), output=tmp_path / "file" / "report")

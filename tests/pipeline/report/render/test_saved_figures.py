@@ -1,4 +1,4 @@
-"""Figures for papers: the same bytes for the same numbers, text as text whatever it says, nothing left behind."""
+"""Figures for papers: the same numbers give the same bytes, text stays text, and old files are removed."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -56,12 +56,12 @@ def test_svg_text_is_text_with_axes_and_legend():
 
 def test_hostile_names_stay_text_in_svg_that_parses():
     found = texts(render(scatter(HOSTILE))["svg"])
-    assert found.count(SHOWN) == 2  # beside its point and in the legend
+    assert found.count(SHOWN) == 2  # next to its point and in the legend
     grid = Heatmap([[0.2]], [HOSTILE], [HOSTILE + "z" * 100], [[HOSTILE]])
     render(Figure("", Axis(HOSTILE), Axis(HOSTILE), heatmap=grid))
 
 
-def test_a_heat_map_has_room_for_long_names_however_low_it_is():
+def test_a_low_heat_map_has_room_for_long_names():
     grid = Heatmap([[0.5] * 12], ["a class of some length"], ["a model · with-a-long-head-name" for _ in range(12)])
     render(Figure("", Axis("model"), Axis("class"), heatmap=grid, height=120))  # a warning would fail this test
 
@@ -77,7 +77,7 @@ def test_files_that_are_unchanged_stay_and_others_go(tmp_path):
     first = save_figures(tmp_path, drawn)
     assert sorted(path.name for path in first) == sorted(f"{name}.{kind}" for name in drawn for kind in ("png", "svg"))
     for path in first:
-        path.write_bytes(path.read_bytes() + b" ")  # tells whether it is drawn anew
+        path.write_bytes(path.read_bytes() + b" ")  # shows whether it is drawn again
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "bars.png").unlink()
     kept = {name: drawn[name] for name in ("bars", "scatter")} | {"line": scatter("other")}
@@ -89,14 +89,14 @@ def test_files_that_are_unchanged_stay_and_others_go(tmp_path):
     assert marked == {"scatter.png", "scatter.svg"}
 
 
-def test_a_new_way_of_drawing_draws_all_anew(tmp_path, monkeypatch):
+def test_a_new_version_draws_all_figures_again(tmp_path, monkeypatch):
     first = save_figures(tmp_path, {"scatter": scatter()})
     first[0].write_bytes(b"old")
     monkeypatch.setattr(saved_figures, "VERSION", saved_figures.VERSION + 1)
     assert save_figures(tmp_path, {"scatter": scatter()})[0].read_bytes() != b"old"
 
 
-def test_labels_stand_towards_the_middle():
+def test_labels_point_towards_the_middle():
     svg = render(
         Figure("", Axis("x", log=True), Axis("y"), [Series("s", [1.0, 100.0], [0.2, 0.8], labels=["left", "right"])])
     )["svg"]

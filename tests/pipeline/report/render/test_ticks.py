@@ -1,4 +1,4 @@
-"""Ticks of logarithmic axes: round, enough, inside."""
+"""Ticks of logarithmic axes are round, sufficient in number, and within the range."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_ticks_are_round_and_enough(low, high, ticks):
 
 
 @given(st.floats(1e-6, 1e9), st.floats(1.05, 1e9))
-def test_ticks_lie_inside_and_are_neither_few_nor_many(low, factor):
+def test_ticks_are_in_the_range_and_neither_few_nor_many(low, factor):
     ticks = log_ticks(low, low * factor)
     assert 2 <= len(ticks) <= 14
     assert all(low * 0.999 <= tick <= low * factor * 1.001 for tick in ticks)

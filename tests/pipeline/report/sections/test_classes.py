@@ -1,4 +1,4 @@
-"""The section of classes: its numbers are those of results.json and of the kept predictions."""
+"""The section of classes has the numbers of results.json and of the stored predictions."""
 
 import json
 
@@ -19,7 +19,7 @@ def study(tmp_path_factory):
     return random_study(60, 4, 3, folder=tmp_path_factory.mktemp("toy"))
 
 
-def test_the_table_shows_what_results_json_holds(study):
+def test_the_table_has_the_numbers_of_results_json(study):
     context = classes.section(study).context
     assert context["models"] == [model.title for model in study.models]
     labels = study.manifest.labels
@@ -54,9 +54,13 @@ def test_the_matrix_agrees_with_the_class_accuracies(study):
 def test_controls_do_not_decide_what_is_hard(tmp_path):
     manifest = manifest_of(["a", "b"] * 10)
     right, wrong = np.eye(2)[[0, 1] * 10], np.eye(2)[[1, 1] * 10]
-    said = {"good · linear": 0.9 * np.eye(2)[[0, 0] * 10] + 0.05, "random · linear": wrong, "other · linear": right}
+    predicted = {
+        "good · linear": 0.9 * np.eye(2)[[0, 0] * 10] + 0.05,
+        "random · linear": wrong,
+        "other · linear": right,
+    }
     about = {"random · linear": {"weights": "untrained"}}
-    study = study_of(manifest, {k: v[None] for k, v in said.items()}, folder=tmp_path, about=about)
+    study = study_of(manifest, {k: v[None] for k, v in predicted.items()}, folder=tmp_path, about=about)
     assert [row["label"] for row in classes.section(study).context["rows"]] == ["b", "a"]
     assert classes.section(study).context["controls"] == ["random · linear"]
 
@@ -71,10 +75,10 @@ def test_names_stay_text_in_every_task(tmp_path, task):
     manifest = manifest_of(labels, task)
     targets = targets_of(manifest)
     truth = targets.values[:, None] if task == "regression" else targets.members
-    said = 0.7 * truth + 0.1 * np.random.default_rng(0).random((2, *truth.shape))
+    predicted = 0.7 * truth + 0.1 * np.random.default_rng(0).random((2, *truth.shape))
     if task == "single-label":
-        said /= said.sum(axis=2, keepdims=True)
-    study = study_of(manifest, {f"{HOSTILE.replace('/', '')} · linear": said}, folder=tmp_path)
+        predicted /= predicted.sum(axis=2, keepdims=True)
+    study = study_of(manifest, {f"{HOSTILE.replace('/', '')} · linear": predicted}, folder=tmp_path)
     section = classes.section(study)
     html = str(render(section, study).html)
     assert "<script>alert" not in html and "&lt;script&gt;" in html
@@ -85,8 +89,8 @@ def test_names_stay_text_in_every_task(tmp_path, task):
 def test_a_class_without_test_clips_leaves_no_row(tmp_path):
     manifest = manifest_of(["a", "b", "c"] * 6)
     kept = manifest.clips["label"] != "c"
-    said = np.tile([0.6, 0.3, 0.1], (1, len(manifest), 1))
-    study = study_of(manifest, {"m · linear": said}, folder=tmp_path, tested=kept.to_numpy())
+    predicted = np.tile([0.6, 0.3, 0.1], (1, len(manifest), 1))
+    study = study_of(manifest, {"m · linear": predicted}, folder=tmp_path, tested=kept.to_numpy())
     section = classes.section(study)
     assert [row["label"] for row in section.context["rows"]] == ["b", "a"]
     assert list(section.data["totals"]) == [6, 6, 0]

@@ -1,4 +1,4 @@
-"""The section of hard clips: its lists name the clips, and say what they mean."""
+"""The section of hard clips lists the right clips and explains the lists."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def html_of(study):
     return " ".join(str(render(hard_clips.section(study), study).html).split())
 
 
-def test_lists_name_clips_by_their_place_in_the_page(tmp_path):
+def test_lists_name_clips_by_their_position_in_the_page(tmp_path):
     study = random_study(60, 4, 3, folder=tmp_path)
     context = hard_clips.section(study).context
     ids, labels = (study.manifest.clips[name].tolist() for name in ("id", "label"))
@@ -23,8 +23,8 @@ def test_lists_name_clips_by_their_place_in_the_page(tmp_path):
     probabilities = [float(cells[2]) for _, cells in context["hardest"].rows]
     assert probabilities == sorted(probabilities) and len(probabilities) == hard_clips.LISTED
     for model, listing in zip(study.models, context["of_models"], strict=True):
-        for clip, (_, truth, said, _) in listing.rows:
-            assert said != truth
+        for clip, (_, truth, predicted, _) in listing.rows:
+            assert predicted != truth
             wrong = [one for one in model.predictions for row in np.flatnonzero(one.ids == ids[clip])
                      if one.predicted[row] != one.targets[row]]  # fmt: skip
             assert wrong  # in some repetition at least
@@ -34,13 +34,14 @@ def test_controls_and_a_single_model(tmp_path):
     manifest = manifest_of(["a", "b"] * 5)
     right = np.eye(2)[[0, 1] * 5] * 0.8 + 0.1
     right[3] = [0.9, 0.1]
-    said = {"good · linear": right[None], "random · linear": 1 - right[None]}
-    study = study_of(manifest, said, folder=tmp_path, about={"random · linear": {"weights": "untrained"}})
+    predicted = {"good · linear": right[None], "random · linear": 1 - right[None]}
+    study = study_of(manifest, predicted, folder=tmp_path, about={"random · linear": {"weights": "untrained"}})
     context = hard_clips.section(study).context
     assert context["all_missed"] == [3] and context["n_models"] == 1 and context["without_controls"]
     text = html_of(study)
     assert (
-        "1 of 10 test clips is classified wrongly by the model, in every repetition (untrained controls aside)." in text
+        "1 of 10 test clips is classified wrongly by the model, in every repetition (without untrained controls)."
+        in text
     )
     assert context["hardest"].rows[0] == (3, ("clip0003.wav", "b", "0.100", "a (1 of 1)"))
 
@@ -50,8 +51,8 @@ def test_nothing_is_missed_by_a_perfect_model(tmp_path):
     study = study_of(manifest, {"good · linear": np.eye(2)[[0, 1] * 5][None]}, folder=tmp_path)
     text = html_of(study)
     assert (
-        "None: each of the 10 test clips is classified right" in text
-        and "its mean probabilities over repetitions are right on every test clip" in text
+        "None: each of the 10 test clips is classified correctly" in text
+        and "every test clip is predicted correctly by the mean probabilities over repetitions" in text
     )
 
 
@@ -61,12 +62,12 @@ def test_other_tasks(tmp_path, task):
     manifest = manifest_of(labels, task)
     targets = targets_of(manifest)
     truth = targets.values[:, None] if task == "regression" else targets.members
-    said = truth + 1.5 * np.random.default_rng(0).normal(size=(1, *truth.shape))
-    said = said if task == "regression" else np.clip(said, 0, 1)
-    study = study_of(manifest, {"m · linear": said}, folder=tmp_path)
+    predicted = truth + 1.5 * np.random.default_rng(0).normal(size=(1, *truth.shape))
+    predicted = predicted if task == "regression" else np.clip(predicted, 0, 1)
+    study = study_of(manifest, {"m · linear": predicted}, folder=tmp_path)
     text = html_of(study)
     assert "<b>" not in text.replace("<bdi>", "")
     assert ("Largest errors" in text) == (task == "regression")
-    assert ("Missed by all" in text) == (task == "multi-label")
+    assert ("Missed by all models" in text) == (task == "multi-label")
     if task == "multi-label":
         assert "&lt;b&gt;" in text and "not " in text
