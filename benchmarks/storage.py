@@ -4,7 +4,8 @@ Memory: stage 1 in a new process for each file, with an untrained Wav2Vec2 of si
 `frames`; median peak resident memory over rounds. Reading: embeddings verified with their SHA-256, from one file and
 from a set of shard files, compared with reading the same bytes into one buffer and into new arrays. `cold`: after the
 system was asked to drop the files from its page cache. `warm`: with the files in the page cache. Run:
-`python -m benchmarks.storage`; it takes ten minutes on two cores. Medians on two cores with other load, 960 MB:
+`python -m benchmarks.storage`; it takes ten minutes on two cores. Medians on two cores with other load,
+960 MB, from when arrays were read without HDF5 (until 2026-11-30):
 
     peak memory      3 minutes 962 MB, 3 hours 1008 MB, ratio 1.05 (two rounds)
     one file, cold   bytes 1633 MB/s, into new arrays  390 MB/s, checked embeddings 835 MB/s (five rounds)

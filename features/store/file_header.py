@@ -14,9 +14,8 @@ from pathlib import Path
 
 import h5py
 
-from features.store.array_io import chunks_of, hash_ranges
-
 HEADER_BYTES = 512  # an HDF5 user block
+PIECE_BYTES = 1 << 22  # read and hashed at a time
 HEADER_START = b"audioheads-embeddings "
 MOST_RANGES = 8  # byte ranges of arrays that a header lists; all other bytes count as structure
 
@@ -25,9 +24,12 @@ Ranges = list[list[int]]
 
 def array_ranges(datasets: Sequence[h5py.Dataset]) -> Ranges:
     """Return the largest contiguous byte ranges that hold chunks of the datasets, as [first, last + 1]."""
-    chunks = [[info.byte_offset, info.byte_offset + info.size] for data in datasets for info in chunks_of(data)]
+    chunks: list[h5py.h5d.StoreInfo] = []
+    for dataset in datasets:
+        if dataset.chunks:
+            dataset.id.chunk_iter(chunks.append)
     merged: Ranges = []
-    for first, stop in sorted(chunks):
+    for first, stop in sorted((info.byte_offset, info.byte_offset + info.size) for info in chunks):
         if merged and merged[-1][1] == first:
             merged[-1][1] = stop
         else:
@@ -91,5 +93,10 @@ def _digest(path: Path, skipped: Ranges) -> str:
     size = path.stat().st_size
     starts = [HEADER_BYTES, *(stop for _, stop in skipped)]
     stops = [*(first for first, _ in skipped), size]
-    hash_ranges(path, zip(starts, stops, strict=True), digest)
+    with path.open("rb", buffering=0) as file:
+        for first, stop in zip(starts, stops, strict=True):
+            file.seek(first)
+            while first < stop and (piece := file.read(min(stop - first, PIECE_BYTES))):
+                digest.update(piece)
+                first += len(piece)
     return digest.hexdigest()

@@ -8,7 +8,6 @@ from typing import Any
 
 from features.store import shard_set
 from features.store import table as store
-from features.store.array_io import in_parallel
 from features.store.merge import copies, merge
 from features.store.writer import write_file
 
@@ -32,7 +31,7 @@ def finalize(
         CacheError: A shard or the old file is damaged; nothing has changed.
         RunError: The new file cannot be written.
     """
-    sources: list[store.EmbeddingTable] = list(in_parallel(store.verify_table, shards))
+    sources: list[store.EmbeddingTable] = list(store.in_parallel(store.verify_table, shards))
     old = store.check_table(path) if path.exists() else None
     if shard_set.is_due(path, old, shards):
         sources = shard_set.with_old(old, sources)

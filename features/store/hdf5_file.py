@@ -17,7 +17,6 @@ from features.errors import CacheError
 from features.records import Records
 from features.store import file_header as header
 from features.store import fingerprint as fp
-from features.store.array_io import read_array
 
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
@@ -80,18 +79,12 @@ def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> 
         CacheError: The values do not match the checksum.
     """
     dataset = file[name]
-    expected = dataset.attrs["sha256"]
-    if dataset.chunks:
-        for past_hdf5 in (True, False):  # if the direct read does not match, let HDF5 read
-            values, digest = read_array(dataset, into=into, past_hdf5=past_hdf5)
-            if digest == expected:
-                return values
-    values = dataset[()]
-    if into is not None:
-        into[...] = values
+    values = dataset[()] if into is None else into
+    if into is not None and into.size:
+        dataset.read_direct(into)
     if values.dtype.kind == "S":
         values = values.astype(object)
-    if array_digest(values).hexdigest() != expected:
+    if array_digest(values).hexdigest() != dataset.attrs["sha256"]:
         raise damaged(Path(file.filename), f"{name} does not match its checksum")
     return values
 

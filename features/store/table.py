@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,6 @@ from features.errors import CacheError
 from features.spec import BackboneSpec
 from features.store import file_header as header
 from features.store import fingerprint as fp
-from features.store.array_io import in_parallel
 from features.store.hdf5_file import (
     SET_VERSION,
     attribute_digest,
@@ -243,6 +244,12 @@ def verify_table(path: str | Path) -> EmbeddingTable:
         for _ in in_parallel(lambda number: _verify_shard_file(table, number), range(len(table.locations.shard_files))):
             pass
     return table
+
+
+def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """`work` on each item, in order, a few at a time; for work that waits for a disk or hashes."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "verify") as pool:
+        yield from pool.map(work, items)
 
 
 def check_table(path: str | Path) -> EmbeddingTable:
