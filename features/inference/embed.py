@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from features.planning.progress import Progress
 from features.planning.settings import Settings
 from features.planning.windows import Windows, read_ahead
 from features.pooling import POOLINGS, Frames, Moments
-from features.system.retry import Retry, unavailable_cache, unavailable_folder
+from features.system.retry import Retry, unavailable_folder
 
 
 def embed_blocks(
@@ -41,6 +41,7 @@ def embed_blocks(
     progress: Progress,
     write: WriteShard,
     scratch: Path | None = None,
+    unavailable: Callable[[], Path | None] = lambda: None,
 ) -> Timings:
     """Embed the clips of some blocks; decoding, forward passes and writing overlap.
 
@@ -52,6 +53,8 @@ def embed_blocks(
         progress: Notified after each batch.
         write: Writes a block's shard; called in another thread, block by block in order.
         scratch: Folder for temporary files with frames of long clips; None for the system's temporary folder.
+        unavailable: Returns the folder that is to be waited for before a long clip is tried again, None if there is
+            none. Only a caller that holds a lock in its cache folder can tell that this folder disappeared.
 
     Returns:
         The busy time of each part.
@@ -81,7 +84,7 @@ def embed_blocks(
         ) as decoded,
         ShardWriter(settings, write, about, clock) as writer,
     ):
-        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch))
+        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch, unavailable))
         for number in numbers:
             block = plan.blocks[number]
             for at, positions in enumerate(block):
@@ -112,6 +115,7 @@ class _Long:
     files: DecodedFiles
     pool: ThreadPoolExecutor
     scratch: Path | None
+    unavailable: Callable[[], Path | None]
 
 
 class _Model:
@@ -194,8 +198,7 @@ class _Model:
         """Embed a long clip; start again if its folder or the cache folder was unavailable meanwhile."""
 
         def unavailable() -> Path | None:
-            scratch = self.long.scratch
-            return unavailable_folder(Path(clip.path)) or (None if scratch is None else unavailable_cache(scratch))
+            return unavailable_folder(Path(clip.path)) or self.long.unavailable()
 
         return self.retry(lambda: self._embed_long(clip), unavailable)
 

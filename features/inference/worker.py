@@ -104,10 +104,13 @@ def work_here(
     computed = Computed()
     retry = Retry(progress.note)
 
+    def unavailable() -> Path | None:
+        return unavailable_cache(job.parts)
+
     def write(number: int, rows: CacheRows, cost: dict[str, Any]) -> None:
         retry(
             lambda: write_file(job.shard(number), job.spec, [rows], Totals.of(rows), cost),
-            lambda: unavailable_cache(job.parts),
+            unavailable,
         )
         computed.clips[number] = len(rows.ids)
         on_shard(number, len(rows.ids))
@@ -115,7 +118,9 @@ def work_here(
     with computing_as_planned(job.plan.threads):
         backbone = job.load()
         started = time.perf_counter()
-        computed.timings = embed_blocks(job.plan, numbers, backbone, job.settings, progress, write, job.parts)
+        computed.timings = embed_blocks(
+            job.plan, numbers, backbone, job.settings, progress, write, job.parts, unavailable
+        )
     computed.seconds = time.perf_counter() - started
     return computed
 
