@@ -84,7 +84,7 @@ def test_predict_reads_long_clips_with_an_exported_model(folder, tmp_path, capsy
     ids=lambda command: " ".join(command[:2]),
 )
 def test_other_commands_accept_long_clips(folder, tmp_path, command):
-    named = {
+    paths = {
         "CONFIG": folder / "long.yaml",
         "CACHE": folder / "cache",
         "RUNS": folder / "runs",
