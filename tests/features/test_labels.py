@@ -71,7 +71,7 @@ def test_a_label_of_another_task_is_refused():
         read_label("dog", "regression")
     with pytest.raises(ValueError, match=r"\['dog'\], expected text or a number"):
         read_label(["dog"], "single-label")
-    with pytest.raises(ValueError, match=r"2\.5, not a list"):
+    with pytest.raises(ValueError, match=r"2\.5, but task multi-label needs a list of class names"):
         read_label(2.5, "multi-label")
 
 

@@ -15,7 +15,7 @@ from features.store.prune import PARTS_SUFFIX, prune_rows, remove_cache, size_of
 from features.store.table import open_table, verify_table
 from features.system.locks import CacheLock
 from tests import processes
-from tests.features.store.test_shard_set import everything, members
+from tests.features.store.test_shard_set import everything, shard_files
 from tests.features.toys import NAMES, temporaries
 
 POOLING = {"pooling": ("mean", "max", "frames")}
@@ -45,7 +45,7 @@ def test_rows_that_stay_keep_their_bits_and_the_others_are_gone(cache, keep):
     assert (pruned.clips, pruned.left) == (7 - len(keep), len(keep))
     assert pruned.size_bytes == size - size_of(path)
     assert temporaries(corpus.cache) == []
-    assert {*members(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
+    assert {*shard_files(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
     corpus.rerun(corpus.manifest(*keep), **POOLING)
     assert corpus.run(corpus.manifest(*NAMES), block_rows=2, **POOLING).computed == 7 - len(keep)
     assert everything(path) == before
@@ -53,9 +53,9 @@ def test_rows_that_stay_keep_their_bits_and_the_others_are_gone(cache, keep):
 
 def test_a_dry_run_counts_the_same_and_changes_nothing(cache):
     _, path = cache
-    before = {file: file.read_bytes() for file in [path, *members(path)]}
+    before = {file: file.read_bytes() for file in [path, *shard_files(path)]}
     counted = prune_rows(path, {"0.wav"}, quiet, dry_run=True)
-    assert {file: file.read_bytes() for file in [path, *members(path)]} == before
+    assert {file: file.read_bytes() for file in [path, *shard_files(path)]} == before
     vectors, frames = 2 * 2 * 4 * 4, 2 * 4 * 4  # bytes per clip, per frame
     gone = [row for row, clip in enumerate(open_table(path).ids) if clip != "0.wav"]
     assert counted.size_bytes == 6 * vectors + frames * int(open_table(path).n_frames[gone].sum())
@@ -89,14 +89,14 @@ def test_failures_of_clips_that_stay_stay(seven):
 
 def test_a_damaged_file_is_not_pruned(cache):
     _, path = cache
-    victim = next(iter(members(path)), path)
+    victim = next(iter(shard_files(path)), path)
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    before = {file: file.read_bytes() for file in [path, *members(path)]}
+    before = {file: file.read_bytes() for file in [path, *shard_files(path)]}
     with pytest.raises(CacheError, match="damaged"):
         prune_rows(path, set(NAMES[1::2]), quiet)
-    assert {file: file.read_bytes() for file in [path, *members(path)]} == before
+    assert {file: file.read_bytes() for file in [path, *shard_files(path)]} == before
 
 
 def test_a_full_disk_leaves_everything_as_it_was(cache, monkeypatch):
@@ -157,7 +157,7 @@ def test_after_kill_9_the_file_is_whole_and_the_next_prune_finishes(cache, count
     assert everything(path) == {clip: before[clip] for clip in keep}
     corpus.rerun(corpus.manifest(*keep), **POOLING)
     assert temporaries(corpus.cache) == [] and not path.with_suffix(".pruned").exists()
-    assert {*members(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
+    assert {*shard_files(path)} == {member.path for member in open_table(path).locations.shard_files} - {path}
 
 
 def test_rows_copied_by_an_interrupted_prune_do_not_come_back(seven, monkeypatch):
@@ -174,7 +174,7 @@ def test_rows_copied_by_an_interrupted_prune_do_not_come_back(seven, monkeypatch
     prune_rows(path, {"0.wav"}, quiet)
     seven.rerun(seven.manifest("0.wav"), **POOLING)
     assert set(everything(path)) == {"0.wav"}
-    assert len(members(path)) == 1
+    assert len(shard_files(path)) == 1
 
 
 def test_pruning_waits_for_a_run(cache):
@@ -221,7 +221,7 @@ def test_a_missing_shard_file_stays_listed(seven, monkeypatch):
     monkeypatch.setattr(shard_set, "SET_BYTES", 0)
     path = seven.run(seven.manifest(*NAMES), block_rows=2, **POOLING).path
     table = open_table(path)
-    lost = members(path)[0]
+    lost = shard_files(path)[0]
     away = lost.with_suffix(".away")
     shutil.move(lost, away)
     number = next(n for n, member in enumerate(table.locations.shard_files) if member.path == lost)

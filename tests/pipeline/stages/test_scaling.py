@@ -64,7 +64,7 @@ def test_shards_from_the_command_line(folder: Path, capsys: pytest.CaptureFixtur
     ("arguments", "line"),
     [
         (["--shard", "4/3"], "--shard 4/3: should be I/N with I from 1 to N, such as 1/8 for the first of eight"),
-        (["--shard", "1/2", "--engine", "ray"], "--shard 1/2 and --engine ray: use one of them"),
+        (["--shard", "1/2", "--engine", "ray"], "--shard 1/2 and --engine ray: use only one of them"),
         (["--engine", "slurm"], "'slurm' is not an engine; use local or ray"),
         (["--engine", "ray", "--set", "features.ray.actors=0"], "features.ray.actors"),
     ],
