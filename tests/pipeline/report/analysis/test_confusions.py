@@ -92,7 +92,7 @@ def test_decisions_of_several_labels_per_clip():
     targets = np.array([[1, 0], [1, 1], [0, 1]])
     probabilities = np.array([[[0.9, 0.6], [0.4, 0.7], [0.5, 0.1]], [[0.8, 0.2], [0.6, 0.7], [0.1, 0.3]]])
     found = decisions(Outcomes(probabilities, targets, "multi-label"))
-    # Class 0: clips 0 and 1 have it; clip 1 is found by one of two repetitions; clip 2 is wrongly predicted as class 0 once.
+    # Clips 0 and 1 have class 0. One of two repetitions finds clip 1; one wrongly predicts clip 2.
     assert found.totals.tolist() == [2, 2]
     assert found.counts.tolist() == [[1.5, 0.5, 0.5], [1, 1, 0.5]]
     assert found.clips[0, 0] == [0, 1] and found.clips[0, 1] == [1] and found.clips[0, 2] == [2]
