@@ -10,13 +10,14 @@ import pytest
 
 # One thread per test process: there is one process for each core. Tests of threads set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 # Threads that spin while they wait slow small products down on busy machines.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell starts what runs in the background with Ctrl-C ignored, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "any machine", max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("any machine")
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Child:
             environment: Variables on top of this process's.
         """
         self._printed = Path(tempfile.mkdtemp(prefix="child-"))
+        weakref.finalize(self, shutil.rmtree, self._printed, ignore_errors=True)
         for name in ("stdout", "stderr"):
             (self._printed / name).touch()  # it may be killed before it does so
         self._command = [function.__name__, *map(str, arguments)]
@@ -65,7 +67,6 @@ class Child:
         code = self._process.exitcode
         assert code is not None, f"{self._command} is still running"
         texts = [(self._printed / name).read_text() for name in ("stdout", "stderr")]
-        shutil.rmtree(self._printed)
         return subprocess.CompletedProcess(self._command, code, *texts)
 
 

@@ -1,7 +1,5 @@
 """LiteRT models over windows: the right tensor, the right windows, the right weights."""
 
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -13,6 +11,7 @@ from features.backbones.adapters.fixed_windows import window_starts
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
 from features.pooling import pool
+from tests import processes
 
 SIZE, HOP = 15_600, 7_680
 
@@ -132,6 +131,5 @@ def test_another_file_is_no_litert_model(options, tmp_path):
 
 
 def test_describing_prints_nothing(options):
-    code = f"from features.backbones import describe; describe({options!r})"
-    run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert (run.stdout, run.stderr) == ("", "")
+    run = processes.run(describe, options)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

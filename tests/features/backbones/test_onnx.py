@@ -1,7 +1,6 @@
 """ONNX models: the selected tensor, axes, windows, log-mels, and errors that list the model's tensors."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import pytest
 import torch
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-from features.backbones import describe, load
+from features.backbones import describe, list_backbones, load
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
 from features.pooling import pool
 from features.store.fingerprint import cache_spec, fingerprint
+from tests import processes
 from tests.features.backbones.onnx_files import bands, convolution, reference
 
 RATE = 16_000
@@ -199,16 +199,14 @@ def test_another_file_is_no_onnx_model(tmp_path, entry):
     assert "\n" not in str(caught.value)
 
 
+def describe_without_onnxruntime(entry: dict) -> None:
+    sys.modules["onnxruntime"] = None
+    assert any(row["name"] == "onnx" for row in list_backbones())
+    describe(entry)
+
+
 def test_a_missing_onnxruntime_is_one_clear_line(entry):
-    code = f"""
-import sys
-from pathlib import Path
-sys.modules["onnxruntime"] = None
-from features.backbones import describe, list_backbones
-assert any(row["name"] == "onnx" for row in list_backbones())
-describe({entry!r})
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run(describe_without_onnxruntime, entry)
     assert done.stderr.strip().endswith("onnx: onnxruntime is not installed; pip install 'audioheads[onnx]'")
 
 

@@ -108,9 +108,10 @@ def test_parts_are_bounded_and_hold_every_frame_once():
 
 
 def test_small_parts_and_cut_clips_train_and_predict_the_same(monkeypatch):
-    whole = train(clips(), seeds=[0])
+    options = OPTIONS.model_copy(update={"max_epochs": 2})
+    whole = train(clips(), options, seeds=[0])
     monkeypatch.setattr(attention, "MAX_FRAMES", 16)
-    cut = train(clips(), seeds=[0])
+    cut = train(clips(), options, seeds=[0])
     for one, other in zip(whole.fits, cut.fits, strict=True):
         assert one.epochs == other.epochs
         assert np.allclose(one.probabilities, other.probabilities, atol=1e-4)

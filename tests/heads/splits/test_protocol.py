@@ -39,7 +39,7 @@ def sides_of(split, n):
     return sides
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(corpora(), st.sampled_from(["holdout", "kfold", "leave-one-group-out"]), st.integers(0, 5))
 def test_drawn_splits_are_complete_and_keep_groups_and_audio_whole(corpus_and_keys, protocol, seed):
     clips, keys = corpus_and_keys
@@ -62,7 +62,7 @@ def test_drawn_splits_are_complete_and_keep_groups_and_audio_whole(corpus_and_ke
         assert np.all(tested == 1)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.randoms(use_true_random=False), st.sampled_from(["folds", "holdout", "kfold", "leave-one-group-out"]))
 def test_row_order_does_not_matter(random, protocol):
     clips = corpus(n_folds=2)
