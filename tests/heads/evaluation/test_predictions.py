@@ -99,7 +99,7 @@ def test_an_older_table_has_draw_0():
 
 def test_targets_of_another_task_are_refused():
     ids = np.array(["a", "b"])
-    with pytest.raises(ValueError, match=r"\(N, C\), \(N, C\) and \(N,\) do"):
+    with pytest.raises(ValueError, match=r"\(N, C\), \(N, C\) and \(N,\)$"):
         Predictions(np.ones((2, 3)), np.zeros(2, int), ids, 1, 0, "m", task="multi-label")
     with pytest.raises(ValueError, match="each class has 0 or 1"):
         Predictions(np.ones((2, 3)), np.full((2, 3), 2), ids, 1, 0, "m", task="multi-label")

@@ -221,8 +221,8 @@ def test_warnings_of_all_fits_are_one_note(caplog):
         ("subprocess.Popen", {}, "single-label", "is no estimator"),
         ("sklearn.svm.SVC", {"c": 1}, "single-label", r"parameters.c: SVC takes no 'c', did you mean 'C'\?"),
         ("sklearn.multiclass.OneVsRestClassifier", {}, "single-label", "parameters: .*'estimator'"),
-        ("sklearn.svm.SVR", {}, "single-label", "SVR is a regressor, and the labels are classes"),
-        ("sklearn.svm.SVC", {}, "regression", "SVC is a classifier, and the labels are numbers"),
+        ("sklearn.svm.SVR", {}, "single-label", "SVR is a regressor, but the labels are classes"),
+        ("sklearn.svm.SVC", {}, "regression", "SVC is a classifier, but the labels are numbers"),
     ],
 )
 def test_what_cannot_be_built_is_named_before_any_training(estimator, parameters, task, message):
@@ -256,7 +256,9 @@ def test_a_saved_head_predicts_what_was_scored(tmp_path, estimator):
 def test_types_that_a_crafted_file_could_misuse_have_to_be_allowed(tmp_path, estimator, name):
     fit = train(estimator).fits[0]
     path = saved(tmp_path / "head.safetensors", fit)
-    with pytest.raises(WeightsError, match=rf"head.safetensors: holds {name}, .*load_head\(path, trusted=\['{name}'\]"):
+    with pytest.raises(
+        WeightsError, match=rf"head.safetensors: contains {name}, .*load_head\(path, trusted=\['{name}'\]"
+    ):
         load_head(path)
     head = load_head(path, trusted=[name])
     assert np.array_equal(head.predict(features()[fit.test_rows, 0]), fit.probabilities)
