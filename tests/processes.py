@@ -4,9 +4,11 @@ Python with the pipeline takes seconds to start. Tests that kill a process, limi
 one from here. What they run in it is a function that can be pickled: one at the top of a module that can be imported.
 """
 
+import atexit
 import contextlib
 import ctypes
 import multiprocessing
+import multiprocessing.process
 import os
 import shutil
 import signal
@@ -25,6 +27,15 @@ _RECURSIVE, _PRIVATE = 0x4000, 0x40000  # of linux/mount.h
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.warm"])
+_started: weakref.WeakSet[multiprocessing.process.BaseProcess] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Kill what a failed test left; multiprocessing would wait for it."""
+    for process in list(_started):
+        if process.is_alive():
+            process.kill()
 
 
 class Child:
@@ -54,6 +65,7 @@ class Child:
         self._process = _context.Process(target=_run, args=call)
         self._process.start()
         assert self._process.pid is not None
+        _started.add(self._process)
         self.pid: int = self._process.pid
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
