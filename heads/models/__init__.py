@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import ConfigError
@@ -61,10 +63,18 @@ def shortest_input(options: Recipe) -> int:
 def _entry(name: str) -> tuple[type[Recipe], str] | None:
     if name in MODELS:
         return MODELS[name]
-    try:
-        from torchvision.models import list_models
-    except ImportError:
+    if not _may_be_torchvisions(name):
         return None
     import torchvision
 
-    return TORCHVISION if name in list_models(module=torchvision.models) else None
+    return TORCHVISION if name in torchvision.models.list_models(module=torchvision.models) else None
+
+
+def _may_be_torchvisions(name: str) -> bool:
+    """Whether a file of torchvision.models defines a function of this name; importing torchvision takes seconds."""
+    spec = find_spec("torchvision")
+    folders = spec.submodule_search_locations if spec else None
+    sources = (
+        path.read_text(encoding="utf-8") for folder in folders or () for path in Path(folder, "models").glob("*.py")
+    )
+    return any(f"\ndef {name}(" in source for source in sources)
