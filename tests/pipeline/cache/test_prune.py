@@ -66,8 +66,8 @@ def test_whole_files_go_by_name_and_age(corpus, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say what goes"),
-        (["cache"], "cache: is no config"),
+        ([], "nothing selected"),
+        (["cache"], "cache: not a config"),
         (["cache", "--older-than", "3 moons"], "not an age"),
         (["none.yaml"], "no such config file"),
     ],

@@ -172,7 +172,7 @@ ENDS = [
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; "),
     (OSError(errno.ENOSPC, "No space left on device", "cache/a.h5"), 1, "cache/a.h5: No space left on device; "),
     (PermissionError(errno.EACCES, "Permission denied", "runs/[x]"), 1, "runs/[x]: Permission denied; "),
-    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), 1, "runs/x: Not a directory; a file is where"),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), 1, "runs/x: Not a directory; a file is in the"),
     (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero (use --verbose"),
 ]
 

@@ -42,7 +42,7 @@ COMMANDS = [
     ("train-heads gone.yaml", 2, FOLDER_GONE),
     ("train-heads there.yaml", 2, "mfcc: no embeddings for these settings yet"),
     ("train-heads there-frames.yaml", 2, "add `frames` to features.pooling"),
-    ("finetune gone.yaml", 0, "the config asks for no models"),
+    ("finetune gone.yaml", 0, "the config lists no models"),
     ("finetune gone-cnn.yaml", 2, FOLDER_GONE),
     ("report gone.yaml", 2, FOLDER_GONE),
     ("report there.yaml", 2, "mfcc linear is not trained yet"),
