@@ -1,4 +1,4 @@
-"""The audit as the command line runs it: what is planted in a corpus is found, said and written."""
+"""The audit as the command line runs it: what is planted in a corpus is found, printed and written."""
 
 import json
 from pathlib import Path

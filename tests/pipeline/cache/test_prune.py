@@ -52,7 +52,7 @@ def test_clips_that_no_named_config_has_go(corpus, capsys):
 
 def test_whole_files_go_by_name_and_age(corpus, capsys):
     assert call("cache", "prune", "--name", "wav2vec2-*", "--dry-run") == 0
-    assert "would remove it" in capsys.readouterr().out
+    assert "would be removed" in capsys.readouterr().out
     assert call("cache", "prune", "--name", "wav2vec2-*", "--older-than", "1h") == 0
     assert len(held(corpus)) == 2
     assert call("cache", "prune", "few.yaml", "--name", "wav2vec2-*") == 0

@@ -48,8 +48,8 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["init", "my sounds"])
     assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert "12 clips, 2 classes" in said and "audioheads run my-sounds.yaml" in said
+    printed = capsys.readouterr().out
+    assert "12 clips, 2 classes" in printed and "audioheads run my-sounds.yaml" in printed
     text = (tmp_path / "my-sounds.yaml").read_text()
     assert "Clips per class: cat: a 6, dog 6." in text and "`group` column" in text
     config = load_config("my-sounds.yaml")
@@ -168,7 +168,7 @@ def test_a_table_that_names_no_labels_or_files_says_which(tmp_path):
     with pytest.raises(UserError, match=r"no column that looks like the label \(columns: path, notes\)"):
         init(table)
     table.write_text("path,label\na.wav,x\nb.wav,y\n")
-    with pytest.raises(UserError, match="2 of 2 files are not there"):
+    with pytest.raises(UserError, match="2 of 2 files are missing"):
         init(table)
 
 
@@ -186,8 +186,8 @@ def test_backbones_are_judged_by_length_rate_and_kind_of_audio(tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "yamnet.tflite").touch()
     assert judged()["yamnet"].use
-    assert "of it padding" in judged(median_s=0.4)["yamnet"].why and not judged(median_s=0.4)["yamnet"].use
-    assert "made for other sounds" in judged("fsdd")["yamnet"].why and not judged("fsdd")["yamnet"].use
+    assert "mostly padding" in judged(median_s=0.4)["yamnet"].why and not judged(median_s=0.4)["yamnet"].use
+    assert "trained for another kind of sound" in judged("fsdd")["yamnet"].why and not judged("fsdd")["yamnet"].use
     assert "nothing above 4000 Hz" in judged(rate=8000)["wav2vec2-base"].why
     assert "up to 8000 Hz only" in judged(rate=44_100)["vggish"].why
     assert judged()["wav2vec2-nano"].use  # comes with the program

@@ -37,8 +37,8 @@ def test_a_folder_says_what_the_model_says(everything, tmp_path, name, capsys):
     moved = made.rename(tmp_path / "moved")
     clips = list(clip_paths(everything).iloc[:5])
     bound = 1e-5 if name.startswith(("wav2vec2/", "mfcc")) else 1e-4
-    said = Predictor.load(moved, device="cpu").predict(clips)
-    assert np.abs(said - Predictor.load(model, device="cpu").predict(clips)).max() < bound
+    predicted = Predictor.load(moved, device="cpu").predict(clips)
+    assert np.abs(predicted - Predictor.load(model, device="cpu").predict(clips)).max() < bound
     for file in moved.rglob("*"):
         if file.is_file():  # nothing of this machine in it, weights files' metadata included
             assert str(everything).encode() not in file.read_bytes()
@@ -181,8 +181,8 @@ def test_transformers_loads_linear_heads_with_equal_scores(encoders, tmp_path, l
         classify = pipeline("audio-classification", model=str(tmp_path / head), device="cpu")
         for clip, row in zip(clips, expected, strict=True):
             scores = classify(read_waveform(Path(clip), 16_000).samples, top_k=None)
-            said = {score["label"]: score["score"] for score in scores}
-            assert [said[name] for name in ("band_noise", "siren", "warble")] == pytest.approx(row, abs=1e-4)
+            predicted = {score["label"]: score["score"] for score in scores}
+            assert [predicted[name] for name in ("band_noise", "siren", "warble")] == pytest.approx(row, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_onnx_graphs_say_what_the_model_says(everything, tmp_path, name, takes, 
         return
     predict = runpy.run_path(str(made / "example.py"))["predict"]
     paths = list(clip_paths(everything).iloc[6:10])
-    said = np.stack([predict(path) for path in paths])
+    predicted = np.stack([predict(path) for path in paths])
     bound = 1e-3 if takes == "windows" else 1e-4
-    assert np.abs(said - Predictor.load(model, device="cpu").predict(paths)).max() < bound
+    assert np.abs(predicted - Predictor.load(model, device="cpu").predict(paths)).max() < bound
 
 
 def test_onnx_is_refused_with_the_reason(everything, tmp_path, capsys):

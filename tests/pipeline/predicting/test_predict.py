@@ -47,17 +47,17 @@ def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
     assert len(models) == 2 * 7 + 6
     for model in models:
         kept = stored(model)
-        said = Predictor.load(model, device="cpu").predict(list(paths[kept["id"]]))
+        predicted = Predictor.load(model, device="cpu").predict(list(paths[kept["id"]]))
         bound = FROZEN if model.parent.name in ("mfcc", "wav2vec2") else TRAINED
-        assert np.abs(said - probabilities(kept)).max() < bound, model
+        assert np.abs(predicted - probabilities(kept)).max() < bound, model
 
 
 def test_each_fold_and_seed_is_its_own_and_their_mean_is_the_default(folds, capsys):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     for fold, seed in (("5", 0), ("3", 1)):
         kept = stored(model, fold=fold, seed=seed)
-        said = Predictor.load(model, fold=fold, seed=seed, device="cpu").predict(list(paths[kept["id"]]))
-        assert np.abs(said - probabilities(kept)).max() < FROZEN
+        predicted = Predictor.load(model, fold=fold, seed=seed, device="cpu").predict(list(paths[kept["id"]]))
+        assert np.abs(predicted - probabilities(kept)).max() < FROZEN
     clip = paths.iloc[0]
     singles = [Predictor.load(model, fold=str(fold), seed=1, device="cpu").predict([clip]) for fold in range(1, 6)]
     together = Predictor.load(model, seed=1, device="cpu").predict([clip])
@@ -74,8 +74,8 @@ def test_waveforms_and_files_are_scored_alike(folds):
     predictor = Predictor.load(folds / "models" / "mfcc" / "mlp", device="cpu")
     path = clip_paths(folds).iloc[0]
     waveform = read_waveform(Path(path), None)
-    said = predictor.predict([waveform.samples], waveform.sample_rate)
-    assert np.abs(said - predictor.predict([path])).max() < 1e-6
+    predicted = predictor.predict([waveform.samples], waveform.sample_rate)
+    assert np.abs(predicted - predictor.predict([path])).max() < 1e-6
     with pytest.raises(AudioError, match=r"nowhere\.wav: file not found"):
         predictor.predict(["nowhere.wav"])
 
@@ -84,7 +84,7 @@ def test_waveforms_and_files_are_scored_alike(folds):
 def test_output_files_list_the_clips_in_the_order_asked_for(folds, tmp_path, suffix):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     clips = list(paths.iloc[[5, 0, 17]])
-    out = tmp_path / f"said.{suffix}"
+    out = tmp_path / f"predicted.{suffix}"
     assert run("predict", model, *clips, "-o", out, "--fold", "5", "--top-k", "2") == 0
     expected = Predictor.load(model, fold="5", device="cpu").predict(clips)
     labels = np.array(["band_noise", "siren", "warble"])[expected.argmax(axis=1)]
@@ -115,13 +115,13 @@ def test_folders_manifests_and_stdin_name_the_same_clips(folds, tmp_path, monkey
         shutil.copy(file, sounds / f"{number}{file.suffix}")
     (sounds / "notes.txt").write_text("no audio")
     copies = sorted(path for path in sounds.iterdir() if path.suffix != ".txt")
-    said = []
+    predicted = []
 
     def collect(*arguments: object) -> pd.DataFrame:
         capsys.readouterr()
         assert run("predict", model, *arguments) == 0
-        said.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
-        return said[-1]
+        predicted.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
+        return predicted[-1]
 
     assert list(collect(tmp_path / "sounds")["id"]) == [path.as_posix() for path in copies]
     pd.DataFrame({"path": [f"sounds/deep/{path.name}" for path in copies]}).to_csv(tmp_path / "m.csv", index=False)
@@ -131,15 +131,15 @@ def test_folders_manifests_and_stdin_name_the_same_clips(folds, tmp_path, monkey
     assert list(collect(tmp_path / "m.jsonl")["id"].astype(str)) == ["0", "1", "2"]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(str, copies)) + "\n\n"))
     collect("-")
-    for other in said[1:]:
-        pd.testing.assert_frame_equal(other.drop(columns="id"), said[0].drop(columns="id"))
+    for other in predicted[1:]:
+        pd.testing.assert_frame_equal(other.drop(columns="id"), predicted[0].drop(columns="id"))
 
 
 def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsys):
     model, good = folds / "models" / "mfcc" / "mlp", list(clip_paths(folds).iloc[:2])
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
-    out = tmp_path / "said.jsonl"
+    out = tmp_path / "predicted.jsonl"
     assert run("predict", model, good[0], bad, good[1], "-o", out) == 0
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["id"] for line in lines] == [good[0], str(bad), good[1]]
@@ -148,7 +148,7 @@ def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsy
     assert run("predict", model, good[0], bad, good[1], "-o", out, "--strict") == 1
     assert run("predict", model, bad, tmp_path / "gone.wav", good[1], "-o", out) == 1  # more than half
     capsys.readouterr()
-    assert run("predict", model, good[0], "-o", bad / "said.csv") == 1
+    assert run("predict", model, good[0], "-o", bad / "predicted.csv") == 1
     assert f"cannot write in {bad}; name another output file" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 3
 
@@ -189,7 +189,7 @@ def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
     waves = [read_waveform(Path(path), rate).samples for path in clip_paths(folds).iloc[:4]]
     long = np.concatenate(waves)[: round(2.3 * rate)]
     sf.write(tmp_path / "long.wav", long, rate, "FLOAT")
-    out = tmp_path / "said.csv"
+    out = tmp_path / "predicted.csv"
     arguments = ("--windows", "--window-s", "1", "--hop-s", "0.5", "--fold", "5")
     assert run("predict", model, tmp_path / "long.wav", clip_paths(folds).iloc[0], "-o", out, *arguments) == 0
     table = pd.read_csv(out)
@@ -284,9 +284,9 @@ def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
     for model in models_of(run_dir):
         kept = stored(model)
         predictor = Predictor.load(model, device="cpu")
-        said = predictor.predict(list(clip_paths(run_dir)[kept["id"]]))
-        assert predictor.task == task and np.abs(said - probabilities(kept)).max() < FROZEN
-        out = tmp_path / "said.csv"
+        predicted = predictor.predict(list(clip_paths(run_dir)[kept["id"]]))
+        assert predictor.task == task and np.abs(predicted - probabilities(kept)).max() < FROZEN
+        out = tmp_path / "predicted.csv"
         assert run("predict", model, *clip_paths(run_dir)[kept["id"]], "-o", out, "--top-k", "0") == 0
         table = pd.read_csv(out, keep_default_na=False)
         if task == "regression":
