@@ -97,11 +97,11 @@ def predict(
 ) -> None:
     """Apply a trained model to new audio."""
     console = open_console(verbose)
-    from pipeline.predicting.command import Asked, FitChoice, run_predict
+    from pipeline.predicting.command import FitChoice, OutputOptions, run_predict
 
     choice = FitChoice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
-    asked = Asked(output, format, top_k, windows, window_s, hop_s)
-    run_predict(model, audio, choice, asked, device=device, strict=strict, console=console)
+    options = OutputOptions(output, format, top_k, windows, window_s, hop_s)
+    run_predict(model, audio, choice, options, device=device, strict=strict, console=console)
 
 
 def _export_format(value: str) -> str:

@@ -30,7 +30,7 @@ from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.fitted import FramesInMemory, HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import ONNX_FORMAT
-from pipeline.predicting.predictor import Predictor, Silent
+from pipeline.predicting.predictor import NoProgress, Predictor
 from pipeline.results.run_folder import write_json
 
 # Where a band holds no sound, a log-mel shows the rounding of the Fourier transform, which is each runtime's own.
@@ -259,7 +259,7 @@ def _features(predictor: Predictor, path: Path) -> np.ndarray:
     table = pd.DataFrame({"id": ["0"], "path": [str(path)], "label": "?"})
     manifest = Manifest("export", Path(), table, "single-label")
     contents = clip_contents(manifest, path.parent, save=False)
-    predictor.run(manifest, contents, [0], Silent(), lambda ids, values: None, through=keep)
+    predictor.run(manifest, contents, [0], NoProgress(), lambda ids, values: None, through=keep)
     return found[0].astype(np.float32)
 
 

@@ -63,7 +63,7 @@ COMMANDS = [
     ("predict no x.wav", 2, "no: no such model"),
     ("predict runs/no/models/mfcc/linear x.wav", 2, "no such model"),
     (f"predict {MODEL} x.wav", 2, "x.wav: no such file or folder"),
-    (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 named is there)"),
+    (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 arguments exists)"),
     (f"predict {MODEL} x.wav --format xml", 2, "--format xml"),
     ("export no out", 2, "no: no such model"),
     ("leaderboard", 2, "has no report/results.csv"),

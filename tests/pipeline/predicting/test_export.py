@@ -227,7 +227,7 @@ def test_onnx_graphs_say_what_the_model_says(everything, tmp_path, name, takes, 
     captured = capsys.readouterr()
     assert f"{takes} in, outputs out" in captured.out
     assert run("predict", made, clip_paths(everything).iloc[0]) == 2
-    assert "holds ONNX graphs; run its example.py" in capsys.readouterr().err
+    assert "contains ONNX graphs; run its example.py" in capsys.readouterr().err
     if takes == "features":
         assert "has no torch graph, so only the head is exported" in captured.err
         return

@@ -149,7 +149,7 @@ def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsy
     assert run("predict", model, bad, tmp_path / "gone.wav", good[1], "-o", out) == 1  # more than half
     capsys.readouterr()
     assert run("predict", model, good[0], "-o", bad / "predicted.csv") == 1
-    assert f"cannot write in {bad}; name another output file" in capsys.readouterr().err
+    assert f"cannot write in {bad}; choose another output file" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 3
 
 
@@ -179,7 +179,7 @@ def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, m
         assert run("predict", model, *clips, "-o", out, "--fold", "1") == 130
     capsys.readouterr()
     assert run("predict", model, *clips, "-o", out) == 0
-    assert "begun anew" in capsys.readouterr().err
+    assert "starting over" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
 
 
@@ -225,7 +225,7 @@ def test_other_weights_than_those_of_training_are_refused(everything):
     ("given", "says"),
     [
         ("models/mfcc/lineer", "did you mean"),
-        (".", "holds 20 models; name one of"),
+        (".", "contains 20 models; give one of"),
         ("nowhere", "no such model"),
     ],
 )
