@@ -208,20 +208,20 @@ def _record(name: str, source: CorpusSource, origin: str | None, sha256: str, ch
 def _unpack(archive: Path, root: Path, source: CorpusSource, about: dict[str, Any], console: Console) -> Manifest:
     """Unpack the corpus into its folder, completely or not at all, and return its manifest."""
     console.note(f"unpacking {archive.name}")
-    beside = root.with_name(f".{root.name}.unpacking")
-    shutil.rmtree(beside, ignore_errors=True)
+    unpacking = root.with_name(f".{root.name}.unpacking")
+    shutil.rmtree(unpacking, ignore_errors=True)
     try:
-        done: Unpacked = unpack(archive, beside, strip=source.strip)
-        write_json(beside / RECORD, {**about, "files": done.files, "links_left_out": done.links})
+        done: Unpacked = unpack(archive, unpacking, strip=source.strip)
+        write_json(unpacking / RECORD, {**about, "files": done.files, "links_left_out": done.links})
         try:
-            load_manifest({"kind": source.kind, "root": beside})
+            load_manifest({"kind": source.kind, "root": unpacking})
         except ManifestError as error:
             raise RunError(f"{archive}: does not contain {source.title} in the expected layout: {error}") from error
         if root.is_dir():
             root.rmdir()  # empty
-        beside.rename(root)
+        unpacking.rename(root)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unpacking, ignore_errors=True)
     if done.links:
         console.note(f"skipped {counted(len(done.links), 'link')}, first {done.links[0]!r}")
     return load_manifest({"kind": source.kind, "root": root})

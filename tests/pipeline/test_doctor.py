@@ -1,4 +1,4 @@
-"""What `doctor` says about this machine, and about one where things do not fit."""
+"""`doctor` on this machine, and with mismatched packages."""
 
 from importlib import metadata
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Exported embeddings: the cache's values under the manifest's labels, in every format."""
+"""Exported embeddings: cached values with the manifest's labels, in every format."""
 
 import io
 import json
@@ -30,7 +30,7 @@ output: {{cache: {root}/cache, runs: {root}/runs}}
 
 
 def embedded(root, labels=None) -> Config:
-    """A small experiment after stage 1; a broken clip is in it."""
+    """A small experiment after stage 1, with one broken clip."""
     for number, clip in enumerate(CLIPS):
         tone(root / clip, 300 + 100 * number, 0.4 + 0.1 * number, 16_000, number)
     (root / "broken.wav").write_bytes(b"no audio")
@@ -153,7 +153,7 @@ def test_webdataset_splits_tars_and_leaves_no_older_ones(experiment, tmp_path, m
         ([0.5, 1.5, 2.0, 2.25, 3.0], {"a/2.wav": 1.5, "b/1.wav": 2.0}),
     ],
 )
-def test_lists_of_labels_and_numbers_go_out_too(tmp_path, labels, targets):
+def test_multi_label_and_regression_are_exported(tmp_path, labels, targets):
     config = embedded(tmp_path, labels)
     (file,) = export(config, file_format="npz", backbones=["mfcc"])
     with np.load(file, allow_pickle=False) as got:
@@ -174,12 +174,12 @@ def test_lists_of_labels_and_numbers_go_out_too(tmp_path, labels, targets):
         ({"layers": "7"}, "--layers '7': use all, last, or a comma-separated selection of 0"),
     ],
 )
-def test_mistakes_name_what_is_there(experiment, options, message):
+def test_errors_list_the_available_names(experiment, options, message):
     with pytest.raises(ConfigError, match=message):
         export(experiment, **options)
 
 
-def test_before_stage_1_the_command_is_said(experiment):
+def test_before_stage_1_the_error_names_the_command(experiment):
     other = load_config(experiment.run_dir.parent.parent / "small.yaml", ["features.pooling=[max]"])
     with pytest.raises(UserError, match="run `audioheads features"):
         export(other)

@@ -1,4 +1,4 @@
-"""What is wrong before any work is found, and what is listed is printed, without the libraries that do the work."""
+"""Early errors and listings do not load the heavy libraries."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ COMMANDS = [
     ("leaderboard no", 2, "no: no such run or folder"),
     ("init no", 2, "no: no such folder or manifest file"),
 ]
-# Runs one command after the other, since each process costs as much as ten commands.
+# Runs all commands in one process, because starting a process costs as much as ten commands.
 PROGRAM = """
 import contextlib, io, json, sys
 from pipeline.cli import main
@@ -107,7 +107,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
 
 
 def _write_model(folder: Path) -> None:
-    """A trained head as a run leaves it, with its score in the report."""
+    """A trained head as written by a run, with its score in the report."""
     save_head(
         folder / "fold-1-seed-0.safetensors",
         {"w_0": np.zeros((2, 4), np.float32)},

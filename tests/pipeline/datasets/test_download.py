@@ -1,4 +1,4 @@
-"""Corpora fetched from a server on this machine, in miniature but in the layout of the real archives."""
+"""Downloads of miniature corpora, in the layout of the real archives, from a local server."""
 
 import hashlib
 import io
@@ -93,7 +93,7 @@ def archive_of(name):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """Puts a corpus in miniature on a server that the table then names; tells its site."""
+    """Serve a miniature corpus, point the table to it, and return its site."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(fetch, "WAITS_S", ())
@@ -119,7 +119,7 @@ def download(name, **options):
 
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.url])
-def test_each_corpus_lands_where_configs_expect_it_and_its_reader_reads_it(mirror, name, tmp_path, capsys):
+def test_each_corpus_is_unpacked_where_configs_expect_it_and_is_readable(mirror, name, tmp_path, capsys):
     site = mirror(name)
     root = download(name, audit=True)
     captured = capsys.readouterr()
@@ -138,11 +138,11 @@ def test_each_corpus_lands_where_configs_expect_it_and_its_reader_reads_it(mirro
     assert sorted(item.name for item in (tmp_path / "data").iterdir()) == [root.name], "left something behind"
     asked = len(site.asked)
     assert download(name) == root
-    assert "there already" in capsys.readouterr().out
+    assert "already downloaded" in capsys.readouterr().out
     assert len(site.asked) == asked
 
 
-def test_what_nobody_serves_says_where_to_go_and_takes_the_file(mirror, tmp_path):
+def test_a_manual_download_gives_instructions_and_accepts_the_file(mirror, tmp_path):
     site = mirror("gtzan")
     with pytest.raises(UserError, match=r"no licence.*marsyas.*download gtzan --from genres.tar.gz.*data/GTZAN"):
         download("gtzan")
@@ -155,7 +155,7 @@ def test_what_nobody_serves_says_where_to_go_and_takes_the_file(mirror, tmp_path
     assert len(load_manifest({"kind": "gtzan", "root": download("gtzan", origin=site.url, to=tmp_path / "b")})) == 10
 
 
-def test_a_mirror_has_to_serve_the_same_bytes_unless_told_otherwise(mirror, tmp_path):
+def test_a_mirror_must_serve_the_same_bytes_unless_the_check_is_disabled(mirror, tmp_path):
     site = mirror("ravdess")
     other, _ = archive_of("ravdess")
     site.content = other + b"\0"
@@ -170,7 +170,7 @@ def test_a_mirror_has_to_serve_the_same_bytes_unless_told_otherwise(mirror, tmp_
     assert (tmp_path / "data" / ".downloads" / SOURCES["ravdess"].archive).is_file()
 
 
-def test_a_download_that_was_cut_goes_on(mirror, tmp_path):
+def test_an_interrupted_download_continues(mirror, tmp_path):
     site = mirror("esc50")
     site.cut = [5000]
     with pytest.raises(RunError, match="5000 bytes are kept, run again to resume"):
@@ -180,7 +180,7 @@ def test_a_download_that_was_cut_goes_on(mirror, tmp_path):
     assert site.asked == ["", "bytes=5000-"]
 
 
-def test_another_corpus_archive_does_not_land(mirror, tmp_path):
+def test_the_archive_of_another_corpus_is_rejected(mirror, tmp_path):
     site = mirror("ravdess")
     site.content, _ = archive_of("fsdd")
     with pytest.raises(RunError, match=r"does not contain RAVDESS.*Actor_01"):
@@ -188,14 +188,14 @@ def test_another_corpus_archive_does_not_land(mirror, tmp_path):
     assert [*(tmp_path / "data").glob("*RAVDESS*")] == []
 
 
-def test_a_copy_that_lacks_clips_is_said(mirror, monkeypatch, capsys):
+def test_missing_clips_are_reported(mirror, monkeypatch, capsys):
     mirror("fsdd")
     monkeypatch.setitem(SOURCES, "fsdd", replace(SOURCES["fsdd"], clips=3000))
     download("fsdd")
     assert "should have 3000 clips, this copy has 16" in capsys.readouterr().err
 
 
-def test_what_lies_in_its_place_is_not_touched(mirror, tmp_path):
+def test_an_existing_folder_is_not_touched(mirror, tmp_path):
     mirror("ravdess")
     place = tmp_path / "data" / "RAVDESS"
     place.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_what_lies_in_its_place_is_not_touched(mirror, tmp_path):
         ("ravdess", {"origin": "ftp://somewhere"}, "neither an existing file nor a URL that starts with http"),
     ],
 )
-def test_mistakes(mirror, name, options, message):
+def test_usage_errors(mirror, name, options, message):
     with pytest.raises(UserError, match=message):
         download(name, **options)
 
@@ -228,7 +228,7 @@ def test_the_table_is_complete(name, source):
     assert source.licence and source.citation and source.homepage.startswith("http")
 
 
-def test_shipped_configs_look_where_downloads_land(request):
+def test_shipped_configs_expect_the_download_folders(request):
     paths = (request.config.rootpath / "configs").glob("*.yaml")
     configs = [values for path in paths if isinstance(values := parse_yaml(path.read_text("utf-8")), dict)]
     roots = {(values["dataset"]["kind"], values["dataset"]["root"]) for values in configs}

@@ -38,7 +38,7 @@ def clips(root, *names, seconds=0.5, rate=16_000):
 
 
 def six(root, *places, **options):
-    """Six clips in each of some places."""
+    """Six clips in each of some folders."""
     return clips(root, *(f"{place}/{n}.wav" for place in places for n in range(6)), **options)
 
 
@@ -80,12 +80,12 @@ def test_known_corpora_are_recognised_by_their_layout(tmp_path, name, protocol):
     load_checked_manifest(config)
 
 
-def test_esc_10_is_told_from_esc_50(tmp_path):
+def test_esc_10_is_distinguished_from_esc_50(tmp_path):
     config = load_config(init(small_corpora.esc10(tmp_path / "ESC-10")))
     assert (config.dataset.kind, config.dataset.subset, config.dataset.name) == ("esc50", "esc10", "esc10")
 
 
-def test_genres_of_ones_own_are_no_gtzan(tmp_path):
+def test_other_genre_folders_are_not_gtzan(tmp_path):
     config = load_config(init(six(tmp_path / "music", "rock", "bossa nova", "fado")))
     assert config.dataset.kind == "folder"
     assert len(load_checked_manifest(config)) == 18
@@ -117,7 +117,7 @@ def test_lists_of_labels_and_numbers(tmp_path, labels, task):
     assert load_checked_manifest(config).task == task
 
 
-def test_split_folders_become_a_manifest_beside_the_config(tmp_path):
+def test_split_folders_become_a_manifest_next_to_the_config(tmp_path):
     six(tmp_path / "data", "train/dog", "train/cat", "val/dog", "val/cat", "test/dog", "test/cat")
     path = init(tmp_path / "data", tmp_path / "out" / "exp.yaml")
     config = load_config(path)
@@ -126,15 +126,15 @@ def test_split_folders_become_a_manifest_beside_the_config(tmp_path):
     assert manifest.clips["split"].value_counts().to_dict() == {"train": 12, "valid": 12, "test": 12}
     assert manifest.labels == ["cat", "dog"] and manifest.path_of(0).is_file()
     path.unlink()
-    with pytest.raises(UserError, match=r"exp\.csv: there already"):
+    with pytest.raises(UserError, match=r"exp\.csv: already exists"):
         init(tmp_path / "data", path)
 
 
-def test_nothing_is_written_over_without_force(tmp_path):
+def test_nothing_is_overwritten_without_force(tmp_path):
     six(tmp_path / "a", "x", "y")
     path = init(tmp_path / "a")
     path.write_text("mine")
-    with pytest.raises(UserError, match=r"there already; .*--force"):
+    with pytest.raises(UserError, match=r"already exists; .*--force"):
         init(tmp_path / "a")
     assert path.read_text() == "mine"
     assert load_config(init(tmp_path / "a", force=True)).dataset.kind == "folder"
@@ -151,18 +151,21 @@ def test_few_clips_get_a_protocol_that_can_divide_them(tmp_path):
         (lambda root: clips(root, "1.wav", "2.wav"), "2 audio file.* no labels: looked for .* a folder per class"),
         (lambda root: root.mkdir(), "no audio files"),
         (lambda root: six(root, "only"), "no protocol can divide these clips: .*'only'"),
-        (lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]), "none of 12 clips"),
+        (
+            lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]),
+            "none of 12 sampled clips",
+        ),
         (lambda root: None, "no such folder or manifest file"),
     ],
 )
-def test_what_cannot_be_trained_on_says_why(tmp_path, make, message):
+def test_unusable_data_gives_the_reason(tmp_path, make, message):
     make(tmp_path / "it")
     with pytest.raises(UserError, match=message):
         init(tmp_path / "it")
     assert [*tmp_path.glob("*.yaml")] == []
 
 
-def test_a_table_that_names_no_labels_or_files_says_which(tmp_path):
+def test_a_table_without_labels_or_files_gives_the_reason(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("path,notes\na.wav,hm\n")
     with pytest.raises(UserError, match=r"no column that looks like the label \(columns: path, notes\)"):

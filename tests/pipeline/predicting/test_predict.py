@@ -1,4 +1,4 @@
-"""`audioheads predict`: stored predictions come back, every way to name audio, every format, failures, resumption."""
+"""`audioheads predict`: equal to stored predictions, all inputs and formats, failures, resumption."""
 
 import dataclasses
 import io
@@ -24,12 +24,12 @@ FROZEN, TRAINED = 1e-5, 1e-4
 
 
 def clip_paths(run_dir: Path) -> pd.Series:
-    """Files of a run's clips by id."""
+    """Files of the run's clips by id."""
     return pd.read_csv(run_dir / "manifest.csv").set_index("id")["path"].map(lambda path: str(run_dir / path))
 
 
 def stored(model: Path, **which: object) -> pd.DataFrame:
-    """Kept predictions of a model."""
+    """Stored predictions of a model."""
     table = pd.read_parquet(model / "predictions.parquet")
     for column, value in which.items():
         table = table[table[column] == value]
@@ -41,7 +41,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
 
 
 @pytest.mark.e2e
-def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
+def test_every_model_of_a_run_reproduces_its_stored_predictions(everything):
     paths = clip_paths(everything)
     models = models_of(everything)
     assert len(models) == 2 * 7 + 6
@@ -52,7 +52,7 @@ def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
         assert np.abs(predicted - probabilities(kept)).max() < bound, model
 
 
-def test_each_fold_and_seed_is_its_own_and_their_mean_is_the_default(folds, capsys):
+def test_each_fold_and_seed_can_be_chosen_and_their_mean_is_the_default(folds, capsys):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     for fold, seed in (("5", 0), ("3", 1)):
         kept = stored(model, fold=fold, seed=seed)
@@ -62,7 +62,7 @@ def test_each_fold_and_seed_is_its_own_and_their_mean_is_the_default(folds, caps
     singles = [Predictor.load(model, fold=str(fold), seed=1, device="cpu").predict([clip]) for fold in range(1, 6)]
     together = Predictor.load(model, seed=1, device="cpu").predict([clip])
     assert np.allclose(together, np.mean(singles, axis=0), atol=1e-6)
-    assert np.ptp(np.stack(singles), axis=0).max() > 1e-3  # else any fold would do
+    assert np.ptp(np.stack(singles), axis=0).max() > 1e-3  # otherwise any fold would pass
     capsys.readouterr()
     assert run("predict", model, clip, "--ensemble", "all") == 0
     assert "the mean of 5 folds (1, 2, 3, 4, 5), seeds 0, 1" in capsys.readouterr().err
@@ -81,7 +81,7 @@ def test_waveforms_and_files_are_scored_alike(folds):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_output_files_list_the_clips_in_the_order_asked_for(folds, tmp_path, suffix):
+def test_output_files_list_the_clips_in_input_order(folds, tmp_path, suffix):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     clips = list(paths.iloc[[5, 0, 17]])
     out = tmp_path / f"predicted.{suffix}"
@@ -153,7 +153,7 @@ def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsy
     assert len(out.read_text().splitlines()) == 3
 
 
-def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_does_not_repeat_finished_clips(folds, tmp_path, monkeypatch, capsys):
     model, clips = folds / "models" / "mfcc" / "mlp", list(clip_paths(folds).iloc[:7])
     whole = HeadEnsemble.settings
     monkeypatch.setattr(HeadEnsemble, "settings", lambda *args: dataclasses.replace(whole(*args), block_rows=2))
@@ -174,7 +174,7 @@ def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, m
     assert run("predict", model, *clips, "-o", out) == 0
     assert "4 done before" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
-    with monkeypatch.context() as patch:  # another model's parts are of no use
+    with monkeypatch.context() as patch:  # parts of another model are not used
         patch.setattr(Parts, "add", interrupted)
         assert run("predict", model, *clips, "-o", out, "--fold", "1") == 130
     capsys.readouterr()
@@ -183,7 +183,7 @@ def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, m
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
 
 
-def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
+def test_windows_are_scored_as_separate_clips(folds, tmp_path):
     model = folds / "models" / "mfcc" / "mlp"
     rate = 16_000
     waves = [read_waveform(Path(path), rate).samples for path in clip_paths(folds).iloc[:4]]
@@ -202,7 +202,7 @@ def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
     assert run("predict", model, tmp_path / "long.wav", "--hop-s", "1") == 2
 
 
-def test_a_clip_a_little_too_long_gets_no_window_more():
+def test_a_slightly_longer_clip_gets_no_extra_window():
     cut = Cut(window_s=2.0, hop_s=1.0)
     assert cut.starts(5.001) == [0.0, 1.0, 2.0, pytest.approx(3.001)]
     assert cut.starts(2.001) == cut.starts(0.3) == [0.0]
@@ -222,15 +222,15 @@ def test_other_weights_than_those_of_training_are_refused(everything):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ("models/mfcc/lineer", "did you mean"),
         (".", "contains 20 models; give one of"),
         ("nowhere", "no such model"),
     ],
 )
-def test_what_is_no_model_is_one_helpful_line(everything, given, says):
-    with pytest.raises(UserError, match=says):
+def test_a_path_without_a_model_is_a_one_line_error(everything, given, message):
+    with pytest.raises(UserError, match=message):
         Predictor.load(everything / given)
 
 
@@ -239,7 +239,7 @@ def test_a_run_and_short_names_lead_to_models(folds):
 
 
 @pytest.mark.e2e
-def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, tmp_path, capsys):
+def test_models_ls_lists_models_and_scores(everything, folds, tmp_path, capsys):
     assert run("models", "ls", everything.parents[1]) == 0
     above = capsys.readouterr().out
     assert run("models", "ls", everything.parent) == 0
@@ -275,7 +275,7 @@ def labelled(root: Path, labels: list[object]) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
-def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
+def test_multi_label_and_regression_predictions_are_reproduced(task, tmp_path):
     several = [[["a"], ["a", "b"], ["b", "c"], []][number % 4] for number in range(20)]
     labels = several if task == "multi-label" else [0.5 + number % 3 for number in range(20)]
     root = labelled(tmp_path, labels)
