@@ -168,7 +168,7 @@ ENDS = [
     (ConfigError("x.yaml: seeds: wrong\nx.yaml: name: wrong"), 2, "x.yaml: seeds: wrong\nx.yaml: name: wrong"),
     (CacheError("cache/[red]a[/red]/m.h5: damaged " + "long " * 60 + "end"), 1, "cache/[red]a[/red]/m.h5: damaged "),
     (KeyboardInterrupt(), 130, "interrupted; "),
-    (MemoryError(), 1, "out of memory; a lower features.batch_s"),
+    (MemoryError(), 1, "out of memory; lower features.batch_s"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; "),
     (OSError(errno.ENOSPC, "No space left on device", "cache/a.h5"), 1, "cache/a.h5: No space left on device; "),
     (PermissionError(errno.EACCES, "Permission denied", "runs/[x]"), 1, "runs/[x]: Permission denied; "),

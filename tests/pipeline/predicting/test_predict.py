@@ -172,7 +172,7 @@ def test_an_interrupted_run_does_not_repeat_finished_clips(folds, tmp_path, monk
     assert not out.exists()
     capsys.readouterr()
     assert run("predict", model, *clips, "-o", out) == 0
-    assert "4 done before" in capsys.readouterr().err
+    assert "4 already done" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
     with monkeypatch.context() as patch:  # parts of another model are not used
         patch.setattr(Parts, "add", interrupted)
