@@ -1,4 +1,4 @@
-"""What the program shows a person: result lines and tables, log lines, progress bars."""
+"""Console output: result lines and tables, log lines, progress bars."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
-_WIDE = 100_000  # characters, so that nothing is wrapped away from a terminal
-_FOLDED = 26  # characters that a column of several lines should have
+_WIDE = 100_000  # characters; nothing is wrapped when the output is not a terminal
+_FOLDED = 26  # minimum width in characters of a column that may wrap
 _GAP = 2  # characters between columns
 _OURS = ("features", "heads", "pipeline")
 
@@ -24,7 +24,7 @@ _OURS = ("features", "heads", "pipeline")
 class Console:
     """Results go to stdout; log lines and progress bars share stderr.
 
-    Nothing passed in is read as rich markup, and nothing is wrapped unless a person looks on.
+    Text is never parsed as rich markup, and it is wrapped only on a terminal.
 
     Attributes:
         out: The rich console of results.
@@ -64,15 +64,15 @@ class Console:
         """Print a table on stdout.
 
         Args:
-            columns: Their headings.
-            rows: One cell per column each.
-            title: A line above the table.
+            columns: Column headings.
+            rows: Rows with one cell per column.
+            title: Line above the table.
             right: Headings of the columns that hold numbers.
-            foldable: Headings of the columns whose cells may take several lines; names and numbers stay whole.
-            spare: Headings of the columns that a narrow terminal can do without, the first to go first.
+            foldable: Headings of the columns whose cells may wrap; names and numbers should not.
+            spare: Headings of the columns to drop on a narrow terminal, in the order in which they are dropped.
 
         Returns:
-            The headings that were left out.
+            The headings of the dropped columns.
         """
         texts = [[str(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, (name, *cells))) for name, *cells in zip(columns, *texts, strict=True)]
@@ -99,12 +99,12 @@ class Console:
 
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[ProgressTask]:
-        """Show a bar with rates, time left and failures while the block runs; none away from a terminal.
+        """Show a bar with rates, time left and failures while the block runs, if stderr is a terminal.
 
         Args:
-            description: What is being done, such as `features mfcc`.
-            total: How many units there are, None while unknown.
-            unit: What is counted.
+            description: Name of the task, such as `features mfcc`.
+            total: Number of units; None while unknown.
+            unit: Name of the counted unit.
         """
         bar = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -119,7 +119,7 @@ class Console:
             yield ProgressTask(bar, bar.add_task(description, total=total))
 
     def start_logging(self, *, verbose: bool) -> None:
-        """Send the program's log lines, and Python's warnings, to stderr.
+        """Send the program's log lines and Python's warnings to stderr.
 
         Args:
             verbose: Show debug lines and the warnings that libraries raise.
@@ -134,13 +134,13 @@ class Console:
 
 
 def _total(widths: Mapping[str, int]) -> int:
-    """Width of a table with these columns."""
+    """Return the width of a table with these columns."""
     return sum(widths.values()) + _GAP * (len(widths) - 1)
 
 
 @dataclass
 class ProgressTask:
-    """ProgressTask under way: what a bar shows, and what a summary line says afterwards.
+    """A running task: the counts shown by its bar and, later, by a summary line.
 
     Attributes:
         done: Units finished.
@@ -164,19 +164,19 @@ class ProgressTask:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the work began."""
+        """Seconds since the task started."""
         return time.perf_counter() - self.started
 
 
 class _Rates(ProgressColumn):
-    """`120/400 clips  52 clips/s  260 s audio/s  1 failed`."""
+    """Column with counts and rates: `120/400 clips  52 clips/s  260 s audio/s  1 failed`."""
 
     def __init__(self, unit: str) -> None:
         super().__init__(Column(no_wrap=True))
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        """One task's counts and rates."""
+        """Return the counts and rates of one task."""
         total = f"/{task.total:.0f}" if task.total is not None else ""
         parts = [f"{task.completed:.0f}{total} {self.unit}"]
         if task.elapsed:
@@ -189,7 +189,7 @@ class _Rates(ProgressColumn):
 
 
 class _LogLines(logging.Handler):
-    """Log lines above the bar, through the console that draws it."""
+    """Log handler that prints above the progress bar, through the console that draws it."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`make dashboard`: open what training recorded under a folder of runs, by whichever viewer can read it."""
+"""`make dashboard`: open the training curves under a folder of runs in the viewer that can read them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.console import Console
 
 
 def viewer(runs: Path, extra: Sequence[str] = ()) -> list[str]:
-    """The command that shows the curves recorded under `runs`.
+    """Return the command that shows the curves recorded under `runs`.
 
     Args:
-        runs: Of the config's `output.runs`, or one run in it.
-        extra: Options handed to the viewer.
+        runs: The config's `output.runs`, or one run in it.
+        extra: Options passed to the viewer.
 
     Raises:
         UserError: Nothing is recorded there, or its viewer is not installed.
@@ -41,7 +41,7 @@ def viewer(runs: Path, extra: Sequence[str] = ()) -> list[str]:
 
 
 def main() -> None:
-    """Open the viewer and stay until it is stopped."""
+    """Open the viewer and wait until it is stopped."""
     console = Console()
     try:
         command = viewer(Path(sys.argv[1]), sys.argv[2:])

@@ -1,4 +1,4 @@
-"""What this machine offers: versions, devices, folders, the hub. Reports trouble, repairs nothing."""
+"""`audioheads doctor`: report package versions, devices, folders and the model hub. Nothing is repaired."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACKAGES = {  # module -> distribution
     "onnxruntime": "onnxruntime",
 }
 _OPTIONAL = {
-    "torchvision": "used by models that are trained",
+    "torchvision": "used by end-to-end training",
     "ai_edge_litert": "pip install 'audioheads[litert]'",
     "onnxruntime": "pip install 'audioheads[onnx]'",
 }
@@ -35,15 +35,15 @@ _TORCH_PAIRS = {"torchaudio": lambda minor: (2, minor), "torchvision": lambda mi
 _HUB_TIMEOUT_S = 2.5
 
 Finding = tuple[str, str, str]
-"""What was looked at, what was found, and where it is or what to do."""
+"""What was checked, what was found, and where it is or what to do."""
 
 
 def examine(console: Console, folders: tuple[Path, ...] = (Path("cache"), Path("runs"))) -> None:
-    """Print what is installed and reachable; nothing found here is an error.
+    """Print what is installed and reachable. No finding is an error.
 
     Args:
-        console: Where the tables go.
-        folders: The output folders to try.
+        console: Prints the tables.
+        folders: The output folders to test for write access.
     """
     console.table(
         ("package", "version", "loads from"),
@@ -60,7 +60,7 @@ def examine(console: Console, folders: tuple[Path, ...] = (Path("cache"), Path("
 
 
 def packages() -> Iterator[Finding]:
-    """Version and place of every package that decides a result."""
+    """Yield version and location of every package that affects results."""
     for module, distribution in _PACKAGES.items():
         try:
             loaded = import_module(module)
@@ -68,7 +68,7 @@ def packages() -> Iterator[Finding]:
             reason = f"not installed: {_OPTIONAL[module]}" if module in _OPTIONAL else f"does not import: {error}"
             yield distribution, "–", reason
             continue
-        except Exception as error:  # a broken binary can raise anything; the others are still worth showing
+        except Exception as error:  # a broken binary can raise anything; the other packages are still listed
             yield distribution, "–", f"does not import: {type(error).__name__}: {error}"
             continue
         version = _version(distribution) or str(getattr(loaded, "__version__", "unknown"))
@@ -81,10 +81,10 @@ def packages() -> Iterator[Finding]:
 
 
 def mismatches(versions: dict[str, str]) -> list[str]:
-    """Sentences about companions of torch that were built for another torch.
+    """Return one message for each companion package of torch that was built for another torch version.
 
     Args:
-        versions: Distribution name to version; absent ones are left out.
+        versions: Distribution name to version, for the installed ones.
     """
     torch_version = _major_minor(versions.get("torch", ""))
     if torch_version is None or torch_version[0] != 2:
@@ -94,7 +94,7 @@ def mismatches(versions: dict[str, str]) -> list[str]:
         found, wanted = _major_minor(versions.get(name, "")), expected(torch_version[1])
         if found is not None and found != wanted:
             sentences.append(
-                f"{name} {versions[name]} does not belong to torch {versions['torch']}: "
+                f"{name} {versions[name]} does not match torch {versions['torch']}: "
                 f"install {name}=={wanted[0]}.{wanted[1]}.*"
             )
     return sentences
@@ -137,16 +137,16 @@ def _processor() -> Iterator[Finding]:
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield "cpu", torch.backends.cpu.get_cpu_capability(), f"{platform.machine()}, {usable} usable cores"
-    yield "threads", str(torch.get_num_threads()), "of torch, unless features.threads says otherwise"
+    yield "threads", str(torch.get_num_threads()), "default of torch; features.threads overrides it"
     flags = _cpu_flags()
     bf16 = [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags]
     if flags:
-        note = "features.precision=bf16 pays off" if bf16 else "features.precision=bf16 is slow here"
+        note = "features.precision=bf16 is fast here" if bf16 else "features.precision=bf16 is slow here"
         yield "bf16 instructions", ", ".join(bf16) or "none", note
 
 
 def _cpu_flags() -> set[str]:
-    """Instruction sets the kernel names; empty where it does not say."""
+    """Return the instruction sets listed by the kernel; empty if it lists none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What an audit has to say of the files behind the clips: unreadable, alike, short, of several rates."""
+"""Audit findings about files: unreadable clips, near-duplicates, short clips, mixed sample rates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.audit.near_duplicates import NearDuplicates
 
 
 def failure_findings(manifest: Manifest, failures: Mapping[str, str], *, strict: bool) -> list[Finding]:
-    """Clips that cannot be read, and why."""
+    """Return findings on clips that cannot be read, with reasons."""
     if not failures:
         return []
     clip, reason = next(iter(failures.items()))
@@ -33,8 +33,8 @@ def failure_findings(manifest: Manifest, failures: Mapping[str, str], *, strict:
     return [
         finding(
             "mostly-unreadable" if mostly else "unreadable",
-            f"{manifest.name}: {len(failures)} of {len(manifest)} clips cannot be used and are in no score, "
-            f"first {clip!r}: {reason}",
+            f"{manifest.name}: {len(failures)} of {len(manifest)} clips cannot be read and are excluded from all "
+            f"scores, first {clip!r}: {reason}",
             strict=strict,
             count=len(failures),
             items=list(failures),
@@ -43,7 +43,7 @@ def failure_findings(manifest: Manifest, failures: Mapping[str, str], *, strict:
 
 
 def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, strict: bool) -> list[Finding]:
-    """Pairs that sound alike, and backbones that could not be asked."""
+    """Return findings on pairs that sound alike, and on backbones that could not be compared."""
     ids, labels = manifest.clips["id"].tolist(), label_texts(manifest)
 
     def names(pairs: Sequence[Any]) -> list[list[str]]:
@@ -53,15 +53,19 @@ def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, str
     same = [pair for pair in near.pairs if pair.same_samples]
     contrary = [pair for pair in same if labels[pair.rows[0]] != labels[pair.rows[1]]]
     for kind, pairs, what in (
-        ("audio-overlap", [pair for pair in same if pair.across], "one tested, the other learnt from"),
+        (
+            "audio-overlap",
+            [pair for pair in same if pair.across],
+            "one in the test set, the other in training or validation",
+        ),
         ("conflicting-labels", contrary, "under different labels"),
     ):
         if pairs:
             found.append(
                 finding(
                     kind,
-                    f"{manifest.name}: {len(pairs)} pair(s) of different files decode to the very same samples, "
-                    f"{what}, first {' = '.join(map(repr, names(pairs)[0]))}; give them one `group` or drop one",
+                    f"{manifest.name}: {len(pairs)} pair(s) of different files decode to the same samples, "
+                    f"{what}, first {' = '.join(map(repr, names(pairs)[0]))}; give them the same `group` or remove one",
                     strict=strict,
                     count=len(pairs),
                     items=names(pairs),
@@ -72,9 +76,10 @@ def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, str
         found.append(
             finding(
                 "near-duplicates-across",
-                f"{manifest.name}: {near.n_across} pair(s) of clips are alike (similarity {near.threshold:g} or more), "
-                f"one tested, the other learnt from, first {' ~ '.join(map(repr, names(pairs)[0]))}; "
-                "if they are one recording, give them one `group`",
+                f"{manifest.name}: {near.n_across} pair(s) of clips are near-duplicates (similarity {near.threshold:g} "
+                "or more), one in the test set, the other in training or validation, "
+                f"first {' ~ '.join(map(repr, names(pairs)[0]))}; "
+                "if they are from one recording, give them the same `group`",
                 strict=strict,
                 count=near.n_across,
                 items=names(pairs),
@@ -83,11 +88,13 @@ def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, str
     if within := near.n_pairs - near.n_across:
         pairs = [pair for pair in near.pairs if not pair.across]
         example = f", first {' ~ '.join(map(repr, names(pairs)[0]))}" if pairs else ""
-        message = f"{manifest.name}: {within} pair(s) of clips are alike and stay on one side of every split{example}"
+        message = (
+            f"{manifest.name}: {within} pair(s) of clips are near-duplicates, each on one side of every split{example}"
+        )
         found.append(finding("near-duplicates", message, count=within, items=names(pairs)))
     if not near.compared:
         reasons = [f"{label}: {why}" for label, why in near.skipped.items()]
-        message = f"near-duplicates were not looked for ({'; '.join(reasons)}); run `{command}` first"
+        message = f"near-duplicates were not checked ({'; '.join(reasons)}); run `{command}` first"
         found.append(finding("not-compared", message, count=len(reasons), items=list(near.skipped)))
     return found
 
@@ -95,7 +102,7 @@ def near_findings(manifest: Manifest, near: NearDuplicates, command: str, *, str
 def length_findings(
     manifest: Manifest, contents: Sequence[ClipContent], specs: Mapping[str, BackboneSpec]
 ) -> list[Finding]:
-    """Clips shorter than a backbone takes."""
+    """Return findings on clips shorter than the minimum length of a backbone."""
     found = []
     for label, spec in specs.items():
         short = [
@@ -108,7 +115,7 @@ def length_findings(
                 finding(
                     "durations",
                     f"{manifest.name}: {len(short)} clip(s) are shorter than the {spec.min_duration_s:.3g} s that "
-                    f"{label} takes and are padded with zeros to it",
+                    f"{label} needs and are padded with zeros",
                     count=len(short),
                     items=short,
                 )
@@ -117,12 +124,15 @@ def length_findings(
 
 
 def rate_findings(manifest: Manifest, contents: Sequence[ClipContent]) -> list[Finding]:
-    """Files of several sample rates."""
+    """Return a finding if the files have several sample rates."""
     rates = pd.Series([content.sample_rate for content in contents if content.frames]).value_counts()
     if len(rates) < 2:
         return []
     shown = ", ".join(f"{count} at {rate} Hz" for rate, count in rates.items())
-    message = f"{manifest.name}: clips have {len(rates)} sample rates ({shown}); a model may hear the rate itself"
+    message = (
+        f"{manifest.name}: clips have {len(rates)} sample rates ({shown}); "
+        "a model may learn the sample rate instead of the sound"
+    )
     return [finding("sample-rates", message, count=len(rates), items=[int(rate) for rate in rates.index])]
 
 
@@ -135,15 +145,15 @@ def plain_findings(
     *,
     strict: bool = False,
 ) -> list[Finding]:
-    """What labels, splits and headers tell, without comparing embeddings or decoding audio.
+    """Return the findings from labels, splits and file headers, without decoding audio or comparing embeddings.
 
     Args:
         manifest: The clips.
-        splits: None where the protocol cannot divide them.
-        contents: Of every manifest row.
-        specs: Of the backbones, by label.
-        failures: id -> reason of clips that cannot be used.
-        strict: Official splits that leak, clips that cannot be read and contradicting labels are errors.
+        splits: The splits; None if the protocol cannot divide the clips.
+        contents: File content of every manifest row.
+        specs: Backbone specs by label.
+        failures: id -> reason, for clips that cannot be read.
+        strict: Treat leaking official splits, unreadable clips and contradicting labels as errors.
     """
     keys, sides = [content.key for content in contents], sides_of(splits, len(manifest))
     found: list[Finding] = []
@@ -161,6 +171,6 @@ def plain_findings(
 
 
 def worst_first(found: Sequence[Finding]) -> list[Finding]:
-    """Errors, then warnings, then notes; in each the order they were found in."""
+    """Return errors, then warnings, then notes, each in the order in which they were found."""
     order = ("error", "warning", "note")
     return sorted(found, key=lambda one: order.index(one.severity))

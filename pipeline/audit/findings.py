@@ -1,4 +1,4 @@
-"""What an audit has to say: findings, each of a kind that is an error, a warning or a note."""
+"""Audit findings; the kind of a finding decides whether it is an error, a warning or a note."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
-# How bad each kind of finding is, and under `--strict`.
+# Severity of each kind of finding, by default and under `--strict`.
 KINDS: dict[str, tuple[Severity, Severity]] = {
     "protocol": ("error", "error"),
     "parted-groups": ("error", "error"),
@@ -30,14 +30,14 @@ KINDS: dict[str, tuple[Severity, Severity]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing a reader of the results should know.
+    """One finding of an audit.
 
     Attributes:
         kind: One of `KINDS`.
         severity: `error`, `warning` or `note`.
-        message: What it is, with counts and an example, in a sentence.
-        count: How many of what the message is about.
-        items: What it is about, in JSON values: groups, ids, or lists of ids.
+        message: A sentence with counts and an example.
+        count: Number of affected items.
+        items: Affected items as JSON values: groups, ids, or lists of ids.
     """
 
     kind: str
@@ -48,5 +48,5 @@ class Finding:
 
 
 def finding(kind: str, message: str, *, strict: bool = False, count: int = 1, items: Sequence[Any] = ()) -> Finding:
-    """A finding of a kind, as bad as `KINDS` says."""
+    """Return a finding with the severity that `KINDS` assigns to its kind."""
     return Finding(kind, KINDS[kind][strict], message, count, tuple(items))

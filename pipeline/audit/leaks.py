@@ -1,4 +1,4 @@
-"""What labelled clips and their splits share that they should not, and how large they are."""
+"""Find leaks between splits (shared groups, identical audio) and count the clips of each split."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
 from pipeline.audit.findings import Finding, finding
 
-TRAIN, VALID, TEST = 1, 2, 3  # sides of a split; 0: in none
-IMBALANCE = 10  # the largest class over the smallest, from which accuracy alone misleads
+TRAIN, VALID, TEST = 1, 2, 3  # sides of a split; 0: not in the split
+IMBALANCE = 10  # ratio of largest to smallest class from which accuracy alone misleads
 
 
 @dataclass(frozen=True)
 class SameAudio:
-    """Clips of identical audio under different ids.
+    """Clips with identical audio under different ids.
 
     Attributes:
         rows: Their positions in the manifest.
         labels: Their distinct labels, sorted.
-        across: Whether one is tested by a model that trained or chose on another.
+        across: Whether one is in the test set and another in training or validation of the same split.
     """
 
     rows: tuple[int, ...]
@@ -36,15 +36,15 @@ class SameAudio:
 
 @dataclass(frozen=True)
 class SplitSize:
-    """How many clips one split trains, validates and tests on.
+    """Numbers of training, validation and test clips of one split.
 
     Attributes:
         fold: The test fold.
-        draw: Number of the draw, where a protocol repeats a fold with other training clips.
-        train: Clips.
-        valid: Clips.
-        test: Clips.
-        fewest: Training clips of the class that has fewest; None where labels are numbers.
+        draw: Number of the draw, if a protocol repeats a fold with different training clips.
+        train: Training clips.
+        valid: Validation clips.
+        test: Test clips.
+        fewest: Training clips of the rarest class; None for regression.
     """
 
     fold: int | str
@@ -56,7 +56,7 @@ class SplitSize:
 
 
 def label_counts(manifest: Manifest) -> pd.Series | None:
-    """Clips of each label, the most frequent first; None where labels are numbers."""
+    """Return the number of clips per label, the most frequent first; None for regression."""
     targets = targets_of(manifest)
     if targets.task == "regression":
         return None
@@ -65,7 +65,7 @@ def label_counts(manifest: Manifest) -> pd.Series | None:
 
 
 def label_texts(manifest: Manifest) -> list[str]:
-    """Each clip's label as text: a class, several joined by `+`, or a number."""
+    """Return each clip's label as text: a class, several classes joined by `+`, or a number."""
     labels = manifest.clips["label"]
     if manifest.task == "multi-label":
         return ["+".join(names) for names in labels]
@@ -73,7 +73,7 @@ def label_texts(manifest: Manifest) -> list[str]:
 
 
 def sides_of(splits: Splits | None, n_rows: int) -> np.ndarray:
-    """The side of each row in each split, shape (S, N) int8: 0 or `TRAIN`, `VALID`, `TEST`."""
+    """Return the side of each row in each split, shape (S, N) int8: 0, `TRAIN`, `VALID` or `TEST`."""
     parts = splits.splits if splits else ()
     sides = np.zeros((len(parts), n_rows), dtype=np.int8)
     for at, split in enumerate(parts):
@@ -83,7 +83,7 @@ def sides_of(splits: Splits | None, n_rows: int) -> np.ndarray:
 
 
 def across(sides: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Which pairs of rows have one tested by a model that trained or chose on the other, shape (P,) bool."""
+    """Return which pairs have one row in test and the other in training or validation, shape (P,) bool."""
     crossing = np.zeros(len(first), dtype=bool)
     for side in sides:
         one, other = side[first], side[second]
@@ -92,7 +92,7 @@ def across(sides: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def same_audio(manifest: Manifest, keys: Sequence[str], sides: np.ndarray) -> list[SameAudio]:
-    """The clips that share a content key, one entry for each piece of audio, in the order of the manifest."""
+    """Return the clips that share a content key, one entry per key, in manifest order."""
     labels = np.array(label_texts(manifest), dtype=object)
     codes = pd.factorize(unique_keys(keys))[0]
     order = np.argsort(codes, kind="stable")
@@ -108,7 +108,7 @@ def same_audio(manifest: Manifest, keys: Sequence[str], sides: np.ndarray) -> li
 
 
 def split_sizes(manifest: Manifest, splits: Splits | None) -> list[SplitSize]:
-    """The size of every side of every split."""
+    """Return the size of every side of every split."""
     targets = targets_of(manifest)
     sizes = []
     for split in splits.splits if splits else ():
@@ -121,10 +121,10 @@ def split_sizes(manifest: Manifest, splits: Splits | None) -> list[SplitSize]:
 def overlap_findings(
     manifest: Manifest, splits: Splits, keys: Sequence[str], sides: np.ndarray, *, strict: bool
 ) -> list[Finding]:
-    """What the sides of a split share: groups and identical audio.
+    """Return findings on groups and identical audio shared by the sides of a split.
 
-    An official division that shares them is a warning, an error under `strict`. A drawn one never should:
-    there it is an error in any case.
+    Sharing is a warning in an official split, or an error under `strict`. In a split drawn by this program it is
+    always an error.
     """
     base = base_protocol(manifest, splits.protocol)
     shared, every = official_overlaps(manifest, base), official_overlaps(manifest, base, keys)
@@ -145,7 +145,7 @@ def overlap_findings(
         found.append(
             finding(
                 "parted-groups",
-                f"{manifest.name}: {len(parted)} group(s) with {int(rows.sum())} clips stand on more than one side of "
+                f"{manifest.name}: {len(parted)} group(s) with {int(rows.sum())} clips are on more than one side of "
                 f"a split drawn by protocol {splits.protocol!r}, which should keep them whole",
                 count=len(parted),
                 items=manifest.clips["id"][rows].tolist(),
@@ -155,7 +155,7 @@ def overlap_findings(
 
 
 def parted_groups(groups: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """The groups with rows on two sides or more of one split, sorted."""
+    """Return the groups with rows on two or more sides of one split, sorted."""
     parted: set[int] = set()
     for side in sides:
         used = side > 0
@@ -164,7 +164,7 @@ def parted_groups(groups: np.ndarray, sides: np.ndarray) -> np.ndarray:
 
 
 def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: bool) -> list[Finding]:
-    """Identical audio under different ids, and what is wrong with its labels."""
+    """Return findings on identical audio under different ids, and on its contradicting labels."""
     if not sets:
         return []
     ids, labels = manifest.clips["id"].tolist(), label_texts(manifest)
@@ -173,7 +173,7 @@ def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: boo
     found = [
         finding(
             "identical-audio",
-            f"{manifest.name}: {len(sets)} piece(s) of identical audio under {clips} ids, "
+            f"{manifest.name}: {len(sets)} piece(s) of audio occur under {clips} different ids, "
             f"first {' = '.join(map(repr, listed[0][:2]))}",
             count=len(sets),
             items=listed,
@@ -186,8 +186,8 @@ def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: boo
         found.append(
             finding(
                 "conflicting-labels",
-                f"{manifest.name}: {len(contrary)} piece(s) of identical audio carry more than one label, first "
-                f"{example}: no model can be right about both",
+                f"{manifest.name}: {len(contrary)} piece(s) of audio have more than one label, first "
+                f"{example}: no model can predict both correctly",
                 strict=strict,
                 count=len(contrary),
                 items=[[ids[row] for row in same.rows] for same in contrary],
@@ -197,7 +197,7 @@ def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: boo
 
 
 def label_findings(manifest: Manifest) -> list[Finding]:
-    """Classes of very unequal size."""
+    """Return a finding if class sizes are very unequal."""
     counts = label_counts(manifest)
     if counts is None:
         return []
@@ -209,7 +209,7 @@ def label_findings(manifest: Manifest) -> list[Finding]:
         finding(
             "imbalance",
             f"{manifest.name}: {counts.index[0]!r} has {most} clips, {counts.index[-1]!r} has {fewest}: "
-            "accuracy says little about the small classes; read macro F1 and the accuracy per class",
+            "accuracy hides the small classes; read macro F1 and the accuracy per class",
             count=len(small),
             items=small,
         )
@@ -217,13 +217,13 @@ def label_findings(manifest: Manifest) -> list[Finding]:
 
 
 def group_findings(manifest: Manifest) -> list[Finding]:
-    """Whether there are groups for drawn splits to keep whole."""
+    """Return a finding if there are no groups for drawn splits to keep whole."""
     if "group" in manifest.clips:
         return []
     return [
         finding(
             "groups",
             f"{manifest.name}: the manifest has no `group` column; clips of one recording or speaker on both sides "
-            "of a split make scores too high, and nothing here can tell",
+            "of a split make scores too high, and this audit cannot detect it",
         )
     ]

@@ -1,4 +1,4 @@
-"""Near-duplicates of an experiment's clips, by the embeddings that are cached already."""
+"""Find near-duplicate clips of an experiment by comparing cached embeddings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from features.store.table import EmbeddingTable
 from heads.splits.groups import unique_keys
 from pipeline.audit.leaks import across
 
-SIMILARITY = 0.98  # of ESC-10's 79,800 and FSDD's 4.5 million pairs, one each reaches it, by MFCC or YAMNet
-TOO_MANY = 1_000_000  # pairs by one backbone: held in memory, and of no use to anyone
-LISTED = 1000  # pairs kept with their names; all are counted
-DECODED = 200  # pairs whose samples are compared, at most
-BLOCK_CELLS = 1 << 23  # similarities held at a time: 32 MB
-MIN_DIMS = 16  # in fewer dimensions, unlike clips point the same way by chance
-ALIKE = 0.9999  # the same samples from another file are at least this similar
+SIMILARITY = 0.98  # reached by one of 79,800 pairs of ESC-10 and one of 4.5 million of FSDD, by MFCC or YAMNet
+TOO_MANY = 1_000_000  # pairs by one backbone: too many to keep in memory or to be useful
+LISTED = 1000  # pairs listed by name; all are counted
+DECODED = 200  # maximum number of pairs whose samples are compared
+BLOCK_CELLS = 1 << 23  # similarities computed at a time: 32 MB
+MIN_DIMS = 16  # with fewer dimensions, different clips are similar by chance
+ALIKE = 0.9999  # files with the same samples are at least this similar
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class NearPair:
 
     Attributes:
         rows: Their positions in the manifest, ascending.
-        similarity: Cosine of their standardised embeddings, by the backbone that finds them most alike.
-        backbone: Its label.
-        across: Whether one is tested by a model that trained or chose on the other.
-        same_samples: Whether both decode to the very same samples, from files that differ.
+        similarity: Cosine of their standardised embeddings, by the backbone with the highest value.
+        backbone: Label of that backbone.
+        across: Whether one is in the test set and the other in training or validation of the same split.
+        same_samples: Whether both decode to the same samples, from different files.
     """
 
     rows: tuple[int, int]
@@ -46,15 +46,15 @@ class NearPair:
 
 @dataclass
 class NearDuplicates:
-    """What was found, and by what.
+    """Near-duplicates, and how they were found.
 
     Attributes:
         threshold: The lowest similarity that counts.
-        compared: By backbone label: layer, pooling and how many clips were compared.
-        skipped: Why a backbone was not used, by its label.
-        n_pairs: Pairs found, without those of identical files.
-        n_across: Of these, pairs with one clip tested by a model that learnt from the other.
-        pairs: Those listed: pairs across sides first, then the most alike.
+        compared: By backbone label: layer, pooling and number of compared clips.
+        skipped: By backbone label: why it was not used.
+        n_pairs: Number of pairs, without those of identical files.
+        n_across: Number of those with one clip in test and the other in training or validation.
+        pairs: Listed pairs: those across sides first, then by falling similarity.
     """
 
     threshold: float
@@ -72,17 +72,16 @@ def find_near_duplicates(
     sides: np.ndarray,
     threshold: float = SIMILARITY,
 ) -> NearDuplicates:
-    """Compare all clips with each other by every backbone that has embedded them.
+    """Compare all pairs of clips by every backbone with cached embeddings.
 
-    One layer is compared, the middle one, by its first pooling (`mean` unless there is none); a clip whose
-    audio changed since, or that was not embedded, is left out. Files of the same bytes are no news here
-    and are left out too.
+    The middle layer is compared, by its first pooling (`mean` if available). Clips that were not embedded or whose
+    audio changed since are left out. Files with identical bytes are left out, because they are reported elsewhere.
 
     Args:
         manifest: The clips.
-        tables: Cache files by backbone label.
-        contents: Of every manifest row.
-        sides: From `pipeline.audit.leaks.sides_of`.
+        tables: Cache tables by backbone label.
+        contents: File content of every manifest row.
+        sides: Shape (S, N), from `pipeline.audit.leaks.sides_of`.
         threshold: The lowest cosine that counts.
     """
     found = NearDuplicates(threshold)
@@ -95,14 +94,18 @@ def find_near_duplicates(
             found.skipped[label] = str(error)
             continue
         if vectors.shape[1] < MIN_DIMS:
-            found.skipped[label] = f"its embeddings have {vectors.shape[1]} dimensions that vary, fewer than {MIN_DIMS}"
+            found.skipped[label] = (
+                f"its embeddings have only {vectors.shape[1]} dimensions that vary, at least {MIN_DIMS} are needed"
+            )
             continue
         found.compared[label] = about
         own: list[pd.DataFrame] = []
         for block in similar_pairs(vectors, threshold):
             own.append(_table(block, rows, codes, sides, label))
             if sum(map(len, own)) > TOO_MANY:
-                found.skipped[label] = f"more than {TOO_MANY:,} pairs are alike by it: it tells too little apart"
+                found.skipped[label] = (
+                    f"it finds more than {TOO_MANY:,} similar pairs, so it does not separate the clips"
+                )
                 del found.compared[label]
                 own = []
                 break
@@ -120,14 +123,14 @@ def find_near_duplicates(
 def _vectors(
     table: EmbeddingTable, manifest: Manifest, contents: Sequence[ClipContent]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
-    """Rows of the manifest that the table holds as they are now, their directions, and what these are of."""
+    """Return the manifest rows that are cached with their present audio, their directions, and layer and pooling."""
     keys = dict(zip(table.ids, table.keys, strict=True))
     ids = manifest.clips["id"].tolist()
     rows = [row for row, clip in enumerate(ids) if contents[row].key and keys.get(clip) == contents[row].key]
     if not table.poolings:
-        raise CacheError("its cache holds frames only; add `mean` to features.pooling")
+        raise CacheError("its cache contains frames only; add `mean` to features.pooling")
     if not rows:
-        raise CacheError("its cache holds none of these clips")
+        raise CacheError("its cache contains none of these clips")
     pooling = table.poolings[0]
     layer = len(table.spec.layers) // 2
     values = table.embeddings(pooling)[table.rows([ids[row] for row in rows]), layer].astype(np.float32)
@@ -136,7 +139,7 @@ def _vectors(
 
 
 def _table(block: Pairs, rows: np.ndarray, codes: np.ndarray, sides: np.ndarray, backbone: str) -> pd.DataFrame:
-    """One block's pairs in rows of the manifest, without those of one content key."""
+    """Return the pairs of one block as manifest rows, without pairs that share a content key."""
     one, other = rows[block.first], rows[block.second]
     differ = codes[one] != codes[other]
     one, other = one[differ], other[differ]
@@ -152,7 +155,7 @@ def _table(block: Pairs, rows: np.ndarray, codes: np.ndarray, sides: np.ndarray,
 
 
 def _same_samples(manifest: Manifest, contents: Sequence[ClipContent], one: int, other: int) -> bool:
-    """Whether two clips decode to the same samples at their own rate."""
+    """Return whether two clips decode to the same samples at their original rate."""
     shapes = {(contents[row].frames, contents[row].sample_rate) for row in (one, other)}
     if len(shapes) > 1:
         return False
@@ -168,7 +171,7 @@ def _same_samples(manifest: Manifest, contents: Sequence[ClipContent], one: int,
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of rows that are alike: `first` < `second`, shape (P,) int64; `similarity`, shape (P,) float32."""
+    """Pairs of similar rows: `first` < `second`, shape (P,) int64; `similarity`, shape (P,) float32."""
 
     first: np.ndarray
     second: np.ndarray
@@ -179,32 +182,32 @@ _NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.fl
 
 
 def directions(embeddings: np.ndarray) -> np.ndarray:
-    """Unit vectors whose products are the cosines of the standardised embeddings.
+    """Return unit vectors whose dot products are the cosines of the standardised embeddings.
 
-    Standardisation is per dimension over all rows, so that no dimension counts more than another for its
-    unit; dimensions that never change are left out.
+    Each dimension is standardised over all rows, so that all have the same weight. Constant dimensions are
+    removed.
 
     Args:
         embeddings: Shape (N, D), finite.
 
     Returns:
-        Shape (N, D') float32, D' ≤ D; a row at the mean of all is zero.
+        Shape (N, D') float32, D' ≤ D; a row equal to the mean is zero.
     """
     mean = embeddings.mean(axis=0, dtype=np.float64)
     scale = embeddings.std(axis=0, dtype=np.float64)
-    varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)  # less is rounding
+    varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)  # smaller values are rounding
     vectors = ((embeddings[:, varies] - mean[varies]) / scale[varies]).astype(np.float32)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length > 0, length, 1)
 
 
 def similar_pairs(vectors: np.ndarray, threshold: float, block_cells: int = BLOCK_CELLS) -> Iterator[Pairs]:
-    """Yield the pairs at or above a cosine, some rows at a time; memory does not grow with N².
+    """Yield the pairs at or above a cosine, block by block, so that memory does not grow with N².
 
     Args:
         vectors: From `directions`, shape (N, D).
         threshold: The lowest cosine that counts.
-        block_cells: Similarities held at a time, at most (but one row's at least).
+        block_cells: Maximum number of similarities computed at a time (at least one row is).
     """
     start = 0
     while start < len(vectors):

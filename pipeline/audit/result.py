@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""Result of an audit."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline.audit.near_duplicates import NearDuplicates
 
 @dataclass(frozen=True)
 class Audit:
-    """All that an audit found.
+    """Everything that an audit found.
 
     Attributes:
         manifest: The clips.
         protocol: The resolved protocol.
         strict: Whether `--strict` was given.
         findings: Errors first, then warnings, then notes.
-        sizes: Of every split; empty where the protocol cannot divide the corpus.
-        contents: Of every manifest row.
-        failures: id -> reason of clips that cannot be read.
-        identical: Clips of the same bytes under different ids.
-        near: Clips that sound alike.
+        sizes: Size of every split; empty if the protocol cannot divide the corpus.
+        contents: File content of every manifest row.
+        failures: id -> reason, for clips that cannot be read.
+        identical: Clips with identical bytes under different ids.
+        near: Near-duplicate clips.
     """
 
     manifest: Manifest
@@ -38,5 +38,5 @@ class Audit:
     near: NearDuplicates
 
     def count(self, severity: str) -> int:
-        """How many findings are this bad."""
+        """Return the number of findings with this severity."""
         return sum(found.severity == severity for found in self.findings)

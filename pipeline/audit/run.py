@@ -1,4 +1,4 @@
-"""`audioheads datasets audit`: what should be known of labelled clips before anything is trained on them."""
+"""`audioheads datasets audit`: check labelled clips and their splits before training."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from pipeline.stages.features import stage1_settings
 from pipeline.stages.inputs import failures_of
 
 FORMAT = "audioheads-audit"
-FORMAT_VERSION = 1  # raised when a reader of audit.json has to change
+FORMAT_VERSION = 1  # increased when readers of audit.json must change
 AUDIT_FILE = "audit.json"
 
 
 def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, console: Console) -> bool:
-    """Examine an experiment's clips and splits, print what was found and write `audit.json`.
+    """Check the clips and splits of an experiment, print the findings and write `audit.json`.
 
     Args:
         config: The experiment.
-        strict: Official splits that leak, clips that cannot be read and contradicting labels are errors.
-        similarity: The lowest cosine of two near-duplicates.
-        console: Where the findings go.
+        strict: Treat leaking official splits, unreadable clips and contradicting labels as errors.
+        similarity: Lowest cosine of near-duplicates.
+        console: Prints the findings.
 
     Returns:
-        Whether no finding is an error.
+        True if no finding is an error.
 
     Raises:
-        ManifestError: The corpus is not there or its table is wrong.
+        ManifestError: The corpus is missing or its table is invalid.
         RunError: `audit.json` cannot be written.
     """
     audit = examine(config, strict=strict, similarity=similarity)
@@ -61,7 +61,7 @@ def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, c
 
 
 def examine(config: Config, *, strict: bool = False, similarity: float = SIMILARITY) -> Audit:
-    """Find everything; see `run_audit`."""
+    """Run all checks and return their findings; see `run_audit` for the arguments."""
     manifest = load_manifest(config.dataset.model_dump())
     corpus = Corpus(manifest, config.output.cache / manifest.name)
     contents = corpus.contents
@@ -103,7 +103,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
-    """The audit as JSON values: the schema of `audit.json`, see `docs/decisions/corpora.md`."""
+    """Return the audit as JSON values; `docs/decisions/corpora.md` describes the schema of `audit.json`."""
     ids = audit.manifest.clips["id"].tolist()
     clips, labels = audit.manifest.clips, label_texts(audit.manifest)
     counts = label_counts(audit.manifest)
@@ -159,14 +159,14 @@ def as_json(audit: Audit) -> dict[str, Any]:
 
 
 def durations_s(contents: Sequence[ClipContent]) -> np.ndarray:
-    """Lengths in seconds of the clips that can be read."""
+    """Return the lengths in seconds of the readable clips."""
     return np.array([content.duration_s for content in contents if content.frames])
 
 
 def _cached(
     config: Config, manifest: Manifest
 ) -> tuple[dict[str, BackboneSpec], dict[str, EmbeddingTable], dict[str, str]]:
-    """By backbone label: its spec, its cache file for these settings, or why there is none to read."""
+    """Return, by backbone label: specs, readable cache tables, and reasons why a table is missing."""
     settings = stage1_settings(config)
     specs, tables, without = {}, {}, {}
     for options in config.features.backbones:

@@ -1,4 +1,4 @@
-"""An audit as a person reads it in the terminal."""
+"""Print an audit in the terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FAILURES_SHOWN = 5
 
 
 def print_audit(audit: Audit, path: Path, console: Console) -> None:
-    """Print the sizes, the most alike clips and every finding.
+    """Print the sizes, the most similar clips and every finding.
 
     Args:
-        audit: What was found.
-        path: Where all of it is written.
-        console: Where to print.
+        audit: The result to print.
+        path: The file with the full result.
+        console: The console to print to.
     """
     manifest = audit.manifest
     groups = f", {counted(manifest.clips['group'].nunique(), 'group')}" if "group" in manifest.clips else ""
@@ -45,7 +45,7 @@ def print_audit(audit: Audit, path: Path, console: Console) -> None:
 
 
 def _labels(audit: Audit) -> str:
-    """`10, 40 clips each`."""
+    """Describe the labels: `10, 40 clips each`."""
     counts = label_counts(audit.manifest)
     if counts is None:
         values = audit.manifest.clips["label"].to_numpy(dtype=float)
@@ -57,7 +57,7 @@ def _labels(audit: Audit) -> str:
 
 
 def _durations(audit: Audit) -> str:
-    """`0.14 to 2.28 s, median 0.42 s, 0.36 h in all; 3000 clips at 8000 Hz`."""
+    """Describe the lengths: `0.14 to 2.28 s, median 0.42 s, 0.36 h in all; 3000 clips at 8000 Hz`."""
     lengths = np.array([content.duration_s for content in audit.contents if content.frames])
     if not len(lengths):
         return "no clip can be read"
@@ -68,7 +68,7 @@ def _durations(audit: Audit) -> str:
 
 
 def _print_splits(audit: Audit, console: Console) -> None:
-    """How many clips each split trains, validates and tests on."""
+    """Print the numbers of training, validation and test clips of each split."""
     if not audit.sizes:
         return
     draws = len({size.draw for size in audit.sizes})
@@ -85,12 +85,12 @@ def _print_splits(audit: Audit, console: Console) -> None:
         right=("train", "valid", "test", "fewest of a class in train"),
     )
     if rest := [size.test for size in sizes[FOLDS_SHOWN:]]:
-        console.line(f"… and {len(rest)} more folds that test {min(rest)} to {max(rest)} clips")
+        console.line(f"… and {len(rest)} more folds with {min(rest)} to {max(rest)} test clips")
     console.line("")
 
 
 def _print_pairs(audit: Audit, console: Console) -> None:
-    """The pairs that sound most alike."""
+    """Print the most similar pairs."""
     near = audit.near
     for label, about in near.compared.items():
         console.line(
@@ -99,7 +99,7 @@ def _print_pairs(audit: Audit, console: Console) -> None:
         )
     for label, why in near.skipped.items():
         if near.compared:
-            console.line(f"near-duplicates by {label}: not looked for ({why})")
+            console.line(f"near-duplicates by {label}: not checked ({why})")
     if near.pairs:
         ids, labels = audit.manifest.clips["id"].tolist(), label_texts(audit.manifest)
         rows = []

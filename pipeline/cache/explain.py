@@ -1,4 +1,4 @@
-"""`audioheads cache explain`: what a run would reuse and compute, and why."""
+"""`audioheads cache explain`: show what a run would reuse and compute, and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IDS_SHOWN = 5
 
 
 def explain(config: Config, console: Console) -> None:
-    """Say for each backbone which file serves it, what is reused, and why anything is computed."""
+    """Print for each backbone its cache file, what is reused, and why anything is computed."""
     corpus = load_corpus(config, save=False)
     settings = stage1_settings(config)
     for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
@@ -28,7 +28,7 @@ def explain(config: Config, console: Console) -> None:
             for line in _why_new(work.path, work.spec):
                 console.line(f"  {line}")
         counts = f"{len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed"
-        console.line(f"  {counts}{f', {len(work.failed)} failed before' if len(work.failed) else ''}")
+        console.line(f"  {counts}{f', {len(work.failed)} failed earlier' if len(work.failed) else ''}")
         for state, rows in (("new", work.new), ("changed", work.changed)):
             for row in rows[:IDS_SHOWN]:
                 console.line(f"    {state}: {corpus.manifest.clips['id'].iat[row]}")
@@ -37,7 +37,7 @@ def explain(config: Config, console: Console) -> None:
 
 
 def _why_new(path: Path, spec: dict) -> list[str]:
-    """What distinguishes a spec that has no file yet from the files there are of the same backbone."""
+    """Return how a spec without a cache file differs from the existing files of the same backbone."""
     wanted = fp.flatten(spec)
     lines = []
     for other in sorted(path.parent.glob(f"{spec['backbone']['name']}-*.h5")):

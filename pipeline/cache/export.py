@@ -1,4 +1,4 @@
-"""`audioheads cache export`: an experiment's embeddings with ids and labels, for other tools."""
+"""`audioheads cache export`: write the embeddings of an experiment with ids and labels, for other tools."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ def run_export(
     layers: str,
     console: Console,
 ) -> list[Path]:
-    """Write the embeddings of an experiment's clips, one file per backbone and a JSON file that says what it holds.
+    """Write the embeddings of an experiment's clips: one file per backbone, and a JSON file that describes it.
 
-    Clips are joined to their labels by id; they come in the order in which the cache holds them.
+    Clips are joined to their labels by id and keep the order of the cache.
 
     Args:
-        config: The experiment; stage 1 is done.
+        config: The experiment; stage 1 must be finished.
         file_format: One of `pipeline.cache.export_formats.WRITERS`.
-        output: The folder; None: `embeddings` in the run's folder.
-        backbones: Labels; empty: all.
-        poolings: Of those cached, `frames` among them; empty: all but frames, which come where nothing else is cached.
+        output: The output folder; None: `embeddings` in the run folder.
+        backbones: Labels of the backbones to export; empty: all.
+        poolings: Cached poolings to export, including `frames`; empty: all but frames, or frames if nothing else is
+            cached.
         layers: `all`, `last`, or numbers such as `0,3,12`.
-        console: Where it is said what was written.
+        console: Prints what was written.
 
     Returns:
-        The files with embeddings.
+        The paths of the embedding files.
 
     Raises:
-        UserError: Stage 1 is not done; a backbone, pooling or layer is not there.
+        UserError: Stage 1 is not finished, or a backbone, pooling or layer does not exist.
         CacheError: A cache file is damaged.
         RunError: A file cannot be written.
     """
@@ -68,7 +69,7 @@ def run_export(
     folder = output or config.run_dir / "embeddings"
     written: list[Path] = []
     for label in backbones or known:
-        table = verify_table(inputs.tables[label].path)  # every byte: what is streamed is not checked again
+        table = verify_table(inputs.tables[label].path)  # checks every byte, because streaming does not check again
         data, about = select(table, manifest, inputs.contents, poolings, layers)
         stem = folder / file_name(label)
         files = WRITERS[file_format](stem, data)
@@ -93,27 +94,29 @@ def select(
     poolings: Sequence[str],
     layers: str,
 ) -> tuple[Embeddings, dict[str, Any]]:
-    """What of a table goes out, and what is to be said about it.
+    """Select what to export from a table, and describe it.
 
     Raises:
-        ConfigError: A pooling or layer is not there.
+        ConfigError: A pooling or layer is not in the table.
     """
     kept = table.cache_spec["frames"]
     there = [*table.poolings, *(["frames"] if kept else [])]
     wanted = list(dict.fromkeys(poolings)) or table.poolings or there
     for name in wanted:
         if name not in there:
-            raise ConfigError(f"cache export: {table.path} holds no pooling {name!r}; it holds {', '.join(there)}")
+            raise ConfigError(
+                f"cache export: {table.path} contains no pooling {name!r}; it contains {', '.join(there)}"
+            )
     vectors, frames = tuple(name for name in wanted if name != "frames"), "frames" in wanted
     held = list(kept["layers"]) if frames else list(table.spec.layers)
     if frames and vectors and held != list(table.spec.layers):
-        raise ConfigError("cache export: frames hold fewer layers than vectors; export them apart, with --pooling")
+        raise ConfigError("cache export: frames have fewer layers than vectors; export them separately, with --pooling")
     chosen = choose_layers(layers, held)
     known = table.present()
     ids = manifest.clips["id"].tolist()
     usable = [row for row, clip in enumerate(ids) if contents[row].key and known.get(clip) == contents[row].key]
     if not usable:
-        raise CacheError(f"{table.path} holds none of the clips")
+        raise CacheError(f"{table.path} contains none of the clips")
     row_of = dict(zip(table.rows([ids[row] for row in usable]).tolist(), usable, strict=True))
     rows = stored_order(table, np.array(list(row_of), dtype=np.int64))
     columns = [name for name in ("id", "label", "fold", "split", "group") if name in manifest.clips]
@@ -144,16 +147,16 @@ def select(
 
 
 def choose_layers(text: str, held: Sequence[int]) -> list[int]:
-    """`all`, `last` or comma-separated numbers, as numbers of layers that are there.
+    """Parse `all`, `last` or comma-separated numbers into numbers of cached layers.
 
     Raises:
-        ConfigError: Something else, or a layer that is not there.
+        ConfigError: The text is anything else, or names a layer that is not cached.
     """
     if text in ("all", "last"):
         return list(held if text == "all" else held[-1:])
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts) or not set(map(int, parts)) <= set(held):
         raise ConfigError(
-            f"--layers {text!r}: write all, last, or some of {', '.join(map(str, held))} with commas between them"
+            f"--layers {text!r}: use all, last, or a comma-separated selection of {', '.join(map(str, held))}"
         )
     return list(dict.fromkeys(map(int, parts)))

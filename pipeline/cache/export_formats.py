@@ -1,4 +1,4 @@
-"""Embeddings as files that other tools read: Parquet, NPZ, WebDataset tar. Written a piece at a time."""
+"""Embedding files for other tools: Parquet, NPZ, WebDataset tar. All are written in batches."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from features.labels import Task
 from features.store.iterate import Chunk
 from pipeline.results.run_folder import write_whole
 
-TAR_BYTES = 1 << 30  # of one tar, about
+TAR_BYTES = 1 << 30  # approximate size of one tar
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Clips with their embeddings.
+    """Embeddings of clips, with ids and labels.
 
     Attributes:
-        clips: `id`, `label` and, where known, `fold`, `split`, `group`; rows as in the pieces.
-        task: What the labels are.
-        classes: Class names in their fixed order; none in regression.
-        layers: Numbers of the layers.
-        dim: D, dimensions of a vector.
-        poolings: Names of the clip vectors.
-        n_frames: (N,) frames of each clip where frames go out, too, else None.
-        pieces: Gives the values, each time from the start.
+        clips: `id`, `label` and, where known, `fold`, `split`, `group`; in the row order of `pieces`.
+        task: Kind of label.
+        classes: Class names in their fixed order; empty for regression.
+        layers: Layer numbers.
+        dim: Vector dimension D.
+        poolings: Names of the pooled vectors.
+        n_frames: (N,) frame counts of the clips if frames are exported, else None.
+        pieces: Returns an iterator over batches of values that starts at the first clip.
     """
 
     clips: pd.DataFrame
@@ -50,7 +50,7 @@ class Embeddings:
     pieces: Callable[[], Iterator[Chunk]]
 
     def targets(self) -> np.ndarray:
-        """(N,) int64 class numbers, (N, C) uint8 for lists of labels, (N,) float64 in regression."""
+        """Return (N,) int64 class numbers, (N, C) uint8 for multi-label, or (N,) float64 for regression."""
         labels = self.clips["label"]
         if self.task == "regression":
             return labels.to_numpy(np.float64)
@@ -64,7 +64,7 @@ class Embeddings:
 
 
 def write_parquet(stem: Path, data: Embeddings) -> list[Path]:
-    """One row per clip; a column per pooling and layer, such as `mean_layer3`, of D float32; frames as lists."""
+    """Write one row per clip and one column of D float32 per pooling and layer (`mean_layer3`); frames are lists."""
     vector = pa.list_(pa.float32(), data.dim)
     kinds = [(name, vector) for name in data.poolings]
     kinds += [] if data.n_frames is None else [("frames", pa.list_(vector))]
@@ -74,7 +74,9 @@ def write_parquet(stem: Path, data: Embeddings) -> list[Path]:
 
     def write(path: Path) -> None:
         at = 0
-        with pq.ParquetWriter(path, schema, use_dictionary=["label", "split", "group"]) as file:  # not the vectors
+        with pq.ParquetWriter(
+            path, schema, use_dictionary=["label", "split", "group"]
+        ) as file:  # dictionary encoding does not help vectors
             for piece in data.pieces():
                 count = len(piece.rows)
                 arrays: list[Any] = [column.combine_chunks() for column in texts.slice(at, count).columns]
@@ -94,7 +96,7 @@ def write_parquet(stem: Path, data: Embeddings) -> list[Path]:
 
 
 def write_npz(stem: Path, data: Embeddings) -> list[Path]:
-    """`id`, `target`, `classes`, `layers`, (N, L, D) per pooling; `frames` (ΣF, L, D) with `frames_offsets`."""
+    """Write `id`, `target`, `classes`, `layers`, (N, L, D) per pooling; `frames` (ΣF, L, D), `frames_offsets`."""
     small: dict[str, np.ndarray] = {
         "id": data.clips["id"].to_numpy(str),
         "target": data.targets(),
@@ -129,7 +131,7 @@ def write_npz(stem: Path, data: Embeddings) -> list[Path]:
 
 
 def write_webdataset(stem: Path, data: Embeddings) -> list[Path]:
-    """Tars of samples: `N.json` (id, label, …), `N.cls` (class number), `N.mean.npy` (L, D), `N.frames.npy`."""
+    """Write tars with `N.json` (id, label, …), `N.cls` (class number), `N.mean.npy` (L, D), `N.frames.npy`."""
     samples = _samples(data)
     paths: list[Path] = []
     left = next(samples, None)
@@ -149,7 +151,9 @@ def write_webdataset(stem: Path, data: Embeddings) -> list[Path]:
     while left is not None or not paths:
         paths.append(stem.with_name(f"{stem.name}-{len(paths):06d}.tar"))
         write_whole(paths[-1], write)
-    for other in stem.parent.glob("*.tar"):  # more of them were written before: they would be read as one set
+    for other in stem.parent.glob(
+        "*.tar"
+    ):  # remove surplus tars of an earlier export, which would be read as part of this set
         if re.fullmatch(rf"{re.escape(stem.name)}-\d{{6}}\.tar", other.name) and other not in paths:
             other.unlink()
     return paths
@@ -163,7 +167,7 @@ WRITERS: dict[str, Callable[[Path, Embeddings], list[Path]]] = {
 
 
 def _samples(data: Embeddings) -> Iterator[list[tuple[str, bytes]]]:
-    """(file name, content) of each clip's files; a key has no dot, which would end it."""
+    """Yield (file name, content) of each clip's files. Keys contain no dot, because WebDataset ends a key there."""
     targets = data.targets()
     records = data.clips.to_dict("records")
     at = 0
@@ -181,7 +185,7 @@ def _samples(data: Embeddings) -> Iterator[list[tuple[str, bytes]]]:
 
 
 def _vectors(values: np.ndarray) -> pa.FixedSizeListArray:
-    """(n, D) as an Arrow column of D float32 each."""
+    """Convert an (n, D) array to an Arrow column of D float32 values per row."""
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])
 
@@ -189,7 +193,7 @@ def _vectors(values: np.ndarray) -> pa.FixedSizeListArray:
 def _append(
     archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: Iterator[np.ndarray]
 ) -> None:
-    """An array into an NPZ, chunk by chunk."""
+    """Write an array into an NPZ archive, chunk by chunk."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         npy.write_array_header_2_0(file, header)
@@ -198,7 +202,7 @@ def _append(
 
 
 def _npy(values: np.ndarray) -> bytes:
-    """An array as the bytes of a .npy file."""
+    """Return an array as the bytes of a .npy file."""
     buffer = io.BytesIO()
     npy.write_array(buffer, np.ascontiguousarray(values), allow_pickle=False)
     return buffer.getvalue()

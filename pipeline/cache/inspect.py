@@ -1,4 +1,4 @@
-"""`audioheads cache ls | verify`."""
+"""`audioheads cache ls | verify`: list cache files and check them against their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.console import Console
 
 
 def list_caches(folder: Path, console: Console) -> None:
-    """Print a line per cache file under `folder`; a damaged one says so."""
+    """Print a line per cache file under `folder`, and mark the damaged ones."""
     files = cache_files([folder])
     if not files:
         console.line(f"{folder}: no cache files")
@@ -39,7 +39,7 @@ def list_caches(folder: Path, console: Console) -> None:
 
 
 def verify(paths: Sequence[Path], console: Console) -> bool:
-    """Check every byte of cache files; True when all are whole."""
+    """Check every byte of cache files and return whether all are intact."""
     from features.store.table import verify_table
 
     files = cache_files(paths)
@@ -57,7 +57,7 @@ def verify(paths: Sequence[Path], console: Console) -> bool:
 
 
 def cache_files(paths: Iterable[Path]) -> list[Path]:
-    """The cache files named or lying under folders; shards, of unfinished runs and of sets, are left out."""
+    """Return the given cache files and those under folders, without the shards of unfinished runs and of sets."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""`audioheads cache prune`: what goes is always named, by configs, by age or by name."""
+"""`audioheads cache prune`: remove cached clips or files, selected by configs, age or name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _UNITS_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def prune_clips(configs: Sequence[Config], *, dry_run: bool, console: Console) -> None:
-    """Remove the rows of clips that no config's manifest has from the cache files of the configs' data sets.
+    """Remove cached clips that no manifest of the configs contains, from the caches of the configs' data sets.
 
     Args:
-        configs: All experiments whose clips shall stay; of each data set, the manifests count together.
-        dry_run: Only say what would go.
-        console: Where it is said.
+        configs: All experiments whose clips to keep; manifests of the same data set are combined.
+        dry_run: Print what would be removed without removing it.
+        console: Prints what was removed.
 
     Raises:
-        ManifestError: A corpus is not there or its table is wrong; nothing has changed.
-        CacheError: A cache file is damaged; it is left as it is.
+        ManifestError: A corpus is missing or its table is invalid; nothing was removed.
+        CacheError: A cache file is damaged; it is left unchanged.
     """
     from features.datasets import load_manifest
 
@@ -59,17 +59,18 @@ def prune_files(
     """Remove whole cache files.
 
     Args:
-        paths: Cache files, and folders they lie under.
-        older_than: Only those whose last change is that long ago: `30d`, `12h`, `2w`; None: of any age.
-        name: Only those of this name, with or without `.h5`; `*` and `?` match any characters. None: of any name.
-        dry_run: Only say what would go.
-        console: Where it is said.
+        paths: Cache files, or folders to search for them.
+        older_than: Minimum time since the last change: `30d`, `12h`, `2w`; None: any.
+        name: Pattern for the name, with or without `.h5`; `*` and `?` match any characters. None: any.
+        dry_run: Print what would be removed without removing it.
+        console: Prints what was removed.
 
     Raises:
-        ConfigError: Neither an age nor a name, or not an age.
+        ConfigError: Neither an age nor a name is given.
+        UserError: The age cannot be parsed.
     """
     if older_than is None and name is None:
-        raise ConfigError("cache prune: say which files go, with --older-than AGE (such as 30d) or --name PATTERN")
+        raise ConfigError("cache prune: select files with --older-than AGE (such as 30d) or --name PATTERN")
     least_age = None if older_than is None else parse_age(older_than)
     total = 0
     chosen = list(_chosen(whole_caches(paths), least_age, name))
@@ -77,7 +78,7 @@ def prune_files(
         size = size_of(path) if dry_run else remove_cache(path, console.note)
         total += size
         days = f"{age.total_seconds() / 86_400:.1f} days old"
-        console.line(f"{path}: {'would remove it' if dry_run else 'removed'}, {size_text(size)}, {days}")
+        console.line(f"{path}: {'would be removed' if dry_run else 'removed'}, {size_text(size)}, {days}")
     console.line(
         f"cache prune: {'would remove' if dry_run else 'removed'} {counted(len(chosen), 'cache file')}, "
         f"{size_text(total)}"
@@ -85,19 +86,19 @@ def prune_files(
 
 
 def parse_age(text: str) -> datetime.timedelta:
-    """`30d`, `12h` or `2w` as a time.
+    """Parse an age such as `30d`, `12h` or `2w`.
 
     Raises:
-        UserError: Anything else.
+        UserError: The text is not an age.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([hdw])", text.strip())
     if not found:
-        raise UserError(f"--older-than {text!r}: not an age; write hours, days or weeks such as 12h, 30d or 2w")
+        raise UserError(f"--older-than {text!r}: not an age; use hours, days or weeks such as 12h, 30d or 2w")
     return datetime.timedelta(seconds=float(found[1]) * _UNITS_S[found[2]])
 
 
 def size_text(size_bytes: int) -> str:
-    """Bytes as people read them: `12.3 MB`."""
+    """Format a number of bytes, such as `12.3 MB`."""
     for unit, least in (("GB", 1e9), ("MB", 1e6)):
         if size_bytes >= least:
             return f"{size_bytes / least:.1f} {unit}"
@@ -107,7 +108,7 @@ def size_text(size_bytes: int) -> str:
 def _chosen(
     paths: Sequence[Path], least_age: datetime.timedelta | None, name: str | None
 ) -> Iterator[tuple[Path, datetime.timedelta]]:
-    """The cache files that match, and their ages."""
+    """Yield the matching cache files and their ages."""
     for path in paths:
         age = datetime.datetime.now(datetime.UTC) - _last_change(path)
         named = name is None or any(fnmatch.fnmatchcase(text, name) for text in (path.name, path.stem))
@@ -116,7 +117,7 @@ def _chosen(
 
 
 def _last_change(path: Path) -> datetime.datetime:
-    """When a cache file was sealed last; of one that cannot be read or is not sealed, its files' own time."""
+    """Return when a cache file was finalized, or the newest modification time if it is unreadable or unfinished."""
     try:
         return datetime.datetime.fromisoformat(open_table(path).created_utc)
     except CacheError:

@@ -1,4 +1,4 @@
-"""The command line `audioheads`."""
+"""The `audioheads` command line."""
 
 from pipeline.cli.app import main
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline.cli` is the command `audioheads`."""
+"""Make `python -m pipeline.cli` run the `audioheads` command."""
 
 from pipeline.cli.app import main
 

@@ -1,6 +1,6 @@
-"""The command line: a thin shell, one function of another module per command.
+"""The command line: each command parses its options and calls one function of another module.
 
-Only what `--help` needs is imported here; torch, pandas and the stages come with the command.
+Only what `--help` needs is imported at the top; torch, pandas and the stages are imported by the command that runs.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from pipeline.cli.start import check_corpus, open_console, read_experiment, star
 
 app = typer.Typer(
     name="audioheads",
-    help="Compare frozen audio backbones: exact cached embeddings, small heads, one honest results table.",
+    help="Compare frozen audio backbones: cache exact embeddings, train small heads, report one results table.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-backbones_app = typer.Typer(help="The models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
+backbones_app = typer.Typer(help="List the models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(init)
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
@@ -60,7 +60,7 @@ def run(
     rehash: Rehash = False,
     verbose: Verbose = False,
 ) -> None:
-    """Everything that is not done yet, all stages."""
+    """Run all stages and skip what is already done."""
     console, experiment = start(config, sets, verbose)
     from pipeline.stages.features import load_corpus, run_features
     from pipeline.stages.train_heads import run_heads
@@ -69,7 +69,7 @@ def run(
     how = {"device": device, "dry_run": dry_run, "strict": strict, "console": console, "corpus": corpus}
     run_features(experiment, limit=limit, **how)  # type: ignore[arg-type]
     if limit is not None:
-        console.line(f"run: stops after stage 1, since --limit {limit} may leave clips without embeddings")
+        console.line(f"run: stopped after stage 1, because --limit {limit} may leave clips without embeddings")
         return
     if experiment.finetune and not dry_run:
         _finetune_module().cache_model_inputs(experiment, device=device, console=console, corpus=corpus)
@@ -92,7 +92,7 @@ def features(
     shard: Shard = None,
     verbose: Verbose = False,
 ) -> None:
-    """Stage 1: embed each clip once with each backbone."""
+    """Extract embeddings for every clip with every backbone (stage 1)."""
     from features.planning.run_shard import RunShard
 
     run_shard = None if shard is None else RunShard.parse(shard, engine)
@@ -113,7 +113,7 @@ def train_heads(
     strict: Strict = False,
     verbose: Verbose = False,
 ) -> None:
-    """Stage 2: train the heads on the cached embeddings."""
+    """Train the heads on the cached embeddings (stage 2)."""
     console, experiment = start(config, sets, verbose)
     if not dry_run:
         from pipeline.results.expected_fits import check_embedded
@@ -134,10 +134,10 @@ def finetune(
     strict: Strict = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train spectrogram and raw-wave models, and backbones end to end."""
+    """Train spectrogram and waveform models, and backbones, end to end."""
     console, experiment = read_experiment(config, sets, verbose)
     if not experiment.finetune:
-        console.note("finetune: the config asks for no models (section `finetune`)")
+        console.note("finetune: the config lists no models in its section `finetune`")
         return
     check_corpus(experiment)
     _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
@@ -151,7 +151,7 @@ app.command()(export)
 
 @backbones_app.command("ls")
 def backbones_ls(verbose: Verbose = False) -> None:
-    """List the names a config can use."""
+    """List the backbones and presets that a config can name."""
     console = open_console(verbose)
     from pipeline.datasets import listings
 
@@ -160,7 +160,7 @@ def backbones_ls(verbose: Verbose = False) -> None:
 
 @app.command()
 def doctor(verbose: Verbose = False) -> None:
-    """Versions, devices, folders, and what is reachable."""
+    """Show package versions, devices, output folders and whether the model hub is reachable."""
     console = open_console(verbose)
     from pipeline import doctor as checks
 
@@ -168,7 +168,7 @@ def doctor(verbose: Verbose = False) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; an error is one line on stderr, with a traceback only under `--verbose`."""
+    """Run the command line and exit. An error is one line on stderr; `--verbose` adds the traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -176,10 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=arguments, prog_name="audioheads", standalone_mode=False) or 0
         sys.stdout.flush()
-        if code == 130:  # how newer typer hands on Ctrl-C
+        if code == 130:  # newer typer versions report Ctrl-C this way
             raise KeyboardInterrupt
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush does not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps the last flush from failing again
         code = 1
     except (Exception, KeyboardInterrupt) as error:
         code = _fail(error, verbose="--verbose" in arguments)
@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(error: BaseException, *, verbose: bool) -> int:
-    """Print why the run ended; gives the exit code."""
+    """Print why the run ended and return the exit code."""
     import traceback
 
     from pipeline.cli.exit_codes import explain, is_usage_error
@@ -211,7 +211,7 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
 
 
 def _finetune_module() -> ModuleType:
-    """What trains models end to end; its libraries are an extra."""
+    """Import end-to-end training, whose libraries are an optional extra."""
     from features.errors import UserError
 
     try:

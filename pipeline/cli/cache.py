@@ -1,4 +1,4 @@
-"""`audioheads cache ls | verify | explain | prune | export` as typer reads them."""
+"""Typer commands: `audioheads cache ls | verify | explain | prune | export`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pipeline.cli.start import check_corpus, open_console, start
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
-cache_app = typer.Typer(help="The embeddings that were computed.", no_args_is_help=True, rich_markup_mode=None)
+cache_app = typer.Typer(
+    help="Inspect, check, prune and export cached embeddings.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @cache_app.command("ls")
 def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
-    """List cache files and what is in them."""
+    """List cache files and their contents."""
     console = open_console(verbose)
     found = _cache_paths(paths, sets)
     from pipeline.cache import inspect as cache_commands
@@ -39,7 +41,7 @@ def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = Fal
 
 @cache_app.command("explain")
 def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
-    """Say what would be reused or computed, and why."""
+    """Show what a run would reuse or compute, and why."""
     console, experiment = start(config, sets, verbose)
     from pipeline.cache.explain import explain
 
@@ -50,19 +52,21 @@ def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = Fals
 def cache_prune(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH", help="Configs; with an age or a name also cache files and folders."),
+        typer.Argument(metavar="PATH", help="Configs; with --older-than or --name also cache files and folders."),
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Whole files last changed that long ago: 12h, 30d, 2w.")
+        str | None,
+        typer.Option(metavar="AGE", help="Remove whole files last changed at least this long ago: 12h, 30d, 2w."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="Whole files of this name; * and ? match any characters.")
+        str | None,
+        typer.Option(metavar="PATTERN", help="Remove whole files with this name; * and ? match any characters."),
     ] = None,
     dry_run: DryRun = False,
     sets: Sets = None,
     verbose: Verbose = False,
 ) -> None:
-    """Remove clips that no config asks for, or whole files by age or name."""
+    """Remove clips that no given config uses, or whole files by age or name."""
     console = open_console(verbose)
     from features.errors import UserError
     from pipeline.config.config import load_config
@@ -75,13 +79,11 @@ def cache_prune(
         return
     for path in paths or ():
         if path.suffix not in CONFIG_SUFFIXES:
-            raise UserError(
-                f"{path}: is no config; name the configs whose clips stay, or whole files by --older-than or --name"
-            )
+            raise UserError(f"{path}: not a config; give configs whose clips to keep, or use --older-than or --name")
     if not paths:
         raise UserError(
-            "cache prune: say what goes: CONFIG… for clips that none of them has, --older-than AGE or --name PATTERN "
-            "for whole files"
+            "cache prune: nothing selected; give CONFIG… to remove clips that none of them uses, "
+            "or --older-than AGE or --name PATTERN to remove whole files"
         )
     experiments = [load_config(path, sets or ()) for path in paths]
     for experiment in experiments:
@@ -95,20 +97,25 @@ def cache_prune(
 def cache_export(
     config: ConfigFile,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="parquet, npz or webdataset.")
+        str, typer.Option("--format", metavar="FORMAT", help="File format: parquet, npz or webdataset.")
     ] = "parquet",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="By default embeddings in the run's folder."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="Output folder; default: embeddings in the run folder."),
     ] = None,
     backbone: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.", show_default="all")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Export only this backbone; repeatable.", show_default="all"),
     ] = None,
     pooling: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this one (mean, frames, …); may be repeated.", show_default="vectors"),
+        typer.Option(
+            metavar="NAME", help="Export only this pooling (mean, frames, …); repeatable.", show_default="vectors"
+        ),
     ] = None,
-    layers: Annotated[str, typer.Option(metavar="LAYERS", help="all, last, or numbers such as 0,6,12.")] = "all",
+    layers: Annotated[
+        str, typer.Option(metavar="LAYERS", help="Layers to export: all, last, or numbers such as 0,6,12.")
+    ] = "all",
     sets: Sets = None,
     verbose: Verbose = False,
 ) -> None:
@@ -131,7 +138,7 @@ def cache_export(
 
 
 def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]:
-    """Where to look: what was named, a config's cache folder for the config, `cache` by default."""
+    """Return the paths to search: those given (a config means its cache folder), or `cache` by default."""
     from features.errors import UserError
     from pipeline.config.config import load_config
 
@@ -140,6 +147,6 @@ def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]
         if path.suffix in CONFIG_SUFFIXES:
             path = load_config(path, sets or ()).output.cache
         if not path.exists():
-            raise UserError(f"{path}: no such cache; `audioheads features CONFIG` makes one")
+            raise UserError(f"{path}: no such cache; run `audioheads features CONFIG` to create one")
         found.append(path)
     return found

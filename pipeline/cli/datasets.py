@@ -1,4 +1,4 @@
-"""`audioheads datasets ls | index | audit | download` as typer reads them."""
+"""Typer commands: `audioheads datasets ls | index | audit | download`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import typer
 from pipeline.cli.options import ConfigFile, Sets, Verbose
 from pipeline.cli.start import open_console, start
 
-datasets_app = typer.Typer(help="The labelled audio.", no_args_is_help=True, rich_markup_mode=None)
+datasets_app = typer.Typer(
+    help="List, download, index and audit labelled audio.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @datasets_app.command("ls")
 def datasets_ls(verbose: Verbose = False) -> None:
-    """List the kinds, their layout and where to get them."""
+    """List the kinds of dataset, their layout and their source."""
     console = open_console(verbose)
     from pipeline.datasets import listings
 
@@ -27,12 +29,14 @@ def datasets_index(
     config: ConfigFile,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The CSV; by default manifest.csv in the run's folder."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="CSV file to write; default: manifest.csv in the run folder."
+        ),
     ] = None,
     sets: Sets = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write a dataset's clips and labels as CSV."""
+    """Write the clips and labels of a dataset as CSV."""
     console, experiment = start(config, sets, verbose)
     from pipeline.datasets import listings
 
@@ -45,17 +49,17 @@ def datasets_audit(
     sets: Sets = None,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Leaking official splits, failed clips and contradicting labels are errors."),
+        typer.Option(
+            "--strict", help="Treat leaking official splits, failed clips and contradicting labels as errors."
+        ),
     ] = False,
     similarity: Annotated[
         float | None,
-        typer.Option(
-            min=0.5, max=1.0, metavar="COSINE", help="The least similarity of near-duplicates; 0.98 by default."
-        ),
+        typer.Option(min=0.5, max=1.0, metavar="COSINE", help="Lowest similarity of near-duplicates; default 0.98."),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Find leaks, duplicates and unreadable clips."""
+    """Check a dataset for leaks, duplicates and unreadable clips."""
     console, experiment = start(config, sets, verbose)
     from pipeline.audit import run as audit
     from pipeline.audit.near_duplicates import SIMILARITY
@@ -70,23 +74,24 @@ def datasets_audit(
 @datasets_app.command("download")
 def datasets_download(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The corpus; without one, list them.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Corpus to download; without it, list all.", show_default=False),
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The corpus' folder; by default where shipped configs expect it."),
+        typer.Option(metavar="FOLDER", help="Folder of the corpus; default: where the shipped configs expect it."),
     ] = None,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="URL|FILE", help="A mirror, or the archive fetched by hand.")
+        str | None, typer.Option("--from", metavar="URL|FILE", help="Mirror, or an archive you downloaded yourself.")
     ] = None,
     checksum: Annotated[
-        str | None, typer.Option(metavar="sha256:HEX", help="Of the archive, instead of the known one; none: any.")
+        str | None, typer.Option(metavar="sha256:HEX", help="Expected checksum of the archive; none skips the check.")
     ] = None,
-    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Leave the archive in .downloads.")] = False,
-    audit: Annotated[bool, typer.Option(help="Look for leaks and unreadable clips afterwards.")] = True,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the archive in .downloads.")] = False,
+    audit: Annotated[bool, typer.Option(help="Audit the corpus afterwards.")] = True,
     verbose: Verbose = False,
 ) -> None:
-    """Fetch a corpus, check it, unpack it, count and audit its clips."""
+    """Download a corpus, verify and unpack it, and audit its clips."""
     console = open_console(verbose)
     from pipeline.datasets import download as dataset_download
 

@@ -1,4 +1,4 @@
-"""How a run ends that went wrong: one line a person can act on, and the exit code."""
+"""Turn the exception that ended a run into a one-line message and an exit code."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """What to print for an exception that ended a run.
+    """Return the message and exit code for an exception that ended a run.
 
     Args:
-        error: Anything but `SystemExit`.
+        error: Any exception except `SystemExit`.
 
     Returns:
-        The message, normally one line, and the exit code: 2 for the user's mistake, 1 for a failed run.
+        The message, normally one line, and the exit code: 2 for a usage error, 1 for a failed run.
     """
     if isinstance(error, AudioheadsError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what is finished is kept, the same command goes on from there", INTERRUPTED
+        return "interrupted; finished work is kept, run the same command to continue", INTERRUPTED
     if _out_of_memory(error):
-        return "out of memory; a lower features.batch_s needs less (--set features.batch_s=20)", 1
+        return "out of memory; lower features.batch_s (--set features.batch_s=20)", 1
     if isinstance(error, OSError):
         return _file_trouble(error), 1
     return f"unexpected {type(error).__name__}: {first_line(error)} (use --verbose for the traceback)", 1
 
 
 def is_usage_error(error: BaseException) -> bool:
-    """Whether the command line itself was wrong (typer's own exceptions, whichever click they come from)."""
+    """Return whether the command line itself was wrong (typer exceptions, whichever click package defines them)."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """Python's, CUDA's, or the one that torch's CPU allocator words as a RuntimeError."""
+    """Return whether Python, CUDA or torch's CPU allocator (a RuntimeError) ran out of memory."""
     names = {base.__name__ for base in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
@@ -49,9 +49,9 @@ def _file_trouble(error: OSError) -> str:
     where = f"{os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else name}: " if name else ""
     reason = error.strerror or first_line(error)
     if error.errno in _SPACE:
-        return f"{where}{reason}; nothing finished is lost, free some space and run the same command again"
+        return f"{where}{reason}; finished work is kept, free some space and run the same command again"
     if error.errno in _PERMISSION:
         return f"{where}{reason}; make it accessible, or choose another folder (--set output.cache=…, output.runs=…)"
     if error.errno in _NO_FOLDER:
-        return f"{where}{reason}; a file is where a folder should be, move it or choose another folder (--set output.…)"
+        return f"{where}{reason}; a file is in the place of a folder, move it or choose another folder (--set output.…)"
     return f"{where}{reason} (use --verbose for the traceback)"

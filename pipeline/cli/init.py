@@ -1,4 +1,4 @@
-"""`audioheads init` as typer reads it."""
+"""Typer command: `audioheads init`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pipeline.cli.start import open_console
 
 def init(
     path: Annotated[
-        Path, typer.Argument(metavar="[FOLDER|MANIFEST]", help="Labelled audio.", show_default="this folder")
+        Path,
+        typer.Argument(
+            metavar="[FOLDER|MANIFEST]", help="Folder or manifest of labelled audio.", show_default="this folder"
+        ),
     ] = Path(),
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The config; by default NAME.yaml here.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Config to write; default: NAME.yaml here.")
     ] = None,
     device: Device = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Write over a config that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Look at a folder or manifest and write a commented config for it."""
+    """Inspect a folder or manifest and write a commented config for it."""
     console = open_console(verbose)
     from pipeline.init.write import run_init
 

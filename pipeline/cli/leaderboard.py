@@ -1,4 +1,4 @@
-"""`audioheads leaderboard` as typer reads it."""
+"""Typer command: `audioheads leaderboard`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ Patterns = list[str] | None
 
 
 def _filter(column: str) -> typer.models.OptionInfo:
-    return typer.Option(f"--{column}", metavar="PATTERN", help=f"Only rows with this {column}; * and ? match any.")
+    return typer.Option(
+        f"--{column}", metavar="PATTERN", help=f"Show only rows with this {column}; * and ? are wildcards."
+    )
 
 
 def leaderboard(
@@ -32,13 +34,13 @@ def leaderboard(
     family: Annotated[Patterns, _filter("family")] = None,
     protocol: Annotated[Patterns, _filter("protocol")] = None,
     sort: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Any column of results.csv, or rank; -COLUMN for the other way round.")
+        str, typer.Option(metavar="COLUMN", help="Sort by rank or a column of results.csv; -COLUMN reverses.")
     ] = "rank",
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV too.")] = None,
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.")] = Path("runs"),
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the rows as CSV.")] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the runs.")] = Path("runs"),
     verbose: Verbose = False,
 ) -> None:
-    """Rows of several experiments side by side, ranked."""
+    """Rank the results of several experiments in one table."""
     console = open_console(verbose)
     from pipeline.results.leaderboard import run_leaderboard
 

@@ -1,4 +1,4 @@
-"""`audioheads models ls`, `predict` and `export` as typer reads them."""
+"""Typer commands: `audioheads models ls`, `predict` and `export`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ import typer
 from pipeline.cli.options import Device, Verbose
 from pipeline.cli.start import open_console
 
-models_app = typer.Typer(help="The trained models.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="List trained models.", no_args_is_help=True, rich_markup_mode=None)
 
 Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="As `audioheads models ls` prints it; or a .safetensors file, or an exported folder.",
+        help="Path shown by `audioheads models ls`, a .safetensors file, or an exported folder.",
         show_default=False,
     ),
 ]
 Fold = Annotated[
-    str | None, typer.Option(metavar="K", help="Only the fit that was tested on fold K; by default all are averaged.")
+    str | None, typer.Option(metavar="K", help="Use only the fit tested on fold K; default: average all folds.")
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Of the fits; by default the first there is.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Use the fits of this seed; default: the first.")]
 Trust = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="A type that a head of sklearn may hold, or code that the backbone may run."),
+    typer.Option(metavar="NAME", help="Allow a type in a sklearn head, or code that the backbone runs."),
 ]
-Weights = Annotated[
-    str | None, typer.Option(metavar="PATH", help="The backbone's weights, where they lie elsewhere than in training.")
-]
+Weights = Annotated[str | None, typer.Option(metavar="PATH", help="Backbone weights, if they moved since training.")]
 
 
 def _ensemble(value: str | None) -> str | None:
@@ -41,18 +39,20 @@ def _ensemble(value: str | None) -> str | None:
 
 EnsembleOption = Annotated[
     str | None,
-    typer.Option(callback=_ensemble, metavar="folds|all", help="Average all folds of a seed, or of all seeds."),
+    typer.Option(
+        callback=_ensemble, metavar="folds|all", help="Average all folds of one seed (default), or of all seeds."
+    ),
 ]
 
 
 @models_app.command("ls")
 def models_ls(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN", help="Runs, or folders of runs.", show_default="runs")
+        list[Path] | None, typer.Argument(metavar="RUN", help="Runs or folders of runs.", show_default="runs")
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """List what predict and export can use."""
+    """List the models that predict and export can use."""
     console = open_console(verbose)
     from pipeline.predicting.listing import list_models
 
@@ -68,29 +68,40 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help=".csv, .jsonl or .parquet; default stdout.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write (.csv, .jsonl or .parquet); default: stdout."
+        ),
     ] = None,
-    format: Annotated[str | None, typer.Option(metavar="csv|jsonl|parquet", help="Whatever the suffix.")] = None,
-    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Classes listed for a clip; 0: all.")] = 5,
+    format: Annotated[
+        str | None, typer.Option(metavar="csv|jsonl|parquet", help="Output format; default: from the suffix.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Number of classes listed per clip; 0 lists all.")] = 5,
     fold: Fold = None,
     seed: Seed = None,
     ensemble: EnsembleOption = None,
-    windows: Annotated[bool, typer.Option("--windows", help="Score windows of long clips, with their times.")] = False,
-    window_s: Annotated[float | None, typer.Option(min=0.01, help="Length of a window.")] = None,
-    hop_s: Annotated[float | None, typer.Option(min=0.001, help="From one window to the next.")] = None,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Score windows of long clips and report their times.")
+    ] = False,
+    window_s: Annotated[
+        float | None, typer.Option(min=0.01, help="Window length in seconds; default: length of most training clips.")
+    ] = None,
+    hop_s: Annotated[
+        float | None, typer.Option(min=0.001, help="Step between windows in seconds; default: the window length.")
+    ] = None,
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="A clip that fails is an error.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat a failed clip as an error.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """A trained model on new audio."""
+    """Apply a trained model to new audio."""
     console = open_console(verbose)
-    from pipeline.predicting.command import Asked, FitChoice, run_predict
+    from pipeline.predicting.command import FitChoice, OutputOptions, run_predict
 
     choice = FitChoice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
-    asked = Asked(output, format, top_k, windows, window_s, hop_s)
-    run_predict(model, audio, choice, asked, device=device, strict=strict, console=console)
+    options = OutputOptions(output, format, top_k, windows, window_s, hop_s)
+    run_predict(model, audio, choice, options, device=device, strict=strict, console=console)
 
 
 def _export_format(value: str) -> str:
@@ -101,31 +112,31 @@ def _export_format(value: str) -> str:
 
 def export(
     model: Model,
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.", show_default=False)],
     format: Annotated[
         str,
         typer.Option(
             callback=_export_format,
             metavar="audioheads|onnx|transformers",
-            help="A folder for predict, ONNX graphs, or a folder that transformers loads.",
+            help="Export format: a folder for predict, ONNX graphs, or a transformers model.",
         ),
     ] = "audioheads",
-    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Leave the backbone's weights out.")] = False,
+    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Omit the backbone weights.")] = False,
     fold: Fold = None,
     seed: Seed = None,
     ensemble: EnsembleOption = None,
     clips: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Compare with the original on these; by default on clips of the run."),
+        typer.Option(metavar="PATH", help="Compare export and original on these clips; default: clips of the run."),
     ] = None,
-    license: Annotated[str | None, typer.Option(metavar="NAME", help="Of the export, for its card.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="NAME", help="License named in the model card.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "cpu",
     verbose: Verbose = False,
 ) -> None:
-    """A trained model as a folder for others."""
+    """Export a trained model as a folder."""
     console = open_console(verbose)
     from pipeline.exporting.command import run_export
     from pipeline.predicting.command import FitChoice

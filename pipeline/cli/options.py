@@ -1,4 +1,4 @@
-"""The options that commands share, as typer reads them."""
+"""Typer options that several commands share."""
 
 from __future__ import annotations
 
@@ -21,32 +21,31 @@ def _engine(value: str) -> str:
     return value
 
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.", show_default=False)]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the experiment.", show_default=False)]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change one config value, e.g. features.backbones.yamnet.weights=F."
     ),
 ]
-Device = Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Compute only what the first N clips of the manifest lack.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Failed clips and leaking splits are errors.")]
+Device = Annotated[str, typer.Option(callback=_device, help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Process only the first N clips of the manifest.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat failed clips and leaking splits as errors.")]
 Engine = Annotated[
-    str, typer.Option(callback=_engine, metavar="local|ray", help="Compute here, or in actors on a Ray cluster.")
+    str,
+    typer.Option(callback=_engine, metavar="local|ray", help="Compute in this process, or in actors on a Ray cluster."),
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Compute the I-th of N shares, beside other processes; the last one seals."),
+    typer.Option(metavar="I/N", help="Compute shard I of N in parallel with other processes; the last one finalizes."),
 ]
-Rehash = Annotated[bool, typer.Option("--rehash", help="Read every file again to see whether it changed.")]
-NoEffect = "No effect on this stage; taken so that all stages have the same options."
+Rehash = Annotated[bool, typer.Option("--rehash", help="Hash every file again to detect changes.")]
+NoEffect = "No effect on this stage; accepted so that all stages have the same options."
 UnusedDevice = Annotated[str, typer.Option("--device", callback=_device, help=NoEffect)]
 UnusedLimit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help=NoEffect)]
 UnusedStrict = Annotated[bool, typer.Option("--strict", help=NoEffect)]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug lines, and the traceback of an error.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug messages and tracebacks.")]
 Caches = Annotated[
     list[Path] | None,
     typer.Argument(metavar="PATH", help="Cache files, folders, or a config (its output.cache).", show_default="cache"),

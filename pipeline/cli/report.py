@@ -1,4 +1,4 @@
-"""`audioheads report` as typer reads it."""
+"""Typer command: `audioheads report`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 def report(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG", help="One YAML file, or several to share one page.")
+        list[Path], typer.Argument(metavar="CONFIG", help="One or more YAML files, reported on one page.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write here.", show_default="the run's folder report"),
+        typer.Option("--output", "-o", metavar="DIR", help="Output folder.", show_default="report in the run folder"),
     ] = None,
     embed_audio: Annotated[
-        bool, typer.Option("--embed-audio", help="Put the clips into index.html as compact MP3: one file to send.")
+        bool, typer.Option("--embed-audio", help="Embed the clips in index.html as compact MP3, for one file to share.")
     ] = False,
     copy_audio: Annotated[
-        bool, typer.Option("--copy-audio", help="Copy the clips to audio/ beside index.html: a folder to send.")
+        bool, typer.Option("--copy-audio", help="Copy the clips to audio/ next to index.html, for a folder to share.")
     ] = False,
     sets: Sets = None,
     device: UnusedDevice = "auto",
@@ -38,11 +38,11 @@ def report(
     strict: UnusedStrict = False,
     verbose: Verbose = False,
 ) -> None:
-    """Stage 3: a page to look at and listen to, and the results table, from the kept predictions."""
+    """Build the report page and the results table from the stored predictions (stage 3)."""
     from features.errors import UserError
 
     if embed_audio and copy_audio:
-        raise UserError("--embed-audio and --copy-audio: audio goes into the page or beside it; choose one")
+        raise UserError("--embed-audio and --copy-audio exclude each other; give one of them")
     started = [read_experiment(path, sets, verbose) for path in configs]
     experiments = [experiment for _, experiment in started]
     if not dry_run:
@@ -69,7 +69,7 @@ def write_report(
     audio: str = "link",
     corpora: Sequence[Corpus] | None = None,
 ) -> None:
-    """Write the report of one or several experiments, or say where it would go."""
+    """Write the report of one or several experiments; with `dry_run`, print where it would go."""
     from pipeline.report.run import check_runs, report_folder, run_report
 
     if dry_run:

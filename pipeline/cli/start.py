@@ -1,4 +1,4 @@
-"""What every command begins with: the one console, and the experiment read and checked.
+"""Shared start of every command: open the console, read and check the experiment.
 
 Nothing here imports torch or pandas, so that a wrong config or a missing corpus is reported at once.
 """
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 def start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
-    """The console, and the experiment read and checked; its corpus is there."""
+    """Return the console and the checked experiment, whose corpus exists.
+
+    Raises:
+        ManifestError: The folder or file of the corpus is missing.
+    """
     console, experiment = read_experiment(path, sets, verbose)
     check_corpus(experiment)
     return console, experiment
 
 
 def check_corpus(experiment: Config) -> None:
-    """Check that the corpus is there.
+    """Check that the corpus exists.
 
     Raises:
         ManifestError: Its folder or file is missing.
@@ -33,7 +37,7 @@ def check_corpus(experiment: Config) -> None:
 
 
 def read_experiment(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
-    """The console, and the experiment read and checked; its corpus may be missing."""
+    """Return the console and the checked experiment, whose corpus may be missing."""
     console = open_console(verbose)
     from pipeline.config.config import load_config
 
@@ -41,12 +45,12 @@ def read_experiment(path: Path, sets: list[str] | None, verbose: bool) -> tuple[
 
 
 def open_console(verbose: bool) -> Console:
-    """The one console of this run, with logging set up on it."""
+    """Create the console of this run and set up logging on it."""
     from features.system.malloc import keep_large_buffers
     from pipeline.console import Console
 
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # libraries print nothing
-    # Threads that spin while they wait made small matrix products 30 times slower on a busy machine.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # hides the libraries' messages
+    # Spinning threads made small matrix products 30 times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_large_buffers()
     console = Console()

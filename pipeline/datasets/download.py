@@ -1,4 +1,4 @@
-"""`audioheads datasets download`: a corpus fetched, checked, unpacked where configs expect it, indexed and audited."""
+"""`audioheads datasets download`: fetch a corpus, verify it, unpack it where configs expect it, and audit it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pipeline.console import Console
 from pipeline.results.run_folder import write_json
 from pipeline.results.table import counted
 
-RECORD = "SOURCE.json"  # beside the data: where it came from, and under which licence
-DOWNLOADS = ".downloads"  # beside the corpora: archives on their way
+RECORD = "SOURCE.json"  # next to the data: its source and licence
+DOWNLOADS = ".downloads"  # next to the corpora: archives being downloaded
 PINNED = re.compile(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})", re.IGNORECASE)
 
 
 def list_sources(console: Console) -> None:
-    """Print what can be downloaded, under which licence, and where it goes."""
+    """Print the corpora that can be downloaded, their licences and their folders."""
     rows = [
         (
             name,
@@ -56,23 +56,23 @@ def run_download(
     audit: bool,
     console: Console,
 ) -> Path:
-    """Fetch a corpus and make it ready.
+    """Download a corpus and unpack it.
 
     Args:
-        name: A line of `features.datasets.download.sources.SOURCES`.
-        to: The corpus' folder; None: where shipped configs expect it.
-        origin: Another address of the archive, or the archive itself as a file; None: the table's address.
-        checksum: What the archive has to have instead of the table's; `none`: anything is taken.
-        keep_archive: Leave the archive beside the corpus' folder.
-        audit: Look for leaks and unreadable clips, too.
-        console: Where progress, licence and counts go.
+        name: A key of `features.datasets.download.sources.SOURCES`.
+        to: Folder of the corpus; None: where the shipped configs expect it.
+        origin: Another URL of the archive, or the archive as a local file; None: the URL in `SOURCES`.
+        checksum: Expected checksum of the archive, instead of the one in `SOURCES`; `none`: no check.
+        keep_archive: Keep the archive next to the folder of the corpus.
+        audit: Also check for leaks and unreadable clips.
+        console: Prints progress, licence and counts.
 
     Returns:
-        The corpus' folder.
+        The folder of the corpus.
 
     Raises:
-        UserError: No such corpus, one that has to be fetched by hand, or something else lies in its place.
-        RunError: It cannot be fetched, is not what was expected, or the disk is full.
+        UserError: The corpus is unknown, must be downloaded manually, or its folder contains something else.
+        RunError: The download fails, the archive is not the expected one, or the disk is full.
     """
     if name not in SOURCES:
         raise UserError(f"datasets download: no corpus {name!r}, {closest(name, SOURCES)}")
@@ -80,7 +80,7 @@ def run_download(
     root = to or Path(source.root)
     wanted = _checksum(source, checksum)
     if _is_there(root, name):
-        console.line(f"{root}: there already, see {root / RECORD}")
+        console.line(f"{root}: already downloaded, see {root / RECORD}")
         _report(load_manifest({"kind": source.kind, "root": root}), source, console)
         return root
     _introduce(source, console)
@@ -95,11 +95,11 @@ def run_download(
             sha256 = file_digest(given, "sha256")
         else:
             raise RunError(
-                f"{given}: not the archive that was expected (checksum {wanted} does not match); "
+                f"{given}: not the expected archive (checksum {wanted} does not match); "
                 "if you trust it, pass --checksum none"
             )
         if not wanted:
-            console.note(f"{source.title}: no checksum is known for certain, so nothing was checked; SHA-256 {sha256}")
+            console.note(f"{source.title}: not verified, because no reliable checksum is known; SHA-256 {sha256}")
         about = _record(name, source, origin, sha256, wanted)
         manifest = _unpack(given or archive, root, source, about, console)
         if not keep_archive:
@@ -114,19 +114,19 @@ def run_download(
 
 
 def _checksum(source: CorpusSource, given: str | None) -> str:
-    """What the archive has to match."""
+    """Return the checksum that the archive must match."""
     if given is None:
         return source.checksum
     if given.lower() != "none" and not PINNED.fullmatch(given):
-        raise UserError(f"--checksum {given!r}: write sha256:HEX, md5:HEX or none")
+        raise UserError(f"--checksum {given!r}: use sha256:HEX, md5:HEX or none")
     return "" if given.lower() == "none" else given.lower()
 
 
 def _is_there(root: Path, name: str) -> bool:
-    """Whether this command put the corpus there before.
+    """Return whether this command has already unpacked the corpus there.
 
     Raises:
-        UserError: Something else is there.
+        UserError: The folder contains something else.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -135,13 +135,11 @@ def _is_there(root: Path, name: str) -> bool:
             return True
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise UserError(
-        f"{root}: something is there that this command did not put there; move it away, or pass --to FOLDER"
-    )
+    raise UserError(f"{root}: exists but was not created by this command; move it away, or pass --to FOLDER")
 
 
 def _introduce(source: CorpusSource, console: Console) -> None:
-    """What a person should know before it is fetched."""
+    """Print title, licence and size before the download."""
     console.line(f"{source.title}: {source.clips} clips, about {source.size_mb} MB, {source.homepage}")
     console.line(f"  licence: {source.licence}; {source.licence_url}")
     console.line(f"  cite: {source.citation}")
@@ -150,23 +148,23 @@ def _introduce(source: CorpusSource, console: Console) -> None:
 
 
 def _by_hand(name: str, source: CorpusSource, root: Path) -> str:
-    """Where to go and what to put where."""
+    """Return the instructions for a manual download."""
     return (
         f"{source.title}: {source.by_hand}. Then run `audioheads datasets download {name} --from {source.archive}` "
-        f"(a file or an address; expected {source.checksum}), or put the corpus' folders into {root} yourself"
+        f"(a file or a URL; expected {source.checksum}), or put the corpus' folders into {root} yourself"
     )
 
 
 def _given_file(origin: str | None) -> Path | None:
-    """The archive, where it is a file here; None where it is an address.
+    """Return the archive if `origin` is a local file; None if it is a URL.
 
     Raises:
-        UserError: Neither.
+        UserError: It is neither.
     """
     if origin is None or re.match(r"https?://", origin):
         return None
     if not Path(origin).is_file():
-        raise UserError(f"--from {origin!r}: no such file, and no address that starts with http:// or https://")
+        raise UserError(f"--from {origin!r}: neither an existing file nor a URL that starts with http:// or https://")
     return Path(origin)
 
 
@@ -178,7 +176,7 @@ def _fetch(url: str, archive: Path, checksum: str, source: CorpusSource, console
 
 @contextmanager
 def _bar(source: CorpusSource, console: Console) -> Iterator[Advance]:
-    """Progress in megabytes."""
+    """Show download progress in megabytes."""
     with console.progress(f"download {source.title}", None, "MB") as work:
         come = 0
 
@@ -192,7 +190,7 @@ def _bar(source: CorpusSource, console: Console) -> Iterator[Advance]:
 
 
 def _record(name: str, source: CorpusSource, origin: str | None, sha256: str, checksum: str) -> dict[str, Any]:
-    """What is kept beside the data."""
+    """Return the content of `SOURCE.json`."""
     return {
         "name": name,
         "title": source.title,
@@ -208,29 +206,29 @@ def _record(name: str, source: CorpusSource, origin: str | None, sha256: str, ch
 
 
 def _unpack(archive: Path, root: Path, source: CorpusSource, about: dict[str, Any], console: Console) -> Manifest:
-    """The corpus in its place, whole or not at all; its clips."""
+    """Unpack the corpus into its folder, completely or not at all, and return its manifest."""
     console.note(f"unpacking {archive.name}")
-    beside = root.with_name(f".{root.name}.unpacking")
-    shutil.rmtree(beside, ignore_errors=True)
+    unpacking = root.with_name(f".{root.name}.unpacking")
+    shutil.rmtree(unpacking, ignore_errors=True)
     try:
-        done: Unpacked = unpack(archive, beside, strip=source.strip)
-        write_json(beside / RECORD, {**about, "files": done.files, "links_left_out": done.links})
+        done: Unpacked = unpack(archive, unpacking, strip=source.strip)
+        write_json(unpacking / RECORD, {**about, "files": done.files, "links_left_out": done.links})
         try:
-            load_manifest({"kind": source.kind, "root": beside})
+            load_manifest({"kind": source.kind, "root": unpacking})
         except ManifestError as error:
-            raise RunError(f"{archive}: does not hold {source.title} as its reader knows it: {error}") from error
+            raise RunError(f"{archive}: does not contain {source.title} in the expected layout: {error}") from error
         if root.is_dir():
             root.rmdir()  # empty
-        beside.rename(root)
+        unpacking.rename(root)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unpacking, ignore_errors=True)
     if done.links:
-        console.note(f"left out {counted(len(done.links), 'link')}, first {done.links[0]!r}")
+        console.note(f"skipped {counted(len(done.links), 'link')}, first {done.links[0]!r}")
     return load_manifest({"kind": source.kind, "root": root})
 
 
 def _report(manifest: Manifest, source: CorpusSource, console: Console) -> None:
-    """How many clips there are, and whether that is all."""
+    """Print the number of clips, with a warning if it is not the expected one."""
     groups = f", {manifest.clips['group'].nunique()} groups" if "group" in manifest.clips else ""
     console.line(f"{manifest.root}: {len(manifest)} clips, {len(manifest.labels)} classes{groups}")
     if len(manifest) != source.clips:
@@ -238,7 +236,7 @@ def _report(manifest: Manifest, source: CorpusSource, console: Console) -> None:
 
 
 def _audit(name: str, source: CorpusSource, root: Path, console: Console) -> None:
-    """`datasets audit` as with a config that says nothing but where the corpus is."""
+    """Run `datasets audit` as with a config that only names the corpus."""
     from pipeline.audit.run import run_audit
     from pipeline.config.config import load_config
     from pipeline.config.yaml import dump_yaml

@@ -1,4 +1,4 @@
-"""Tables of what a config can name, and of the clips that a config leads to."""
+"""List the datasets and backbones that a config can name, and write the clips of a config as CSV."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 def list_datasets(console: Console) -> None:
-    """Print the kinds of dataset, their layout, and where each comes from."""
+    """Print the kinds of dataset with their layout and source."""
     from features.datasets import KINDS
 
     rows = []
     for kind, name in KINDS.items():
         module = import_module(name)
         layout = (module.Options.__doc__ or "").strip().splitlines()[0]
-        rows.append((kind, layout.replace("`", ""), getattr(module, "SOURCE", "made by code")))
-    console.table(("kind", "layout", "where from"), rows, foldable=["layout", "where from"])
+        rows.append((kind, layout.replace("`", ""), getattr(module, "SOURCE", "synthetic")))
+    console.table(("kind", "layout", "source"), rows, foldable=["layout", "source"])
 
 
 def list_backbones(console: Console) -> None:
-    """Print the names of backbones and presets."""
+    """Print the names of all backbones and presets."""
     from features.backbones import list_backbones as rows_of
 
     keys = ("name", "family", "weights", "sample_rate_hz", "summary")
@@ -37,11 +37,11 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
 
     Args:
         config: The experiment.
-        output: The file to write; None for `manifest.csv` in the run's folder.
-        console: Where counts are printed.
+        output: The file to write; None: `manifest.csv` in the run folder.
+        console: Prints the counts.
 
     Raises:
-        ManifestError: The corpus is not there or its table is wrong.
+        ManifestError: The corpus is missing or its table is invalid.
         OSError: The file cannot be written.
     """
     from features.datasets import load_manifest
@@ -56,7 +56,7 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
         labels = columns.pop("label")
         answers = f"labels {labels.min():g} to {labels.max():g}"
     else:
-        columns["label"] = columns["label"].explode()  # a clip of several labels counts for each
+        columns["label"] = columns["label"].explode()  # a multi-label clip counts for each of its labels
         answers = f"{len(manifest.labels)} classes"
     for column, values in columns.items():
         if values.notna().any():

@@ -1,4 +1,4 @@
-"""The program's own export: heads or networks, the backbone's weights and all that prediction needs, in one folder."""
+"""The audioheads export format: a folder with heads or networks, backbone weights and everything prediction needs."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from pipeline.results.table import weights_text
 
 BACKBONE_FOLDER = "backbone"
 TOLERANCE = {"head": 1e-5, "network": 1e-4}
-# Of `fit.json`: what the card and `models ls` say.
+# Keys of `fit.json` that the card and `models ls` show.
 KEPT = ("dataset", "family", "weights", "weights_sha256", "protocol", "n_folds", "n_seeds", "head", "pooling", "layer")
-EXAMPLE = '''"""What this model says of audio files: python example.py FILE…"""
+EXAMPLE = '''"""Classify audio files: python example.py FILE…"""
 
 import sys
 from pathlib import Path
 
-from pipeline.predicting.predictor import Predictor  # of the package audioheads
+from pipeline.predicting.predictor import Predictor  # from the package audioheads
 
 predictor = Predictor.load(Path(__file__).parent{options})
 for file, scores in zip(sys.argv[1:], predictor.predict(sys.argv[1:]), strict=True):
-    {says}
+    {print_result}
 '''
-SAYS = {
+PRINT_RESULT = {
     "single-label": "print(file, predictor.labels[scores.argmax()], scores.max())",
     "multi-label": "print(file, [label for label, score in zip(predictor.labels, scores) if score >= 0.5])",
     "regression": "print(file, scores[0])",
@@ -57,27 +57,27 @@ def write_folder(
     with_backbone: bool,
     licence: str | None,
 ) -> str:
-    """Write a folder that `audioheads predict` uses, and compare it with the original.
+    """Write a folder for `audioheads predict`, and compare its outputs with those of the original.
 
     Args:
-        predictor: The original.
+        predictor: The original model.
         target: An empty folder.
-        clips: What both are asked about.
-        evaluation: For the card.
-        with_backbone: Copy the backbone's weights, too.
-        licence: For the card.
+        clips: Clips for the comparison.
+        evaluation: Score for the model card.
+        with_backbone: Also copy the backbone weights.
+        licence: Licence for the model card.
 
     Returns:
-        One sentence on the comparison.
+        One sentence about the comparison.
 
     Raises:
         UserError: The backbone cannot be copied.
-        RunError: The copy says something else than the original.
+        RunError: The outputs of the copy differ from those of the original.
     """
     fitted = predictor.fitted
     if isinstance(fitted, NetworkEnsemble):
         if not with_backbone:
-            raise UserError("--no-backbone: a model that was trained end to end has no frozen backbone to leave out")
+            raise UserError("--no-backbone: a model trained end to end has no frozen backbone to omit")
         files: dict[str, str] = {}
         members = _write_networks(fitted, predictor, target)
     else:
@@ -96,7 +96,7 @@ def write_folder(
     difference = compare(
         expected, lambda path: copy.predict([path])[0], clips, TOLERANCE[kind], f"the folder of {predictor.model.title}"
     )
-    check = f"Compared with the original on {clips.what}: the largest difference of an output is {difference:.1e}."
+    check = f"Compared with the original on {clips.what}: the largest difference in an output is {difference:.1e}."
     _card(predictor, evaluation, licence, check, there).write(target)
     return check
 
@@ -104,7 +104,7 @@ def write_folder(
 def about_export(
     predictor: Predictor, evaluation: Evaluation, files: Mapping[str, str], members: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """`config.json` of an exported folder."""
+    """Return the content of `config.json` in an exported folder."""
     model, spec, settings = predictor.model, predictor.spec, predictor.settings
     stated = {key: model.about[key] for key in KEPT if key in model.about}
     stated.setdefault("weights", weights_text(spec.weights))
@@ -136,7 +136,7 @@ def about_export(
 def _write_heads(
     fitted: HeadEnsemble, predictor: Predictor, target: Path, with_backbone: bool
 ) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """The heads, each knowing the backbone that lies beside it."""
+    """Write the heads, each with the path of the exported backbone."""
     entry, spec, files = dict(fitted.entry), predictor.spec, {}
     if with_backbone:
         bundle = backbones.bundle(entry, spec, target / BACKBONE_FOLDER)
@@ -144,7 +144,7 @@ def _write_heads(
         entry |= bundle.options
         spec = backbones.describe({**entry, **{key: str(target / file) for key, file in files.items()}})
     elif Path(spec.weights).exists():
-        entry["weights"] = Path(spec.weights).name  # whoever uses the folder has it elsewhere
+        entry["weights"] = Path(spec.weights).name  # without this machine's folders
     stated = {**json.loads(json.dumps(dataclasses.asdict(spec))), "weights": _plain_source(predictor.spec.weights)}
     stage1 = {**fitted.stage1, "backbone": {**entry, **files}}
     members = []
@@ -166,7 +166,7 @@ def _write_heads(
 
 
 def _write_networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path) -> list[dict[str, Any]]:
-    """The networks; a backbone in them is described so that it can be built without its first weights."""
+    """Write the networks. Their backbones are described so that they can be built without the pretrained weights."""
     changed: dict[str, Any] = {}
     if isinstance(fitted.options, EndToEndOptions):
         changed = backbones.blank(backbone_entry(fitted.options))  # type: ignore[arg-type]
@@ -181,7 +181,7 @@ def _write_networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path)
 
 
 def _plain_source(weights: str) -> str:
-    """Where weights came from, without this machine's folders."""
+    """Return the source of weights without this machine's folders."""
     return weights if weights == "random" else weights_text(weights).removeprefix("pretrained:")
 
 
@@ -192,25 +192,25 @@ def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, che
         extras.append("finetune")
     wanted = ",".join(extra for extra in extras if extra)
     version = library_versions()["audioheads"]
-    files = ["`audioheads predict` takes this folder as its MODEL: `audioheads predict THIS_FOLDER some.wav`."]
+    files = ["Use this folder as the MODEL of `audioheads predict`: `audioheads predict THIS_FOLDER some.wav`."]
     options = ""
     if not whole:
         options = ", weights=sys.argv.pop(1)"
         files.append(
-            "The backbone's weights are not in it: give them first, `python example.py WEIGHTS some.wav` (`--weights "
-            f"WEIGHTS` of `audioheads predict`). They are those of {_plain_source(predictor.spec.weights)}, sha256 "
-            f"{predictor.spec.weights_sha256}; other weights are refused."
+            "The backbone weights are not included. Pass them first: `python example.py WEIGHTS some.wav` (`--weights "
+            f"WEIGHTS` of `audioheads predict`). They are {_plain_source(predictor.spec.weights)}, "
+            f"sha256 {predictor.spec.weights_sha256}; others are rejected."
         )
     if predictor.trusted:
         options += f", trusted={list(predictor.trusted)!r}"
     spec = predictor.spec
-    limits = [f"Clips longer than {spec.max_duration_s:g} s go through in windows of that length."]
+    limits = [f"Clips longer than {spec.max_duration_s:g} s are processed in windows of that length."]
     return Card(
         predictor=predictor,
         evaluation=evaluation,
         licence=licence,
         install=f'pip install "audioheads{f"[{wanted}]" if wanted else ""}=={version}"',
-        example=EXAMPLE.format(options=options, says=SAYS[predictor.task]),
+        example=EXAMPLE.format(options=options, print_result=PRINT_RESULT[predictor.task]),
         files=files,
         limits=limits,
         check=check,

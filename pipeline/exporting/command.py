@@ -1,4 +1,4 @@
-"""`audioheads export`: a trained model as a folder that others can use; written whole and checked, or not at all."""
+"""`audioheads export`: export a trained model as a folder, which is verified before it is put in place."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def run_export(
     device: str = "cpu",
     console: Console,
 ) -> None:
-    """Write a trained model as a folder.
+    """Export a trained model as a folder.
 
     Args:
-        model: See `found.find_model`.
-        target: The folder; must not be there, or be empty.
-        choice: Which fits.
+        model: See `locate.find_model`.
+        target: The output folder; must be new or empty unless `overwrite` is set.
+        choice: The fits to export.
         format: `audioheads`, `onnx` or `transformers`.
-        with_backbone: Copy the backbone's weights, too.
-        clips: What the export is compared with the original on; empty: clips of the run.
-        licence: Of the export, for its card.
-        overwrite: Replace what an earlier export left there.
-        device: Where the original runs; `auto`, or a torch device.
-        console: Where the outcome is printed.
+        with_backbone: Also copy the backbone weights.
+        clips: Clips for the comparison of export and original; empty: clips of the run.
+        licence: Licence of the export, for its model card.
+        overwrite: Replace an earlier export.
+        device: Device of the original: `auto`, or a torch device.
+        console: Prints the outcome.
 
     Raises:
-        UserError: The model cannot be exported like that; the message says why.
+        UserError: The model cannot be exported in this format; the message gives the reason.
         RunError: The export differs from the original, or cannot be written.
     """
     check_target(target, overwrite)
@@ -94,28 +94,30 @@ def run_export(
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something else.
+    """Raise if a folder must not be overwritten.
 
     Raises:
-        UserError: It does.
+        UserError: It is a file, is not empty, or contains an export and `overwrite` is not set.
     """
     if not target.exists():
         return
     if not target.is_dir():
-        raise UserError(f"{target}: is a file; name a folder")
+        raise UserError(f"{target}: is a file; choose a folder")
     if not any(target.iterdir()):
         return
     is_export = (target / "config.json").is_file() and (target / "example.py").is_file()
     if not is_export:
-        raise UserError(f"{target}: is not empty, and no earlier export; name another folder")
+        raise UserError(f"{target}: is not empty and not an earlier export; choose another folder")
     if not overwrite:
-        raise UserError(f"{target}: holds an export; --overwrite replaces it")
+        raise UserError(f"{target}: contains an export; use --overwrite to replace it")
 
 
 def _one_fit(model: FoundModel, choice: FitChoice) -> FoundModel:
-    """The fit that stands for a model where only one can: by the user's choice, else the best on validation."""
+    """Return the single fit to export: the user's choice, or else the best on validation."""
     if choice.ensemble is not None:
-        raise UserError(f"--ensemble {choice.ensemble}: a model of transformers is one network; choose with --fold")
+        raise UserError(
+            f"--ensemble {choice.ensemble}: a transformers model is a single network; choose one fit with --fold"
+        )
     losses = {
         (str(fit["fold"]), int(fit["seed"])): fit.get("valid_loss")
         for fit in model.about.get("chosen", [])

@@ -1,4 +1,4 @@
-"""Model cards: what an exported model is, as people and model hubs read it."""
+"""Write the model card of an exported model, for people and model hubs."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from pipeline.predicting.predictor import Predictor
 HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
 TASKS = {
     "single-label": "one class per clip",
-    "multi-label": "any number of classes per clip (each from a probability of 0.5 on)",
+    "multi-label": "any number of classes per clip (those with a probability of at least 0.5)",
     "regression": "a number per clip",
 }
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says.
+    """The content of a model card.
 
     Attributes:
         predictor: The exported model.
-        evaluation: How good it was.
-        licence: Of the export, where the user says so; None: as far as it is known of the weights.
-        install: The command that installs what the example needs.
-        example: The example's code.
-        files: Lines on what lies in the folder.
-        limits: Sentences on what it cannot do, beside those that hold for all.
-        check: One sentence on how it was compared with the original.
-        library: For hubs: `audioheads`, `onnx` or `transformers`.
-        takes: What the example is called with.
+        evaluation: Score of the model.
+        licence: Licence of the export given by the user; None: that of the weights, if known.
+        install: Command that installs the requirements of the example.
+        example: Code of the example.
+        files: Lines about the files in the folder.
+        limits: Sentences about limits, in addition to those of all models.
+        check: One sentence about the comparison with the original.
+        library: Library name for hubs: `audioheads`, `onnx` or `transformers`.
+        takes: Arguments of the example.
     """
 
     predictor: Predictor
@@ -59,16 +59,16 @@ class Card:
 
     @property
     def model(self) -> FoundModel:
-        """The exported model, as it was found."""
+        """The exported model and its fits."""
         return self.predictor.model
 
     @property
     def spec(self) -> BackboneSpec:
-        """Of what embeds or prepares its audio."""
+        """Spec of the backbone or input."""
         return self.predictor.spec
 
     def text(self) -> str:
-        """The card: YAML front matter, then Markdown."""
+        """Return the card: YAML front matter, then Markdown."""
         front = yaml.safe_dump(self.front_matter(), sort_keys=False, allow_unicode=True)
         title = self.model.title
         about = self.model.about
@@ -82,11 +82,11 @@ class Card:
             f"```python\n{self.example.rstrip()}\n```",
             "\n".join(self.files),
             self.check,
-            "## How good it is",
+            "## Evaluation",
             self._score(),
             "## Training",
             self._training(),
-            "## What happens to audio",
+            "## Audio preprocessing",
             self._audio(),
             "## Limits",
             "\n".join(f"- {limit}" for limit in [*self._limits(), *self.limits]),
@@ -96,7 +96,7 @@ class Card:
         return "\n\n".join(block for block in blocks if block) + "\n"
 
     def front_matter(self) -> dict[str, Any]:
-        """What hubs index."""
+        """Return the YAML metadata that hubs index."""
         about, evaluation = self.model.about, self.evaluation
         licence = self.licence or self.weights_licence
         front: dict[str, Any] = {"license": licence or "other"}
@@ -127,7 +127,7 @@ class Card:
 
     @property
     def weights_licence(self) -> str | None:
-        """Of the backbone's weights, as far as that is known; trained from nothing, it is the user's to say."""
+        """Licence of the pretrained weights; None if unknown or if there are none."""
         weights = str(self.model.about.get("weights", ""))
         source = HUB_WEIGHTS.fullmatch(weights)
         known = source.group(1) if source else self.spec.name
@@ -136,14 +136,14 @@ class Card:
     def _score(self) -> str:
         evaluation, about = self.evaluation, self.model.about
         if evaluation.value is None:
-            return "Not known: the model was exported without the run that it was trained in."
+            return "Unknown: the model was exported without its run."
         interval = ""
         if evaluation.low is not None and evaluation.high is not None:
             interval = f", 95 % interval {evaluation.low:.3f} to {evaluation.high:.3f} (clustered by source recording)"
         text = (
             f"{evaluation.metric} **{evaluation.value:.3f}**{interval}, on {evaluation.n_test} test clips of "
-            f"{about.get('dataset')}, protocol `{about.get('protocol')}`: each clip was scored by a fit that had not "
-            f"seen it ({about.get('n_folds')} folds, {about.get('n_seeds')} seeds)."
+            f"{about.get('dataset')}, protocol `{about.get('protocol')}`: each clip was scored by a fit that was not "
+            f"trained on it ({about.get('n_folds')} folds, {about.get('n_seeds')} seeds)."
         )
         if len(self.model.fits) > 1:
             text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
@@ -174,16 +174,16 @@ class Card:
     def _limits(self) -> list[str]:
         limits = []
         if self.predictor.task == "single-label":
-            limits.append("It knows the classes above and nothing else: silence and other sounds get one of them, too.")
-        limits.append("It was tested on clips of the data set it was trained on; other recordings may fare worse.")
+            limits.append("It only knows the classes above. Silence and other sounds are also assigned to one of them.")
+        limits.append("Training and test clips come from the same data set; other recordings may give worse results.")
         if self.model.untrained:
-            limits.append("**The backbone is untrained**: its weights are random. It is a control, not a good model.")
+            limits.append("**The backbone is untrained**: its weights are random. It is a control, not a usable model.")
         return limits
 
     def _licence(self) -> str:
         weights = weights_of(self.model)
         if self.model.untrained or not weights.startswith("pretrained:"):
-            return "No pretrained weights are in it. The data it was trained on has a licence of its own."
+            return "The model contains no pretrained weights. The training data has a separate licence."
         known = self.weights_licence
-        said = f"their publisher states {known}" if known else "not known to this program; ask their publisher"
-        return f"Licence of the weights ({weights}): {said}. The data it was trained on has a licence of its own."
+        statement = f"their publisher states {known}" if known else "unknown to this program; ask their publisher"
+        return f"Licence of the weights ({weights}): {statement}. The training data has a separate licence."

@@ -1,6 +1,6 @@
-"""The examples that exported ONNX folders hold; they need onnxruntime, numpy, soundfile and soxr, and nothing else."""
+"""Example scripts of exported ONNX folders. They only need onnxruntime, numpy, soundfile and soxr."""
 
-_START = '''"""What this model says of {what}: python example.py FILE…"""
+_START = '''"""Classify {what}: python example.py FILE…"""
 
 import json
 import math
@@ -23,9 +23,9 @@ _END = """
 
 if __name__ == "__main__":
     for file in sys.argv[1:]:
-        said = predict({given})
+        outputs = predict({given})
         names = CONFIG["labels"] or ["value"]
-        print(file, sorted(zip(said.round(4).tolist(), names), reverse=True)[:5])
+        print(file, sorted(zip(outputs.round(4).tolist(), names), reverse=True)[:5])
 """
 _READ = """def read(path):
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

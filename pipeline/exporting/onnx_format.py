@@ -1,4 +1,4 @@
-"""ONNX graphs of a trained model, and an example that needs no torch; checked by running that example."""
+"""Export a trained model as ONNX graphs, with an example that needs no torch; the example is run as a check."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.fitted import FramesInMemory, HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import ONNX_FORMAT
-from pipeline.predicting.predictor import Predictor, Silent
+from pipeline.predicting.predictor import NoProgress, Predictor
 from pipeline.results.run_folder import write_json
 
-# Where a band holds no sound, a log-mel shows the rounding of the Fourier transform, which is each runtime's own.
+# In a silent band, a log-mel value is rounding error of the Fourier transform, which differs between runtimes.
 TOLERANCE = {"features": 1e-4, "waveform": 1e-4, "windows": 1e-3}
 OPSET = 18
 MODEL_FILE, HEAD_FILE, FRONTEND_FILE = "model.onnx", "head.onnx", "frontend.onnx"
@@ -41,14 +41,14 @@ MODEL_FILE, HEAD_FILE, FRONTEND_FILE = "model.onnx", "head.onnx", "frontend.onnx
 
 @dataclass(frozen=True)
 class Graphs:
-    """What was written.
+    """The written graphs.
 
     Attributes:
-        input: What `model.onnx` takes: `waveform` (1, T), `windows` (n, F, D), or there is only `head.onnx`,
-            which takes `features`.
-        example: The example's code.
-        about: More for `config.json`.
-        limits: Sentences for the card.
+        input: Input of `model.onnx`: `waveform` (1, T) or `windows` (n, F, D); or `features` if there is only
+            `head.onnx`.
+        example: Code of the example.
+        about: Additional keys of `config.json`.
+        limits: Sentences about limits for the model card.
     """
 
     input: str
@@ -66,22 +66,22 @@ def write_onnx(
     licence: str | None,
     note: Callable[[str], None],
 ) -> str:
-    """Write ONNX graphs, and compare what the folder's own example says with the original.
+    """Write ONNX graphs, and compare the outputs of the exported example with those of the original.
 
     Args:
-        predictor: The original, in fp32.
+        predictor: The original model, in fp32.
         target: An empty folder.
-        clips: What both are asked about.
-        evaluation: For the card.
-        licence: For the card.
-        note: Told why something has no graph.
+        clips: Clips for the comparison.
+        evaluation: Score for the model card.
+        licence: Licence for the model card.
+        note: Callback for messages on parts that have no graph.
 
     Returns:
-        One sentence on the comparison.
+        One sentence about the comparison.
 
     Raises:
-        UserError: The model has no graph; the message says why.
-        RunError: The graphs say something else than the original.
+        UserError: The model has no graph; the message gives the reason.
+        RunError: The outputs of the graphs differ from those of the original.
     """
     check_onnx()
     fitted = predictor.fitted
@@ -94,23 +94,23 @@ def write_onnx(
     del about["members"], about["files"]
     write_json(target / "config.json", {**about, "format": ONNX_FORMAT, "input": graphs.input, **graphs.about})
     (target / "example.py").write_text(graphs.example, encoding="utf-8")
-    said = runpy.run_path(str(target / "example.py"))["predict"]
+    run_example = runpy.run_path(str(target / "example.py"))["predict"]
     what = f"the ONNX graph of {predictor.model.title}"
     expected = predictor.predict(list(clips.paths))
-    asked: Callable[[Path], np.ndarray] = said
+    predict: Callable[[Path], np.ndarray] = run_example
     if graphs.input == "features":
-        asked = lambda path: said(_features(predictor, path))  # noqa: E731
-    difference = compare(expected, asked, clips, TOLERANCE[graphs.input], what)
-    check = f"Compared with the original on {clips.what}: the largest difference of an output is {difference:.1e}."
+        predict = lambda path: run_example(_features(predictor, path))  # noqa: E731
+    difference = compare(expected, predict, clips, TOLERANCE[graphs.input], what)
+    check = f"Compared with the original on {clips.what}: the largest difference in an output is {difference:.1e}."
     _card(predictor, evaluation, licence, graphs, check).write(target)
     return f"{graphs.input} in, outputs out. {check}"
 
 
 def check_onnx() -> None:
-    """Refuse before any work where the libraries are not there.
+    """Check early that the ONNX libraries are installed.
 
     Raises:
-        UserError: They are not installed.
+        UserError: A library is missing.
     """
     try:
         import onnx
@@ -124,17 +124,17 @@ def check_onnx() -> None:
 def export_graph(
     module: nn.Module, example: Tensor, dynamic: Sequence[int], path: Path, names: tuple[str, str]
 ) -> None:
-    """Write a module of one input and one output as an ONNX file.
+    """Export a module with one input and one output as an ONNX file.
 
     Args:
-        module: In evaluation mode.
-        example: An input.
-        dynamic: The axes whose size may be another.
-        path: The file.
-        names: Of input and output.
+        module: The module, in evaluation mode.
+        example: Example input.
+        dynamic: Axes of variable size.
+        path: The file to write.
+        names: Names of input and output.
 
     Raises:
-        UserError: torch cannot export it; the message has its first line.
+        UserError: torch cannot export it; the message contains the first line of torch's error.
     """
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -146,7 +146,7 @@ def export_graph(
                 module.eval(),
                 (example,),
                 dynamic_shapes=shapes,
-                prefer_deferred_runtime_asserts_over_guards=True,  # what cannot be proved of every length
+                prefer_deferred_runtime_asserts_over_guards=True,  # some conditions cannot be proved for every length
             )
             program = torch.onnx.export(
                 exported,
@@ -159,7 +159,7 @@ def export_graph(
             )
             assert program is not None
             program.save(str(path), external_data=False)
-    except Exception as error:  # an exporter can raise anything
+    except Exception as error:  # the exporter can raise anything
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -170,12 +170,12 @@ def export_graph(
 
 
 def noise(samples: int) -> Tensor:
-    """A waveform (1, T) to trace a graph with."""
+    """Return a random waveform (1, T) to trace a graph."""
     return 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
 
 
 def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Callable[[str], None]) -> Graphs:
-    """`head.onnx`, and `model.onnx` where the backbone has a graph."""
+    """Write `head.onnx`, and `model.onnx` if the backbone has a graph."""
     spec = predictor.spec
     heads = Heads(fitted, spec.layers)
     frames = fitted.reads == "frames"
@@ -198,13 +198,13 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
     whole = Whole(graph, heads, fitted.heads[0].pooling, spec.layers)
     sound = noise(max(spec.sample_rate, 2 * spec.min_samples)).to(predictor.backbone.device)
     export_graph(whole, sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
-    longest = f"FramesInMemory longer than {spec.max_duration_s:g} s are refused by the example; cut them."
+    longest = f"Clips longer than {spec.max_duration_s:g} s are rejected by the example; cut them."
     about |= {"min_samples": spec.min_samples, "max_samples": spec.max_samples, "window_samples": None}
     return Graphs("waveform", WAVEFORM, about, (*limits, longest))
 
 
 def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note: Callable[[str], None]) -> Graphs:
-    """`model.onnx` over windows, and what turns a waveform into them."""
+    """Write `model.onnx` for windows, and the graph that computes windows from a waveform."""
     length, spec = int(fitted.about["window_frames"]), predictor.spec
     if isinstance(fitted.options, EndToEndOptions):
         assert fitted.source.spec is not None
@@ -212,7 +212,9 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
         sound = noise(max(length, shortest))
         export_graph(EndToEndGraph(fitted), sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
         about: dict[str, Any] = {"min_samples": shortest, "max_samples": None, "window_samples": length}
-        return Graphs("waveform", WAVEFORM, about, ("Longer clips go through in windows, whose outputs are averaged.",))
+        return Graphs(
+            "waveform", WAVEFORM, about, ("Longer clips are processed in windows, whose outputs are averaged.",)
+        )
     network = fitted.networks[0]
     statistics = network.mean.cpu(), network.deviation.cpu()
     dim = len(statistics[0])
@@ -221,7 +223,7 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
     graph = Networks(fitted)
     try:
         export_graph(graph, torch.zeros(2, width, dim), [0], target / MODEL_FILE, ("windows", "outputs"))
-    except UserError:  # some recurrent layers export for one window at a time
+    except UserError:  # some recurrent layers can only be exported for one window at a time
         export_graph(graph, torch.zeros(1, width, dim), [], target / MODEL_FILE, ("windows", "outputs"))
     frontend = predictor.backbone.graph()
     if frontend is not None:
@@ -234,11 +236,11 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
         "width": width,
         "fill": fill,
     }
-    return Graphs("windows", WINDOWS, about, ("Longer clips go through in windows, whose outputs are averaged.",))
+    return Graphs("windows", WINDOWS, about, ("Longer clips are processed in windows, whose outputs are averaged.",))
 
 
 def _features(predictor: Predictor, path: Path) -> np.ndarray:
-    """What the heads of a clip read, (1, L, D) or (1, L, F, D)."""
+    """Return the input of the heads for a clip, (1, L, D) or (1, L, F, D)."""
     import pandas as pd
 
     fitted = predictor.fitted
@@ -252,14 +254,14 @@ def _features(predictor: Predictor, path: Path) -> np.ndarray:
             if fitted.reads == "layers":
                 found.append(np.asarray(each[0]))
             else:
-                at = [heads.places.index(place) for place in range(len(heads.layers))]
+                at = [heads.layer_positions.index(place) for place in range(len(heads.layers))]
                 found.append(np.stack([np.asarray(each[number][0]) for number in at])[None])
         return np.zeros((len(rows.ids), predictor.n_outputs), np.float32)
 
     table = pd.DataFrame({"id": ["0"], "path": [str(path)], "label": "?"})
     manifest = Manifest("export", Path(), table, "single-label")
     contents = clip_contents(manifest, path.parent, save=False)
-    predictor.run(manifest, contents, [0], Silent(), lambda ids, values: None, through=keep)
+    predictor.run(manifest, contents, [0], NoProgress(), lambda ids, values: None, through=keep)
     return found[0].astype(np.float32)
 
 
@@ -270,7 +272,7 @@ def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, gra
         licence=licence,
         install="pip install onnxruntime numpy soundfile soxr",
         example=graphs.example,
-        files=[f"The graphs are of opset {OPSET}; `config.json` says what goes in and what comes out."],
+        files=[f"The graphs use opset {OPSET}; `config.json` describes their inputs and outputs."],
         limits=graphs.limits,
         check=check,
         library="onnx",

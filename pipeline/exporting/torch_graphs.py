@@ -1,4 +1,4 @@
-"""Trained models as torch modules that become ONNX graphs: plain arithmetic in float32, no batches to mask."""
+"""Torch modules of trained models for the ONNX export: float32 arithmetic without masked batches."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ class HeadGraph(nn.Module):
     """One trained head, see `heads.batched.job.HeadType.graph`."""
 
     def __init__(self, head: SavedHead, arithmetic: Graph) -> None:
-        """Take over a head's arrays."""
+        """Copy the arrays of a head."""
         super().__init__()
         self.arithmetic, self.names = arithmetic, tuple(head.state)
         for name, values in head.state.items():
             self.register_buffer(name, _tensor(values))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Raw features (n, D) or (n, L, D), or frames (1, F, D) of one clip, to scores (n, C)."""
+        """Map raw features (n, D) or (n, L, D), or frames (1, F, D) of one clip, to scores (n, C)."""
         return self.arithmetic({name: getattr(self, name) for name in self.names}, features)
 
 
 class Heads(nn.Module):
-    """The mean of some heads' outputs.
+    """The mean of the outputs of several heads.
 
     Attributes:
-        layers: Backbone layers that the input holds, in order.
+        layers: Backbone layers in the input, in order.
     """
 
     def __init__(self, fitted: HeadEnsemble, all_layers: Sequence[int]) -> None:
-        """Take over an ensemble.
+        """Build the graphs of an ensemble.
 
         Args:
             fitted: The heads.
-            all_layers: The backbone's.
+            all_layers: All layers of the backbone.
 
         Raises:
             UserError: Heads of this type have no graph.
@@ -59,17 +59,17 @@ class Heads(nn.Module):
         self.task, self.reads = fitted.task, fitted.reads
         if self.reads == "layers":
             self.layers = list(fitted.stage1.get("layers", all_layers))
-            self.places: list[int] = []
+            self.layer_positions: list[int] = []
         else:
             self.layers = sorted({int(head.layer) for head in fitted.heads})
-            self.places = [self.layers.index(int(head.layer)) for head in fitted.heads]
+            self.layer_positions = [self.layers.index(int(head.layer)) for head in fitted.heads]
         self.targets = [head.state.get("target", (0.0, 1.0)) for head in fitted.heads]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (n, L, D), or frames (1, L, F, D), of `layers`, to probabilities (n, C) or values (n, 1)."""
+        """Map features (n, L, D) or frames (1, L, F, D) of `layers` to probabilities (n, C) or values (n, 1)."""
         outputs = []
         for at, head in enumerate(self.heads):
-            scores = head(features[:, self.places[at]] if self.places else features)
+            scores = head(features[:, self.layer_positions[at]] if self.layer_positions else features)
             mean, scale = self.targets[at]
             outputs.append(
                 _activated(scores * float(scale) + float(mean) if self.task == "regression" else scores, self.task)
@@ -78,18 +78,18 @@ class Heads(nn.Module):
 
 
 class Whole(nn.Module):
-    """One clip's waveform through a backbone's graph, pooling and heads."""
+    """Backbone graph, pooling and heads for the waveform of one clip."""
 
     def __init__(self, graph: nn.Module, heads: Heads, poolings: Sequence[str], all_layers: Sequence[int]) -> None:
-        """Put them together; `poolings` are the heads'."""
+        """Combine the parts; `poolings` are those of the heads."""
         super().__init__()
-        self.encoder, self.heads = graph, heads  # `graph` is a name that torch.fx keeps to itself
+        self.encoder, self.heads = graph, heads  # torch.fx reserves the name `graph`
         self.poolings = [name for name in POOLINGS if name in poolings]
-        self.places = [list(all_layers).index(layer) for layer in heads.layers]
+        self.layer_positions = [list(all_layers).index(layer) for layer in heads.layers]
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(1, T) to (1, C)."""
-        frames = self.encoder(waveform)[:, self.places]  # [1, L, F, D]
+        frames = self.encoder(waveform)[:, self.layer_positions]  # [1, L, F, D]
         if self.heads.reads == "frames":
             return self.heads(frames)
         pooled = {
@@ -101,10 +101,10 @@ class Whole(nn.Module):
 
 
 class Networks(nn.Module):
-    """The mean of some networks' class probabilities, of windows that are padded to their whole length."""
+    """The mean class probabilities of several networks for windows padded to full length."""
 
     def __init__(self, fitted: NetworkEnsemble) -> None:
-        """Take over an ensemble."""
+        """Build the graphs of an ensemble."""
         super().__init__()
         self.networks = nn.ModuleList(fitted.networks)
 
@@ -115,10 +115,10 @@ class Networks(nn.Module):
 
 
 class EndToEndGraph(nn.Module):
-    """The mean of some end-to-end networks' probabilities, of one window of waveform."""
+    """The mean probabilities of several end-to-end networks for one waveform window."""
 
     def __init__(self, fitted: NetworkEnsemble) -> None:
-        """Take over an ensemble.
+        """Build the graphs of an ensemble.
 
         Raises:
             UserError: The backbone has no graph.

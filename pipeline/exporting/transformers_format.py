@@ -1,9 +1,9 @@
-"""A linear head on a Wav2Vec2-like encoder as the model for audio classification that transformers itself has.
+"""Export a linear head on a Wav2Vec2-like encoder as a sequence classification model of transformers.
 
 `<Encoder>ForSequenceClassification` maps each frame linearly (`projector`), averages, and maps linearly again
-(`classifier`); nothing stands between. So a linear head on mean-pooled frames fits exactly, its standardisation folded
-into `classifier`, and a head with a ReLU does not. A layer other than the last is chosen by a one-hot softmax over
-`hidden_states` (`use_weighted_layer_sum`), which are this program's layers but for the last one.
+(`classifier`), with no activation in between. So a linear head on mean-pooled frames can be represented exactly, with
+its standardisation folded into `classifier`, but a head with a ReLU cannot. A layer other than the last is selected by
+a one-hot softmax over `hidden_states` (`use_weighted_layer_sum`), which equal this program's layers except the last.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pipeline.predicting.predictor import Predictor
 
 FAMILY = "wav2vec2"
 TOLERANCE = 1e-4
-CHOSEN = 1e4  # a logit whose softmax is exactly 1 beside zeros
+CHOSEN = 1e4  # logit whose softmax is exactly 1 if all others are 0
 PROBLEMS = {
     "single-label": "single_label_classification",
     "multi-label": "multi_label_classification",
     "regression": "regression",
 }
-EXAMPLE = '''"""What this model says of audio files: python example.py FILE…"""
+EXAMPLE = '''"""Classify audio files: python example.py FILE…"""
 
 import sys
 from pathlib import Path
@@ -55,17 +55,17 @@ def write_transformers(
     """Write a folder that `pipeline("audio-classification")` loads, and compare its scores with the original.
 
     Args:
-        predictor: The original: one fit, in fp32.
+        predictor: The original model with one fit, in fp32.
         target: An empty folder.
-        clips: What both are asked about.
-        evaluation: For the card.
-        licence: For the card.
+        clips: Clips for the comparison.
+        evaluation: Score for the model card.
+        licence: Licence for the model card.
 
     Returns:
-        One sentence on the comparison.
+        One sentence about the comparison.
 
     Raises:
-        UserError: The model does not fit that architecture; the message says why.
+        UserError: The architecture cannot represent the model; the message gives the reason.
         RunError: The scores differ.
     """
     head = _representable(predictor)
@@ -82,16 +82,16 @@ def write_transformers(
 
     what = f"the transformers model of {predictor.model.title}"
     difference = compare(expected, predict, clips, TOLERANCE, what)
-    check = f"Compared with the original on {clips.what}: the largest difference of a score is {difference:.1e}."
+    check = f"Compared with the original on {clips.what}: the largest difference in a score is {difference:.1e}."
     _card(predictor, evaluation, licence, check).write(target)
     return check
 
 
 def _representable(predictor: Predictor) -> SavedHead:
-    """The head, where the architecture can hold it.
+    """Return the head if the architecture can represent it.
 
     Raises:
-        UserError: It cannot.
+        UserError: The architecture cannot represent the head.
     """
     refused = "--format transformers: "
     fitted = predictor.fitted
@@ -108,9 +108,9 @@ def _representable(predictor: Predictor) -> SavedHead:
     (head,) = fitted.heads
     if head.head not in ("linear", "mlp"):
         why = {
-            "weighted-sum": "standardises each layer before it mixes them, and transformers mixes raw layers",
-            "attention": "weighs frames by attention, and transformers averages them",
-        }.get(head.head, "is not made of linear layers")
+            "weighted-sum": "standardises layers before mixing, but transformers mixes raw layers",
+            "attention": "weights frames by attention, but transformers averages them",
+        }.get(head.head, "does not consist of linear layers")
         raise UserError(f"{refused}the head {head.head} {why}; use --format audioheads")
     if count_layers(head.state) > 1:
         raise UserError(
@@ -119,14 +119,14 @@ def _representable(predictor: Predictor) -> SavedHead:
         )
     if tuple(head.pooling) != ("mean",):
         raise UserError(
-            f"{refused}the head sees {'+'.join(head.pooling)}, and transformers pools the mean alone; train one with "
-            "`pooling: [mean]`"
+            f"{refused}the head sees {'+'.join(head.pooling)}, but transformers only supports mean pooling; "
+            "train one with `pooling: [mean]`"
         )
     return head
 
 
 def _save(predictor: Predictor, head: SavedHead, target: Path) -> None:
-    """Encoder and head in one model, as `save_pretrained` writes it."""
+    """Save encoder and head as one model with `save_pretrained`."""
     import transformers
 
     from features.backbones.wav2vec2 import MODEL_CLASSES, write_preprocessing
@@ -157,7 +157,7 @@ def _save(predictor: Predictor, head: SavedHead, target: Path) -> None:
 
 
 def folded(head: SavedHead) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (C, D) and biases (C,) of a linear head on raw features, its standardisation worked in."""
+    """Return weights (C, D) and biases (C,) of a linear head for raw features, with standardisation folded in."""
     mean, scale = head.state["mean"].astype(np.float64), head.state["scale"].astype(np.float64)
     weight = head.state["weight_0"].astype(np.float64) / scale[:, None]
     bias = head.state["bias_0"].astype(np.float64) - mean @ weight
@@ -174,7 +174,7 @@ def _pipeline(folder: Path) -> Any:
 
 
 def with_quiet_loading(work: Any) -> Any:
-    """Run something while transformers keeps its notices and bars to itself."""
+    """Run `work` with notices and progress bars of transformers switched off."""
     from features.backbones.loading.pretrained import quiet_transformers
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
@@ -189,10 +189,10 @@ def _card(predictor: Predictor, evaluation: Evaluation, licence: str | None, che
         licence=licence,
         install="pip install transformers torch torchaudio soundfile soxr",
         example=EXAMPLE.replace("RATE", str(spec.sample_rate)),
-        files=["`AutoModelForAudioClassification.from_pretrained(THIS_FOLDER)` loads it, too."],
+        files=["`AutoModelForAudioClassification.from_pretrained(THIS_FOLDER)` also loads it."],
         limits=[
-            f"Clips longer than {spec.max_duration_s:g} s go through at once here, in windows in the original.",
-            "Give it one clip at a time: transformers pads the clips of a batch, which changes the scores of the "
+            f"Clips longer than {spec.max_duration_s:g} s are processed whole here, but in windows by the original.",
+            "Pass one clip at a time: transformers pads the clips of a batch, which changes the scores of the "
             "shorter ones.",
         ],
         check=check,

@@ -1,4 +1,4 @@
-"""An exported model against the original, on real clips, before anybody is told that it is there."""
+"""Compare an exported model with the original on real clips before the export is published."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pipeline.predicting.locate import FoundModel
 from pipeline.results.table import counted
 
 CLIPS = 6
-MADE_S = (1.0, 2.5, 5.0)  # of sounds made here
+SYNTHETIC_S = (1.0, 2.5, 5.0)  # lengths of the synthetic sounds
 
 
 @dataclass(frozen=True)
 class TestClips:
-    """Clips that both models are asked about.
+    """Clips for the comparison.
 
     Attributes:
         paths: Audio files.
-        what: What they are, for people.
+        what: Description for messages.
     """
 
     paths: tuple[Path, ...]
@@ -36,61 +36,65 @@ class TestClips:
 def find_test_clips(
     model: FoundModel, named: Sequence[Path], folder: Path, sample_rate: int, longest_s: float
 ) -> TestClips:
-    """Clips named, else some of the run's, spread over its manifest; else sounds made here.
+    """Return the named clips, or else clips spread over the run's manifest, or else synthetic sounds.
 
     Args:
-        model: Whose run to look in.
-        named: Files or folders.
-        folder: Where made sounds may be written.
-        sample_rate: Of made sounds, in Hz.
-        longest_s: Longer clips are passed over: windows of theirs may be joined differently.
+        model: The model whose run is searched for clips.
+        named: Files or folders given by the user.
+        folder: Folder for synthetic sounds.
+        sample_rate: Sample rate of synthetic sounds in Hz.
+        longest_s: Longer clips are skipped, because their windows may be joined differently.
     """
     files = [file for path in named for file in (audio_files(path) if path.is_dir() else [path])]
     if named:
         usable = _usable(files, longest_s)
         if not usable:
-            raise RunError(f"--clips: none of {counted(len(files), 'clip')} can be read and is up to {longest_s:g} s")
+            raise RunError(
+                f"--clips: none of {counted(len(files), 'clip')} is readable and at most {longest_s:g} s long"
+            )
         return TestClips(tuple(usable), counted(len(usable), "clip"))
     usable = _usable(_run_clips(model), longest_s)
     if usable and model.run_dir is not None:
         return TestClips(tuple(usable), f"{counted(len(usable), 'clip')} of the run {model.run_dir.name}")
     rng = np.random.default_rng(0)
     paths = []
-    for number, seconds in enumerate(MADE_S):
+    for number, seconds in enumerate(SYNTHETIC_S):
         time = np.arange(round(min(seconds, longest_s) * sample_rate)) / sample_rate
         sound = 0.3 * np.sin(2 * np.pi * 200 * (1 + number) * time) + 0.1 * rng.standard_normal(len(time))
-        paths.append(folder / f"made-{number}.wav")
+        paths.append(folder / f"synthetic-{number}.wav")
         sf.write(paths[-1], sound.astype(np.float32), sample_rate, "FLOAT")
-    return TestClips(tuple(paths), f"{len(paths)} sounds made here, since no clips of the run are (--clips names some)")
+    return TestClips(
+        tuple(paths), f"{len(paths)} synthetic sounds, because no clips of the run are available (see --clips)"
+    )
 
 
 def compare(
     original: np.ndarray, predict: Callable[[Path], np.ndarray], clips: TestClips, tolerance: float, what: str
 ) -> float:
-    """The largest difference between an exported model's outputs and the original's.
+    """Return the largest difference between the outputs of an exported model and the original.
 
     Args:
-        original: (N, C) of the clips.
-        predict: The exported model: a file to (C,).
-        clips: What both are asked about.
-        tolerance: The largest difference that is let through.
-        what: The exported model, for messages.
+        original: Outputs (N, C) of the original for the clips.
+        predict: The exported model; maps a file to (C,).
+        clips: Clips for the comparison.
+        tolerance: Largest accepted difference.
+        what: Name of the exported model for messages.
 
     Raises:
-        RunError: The difference is larger; nothing is to be exported then.
+        RunError: The difference is larger than `tolerance`.
     """
-    said = np.stack([np.asarray(predict(path), np.float64).reshape(-1) for path in clips.paths])
-    difference = float(np.abs(said - original).max())
-    if not difference <= tolerance:  # NaN is none either
+    exported = np.stack([np.asarray(predict(path), np.float64).reshape(-1) for path in clips.paths])
+    difference = float(np.abs(exported - original).max())
+    if not difference <= tolerance:  # also true for NaN
         raise RunError(
-            f"{what}: differs by {difference:.2g} from the original on {clips.what} (at most {tolerance:g} is let "
-            "through), so nothing was exported"
+            f"{what}: differs by {difference:.2g} from the original on {clips.what} (tolerance {tolerance:g}), "
+            "so nothing was exported"
         )
     return difference
 
 
 def _run_clips(model: FoundModel) -> list[Path]:
-    """Whole files of the run's manifest, a few, spread over it."""
+    """Return a few whole files spread over the run's manifest."""
     if model.run_dir is None:
         return []
     try:

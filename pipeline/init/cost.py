@@ -1,4 +1,4 @@
-"""How long embedding will take on this machine: an estimate from a second's measurement, not a promise."""
+"""Estimate how long embedding takes on this machine, from a measurement of about one second."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from features.backbones.family import Candidate
 
-MEASURED_S = 0.3  # of matrix products
-SIZE = 768  # of the matrices, as in a base-sized transformer
-REACHED = 0.4  # of that rate, by a whole network with its reading and pooling
-READING = 0.004  # seconds to decode and resample one of audio, on one core
+MEASURED_S = 0.3  # duration of the matrix product benchmark
+SIZE = 768  # matrix size, as in a base-sized transformer
+REACHED = 0.4  # fraction of that rate reached by a whole network, including reading and pooling
+READING = 0.004  # seconds to decode and resample one second of audio on one core
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What this machine does.
+    """Measured speed of this machine.
 
     Attributes:
         device: The torch device.
-        gflop_per_s: Of matrix products in fp32.
-        mfcc_s: Seconds of `mfcc` for one second of audio.
+        gflop_per_s: Rate of fp32 matrix products.
+        mfcc_s: Seconds that `mfcc` takes for one second of audio.
     """
 
     device: str
@@ -30,14 +30,14 @@ class Speed:
     mfcc_s: float
 
     def minutes(self, candidate: Candidate, audio_s: float) -> float:
-        """Minutes to embed this much audio, about."""
+        """Return the approximate minutes to embed this much audio."""
         if candidate.gflop_per_s is None:
             return audio_s * self.mfcc_s / 60
         return audio_s * (candidate.gflop_per_s / (REACHED * self.gflop_per_s) + READING) / 60
 
 
 def measure(device: str) -> Speed:
-    """Time matrix products on a device, and `mfcc` on this machine's processor."""
+    """Time matrix products on a device and `mfcc` on the CPU."""
     return Speed(device, _products(device), _mfcc())
 
 
@@ -62,14 +62,14 @@ def _mfcc() -> float:
 
     backbone = load({"name": "mfcc"})
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 4 * backbone.spec.sample_rate).astype(np.float32)
-    backbone.embed([noise])  # what is imported and compiled at first use
+    backbone.embed([noise])  # warm up: imports and compiles at first use
     began = time.perf_counter()
     backbone.embed([noise])
     return (time.perf_counter() - began) / 4
 
 
 def minutes_text(minutes: float) -> str:
-    """`under a minute`, `about 12 minutes`, `about 3 hours`."""
+    """Format minutes as `under a minute`, `about 12 minutes` or `about 3 hours`."""
     if minutes < 1:
         return "under a minute"
     if minutes < 100:

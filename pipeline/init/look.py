@@ -1,4 +1,4 @@
-"""What the audio of a manifest is like: lengths, rates and unreadable files, from a sample of the clips."""
+"""Summarise the audio of a manifest (lengths, rates, unreadable files) from a sample of the clips."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SAMPLE = 300  # clips whose headers are read
 
 @dataclass(frozen=True)
 class Audio:
-    """Of the clips looked at.
+    """Summary of the sampled clips.
 
     Attributes:
         median_s: Median length in seconds.
-        shortest_s: Shortest.
-        longest_s: Longest.
-        total_s: Of all clips, from the mean of those looked at.
+        shortest_s: Shortest length in seconds.
+        longest_s: Longest length in seconds.
+        total_s: Estimated length of all clips in seconds, from the mean of the sample.
         rate: The most common sample rate in Hz.
-        rates: How many sample rates there are.
-        looked_at: How many clips.
-        unreadable: How many of them cannot be read.
+        rates: Number of different sample rates.
+        looked_at: Number of sampled clips.
+        unreadable: Number of sampled clips that cannot be read.
     """
 
     median_s: float
@@ -43,7 +43,7 @@ def look(manifest: Manifest) -> Audio:
     """Read the headers of a sample of clips, evenly spread over the manifest.
 
     Raises:
-        UserError: None of them can be read.
+        UserError: No sampled clip can be read.
     """
     rows = np.unique(np.linspace(0, len(manifest) - 1, min(SAMPLE, len(manifest))).astype(int))
     lengths: list[float] = []
@@ -59,7 +59,7 @@ def look(manifest: Manifest) -> Audio:
         lengths.append((stop - start) / info.sample_rate)
         rates[info.sample_rate] += 1
     if not lengths:
-        raise UserError(f"none of {len(rows)} clips looked at can be read, first {reason}")
+        raise UserError(f"none of {len(rows)} sampled clips can be read, first error: {reason}")
     return Audio(
         median_s=float(np.median(lengths)),
         shortest_s=min(lengths),

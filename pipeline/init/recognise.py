@@ -1,4 +1,4 @@
-"""What a folder or a file is: a corpus that a reader knows, a manifest, split folders, or a folder per class."""
+"""Recognise a folder or file as a known corpus, a manifest, split folders, or a folder per class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from features.datasets.tabular import column_names
 from features.errors import ManifestError, UserError
 from features.manifest import SPLIT_ALIASES, SPLITS, Manifest
 
-# Each with the options to try, the first that fits wins.
+# Each with the options to try; the first that fits is used.
 CORPORA: dict[str, tuple[dict[str, str], ...]] = {
     "esc50": ({"subset": "esc50"},),
     "urbansound8k": ({},),
@@ -22,10 +22,10 @@ CORPORA: dict[str, tuple[dict[str, str], ...]] = {
     "fsdd": ({},),
     "gtzan": ({},),
 }
-COVERED = 0.8  # of a folder's audio that a reader has to list for the folder to be its corpus
+COVERED = 0.8  # fraction of the audio in a folder that a reader must list to recognise it
 TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 TABLE_PLACES = (".", "meta", "metadata")
-# Names that people give the columns of a manifest, the project's own first.
+# Common names of manifest columns, the project's own first.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav", "fname"),
     "label": ("label", "labels", "class", "category", "target", "emotion", "genre", "species", "y"),
@@ -37,14 +37,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 @dataclass
 class Found:
-    """What was recognised.
+    """The recognised dataset.
 
     Attributes:
         options: The config's `dataset` section.
         manifest: The clips.
-        what: In words, for the config's comments.
-        notes: What a person should check, for the comments.
-        table: A manifest that has to be written first, to `options["root"]`; None: nothing to write.
+        what: Description for the config's comments.
+        notes: Hints on what to check, for the config's comments.
+        table: A manifest to write to `options["root"]` first; None: nothing to write.
     """
 
     options: dict[str, Any]
@@ -55,14 +55,14 @@ class Found:
 
 
 def recognise(path: Path, csv_path: Path) -> Found:
-    """Say what lies at `path`.
+    """Recognise the dataset at `path`.
 
     Args:
         path: A folder or a manifest file.
-        csv_path: Where a manifest would be written for a folder that no reader takes as it is.
+        csv_path: Where to write a manifest if no reader accepts the folder.
 
     Raises:
-        UserError: Nothing there that could be labelled audio; says what was looked for.
+        UserError: No labelled audio was found; the message lists what was looked for.
     """
     if path.is_file():
         return _table(path)
@@ -70,7 +70,7 @@ def recognise(path: Path, csv_path: Path) -> Found:
         raise UserError(f"{path}: no such folder or manifest file")
     audio = audio_files(path)
     if not audio:
-        raise UserError(f"{path}: no audio files in it or below it")
+        raise UserError(f"{path}: contains no audio files")
     if (found := _corpus(path, len(audio))) is not None:
         return found
     if (found := _own_table(path, len(audio))) is not None:
@@ -88,7 +88,7 @@ def recognise(path: Path, csv_path: Path) -> Found:
 
 
 def _corpus(path: Path, n_audio: int) -> Found | None:
-    """A corpus that a reader knows and that is nearly all there is."""
+    """Return a known corpus that covers nearly all audio of the folder, or None."""
     for kind, variants in CORPORA.items():
         for options in variants:
             try:
@@ -104,16 +104,16 @@ def _corpus(path: Path, n_audio: int) -> Found | None:
                     options = {"subset": "esc10", "name": "esc10"}
                 manifest = load_manifest({"kind": kind, "root": path, **options})
             if kind == "fsdd":
-                notes.append("the official test set shares its speakers with training, by design")
+                notes.append("the official test set shares its speakers with the training set, by design")
             if kind == "gtzan":
-                notes.append("no artist is known here, and artists repeat: scores on drawn folds flatter")
+                notes.append("artists repeat but are not recorded, so scores on random folds are too optimistic")
             given = {name: value for name, value in options.items() if (name, value) != ("subset", "esc50")}
             return Found({"kind": kind, **given, "root": str(path)}, manifest, f"the layout of `{kind}`", notes)
     return None
 
 
 def _subset(path: Path) -> list[object]:
-    """ESC-10's clips in a folder of ESC-50; none where it has none."""
+    """Return the ESC-10 clips of an ESC-50 folder, or an empty list."""
     try:
         return list(load_manifest({"kind": "esc50", "subset": "esc10", "root": path}).clips["id"])
     except ManifestError:
@@ -121,7 +121,7 @@ def _subset(path: Path) -> list[object]:
 
 
 def _own_table(path: Path, n_audio: int) -> Found | None:
-    """The one table in a folder that lists most of its audio."""
+    """Return the one table in a folder that lists most of its audio, or None."""
     fitting = []
     for file in _tables(path):
         try:
@@ -143,10 +143,10 @@ def _tables(path: Path) -> Iterator[Path]:
 
 
 def _table(path: Path) -> Found:
-    """A manifest file, its columns named where they have other names than ours.
+    """Recognise a manifest file, with options for columns that have other names than the default ones.
 
     Raises:
-        UserError: Not such a file, no column of paths or labels, or files that are not there.
+        UserError: It is not a manifest, has no path or label column, or lists missing files.
     """
     kind = TABLES.get(path.suffix.lower())
     if kind is None:
@@ -168,14 +168,14 @@ def _table(path: Path) -> Found:
     missing = [row for row in range(len(manifest)) if not manifest.path_of(row).is_file()]
     if len(missing) * 2 > len(manifest):
         raise UserError(
-            f"{path}: {len(missing)} of {len(manifest)} files are not there, first {manifest.path_of(missing[0])}; "
-            "paths start from the manifest's own folder"
+            f"{path}: {len(missing)} of {len(manifest)} files are missing, first {manifest.path_of(missing[0])}; "
+            "paths are relative to the folder of the manifest"
         )
     return Found(options, manifest, f"a manifest of kind {kind}")
 
 
 def _split_folders(path: Path, csv_path: Path) -> Found | None:
-    """Folders train/, test/ … with a folder per class in each: written down as a manifest."""
+    """Recognise train/, test/ … with a folder per class in each, and list them in a manifest."""
     folders = [folder for folder in subfolders(path) if audio_files(folder)]
     named = [SPLIT_ALIASES.get(folder.name.lower(), folder.name.lower()) for folder in folders]
     if len(folders) < 2 or not set(named) <= set(SPLITS):

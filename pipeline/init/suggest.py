@@ -1,4 +1,4 @@
-"""Which protocol and which backbones fit some clips, and why."""
+"""Suggest a protocol and backbones for a set of clips, with reasons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from features.manifest import Manifest
 from heads.splits.feasibility import check_protocol
 from pipeline.init.look import Audio
 
-FEW_GROUPS = 12  # up to here, testing on each group in turn is affordable
+FEW_GROUPS = 12  # up to this number, leave-one-group-out is affordable
 SPEECH = ("fsdd", "speech_commands", "ravdess")
 OTHER_SOUNDS = ("esc50", "urbansound8k", "gtzan")
 
@@ -28,21 +28,21 @@ class ProtocolChoice:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A candidate for these clips: `use` it now, or leave it in the config as a comment, and why."""
+    """A candidate backbone, whether to `use` it or to list it as a comment, and why."""
 
     candidate: Candidate
     use: bool
     why: str
 
 
-RATE_HZ = 16_000  # that all pretrained candidates take
+RATE_HZ = 16_000  # sample rate of all pretrained candidates
 
 
 def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
-    """The first protocol of those that suit these clips which they allow.
+    """Return the first suitable protocol that can divide these clips.
 
     Raises:
-        UserError: None does; says why.
+        UserError: No protocol can; the message gives the reason.
     """
     groups = manifest.clips["group"].nunique() if "group" in manifest.clips else 0
     choices = []
@@ -54,17 +54,17 @@ def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
         held = f"{groups} groups (speakers, recordings)"
         if groups <= FEW_GROUPS:
             choices.append(
-                ProtocolChoice("leave-one-group-out", f"{held}: each in turn is tested by models that never heard it")
+                ProtocolChoice("leave-one-group-out", f"{held}: each is tested by models trained without it")
             )
-        choices.append(ProtocolChoice("kfold", f"five drawn folds that keep {held} whole"))
+        choices.append(ProtocolChoice("kfold", f"five random folds that keep {held} whole"))
         choices.append(
-            ProtocolChoice("holdout", f"too few groups for five folds: a fifth is tested, {held} kept whole")
+            ProtocolChoice("holdout", f"too few groups for five folds: one fifth is the test set, {held} kept whole")
         )
     else:
         choices.append(
-            ProtocolChoice("kfold", "no folds, split or groups are known, so five stratified folds are drawn")
+            ProtocolChoice("kfold", "no folds, split or groups are known, so five stratified random folds are used")
         )
-        choices.append(ProtocolChoice("holdout", "too few clips for five folds: a fifth of them is tested"))
+        choices.append(ProtocolChoice("holdout", "too few clips for five folds: one fifth is the test set"))
     reason = ""
     for choice in choices:
         try:
@@ -77,13 +77,13 @@ def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
 
 
 def candidates() -> list[Candidate]:
-    """What the families of backbones suggest, the cheapest first."""
+    """Return the candidates of all backbone families, the cheapest first."""
     found = [candidate for family in BACKBONES for candidate in get_family(family).candidates]
     return sorted(found, key=lambda one: one.gflop_per_s or 0.0)
 
 
 def suggest_backbones(audio: Audio, kind: str) -> list[Suggestion]:
-    """Every candidate, those for this kind of audio first, each with the reason to use it or not."""
+    """Return every candidate with the reason to use it or not, those for this kind of audio first."""
     speech = True if kind in SPEECH else False if kind in OTHER_SOUNDS else None
     ordered = sorted(candidates(), key=lambda one: (one.speech is not None, one.speech is not speech))
     return [_judge(candidate, audio, speech) for candidate in ordered]
@@ -95,16 +95,16 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
     if candidate.speech is not None:
         if speech is not None and candidate.speech is not speech:
             use = False
-            reasons.append("made for other sounds than these")
+            reasons.append("trained for another kind of sound")
         if audio.median_s < candidate.window_s / 2:
             use = False
             reasons.append(
-                f"sees {candidate.window_s:g} s at a time, most of it padding in clips of {audio.median_s:.2g} s"
+                f"processes {candidate.window_s:g} s windows, mostly padding for clips of {audio.median_s:.2g} s"
             )
         if audio.rate < RATE_HZ:
             reasons.append(f"trained at {RATE_HZ} Hz; these clips have nothing above {audio.rate // 2} Hz")
         elif audio.rate >= 2 * RATE_HZ:
-            reasons.append(f"hears up to {RATE_HZ // 2} Hz only")
+            reasons.append(f"uses frequencies up to {RATE_HZ // 2} Hz only")
         if need := _what_is_missing(candidate.name):
             use = False
             reasons.append(need)
@@ -112,7 +112,7 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
 
 
 def _what_is_missing(name: str) -> str:
-    """What has to be fetched before this backbone runs; empty where its weights are here."""
+    """Return what must be downloaded before this backbone runs; empty if its weights are available."""
     weights_from, weights = get_family(family_of(name)).weights_from, str(preset_options(name).get("weights", ""))
     if weights_from == "none" or weights.startswith(BUNDLED):
         return ""
@@ -123,5 +123,5 @@ def _what_is_missing(name: str) -> str:
         from huggingface_hub import try_to_load_from_cache
 
         known = try_to_load_from_cache(weights, "config.json")
-        return "" if isinstance(known, str) else "fetches its weights from the model hub"
-    return "fetches its weights from the web"
+        return "" if isinstance(known, str) else "downloads its weights from the model hub"
+    return "downloads its weights from the web"

@@ -1,4 +1,4 @@
-"""`audioheads init`: a commented config for a folder or a manifest."""
+"""`audioheads init`: write a commented config for a folder or a manifest."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ WIDTH = 110
 
 
 def run_init(path: Path, output: Path | None, *, device: str, force: bool, console: Console) -> Path:
-    """Look at labelled audio and write a config for it.
+    """Inspect labelled audio and write a config for it.
 
     Args:
         path: A folder or a manifest file.
-        output: The config; None: `<name>.yaml` here.
-        device: For which the cost is estimated: `auto`, or a torch device.
-        force: Write over what is there.
-        console: Where it is said what was found.
+        output: The config to write; None: `<name>.yaml` in the working folder.
+        device: Device for the cost estimate: `auto`, or a torch device.
+        force: Overwrite existing files.
+        console: Prints what was found.
 
     Returns:
-        The config.
+        The path of the config.
 
     Raises:
-        UserError: Nothing there that could be trained on, or a file is in the way.
+        UserError: There is nothing to train on, or a file exists and `force` is false.
         RunError: The config cannot be written.
     """
     name = (
@@ -78,19 +78,19 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
 
 
 def _name(path: Path) -> str:
-    """A config's name after a folder or a file."""
+    """Return the config name for a folder or a file."""
     name = base_name(path if path.is_dir() else path.with_suffix(""))
     return re.sub(r"[^\w-]+", "-", name).strip("-") or "experiment"
 
 
 def summary(manifest: Manifest, audio: Audio) -> str:
-    """The clips in a line."""
+    """Summarise the clips in one line."""
     classes = (
-        "numbers to predict"
+        "numeric targets"
         if manifest.task == "regression"
         else counted(len(manifest.labels), "class").replace("classs", "classes")
     )
-    kind = " (several for a clip)" if manifest.task == "multi-label" else ""
+    kind = " (several per clip)" if manifest.task == "multi-label" else ""
     return f"{counted(len(manifest), 'clip')}, {classes}{kind}, {audio.total_s / 60:.3g} minutes of audio"
 
 
@@ -103,11 +103,11 @@ def config_text(
     suggestions: list[Suggestion],
     speed: Speed,
 ) -> str:
-    """The whole config, comments included."""
+    """Return the text of the config, including comments."""
     manifest = found.manifest
     lines = [
-        *_comment(f"{path}: {summary(manifest, audio)}. Written by `audioheads init`; yours to change."),
-        *_comment(f"Look first: audioheads datasets audit {output}. Then: audioheads run {output}"),
+        *_comment(f"{path}: {summary(manifest, audio)}. Written by `audioheads init`; edit as needed."),
+        *_comment(f"Next: audioheads datasets audit {output}, then audioheads run {output}"),
         "",
         *_comment(f"Recognised as {found.what}."),
         *_classes(manifest),
@@ -116,12 +116,12 @@ def config_text(
         dump_yaml({"dataset": found.options}).rstrip(),
         "",
         "features:",
-        *_comment("A clip's vector: mean and deviation of its frames.", 2),
+        *_comment("Clip vector: mean and standard deviation of the frames.", 2),
         "  pooling: [mean, std]",
         *_comment(
-            f"Times are estimates for embedding all clips once, on {speed.device} as busy as it is now, from a short "
-            f"measurement ({speed.gflop_per_s:.0f} GFLOP/s); they can be off by a factor of two or three. Heads come "
-            "on top.",
+            f"Times are estimates for embedding all clips once on {speed.device} at its present load, from a short "
+            f"measurement ({speed.gflop_per_s:.0f} GFLOP/s); they can be off by a factor of two or three. Training "
+            "heads takes extra time.",
             2,
         ),
         "  backbones:",
@@ -129,7 +129,7 @@ def config_text(
         "",
         "heads:",
         "  - {name: linear}",
-        "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation clips choose",
+        "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation chooses",
         "",
         *_comment(f"{choice.protocol}: {choice.why}."),
         *_group_hint(manifest),
@@ -141,7 +141,7 @@ def config_text(
 
 
 def _classes(manifest: Manifest) -> list[str]:
-    """How many clips each class has."""
+    """Return comment lines with the number of clips per class."""
     if manifest.task == "regression":
         labels = manifest.clips["label"]
         return _comment(f"Labels are numbers from {labels.min():g} to {labels.max():g}.")
@@ -162,7 +162,7 @@ def _audio_line(manifest: Manifest, audio: Audio) -> str:
     if audio.unreadable:
         text += f" {audio.unreadable} cannot be read and will be left out."
     if audio.longest_s > 30:
-        text += " Clips beyond 30 s go through in windows."
+        text += " Clips longer than 30 s are processed in windows."
     return text
 
 
@@ -178,18 +178,18 @@ def _group_hint(manifest: Manifest) -> list[str]:
     if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
         return []
     return _comment(
-        "If several clips come from one speaker or one recording, say so in a manifest's `group` column, or scores "
-        "will flatter (`audioheads datasets index` writes a manifest to start from)."
+        "If several clips come from one speaker or one recording, add a `group` column to the manifest; otherwise "
+        "scores are too optimistic (`audioheads datasets index` writes a manifest to start from)."
     )
 
 
 def _refuse_overwriting(path: Path, force: bool) -> None:
     if path.exists() and not force:
-        raise UserError(f"{path}: there already; give another with -o FILE, or write over it with --force")
+        raise UserError(f"{path}: already exists; choose another with -o FILE, or overwrite it with --force")
 
 
 def _comment(text: str, indent: int = 0) -> list[str]:
-    """A comment, folded at spaces."""
+    """Return comment lines, wrapped at spaces."""
     lines, line = [], ""
     for word in text.replace("\n", " ").split(" "):
         if line and len(line) + len(word) + indent + 3 > WIDTH:

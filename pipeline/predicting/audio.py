@@ -1,4 +1,4 @@
-"""The audio a person names: files, folders, manifests, paths from stdin; as clips for stage 1."""
+"""Turn audio arguments (files, folders, manifests, paths from stdin) into clips for stage 1."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from features.store.content_keys import ClipContent
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-NO_LABEL = "?"  # a manifest has labels; here nobody knows them
+NO_LABEL = "?"  # placeholder, because a manifest needs labels
 STDIN = "-"
-SLACK = 0.02  # of a hop: files are often a little longer than they are said to be, which is worth no window
+SLACK = 0.02  # fraction of a hop: many files are slightly longer than nominal, which needs no extra window
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How long clips are cut into windows, each scored as a clip of its own.
+    """How long clips are cut into windows; each window is scored as a separate clip.
 
     Attributes:
         window_s: Length of a window in seconds.
@@ -38,18 +38,18 @@ class Cut:
     hop_s: float
 
     def __post_init__(self) -> None:
-        """Check that windows leave nothing out.
+        """Check that the windows cover the whole clip.
 
         Raises:
-            UserError: They do, or have no length.
+            UserError: The windows leave gaps or have no length.
         """
         if not 0 < self.hop_s <= self.window_s:
             raise UserError(
-                f"--hop-s {self.hop_s:g}: should be more than 0 and at most the window's length ({self.window_s:g} s)"
+                f"--hop-s {self.hop_s:g}: must be more than 0 and at most the window length ({self.window_s:g} s)"
             )
 
     def starts(self, duration_s: float) -> list[float]:
-        """Starts of the windows over a clip, in seconds: on the grid of hops, the last one moved to the clip's end."""
+        """Return the window starts in seconds: multiples of the hop, and the last window ends with the clip."""
         spare = duration_s - self.window_s
         steps = math.ceil(spare / self.hop_s - SLACK)
         if steps <= 0:
@@ -59,14 +59,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class ClipsToScore:
-    """What is to be scored.
+    """The clips or windows to score.
 
     Attributes:
-        manifest: One row per clip or window; what stage 1 reads.
-        contents: Of each row.
-        ids: The clip each row belongs to.
-        starts_s: Where each row starts in its clip, in seconds; None where clips are whole.
-        ends_s: Where it ends.
+        manifest: One row per clip or window, the input of stage 1.
+        contents: File content of each row.
+        ids: Id of the clip that each row belongs to.
+        starts_s: Start of each row in its clip, in seconds; None for whole clips.
+        ends_s: End of each row in its clip, in seconds; None for whole clips.
     """
 
     manifest: Manifest
@@ -77,34 +77,34 @@ class ClipsToScore:
 
 
 def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
-    """All clips that were named, in that order; one named twice counts once.
+    """Return all clips that the arguments name, in order and without duplicates.
 
     Args:
-        audio: Files, folders (searched for audio, all the way down), manifests (`.csv`, `.tsv`, `.jsonl`,
-            `.parquet`, as the dataset readers take them, labels not needed), or `-`: a path a line from stdin.
-        stdin: What `-` reads.
+        audio: Files, folders (searched recursively), manifests (`.csv`, `.tsv`, `.jsonl`, `.parquet`, as for the
+            dataset readers, labels not needed), or `-` for one path per line from stdin.
+        stdin: The stream that `-` reads.
 
     Raises:
         ManifestError: A manifest cannot be read.
-        UserError: Nothing was named, a folder holds no audio, or no file is there.
+        UserError: No argument is given, a folder contains no audio, or no file exists.
     """
     _check_there(audio)
     import pandas as pd
 
     tables = [table for named in audio for table in _tables(named, stdin)]
     if not tables or not sum(map(len, tables)):
-        raise UserError("no audio was named; give files, folders, a manifest, or - with paths on stdin")
+        raise UserError("no audio given; pass files, folders, a manifest, or - with paths on stdin")
     clips = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
     return Manifest("predict", Path(), clips.assign(label=NO_LABEL), "single-label")
 
 
 def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> ClipsToScore:
-    """What is known of each clip's file; long clips cut into windows.
+    """Read the facts about each clip's file, and cut long clips into windows.
 
     Args:
         manifest: From `find_clips`.
-        cut: Into which windows; None: clips stay whole.
-        known: A folder that remembers digests of files, so that none is read twice.
+        cut: The windows; None: clips are scored whole.
+        known: Folder that stores file digests, so that no file is hashed twice.
     """
     import numpy as np
 
@@ -136,7 +136,7 @@ def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> ClipsToScore
 
 
 def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
-    """Columns `id`, `path` and perhaps `start_s`, `duration_s` of what one argument names."""
+    """Yield tables with columns `id`, `path` and optionally `start_s`, `duration_s` for one argument."""
     if named == STDIN:
         lines = [line.rstrip("\r\n") for line in stdin]
         for line in lines:
@@ -147,7 +147,7 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
     if path.is_dir():
         files = audio_files(path)
         if not files:
-            raise UserError(f"{path}: holds no audio files")
+            raise UserError(f"{path}: contains no audio files")
         yield _files(files)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         table = tabular.read_clips(path)
@@ -157,16 +157,16 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
 
 
 def _check_there(audio: Sequence[str]) -> None:
-    """Refuse a call whose every argument is a file that is missing; one of several is a failed clip."""
+    """Raise `UserError` if all arguments are missing files. If only some are missing, they are failed clips."""
     if audio and all(named != STDIN and not Path(named).exists() for named in audio):
-        others = f" (none of the {len(audio)} named is there)" if len(audio) > 1 else ""
+        others = f" (none of the {len(audio)} arguments exists)" if len(audio) > 1 else ""
         raise UserError(f"{audio[0]}: no such file or folder{others}")
 
 
 def _files(paths: Sequence[Path]) -> pd.DataFrame:
     texts = [path.as_posix() for path in paths]
     if bad := next((text for text in texts if text.encode("utf-8", "replace").decode("utf-8") != text), None):
-        raise ManifestError(f"{bad!r}: a file name that is not UTF-8; rename it")
+        raise ManifestError(f"{bad!r}: the file name is not UTF-8; rename the file")
     import pandas as pd
 
     return pd.DataFrame({"id": texts, "path": texts})

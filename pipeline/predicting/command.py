@@ -1,4 +1,4 @@
-"""`audioheads predict`: a trained model on new audio, written clip by clip or window by window."""
+"""`audioheads predict`: apply a trained model to new audio and write one row per clip or window."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitChoice:
-    """Which fits of a model, and how they are loaded.
+    """Which fits of a model to use, and how to load them.
 
     Attributes:
-        fold: Only this fold's fit; None: all averaged.
-        seed: Of the fits; None: the first.
-        ensemble: See `found.choose`.
-        trusted: Types that a head of `sklearn` may hold.
-        weights: The backbone's, where they lie elsewhere than in training.
+        fold: Use only the fit of this fold; None: average all folds.
+        seed: Seed of the fits; None: the first.
+        ensemble: See `locate.choose`.
+        trusted: Types that a `sklearn` head may contain.
+        weights: Backbone weights, if they moved since training.
     """
 
     fold: str | None = None
@@ -45,16 +45,16 @@ class FitChoice:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the output should hold.
+class OutputOptions:
+    """What to write, and where.
 
     Attributes:
-        output: The file; None: stdout.
-        format: `csv`, `jsonl` or `parquet`; None: by the file's suffix.
-        top_k: Classes a row lists; 0: all.
-        windows: Score windows of long clips, not whole clips.
-        window_s: Their length in seconds; None: as long as most clips the model was trained on.
-        hop_s: From one window to the next; None: as long as a window.
+        output: The output file; None: stdout.
+        format: `csv`, `jsonl` or `parquet`; None: chosen by the suffix of the file.
+        top_k: Number of classes per row; 0: all.
+        windows: Score windows of long clips instead of whole clips.
+        window_s: Window length in seconds; None: the median length of the training clips.
+        hop_s: Step between windows in seconds; None: the window length.
     """
 
     output: Path | None = None
@@ -66,23 +66,30 @@ class Asked:
 
 
 def run_predict(
-    model: Path, audio: Sequence[str], choice: FitChoice, asked: Asked, *, device: str, strict: bool, console: Console
+    model: Path,
+    audio: Sequence[str],
+    choice: FitChoice,
+    options: OutputOptions,
+    *,
+    device: str,
+    strict: bool,
+    console: Console,
 ) -> None:
     """Score audio with a trained model.
 
     Args:
-        model: See `found.find_model`.
+        model: See `locate.find_model`.
         audio: See `audio.find_clips`.
-        choice: Which fits.
-        asked: What to write.
+        choice: The fits to use.
+        options: What to write.
         device: `auto`, or a torch device.
-        strict: A clip that cannot be scored is an error, raised once all others are written.
-        console: Where notes go.
+        strict: Treat a clip that cannot be scored as an error, raised after all others are written.
+        console: Prints notes.
 
     Raises:
-        AudioheadsError: The model or the audio cannot be used; more than half of the clips fail.
+        AudioheadsError: The model or the audio cannot be used, or more than half of the clips fail.
     """
-    kind = format_of(asked.output, asked.format)
+    kind = format_of(options.output, options.format)
     found, which = choose(find_model(model), choice.fold, choice.seed, choice.ensemble)
     manifest = find_clips(audio, sys.stdin)
     from pipeline.predicting.predictor import Predictor
@@ -92,29 +99,29 @@ def run_predict(
     console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     with ExitStack() as stack:
         parts = None
-        if asked.output is not None:
-            parts = stack.enter_context(Parts(asked.output, predictor.digest, console.note))
+        if options.output is not None:
+            parts = stack.enter_context(Parts(options.output, predictor.digest, console.note))
         folder = parts.folder if parts else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audioheads-")))
-        clips = read_clips(manifest, _cut(asked, predictor, console), folder)
+        clips = read_clips(manifest, _cut(options, predictor, console), folder)
         rows = _score(predictor, clips, parts, folder, console)
-        top_k = min(asked.top_k or predictor.n_outputs, predictor.n_outputs)
+        top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)
         answers = Answers(predictor.labels, predictor.task, top_k)
-        write(rows, answers, kind, asked.output)
+        write(rows, answers, kind, options.output)
         if parts:
             parts.remove()
-    _conclude(rows, asked, strict, console)
+    _conclude(rows, options, strict, console)
 
 
-def _cut(asked: Asked, predictor: Predictor, console: Console) -> Cut | None:
-    """How clips are cut, as asked."""
-    if not asked.windows:
-        if asked.window_s is not None or asked.hop_s is not None:
+def _cut(options: OutputOptions, predictor: Predictor, console: Console) -> Cut | None:
+    """Return the requested windows, or None for whole clips."""
+    if not options.windows:
+        if options.window_s is not None or options.hop_s is not None:
             raise UserError("--window-s and --hop-s need --windows")
         return None
-    window_s = asked.window_s or predictor.fitted.clip_s
+    window_s = options.window_s or predictor.fitted.clip_s
     if window_s is None:
-        raise UserError("--windows: the model does not say how long its training clips were; give --window-s")
-    cut = Cut(window_s, window_s if asked.hop_s is None else asked.hop_s)
+        raise UserError("--windows: the model does not record the length of its training clips; give --window-s")
+    cut = Cut(window_s, window_s if options.hop_s is None else options.hop_s)
     console.note(f"predict: windows of {cut.window_s:g} s every {cut.hop_s:g} s")
     return cut
 
@@ -122,7 +129,7 @@ def _cut(asked: Asked, predictor: Predictor, console: Console) -> Cut | None:
 def _score(
     predictor: Predictor, clips: ClipsToScore, parts: Parts | None, folder: Path, console: Console
 ) -> list[Scored]:
-    """Every row's outputs, those of an earlier run included, in the order asked for."""
+    """Return the outputs of all rows in input order, including those of an interrupted run."""
     from pipeline.stages.features import StageBar
 
     outputs = dict(parts.done) if parts else {}  # by content key
@@ -130,7 +137,7 @@ def _score(
     key_of = {clip: content.key for clip, content in zip(ids, clips.contents, strict=True)}
     todo = [row for row, content in enumerate(clips.contents) if content.failure or content.key not in outputs]
     if reused := len(ids) - len(todo):
-        console.note(f"predict: {reused} done before")
+        console.note(f"predict: {reused} already done")
 
     def take(done: Sequence[str], values: np.ndarray) -> None:
         keys = [key_of[clip] for clip in done]
@@ -151,8 +158,8 @@ def _score(
     return rows
 
 
-def _conclude(rows: Sequence[Scored], asked: Asked, strict: bool, console: Console) -> None:
-    """Say what was written and what failed.
+def _conclude(rows: Sequence[Scored], options: OutputOptions, strict: bool, console: Console) -> None:
+    """Print what was written and what failed.
 
     Raises:
         RunError: More than half of the clips failed, or one under `strict`.
@@ -165,9 +172,9 @@ def _conclude(rows: Sequence[Scored], asked: Asked, strict: bool, console: Conso
         console.note(f"  failed {clip}: {reason}")
     if len(failed) > FAILURES_SHOWN and not strict:
         console.note(f"  … and {len(failed) - FAILURES_SHOWN} more, see the column error")
-    where = asked.output or "stdout"
+    where = options.output or "stdout"
     scored = sum(not row.error for row in rows)
-    windows = f", {counted(scored, 'window')}" if asked.windows else ""
+    windows = f", {counted(scored, 'window')}" if options.windows else ""
     console.note(f"predict: {counted(clips - len(failed), 'clip')}{windows} scored, {len(failed)} failed → {where}")
     if failed and (strict or len(failed) * 2 > clips):
         why = "and --strict makes that an error" if strict else f"first {next(iter(failed))!r}"

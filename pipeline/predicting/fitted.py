@@ -1,4 +1,4 @@
-"""Trained fits, loaded: rows of stage 1 in, probabilities out. Several fits are averaged."""
+"""Load trained fits, which map rows of stage 1 to probabilities. Several fits are averaged."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.locate import FitFile, FoundModel
 from pipeline.results.features_index import read_features_index
 
-PIECE_BYTES = 1 << 25  # of a long clip's frames read at a time
+PIECE_BYTES = 1 << 25  # bytes of a long clip's frames read at a time
 
 
 class FittedModel(Protocol):
-    """What turns stage 1's rows into outputs.
+    """Maps rows of stage 1 to outputs.
 
     Attributes:
-        labels: Class names in the order of the outputs; none in regression.
-        task: What the outputs are.
-        entry: The entry of `features.backbones` that makes its inputs.
-        expected: The spec those inputs had in training, as JSON holds it.
-        clip_s: Median length of the clips it was trained on, in seconds, where that is known.
+        labels: Class names in the order of the outputs; empty for regression.
+        task: Kind of output.
+        entry: Entry of `features.backbones` that computes the inputs.
+        expected: Backbone spec in training, as JSON values.
+        clip_s: Median length of the training clips in seconds; None if unknown.
     """
 
     labels: tuple[str, ...]
@@ -51,10 +51,10 @@ class FittedModel(Protocol):
     clip_s: float | None
 
     def settings(self, device: str) -> Settings:
-        """How stage 1 has to run."""
+        """Return the stage 1 settings that the model needs."""
 
     def __call__(self, rows: CacheRows, spec: BackboneSpec) -> np.ndarray:
-        """Probabilities (n, C) float32 of embedded clips, or values (n, 1)."""
+        """Return probabilities (n, C) float32 of embedded clips, or values (n, 1) for regression."""
 
 
 def load_fitted(
@@ -63,14 +63,14 @@ def load_fitted(
     """Load the fits of a model.
 
     Args:
-        model: From `found.choose`.
-        device: Where networks run.
-        trusted: Types that a head of `sklearn` may hold beside scikit-learn's own.
-        weights: The backbone's, where they lie elsewhere than in training.
+        model: From `locate.choose`.
+        device: Torch device of the networks.
+        trusted: Types that a `sklearn` head may contain in addition to scikit-learn's own.
+        weights: Backbone weights, if they moved since training.
 
     Raises:
         WeightsError: Weights are missing or do not fit.
-        UserError: A file from a version that did not say enough.
+        UserError: A file comes from an older version and lacks needed metadata.
     """
     files = {} if model.exported is None else dict(model.about.get("files", {}))
     moved = {key: str(Path(model.exported or "") / file) for key, file in files.items()}
@@ -83,7 +83,7 @@ def load_fitted(
 
 @dataclass
 class _Reading:
-    """What one head reads: positions of its layers, where it does not read them all as one."""
+    """The input of one head: positions of its layers, or all layers together."""
 
     head: SavedHead
     layers: list[int]
@@ -98,9 +98,9 @@ class HeadEnsemble:
         """Load heads.
 
         Args:
-            fits: Their files.
+            fits: Files of the heads.
             stage1: See `pipeline.stages.fit_metadata.stage1_notes`.
-            moved: Options of the backbone that have another value here.
+            moved: Backbone options whose value differs from training, such as paths.
             trusted: See `heads.training.checkpoint.load_head`.
         """
         self.heads = [load_head(fit.path, trusted) for fit in fits]
@@ -125,7 +125,7 @@ class HeadEnsemble:
         )
 
     def features(self, head: SavedHead, rows: CacheRows, spec: BackboneSpec) -> Any:
-        """What one of the heads reads of embedded clips, see `heads.batched.job.HeadType`."""
+        """Return the input of one head for embedded clips, see `heads.batched.job.HeadType`."""
         if self.reads == "frames":
             at = self._frame_layers().index(int(head.layer))
             return [clip_frames(frames)[:, at] for frames in rows.frames or ()]
@@ -146,17 +146,17 @@ class HeadEnsemble:
 
 
 class NetworkEnsemble:
-    """Networks that were trained end to end, on one kind of input."""
+    """Networks trained end to end on one kind of input."""
 
     expected: Mapping[str, Any] = {}
     task: Task = "single-label"
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
-        """Load networks onto a device; `moved` are options of a backbone that have another value here."""
+        """Load networks onto a device; `moved` are backbone options whose value differs from training."""
         about = fits[0].about
         if "window_frames" not in about:
             raise UserError(
-                f"{fits[0].path}: does not say how long its windows are; delete {fits[0].path.parent} "
+                f"{fits[0].path}: does not record its window length; delete {fits[0].path.parent} "
                 "and run `audioheads finetune` with its config again"
             )
         self.about = about
@@ -201,7 +201,7 @@ class NetworkEnsemble:
         return averaged(parts)
 
     def _load(self, fit: FitFile) -> StandardisedNetwork:
-        """One network with its weights."""
+        """Build one network and load its weights."""
         state = load_file(fit.path)
         dim = len(state["mean"])
         with torch.random.fork_rng(devices=[]):
@@ -215,10 +215,10 @@ class NetworkEnsemble:
 
 
 class FramesInMemory:
-    """Frames of some clips in memory, as `heads.batched.frame_blocks.StoredFrames`."""
+    """Frames of clips in memory, with the interface of `heads.batched.frame_blocks.StoredFrames`."""
 
     def __init__(self, frames: Sequence[np.ndarray]) -> None:
-        """Hold one (F, D) array a clip."""
+        """Keep one (F, D) array per clip."""
         self._frames = frames
         self.lengths = np.array([len(clip) for clip in frames], dtype=np.int64)
         self.dim = frames[0].shape[1]
@@ -228,22 +228,22 @@ class FramesInMemory:
         return len(self._frames)
 
     def read(self, clip: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames start…stop-1 of a clip, (F, D)."""
+        """Return frames start to stop - 1 of a clip, (F, D)."""
         return self._frames[clip][start:stop]
 
 
 def clip_frames(frames: np.ndarray | LongFrames) -> np.ndarray:
-    """A clip's frames as one array (F, L, D)."""
+    """Return the frames of a clip as one array (F, L, D)."""
     return frames if isinstance(frames, np.ndarray) else np.concatenate(list(frames.pieces(PIECE_BYTES)))
 
 
 def averaged(outputs: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of several fits' outputs, float32; of one fit, its own."""
+    """Return the mean of the fits' outputs as float32; a single output is returned unchanged."""
     return outputs[0] if len(outputs) == 1 else np.stack(outputs).astype(np.float64).mean(axis=0).astype(np.float32)
 
 
 def _stage1(model: FoundModel) -> Mapping[str, Any]:
-    """How audio becomes what the heads read: as they say, or as the run that they lie in says."""
+    """Return the stage 1 notes of the heads, from their files or from the run that contains them."""
     first = model.fits[0]
     if first.stage1:
         return first.stage1
@@ -251,7 +251,7 @@ def _stage1(model: FoundModel) -> Mapping[str, Any]:
     entry = read_features_index(model.run_dir).get(label) if model.run_dir is not None else None
     if entry is None:
         raise UserError(
-            f"{first.path}: does not say how its embeddings were made, and lies outside its run; train the head again"
+            f"{first.path}: does not record its stage 1 settings and is outside its run; train the head again"
         )
     kept = ("window_overlap_s", "resample", "frame_dtype")
     precision = model.about.get("precision", "fp32")

@@ -1,4 +1,4 @@
-"""`audioheads models ls`: what can be used, how good it was, and where its weights come from."""
+"""`audioheads models ls`: list trained models with their scores and the source of their weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipeline.results.table import counted
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a model was on clips it was not trained on.
+    """Score of a model on its test clips.
 
     Attributes:
         metric: `accuracy`, `mAP` or `CCC`.
-        value: The score; None where it is not known.
-        low: Of its 95 % interval.
-        high: Of its 95 % interval.
-        n_test: Distinct test clips.
+        value: The score; None if unknown.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        n_test: Number of distinct test clips.
     """
 
     metric: str = "accuracy"
@@ -34,7 +34,7 @@ class Evaluation:
     n_test: int | None = None
 
     def __str__(self) -> str:
-        """`0.967 (0.945–0.981)`; other metrics than accuracy by name."""
+        """Return `0.967 (0.945–0.981)`, with the metric's name unless it is accuracy."""
         if self.value is None:
             return "–"
         interval = "" if self.low is None or self.high is None else f" ({self.low:.3f}–{self.high:.3f})"
@@ -42,14 +42,14 @@ class Evaluation:
 
 
 def list_models(paths: Sequence[Path], console: Console) -> None:
-    """Print a line for each model below some folders, best first within a run.
+    """Print one line per model under the given folders, best first within a run.
 
     Args:
         paths: Runs, folders of runs, exported folders.
-        console: Where the table is printed.
+        console: Prints the table.
 
     Raises:
-        UserError: There is none.
+        UserError: No model is found.
     """
     rows: list[tuple[str, ...]] = []
     for path in paths:
@@ -59,14 +59,14 @@ def list_models(paths: Sequence[Path], console: Console) -> None:
             rows += [_row(model, evaluation) for model, evaluation in found]
     if not rows:
         where = ", ".join(map(str, paths))
-        raise UserError(f"no trained models in {where}; `audioheads train-heads CONFIG` makes some")
+        raise UserError(f"no trained models in {where}; run `audioheads train-heads CONFIG` to train some")
     headings = ("MODEL", "dataset", "fits", "score (95 % interval)", "weights")
     console.table(headings, rows, foldable=["weights"], spare=("dataset", "fits"))
-    console.note("`audioheads predict MODEL AUDIO…` uses one; scores are of single fits on clips they never saw")
+    console.note("`audioheads predict MODEL AUDIO…` uses one; scores are of single fits on their test clips")
 
 
 def evaluate(model: FoundModel) -> Evaluation:
-    """A model's score as its report has it, else worked out from its kept predictions."""
+    """Return the score of a model from its report, or else computed from its stored predictions."""
     if model.exported is not None:
         return Evaluation(**model.about.get("evaluation", {}))
     if model.run_dir is None:
@@ -87,7 +87,7 @@ def fits_text(model: FoundModel) -> str:
 
 
 def weights_of(model: FoundModel) -> str:
-    """Where a model's weights come from, for people; a backbone with random weights is `untrained`."""
+    """Describe the source of a model's weights; a backbone with random weights is `untrained`."""
     if model.about.get("family") == "scratch":
         return "trained from random weights"
     weights = str(model.about.get("weights", "unknown"))
@@ -95,9 +95,9 @@ def weights_of(model: FoundModel) -> str:
 
 
 def _groups(path: Path) -> list[list[FoundModel]]:
-    """The models of each run below a path; those that cannot be read are left to `predict` to explain."""
+    """Return the models of each run under a path. Unreadable ones are skipped; `predict` reports why."""
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder; name runs, or a folder of runs")
+        raise UserError(f"{path}: no such folder; give runs or a folder of runs")
     children = sorted(child for child in path.iterdir() if child.is_dir())
     runs = [path, *children, *sorted(run for run in path.glob("*/*") if run.is_dir() and models_of(run))]
     groups = [_readable(models_of(run)) for run in runs]
@@ -121,7 +121,7 @@ def _row(model: FoundModel, evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
-    """The model's row of `results.json`, unless it was trained anew since."""
+    """Return the model's row of `results.json`, unless it was retrained since."""
     report, kept = run_dir / "report" / "results.json", folder / "fit.json"
     try:
         if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
@@ -134,7 +134,7 @@ def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
 
 
 def _computed(model: FoundModel, folder: Path) -> dict[str, Any]:
-    """The model's row as `report` would have it, but that identical audio is not looked for."""
+    """Compute the model's row as `report` does, but without the search for identical audio."""
     from features.datasets import tabular
     from heads.splits.groups import clip_groups
     from pipeline.results.scoring import score

@@ -1,4 +1,4 @@
-"""Where a MODEL leads: a run's model, a weights file, or an exported folder; and the fits it is made of."""
+"""Resolve a MODEL argument (model of a run, weights file or exported folder) and choose its fits."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class FitFile:
 
     Attributes:
         path: A safetensors file.
-        kind: `head` on a frozen backbone, or `network`: trained end to end.
-        about: What the file says of itself.
+        kind: `head` on a frozen backbone, or `network` trained end to end.
+        about: Metadata of the file.
     """
 
     path: Path
@@ -41,22 +41,22 @@ class FitFile:
 
     @property
     def fold(self) -> str:
-        """The fold it was tested on."""
+        """Test fold of the fit."""
         return str(self._trained.get("fold", ""))
 
     @property
     def seed(self) -> int:
-        """Of its training."""
+        """Training seed."""
         return int(self._trained.get("seed", 0))
 
     @property
     def draw(self) -> int:
-        """Of its training clips, where a protocol draws several times."""
+        """Number of the draw of training clips, if a protocol draws several times."""
         return int(self._trained.get("draw", 0))
 
     @property
     def stage1(self) -> Mapping[str, Any]:
-        """How audio becomes its input (`pipeline.stages.fit_metadata.stage1_notes`); empty in files without that."""
+        """Stage 1 settings (`pipeline.stages.fit_metadata.stage1_notes`); empty if the file has none."""
         return self._trained.get("stage1", {})
 
     @property
@@ -66,14 +66,14 @@ class FitFile:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model that can be used.
+    """A model and its fits.
 
     Attributes:
-        path: What it was asked for by.
-        fits: Those that are to be used together; their outputs are averaged.
-        about: A run's `fit.json`, an exported folder's `config.json`, or nothing.
-        run_dir: The run's folder, where it is a run's.
-        exported: The exported folder, where it is one.
+        path: The path it was found by.
+        fits: The fits used together; their outputs are averaged.
+        about: Content of `fit.json` (run) or `config.json` (exported folder), or empty.
+        run_dir: The run folder, if the model belongs to a run.
+        exported: The exported folder, if it is one.
     """
 
     path: Path
@@ -90,7 +90,7 @@ class FoundModel:
 
     @property
     def title(self) -> str:
-        """Model and head, for people."""
+        """Model and head, for messages."""
         first = self.fits[0].about
         if self.exported is not None:
             return str(self.about.get("title", self.path.name))
@@ -101,14 +101,14 @@ class FoundModel:
 
 
 def find_model(path: Path) -> FoundModel:
-    """What a MODEL on the command line leads to, with all its fits.
+    """Find the model at a path, with all its fits.
 
     Args:
         path: `runs/<name>/models/<model>/<head>` (or without `models`), a `.safetensors` file, an exported
-            folder, or a run's folder if it has one model only.
+            folder, or a run folder with a single model.
 
     Raises:
-        UserError: Nothing there that can be used; the message says what is there.
+        UserError: There is no usable model; the message states what was found.
     """
     if path.is_file():
         found = FoundModel(path, (read_fit_file(path),))
@@ -121,27 +121,27 @@ def find_model(path: Path) -> FoundModel:
     if about.get("format") == EXPORT_FORMAT:
         return _exported(path, about)
     if about.get("format") == ONNX_FORMAT:
-        raise UserError(f"{path}: holds ONNX graphs; run its example.py, or export with --format audioheads")
+        raise UserError(f"{path}: contains ONNX graphs; run its example.py, or export with --format audioheads")
     if about.get("architectures"):
-        raise UserError(f"{path}: a folder of transformers; use its own pipeline('audio-classification', model={path})")
+        raise UserError(f"{path}: a transformers model; use pipeline('audio-classification', model={path})")
     inside = models_of(path)
     if len(inside) == 1:
         return find_model(inside[0])
     if inside:
-        raise UserError(f"{path}: holds {len(inside)} models; name one of\n  " + "\n  ".join(map(str, inside)))
+        raise UserError(f"{path}: contains {len(inside)} models; give one of\n  " + "\n  ".join(map(str, inside)))
     raise UserError(_nothing(path))
 
 
 def models_of(run_dir: Path) -> list[Path]:
-    """The folders of a run's trained models, sorted."""
+    """Return the folders of a run's trained models, sorted."""
     return sorted(file.parent for file in (run_dir / MODELS_FOLDER).glob(f"*/*/{FIT_FILE}"))
 
 
 def read_fit_file(path: Path) -> FitFile:
-    """What a safetensors file says it is, without its tensors.
+    """Read the metadata of a safetensors file, without its tensors.
 
     Raises:
-        WeightsError: Not a safetensors file, or none that this program wrote.
+        WeightsError: It is not a safetensors file, or was not written by this program.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -152,22 +152,22 @@ def read_fit_file(path: Path) -> FitFile:
     for key, kind in kinds:
         if key in metadata:
             return FitFile(path, kind, json.loads(metadata[key]))
-    raise WeightsError(f"{path}: neither a head nor a trained model of this program")
+    raise WeightsError(f"{path}: not a head or model written by this program")
 
 
 def choose(
     model: FoundModel, fold: str | None = None, seed: int | None = None, ensemble: Ensemble | None = None
 ) -> tuple[FoundModel, str]:
-    """The fits of a model to use, and one line that says which.
+    """Choose the fits of a model to use, and describe them in one line.
 
     Args:
-        model: With all its fits.
-        fold: Only the fit that was tested on this fold; None: all folds, averaged.
-        seed: Of the fits; None: the first there is.
-        ensemble: `folds`: all folds of one seed, the default; `all`: all folds and all seeds.
+        model: The model with all its fits.
+        fold: Use only the fit tested on this fold; None: average all folds.
+        seed: Seed of the fits; None: the first.
+        ensemble: `folds` (default): all folds of one seed; `all`: all folds and seeds.
 
     Raises:
-        UserError: No such fold or seed, or choices that contradict each other.
+        UserError: The fold or seed does not exist, or the options contradict each other.
     """
     if fold is not None and ensemble is not None:
         raise UserError(f"--fold {fold} and --ensemble {ensemble} contradict each other; give one of them")
@@ -187,7 +187,7 @@ def choose(
 
 
 def _which(fits: Sequence[FitFile], seeds: Sequence[int]) -> str:
-    """What is used, for people."""
+    """Describe the chosen fits."""
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     folds = list(dict.fromkeys(fit.fold for fit in fits))
     if len(folds) == 1:
@@ -207,12 +207,12 @@ def _exported(path: Path, about: Mapping[str, Any]) -> FoundModel:
 def _fits_in(folder: Path) -> tuple[FitFile, ...]:
     fits = tuple(read_fit_file(path) for path in sorted(folder.glob("fold-*-seed-*.safetensors")))
     if not fits:
-        raise UserError(f"{folder}: has no trained weights; train the model again")
+        raise UserError(f"{folder}: contains no trained weights; train the model again")
     return fits
 
 
 def _run_of(folder: Path) -> Path | None:
-    """The run's folder that a model's folder lies in."""
+    """Return the run folder that contains a model's folder, or None."""
     is_runs = (folder / FIT_FILE).is_file() and folder.parent.parent.name == MODELS_FOLDER
     return folder.parent.parent.parent if is_runs else None
 
@@ -226,8 +226,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _nothing(path: Path) -> str:
-    """Why a path leads nowhere, and what is near it."""
+    """Explain why there is no model at a path, with a suggestion."""
     parents = [parent for parent in path.parents if models_of(parent)]
     known = [str(model) for model in models_of(parents[0])] if parents else []
-    what = "no such model" if not path.exists() else "neither a run's model, a weights file nor an exported folder"
+    what = "no such model" if not path.exists() else "not a model of a run, a weights file or an exported folder"
     return f"{path}: {what}, {closest(path, known)}" if known else f"{path}: {what}; see `audioheads models ls`"

@@ -1,4 +1,4 @@
-"""Outputs as people and programs read them: CSV, JSON lines, Parquet."""
+"""Write predictions as CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Scored:
     """One row of the output.
 
     Attributes:
-        id: The clip's.
-        outputs: (C,) float32; None where it failed.
-        start_s: Of a window in its clip, in seconds; None where clips are whole, NaN where it is not known.
-        end_s: Its end.
-        error: Why there are no outputs.
+        id: Id of the clip.
+        outputs: (C,) float32; None if the clip failed.
+        start_s: Start of a window in its clip, in seconds; None for whole clips, NaN if unknown.
+        end_s: End of the window in seconds, likewise.
+        error: Why there are no outputs; empty if there are.
     """
 
     id: str
@@ -45,12 +45,12 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the numbers of a row stand for.
+    """The meaning of the outputs in a row.
 
     Attributes:
-        labels: Class names in the order of the outputs; none in regression.
-        task: What the outputs are.
-        top_k: How many classes a row lists, the most probable first.
+        labels: Class names in the order of the outputs; empty for regression.
+        task: Kind of output.
+        top_k: Number of classes per row, the most probable first.
     """
 
     labels: Sequence[str]
@@ -58,7 +58,7 @@ class Answers:
     top_k: int
 
     def row(self, scored: Scored) -> dict[str, Any]:
-        """One row: id (start and end), what the model settles on, the classes listed, the error."""
+        """Return one output row: id (start and end), prediction, listed classes, error."""
         row: dict[str, Any] = {"id": scored.id}
         if scored.start_s is not None and scored.end_s is not None:
             times = {"start_s": scored.start_s, "end_s": scored.end_s}
@@ -73,7 +73,7 @@ class Answers:
 
         from heads.evaluation.predictions import THRESHOLD
 
-        order = np.argsort(-scored.outputs, kind="stable")  # of equals the first, as argmax has it
+        order = np.argsort(-scored.outputs, kind="stable")  # stable, so that ties are broken as by argmax
         label: str | list[str] = self.labels[order[0]]
         if self.task == "multi-label":
             label = [name for name, value in zip(self.labels, scored.outputs, strict=True) if value >= THRESHOLD]
@@ -81,25 +81,25 @@ class Answers:
         return row | {"label": label, "top": top, "error": None}
 
 
-def format_of(output: Path | None, asked: str | None) -> Format:
-    """CSV, JSON lines or Parquet: as asked, else by the output's suffix; CSV on stdout.
+def format_of(output: Path | None, requested: str | None) -> Format:
+    """Return the requested format, or else the one of the suffix; CSV for stdout.
 
     Raises:
-        UserError: A suffix or a name that stands for none of them.
+        UserError: The suffix or the name is unknown.
     """
-    if asked is not None:
-        if asked not in SUFFIXES.values():
-            raise UserError(f"--format {asked}: use csv, jsonl or parquet")
-        return asked  # type: ignore[return-value]
+    if requested is not None:
+        if requested not in SUFFIXES.values():
+            raise UserError(f"--format {requested}: use csv, jsonl or parquet")
+        return requested  # type: ignore[return-value]
     if output is None:
         return "csv"
     if output.suffix.lower() not in SUFFIXES:
-        raise UserError(f"-o {output}: a suffix that names no format; use .csv, .jsonl or .parquet, or --format")
+        raise UserError(f"-o {output}: unknown suffix; use .csv, .jsonl or .parquet, or --format")
     return SUFFIXES[output.suffix.lower()]
 
 
 def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path | None) -> None:
-    """Write the rows to a file, in one step, or to stdout.
+    """Write the rows to a file, atomically, or to stdout.
 
     Raises:
         RunError: The file cannot be written.
@@ -125,7 +125,7 @@ def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path |
 
 
 def _csv(table: Sequence[dict[str, Any]], answers: Answers) -> Iterator[str]:
-    """`label, probability, label_2, probability_2, …`; several labels of one clip are joined by `;`."""
+    """Yield CSV with `label, probability, label_2, probability_2, …`; several labels of a clip are joined by `;`."""
     shown = [name for name in ("id", "start_s", "end_s", "value", "label") if any(name in row for row in table[:1])]
     several = answers.task == "multi-label"
     pairs = [f"{name}_{place}" for place in range(1, answers.top_k + 1) for name in ("label", "probability")]
@@ -148,7 +148,7 @@ def _cells(row: dict[str, Any], shown: Sequence[str], n_pairs: int, several: boo
 
 
 def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """An object a line; `probabilities` in falling order; `error` only where there is one."""
+    """Yield one JSON object per line; `probabilities` are in falling order, `error` appears only for failed clips."""
     for row in table:
         out = {key: value for key, value in row.items() if key not in ("top", "error")}
         if row.get("top"):
@@ -159,7 +159,7 @@ def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
-    """Columns `labels` and `probabilities` are lists, the most probable first."""
+    """Return a table whose columns `labels` and `probabilities` are lists, the most probable first."""
     import pyarrow as pa
 
     columns: dict[str, pa.Array] = {"id": pa.array([row["id"] for row in table], pa.string())}
@@ -179,7 +179,7 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
 
 
 def _number(value: np.floating) -> float:
-    """A float32 with the digits that tell it from its neighbours."""
+    """Return a float32 as a float with its shortest exact digits."""
     import numpy as np
 
     return float(str(np.float32(value)))

@@ -1,4 +1,4 @@
-"""A trained model on new audio: one object that `predict`, `export` and the examples of exported folders use."""
+"""The `Predictor` applies a trained model to audio, for `predict`, `export` and the examples of exported folders."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from pipeline.predicting.locate import FoundModel, choose, find_model
 from pipeline.stages.features import resolve_device
 
 Take = Callable[[Sequence[str], np.ndarray], None]
-"""Told of each finished block: ids of its rows, and their outputs (n, C)."""
+"""Callback for each finished block: ids of its rows, and their outputs (n, C)."""
 
 
 class Predictor:
     """A trained model, ready for new audio.
 
     Attributes:
-        model: Its fits; their outputs are averaged.
-        labels: Class names in the order of the outputs; none in regression.
-        task: What the outputs are.
-        spec: Of what embeds audio for it.
-        settings: How stage 1 runs.
-        trusted: Types that its heads may hold, and code that its backbone may run.
+        model: The model with the fits to average.
+        labels: Class names in the order of the outputs; empty for regression.
+        task: Kind of output.
+        spec: Spec of the backbone or input.
+        settings: Settings of stage 1.
+        trusted: Types that the heads may contain, and code that the backbone may run.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class Predictor:
         weights: str | None = None,
         precision: str | None = None,
     ) -> None:
-        """Load a model's fits; the backbone is found and checked here and loaded when audio comes.
+        """Load the fits of a model. The backbone is checked here and loaded at the first use.
 
         Args:
             model: From `pipeline.predicting.locate`.
             device: `auto`, or a torch device.
-            trusted: Types that a head of `sklearn` may hold beside scikit-learn's own, and import paths of code that a
-                backbone `python` or `hear` may run.
-            weights: The backbone's, where they lie elsewhere than in training.
-            precision: Of the backbone; None: as in training.
+            trusted: Types that a `sklearn` head may contain in addition to scikit-learn's own, and import paths of
+                code that a backbone `python` or `hear` may run.
+            weights: Backbone weights, if they moved since training.
+            precision: Precision of the backbone; None: as in training.
 
         Raises:
-            AudioheadsError: Weights are missing, or are not those that the model was trained on.
+            AudioheadsError: Weights are missing, or differ from those used in training.
         """
         device = resolve_device(device)
         self.model = model
@@ -100,28 +100,28 @@ class Predictor:
         trusted: Sequence[str] = (),
         weights: str | None = None,
     ) -> Predictor:
-        """Load the model at a path, see `found.find_model`; without `fold` all folds are averaged.
+        """Load the model at a path, see `locate.find_model`. Without `fold`, all folds are averaged.
 
         Raises:
-            AudioheadsError: No such model, fold or seed; weights are missing or do not fit.
+            AudioheadsError: The model, fold or seed does not exist, or weights are missing or do not fit.
         """
         model, _ = choose(find_model(Path(path)), fold, seed)
         return cls(model, device=device, trusted=trusted, weights=weights)
 
     @property
     def n_outputs(self) -> int:
-        """C: numbers for a clip."""
+        """Number of outputs per clip, C."""
         return max(1, len(self.labels))
 
     @cached_property
     def backbone(self) -> Backbone:
-        """What embeds audio."""
+        """The loaded backbone."""
         settings = self.settings
         return backbones.load(self.fitted.entry, settings.device, settings.precision, self.spec)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that decides an output."""
+        """SHA-256 of everything that affects outputs."""
         settings = json.loads(json.dumps(dataclasses.asdict(self.settings)))
         return text_sha256(
             {
@@ -132,15 +132,15 @@ class Predictor:
         )
 
     def predict(self, audio: Sequence[str | Path | np.ndarray], sample_rate: int | None = None) -> np.ndarray:
-        """What the model says of whole clips.
+        """Predict whole clips.
 
         Args:
             audio: Audio files, or mono waveforms (T,) in [-1, 1].
-            sample_rate: Of waveforms, in Hz; None: the rate that the model takes (`spec.sample_rate`).
+            sample_rate: Sample rate of the waveforms in Hz; None: the rate of the model (`spec.sample_rate`).
 
         Returns:
-            Probabilities (N, C) float32 in the order of `labels`, each on its own in multi-label; values (N, 1)
-            in regression.
+            Probabilities (N, C) float32 in the order of `labels`, independent per class for multi-label; values (N, 1)
+            for regression.
 
         Raises:
             AudioError: A clip cannot be read; the message names it.
@@ -158,7 +158,7 @@ class Predictor:
                 outputs[[int(clip) for clip in ids]] = values
 
             contents = clip_contents(manifest, Path(folder), save=False)
-            failures = self.run(manifest, contents, range(len(paths)), Silent(), take)
+            failures = self.run(manifest, contents, range(len(paths)), NoProgress(), take)
         for clip, reason in failures.items():
             named = audio[int(clip)]
             raise AudioError(f"{f'clip {clip}' if isinstance(named, np.ndarray) else named}: {reason}")
@@ -174,19 +174,19 @@ class Predictor:
         scratch: Path | None = None,
         through: Callable[[CacheRows, BackboneSpec], np.ndarray] | None = None,
     ) -> dict[str, str]:
-        """Clips through stage 1 and the fits, block by block.
+        """Run clips through stage 1 and the fits, block by block.
 
         Args:
             manifest: The clips.
-            contents: Of every row.
-            rows: Those to score.
-            progress: Told after each batch.
-            take: Told of each finished block; called in another thread.
-            scratch: Where frames of long clips may lie meanwhile.
-            through: What turns rows into outputs; None: the fits.
+            contents: File content of every row.
+            rows: Manifest rows to score.
+            progress: Updated after each batch.
+            take: Callback for each finished block, called in another thread.
+            scratch: Folder for temporary frames of long clips.
+            through: Maps embedded rows to outputs; None: the fits.
 
         Returns:
-            Id -> reason of clips that cannot be scored.
+            Clip id -> reason, for clips that cannot be scored.
         """
         settings = self.settings
         plan = make_plan(
@@ -216,7 +216,7 @@ class Predictor:
         return failures
 
     def _as_file(self, clip: str | Path | np.ndarray, sample_rate: int | None, path: Path) -> Path:
-        """A clip as a file: waveforms are written as they are."""
+        """Return the clip as a file; waveforms are written unchanged."""
         if not isinstance(clip, np.ndarray):
             return Path(clip)
         if clip.ndim != 1 or not len(clip):
@@ -225,8 +225,8 @@ class Predictor:
         return path
 
 
-class Silent:
-    """Nobody who wants to know how far stage 1 is."""
+class NoProgress:
+    """A `Progress` that shows nothing."""
 
     def start(self, clips: int, audio_s: float, reused: int) -> None:
         """See `features.planning.progress.Progress`."""
@@ -239,15 +239,15 @@ class Silent:
 
 
 def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> None:
-    """Refuse a backbone that is not the one a head was trained on.
+    """Raise if a backbone is not the one that a head was trained on.
 
     Args:
-        spec: Of the backbone that is here.
-        expected: What the head's file says; empty where it says nothing.
-        what: The model, for messages.
+        spec: Spec of the available backbone.
+        expected: Spec recorded in the head's file; empty if none.
+        what: Name of the model for messages.
 
     Raises:
-        WeightsError: They differ in something that changes values.
+        WeightsError: They differ in something that affects outputs.
     """
     if not expected:
         return
@@ -260,7 +260,7 @@ def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> No
             raise WeightsError(
                 f"{what}: was trained on {expected.get('name')} from {expected.get('weights')}, and {spec.weights} "
                 f"differs in {name} ({_short(here.get(key))}, expected {_short(there.get(key))}); "
-                "name the same weights with --weights"
+                "give the same weights with --weights"
             )
 
 

@@ -1,4 +1,4 @@
-"""Finished blocks of a prediction, beside its output file: an interrupted run goes on from them."""
+"""Store finished blocks of a prediction next to its output file, so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ABOUT = "model.json"
 
 
 class Parts:
-    """`<output>.parts/` while a run is under way: outputs by content key. Use in a `with` block.
+    """The folder `<output>.parts/` with outputs by content key, used during a run in a `with` block.
 
-    Outputs are joined by the audio's content, so files may be added, moved or changed between two runs.
+    Outputs are matched by audio content, so files may be added, moved or changed between runs.
     """
 
     def __init__(self, output: Path, digest: str, note: Callable[[str], None]) -> None:
-        """Name the folder.
+        """Set the folder without creating it.
 
         Args:
-            output: The file that the outputs are for.
-            digest: Of everything that decides an output; parts of another one go.
-            note: Told of parts that go.
+            output: The output file of the prediction.
+            digest: Digest of everything that affects outputs; parts with another digest are deleted.
+            note: Callback for messages on deleted parts.
         """
         self.folder = output.with_name(f"{output.name}.parts")
         self.done: dict[str, np.ndarray] = {}
@@ -43,30 +43,30 @@ class Parts:
         self._number = 0
 
     def __enter__(self) -> Parts:
-        """Read what an earlier run finished.
+        """Read the blocks that an earlier run finished.
 
         Raises:
             RunError: The folder cannot be written.
         """
         if not _writable(self.folder.parent):
-            raise RunError(f"cannot write in {self.folder.parent}; name another output file")
+            raise RunError(f"cannot write in {self.folder.parent}; choose another output file")
         self._lock.__enter__()
         try:
             about = self.folder / ABOUT
             if self.folder.exists() and not (about.is_file() and json.loads(about.read_text()) == self._digest):
-                self._note(f"{self.folder}: of another model or other options, begun anew")
+                self._note(f"{self.folder}: from another model or other options; discarded, starting over")
                 shutil.rmtree(self.folder)
             self.folder.mkdir(exist_ok=True)
             write_json(about, self._digest)
         except (OSError, ValueError) as error:
-            raise RunError(f"cannot write {self.folder} ({error}); name another output file") from error
+            raise RunError(f"cannot write {self.folder} ({error}); choose another output file") from error
         for path in sorted(self.folder.glob("part-*.parquet")):
             self._number = max(self._number, int(path.stem.removeprefix("part-")) + 1)
             self.done |= _read(path)
         return self
 
     def add(self, keys: Sequence[str], outputs: np.ndarray) -> None:
-        """Keep a finished block.
+        """Store a finished block.
 
         Raises:
             RunError: It cannot be written.
@@ -81,20 +81,20 @@ class Parts:
         self._number += 1
 
     def remove(self) -> None:
-        """The output is written: nothing here is needed any more."""
+        """Remove all parts after the output has been written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the folder; the lock's file goes with it where the run is over."""
+        """Release the folder; after a finished run, also remove the lock file."""
         self._lock.__exit__(kind, error, trace)
         if not self.folder.exists():
             self._lock.path.unlink(missing_ok=True)
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made where it is not there."""
+    """Return whether files can be created in a folder, which is created if missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -103,7 +103,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """A part's outputs by content key; a damaged one is as good as none."""
+    """Return the outputs of a part by content key; a damaged part counts as empty."""
     try:
         columns = pq.read_table(path, page_checksum_verification=True).to_pydict()
         pairs = zip(columns["key"], columns["outputs"], strict=True)

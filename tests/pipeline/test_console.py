@@ -1,4 +1,4 @@
-"""Text as it is: no markup, no wrapping away from a terminal, and a bar only on one."""
+"""Text is printed without markup, wrapped only on a terminal, with progress bars only there."""
 
 import io
 import sys
@@ -22,7 +22,7 @@ def test_lines_and_tables_are_neither_wrapped_nor_read_as_markup(capsys):
     assert len(out) == 4
 
 
-def test_a_narrow_terminal_keeps_names_whole_and_says_what_it_leaves_out():
+def test_a_narrow_terminal_keeps_names_whole_and_reports_dropped_columns():
     console = Console()
     console.out = RichConsole(file=io.StringIO(), force_terminal=True, width=40, markup=False, color_system=None)
     columns = ("model", "weights", "accuracy", "dim", "train s")
@@ -45,7 +45,7 @@ def test_notes_and_errors_go_to_stderr(capsys):
     assert capsys.readouterr() == ("", "[a] note\n[b] error\n")
 
 
-def test_work_is_counted_without_a_bar_away_from_a_terminal(capsys):
+def test_progress_is_counted_without_a_terminal(capsys):
     with Console().progress("features mfcc", total=10) as work:
         work.advance(3, audio_s=1.5)
         work.advance(2, audio_s=0.5, failures=1)
@@ -65,7 +65,7 @@ def test_a_terminal_gets_counts_rates_and_failures(total):
         assert words in shown
 
 
-def test_binds_to_the_streams_of_the_moment(monkeypatch):
+def test_binds_to_the_current_streams(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     Console().line("ü")

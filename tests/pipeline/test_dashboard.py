@@ -1,4 +1,4 @@
-"""`make dashboard` opens what was recorded, or says how to record something."""
+"""`make dashboard` opens the recorded curves, or explains how to record some."""
 
 import pytest
 
@@ -15,13 +15,13 @@ def test_tensorboard_shows_what_it_can_read(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "words"), [("csv", "add `tensorboard`"), ("swanlab", r"swanlab\[dashboard\]")])
-def test_what_no_viewer_reads_is_said(tmp_path, monkeypatch, kind, words):
+def test_curves_without_a_viewer_are_reported(tmp_path, monkeypatch, kind, words):
     monkeypatch.setattr(dashboard, "find_spec", lambda name: None)
     (tmp_path / "exp" / "tracking" / kind).mkdir(parents=True)
     with pytest.raises(UserError, match=words):
         dashboard.viewer(tmp_path)
 
 
-def test_nothing_recorded_is_said(tmp_path):
+def test_missing_curves_are_reported(tmp_path):
     with pytest.raises(UserError, match="no training curves"):
         dashboard.viewer(tmp_path)

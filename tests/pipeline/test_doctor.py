@@ -1,4 +1,4 @@
-"""What `doctor` says about this machine, and about one where things do not fit."""
+"""`doctor` on this machine, and with mismatched packages."""
 
 from importlib import metadata
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_examines_this_machine(capsys, monkeypatch, tmp_path):
     assert " writable" in found[str(tmp_path / "new" / "cache")]
     assert "not writable" in found[str(blocked / "runs")]
     assert not (tmp_path / "new").exists()
-    assert "torchaudio 2.0.0 does not belong to torch" in lines[-1]
+    assert "torchaudio 2.0.0 does not match torch" in lines[-1]
 
 
 _version = metadata.version

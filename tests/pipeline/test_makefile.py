@@ -1,4 +1,4 @@
-"""The Makefile: help, what `SET=` becomes, and that set-up comes first and only when it is missing."""
+"""The Makefile: help, the meaning of `SET=`, and that set-up runs first and only if needed."""
 
 import os
 import re
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The files that make looks at, without an environment."""
+    """The files that make reads, without an environment."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

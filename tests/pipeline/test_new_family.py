@@ -1,4 +1,4 @@
-"""A family of backbones is one file and one line: everything else finds what it says of itself."""
+"""A backbone family is one file and one line; everything else reads its declarations."""
 
 import importlib
 import sys
@@ -96,7 +96,7 @@ output: {cache: cache, runs: runs}
 
 @pytest.fixture
 def peaks(tmp_path, monkeypatch):
-    """The new family: a file in a folder of its own, and a line in the table."""
+    """The new family: a file in a separate folder, and a line in the table."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peaks_family.py").write_text(FAMILY)
     (tmp_path / "loud.txt").write_text("2.0")
@@ -134,7 +134,7 @@ def test_one_file_and_one_line_add_a_family(peaks, tmp_path, capsys):
     assert run("predict", "exported", clip) == 0
 
 
-def test_what_a_new_family_can_do_is_found_too(peaks, tmp_path):
+def test_the_capabilities_of_a_new_family_are_found(peaks, tmp_path):
     assert "peaks-loud" in {candidate.name for candidate in candidates()}
     audio = Audio(
         median_s=1.0, shortest_s=1.0, longest_s=1.0, total_s=9.0, rate=16_000, rates=1, looked_at=9, unreadable=0

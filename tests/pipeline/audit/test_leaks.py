@@ -1,4 +1,4 @@
-"""What an audit says of labels and splits: leaks that are planted are found, drawn splits have none."""
+"""Audit findings on labels and splits: planted leaks are found, drawn splits have none."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from pipeline.audit.leaks import (
 
 
 def corpus(n: int = 40, **columns: list) -> Manifest:
-    """`n` clips of two classes in turn."""
+    """`n` clips of two alternating classes."""
     ids = [f"{number:03d}.wav" for number in range(n)]
     table = {"id": ids, "path": ids, "label": ["a" if number % 2 else "b" for number in range(n)], **columns}
     return Manifest("birds", Path(), pd.DataFrame(table))
@@ -41,7 +41,7 @@ KEYS = [f"key {number}" for number in range(40)]
 
 
 @pytest.mark.parametrize(("strict", "severity"), [(False, "warning"), (True, "error")])
-def test_official_splits_that_share_groups_or_audio_are_said_with_counts(strict: bool, severity: str) -> None:
+def test_official_splits_that_share_groups_or_audio_are_reported_with_counts(strict: bool, severity: str) -> None:
     folds = [number // 2 % 5 for number in range(40)]
     groups = [f"g{number}" for number in range(40)]
     groups[0] = groups[2] = "shared"  # folds 0 and 1
@@ -80,7 +80,7 @@ def test_a_drawn_split_that_parts_a_group_is_an_error() -> None:
 
 def test_identical_audio_with_other_labels_is_a_warning() -> None:
     manifest = corpus(fold=[number // 2 % 5 for number in range(40)])
-    keys = ["", "", *KEYS[2:]]  # unreadable clips are nobody's copies
+    keys = ["", "", *KEYS[2:]]  # unreadable clips are not copies of each other
     keys[6], keys[12], keys[13] = keys[3], keys[2], keys[2]
     sides = sides_of(make_splits(manifest, "folds", keys=keys), 40)
     sets = same_audio(manifest, keys, sides)
@@ -96,7 +96,7 @@ def test_identical_audio_with_other_labels_is_a_warning() -> None:
     assert audio_findings(manifest, [], strict=True) == []
 
 
-def test_across_means_one_is_tested_by_what_learnt_from_the_other() -> None:
+def test_across_means_one_in_test_and_the_other_in_training() -> None:
     rows = np.arange(6)
     sides = sides_of(Splits("split", (Split("split", rows[:2], rows[2:3], rows[3:5]),), ()), 6)
     first, second = np.array([0, 0, 2, 3, 4]), np.array([1, 2, 3, 4, 5])
@@ -126,7 +126,7 @@ def test_labels_of_unequal_size_are_a_warning_from_ten_to_one() -> None:
     assert not group_findings(corpus(4, group=["x"] * 4)) and group_findings(corpus(4))[0].severity == "note"
 
 
-def test_several_labels_and_numbers_are_counted_as_what_they_are() -> None:
+def test_multi_label_and_regression_labels_are_counted() -> None:
     tags = corpus(3, label=[["rain", "wind"], ["rain"], []])
     counts = label_counts(tags)
     assert counts is not None and counts.to_dict() == {"rain": 2, "wind": 1}

@@ -1,4 +1,4 @@
-"""Similar pairs: every one, each once, whatever the block; and what standardisation leaves out."""
+"""Similar pairs are all found once for every block size; constant dimensions are ignored."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_blocks_find_what_the_whole_matrix_holds(block_cells: int) -> None:
     assert all(pairs[pair] == pytest.approx(expected[pair], abs=1e-6) for pair in pairs)
 
 
-def test_a_block_holds_no_more_than_asked_but_a_row() -> None:
+def test_a_block_respects_the_limit_but_has_at_least_one_row() -> None:
     vectors = directions(np.random.default_rng(1).standard_normal((50, 20)))
     sizes = [len(block.first) for block in similar_pairs(vectors, -1.0, block_cells=200)]
     assert max(sizes) <= 200 and sum(sizes) == 50 * 49 // 2

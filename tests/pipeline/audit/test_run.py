@@ -1,4 +1,4 @@
-"""The audit as the command line runs it: what is planted in a corpus is found, said and written."""
+"""The audit from the command line: planted problems are found, printed and written."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ output: {cache: cache, runs: runs}
 
 
 def sound(seed: int) -> np.ndarray:
-    """Coloured noise of its own spectrum."""
+    """Coloured noise with a distinct spectrum."""
     rng = np.random.default_rng(seed)
     white = rng.standard_normal(RATE // 2)
     spectrum = np.fft.rfft(white) * np.interp(
@@ -35,7 +35,7 @@ def sound(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """Rows of a manifest of unlike sounds in three folds; two clips a group, one fold a group."""
+    """Manifest rows of dissimilar sounds in three folds; two clips per group, one fold per group."""
     monkeypatch.chdir(tmp_path)
     Path("audio").mkdir()
     rows = []
@@ -49,7 +49,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str
 
 
 def audit(rows: list[dict[str, str]], *sets: str, strict: bool = False, features: bool = True) -> tuple[bool, dict]:
-    """Write the manifest, embed and audit: whether it is clean, and what `audit.json` says."""
+    """Write the manifest, embed and audit; return whether it is clean, and the content of `audit.json`."""
     columns = list(rows[0])
     lines = [",".join(columns), *(",".join(row[column] for column in columns) for row in rows)]
     Path("list.csv").write_text("\n".join(lines) + "\n")
@@ -135,7 +135,7 @@ def test_drawn_splits_keep_identical_files_whole_but_cannot_know_of_other_copies
     assert parted and all(pair["same_samples"] for pair in parted)
 
 
-def test_without_embeddings_the_audit_says_what_to_run(clips) -> None:
+def test_without_embeddings_the_audit_names_the_command_to_run(clips) -> None:
     clean, stored = audit(clips, features=False)
     [found] = stored["findings"]
     assert clean and found["kind"] == "not-compared" and found["severity"] == "note"
@@ -151,7 +151,7 @@ def test_clips_that_changed_since_they_were_embedded_are_not_compared(clips) -> 
     assert stored["near_duplicates"]["n_pairs"] == 0
 
 
-def test_a_corpus_that_the_protocol_cannot_divide_is_an_error_and_the_rest_is_told(clips) -> None:
+def test_a_corpus_that_the_protocol_cannot_divide_is_an_error_and_the_rest_is_reported(clips) -> None:
     for row in clips:
         row["fold"] = "1"
     sf.write("audio/00.wav", sound(0)[:100], RATE)

@@ -1,4 +1,4 @@
-"""Exported embeddings: the cache's values under the manifest's labels, in every format."""
+"""Exported embeddings: cached values with the manifest's labels, in every format."""
 
 import io
 import json
@@ -30,7 +30,7 @@ output: {{cache: {root}/cache, runs: {root}/runs}}
 
 
 def embedded(root, labels=None) -> Config:
-    """A small experiment after stage 1; a broken clip is in it."""
+    """A small experiment after stage 1, with one broken clip."""
     for number, clip in enumerate(CLIPS):
         tone(root / clip, 300 + 100 * number, 0.4 + 0.1 * number, 16_000, number)
     (root / "broken.wav").write_bytes(b"no audio")
@@ -78,9 +78,17 @@ def test_parquet_has_a_row_per_clip_and_a_column_per_pooling_and_layer(experimen
         values = np.stack([np.stack(got[f"{pooling}_layer{layer}"]) for layer in range(4)], axis=1)
         np.testing.assert_array_equal(values, table.embeddings(pooling)[rows])
     assert pq.read_schema(files[1]).field("mean_layer0").type.list_size == 96
-    said = about(files[0])
-    assert (said["left_out"], said["n_clips"], said["classes"]) == (["broken.wav"], 5, ["high", "low"])
-    assert (said["weights"], said["fingerprint"], said["layers"]) == ("untrained", table.fingerprint, [0, 1, 2, 3])
+    description = about(files[0])
+    assert (description["left_out"], description["n_clips"], description["classes"]) == (
+        ["broken.wav"],
+        5,
+        ["high", "low"],
+    )
+    assert (description["weights"], description["fingerprint"], description["layers"]) == (
+        "untrained",
+        table.fingerprint,
+        [0, 1, 2, 3],
+    )
 
 
 def test_parquet_takes_frames(experiment, tmp_path):
@@ -122,14 +130,14 @@ def test_webdataset_splits_tars_and_leaves_no_older_ones(experiment, tmp_path, m
             for member in archive:
                 key, _, name = member.name.partition(".")
                 samples.setdefault(key, {})[name] = archive.extractfile(member).read()
-    said = about(files[0], "webdataset")
-    assert said["files"] == [file.name for file in files]
+    description = about(files[0], "webdataset")
+    assert description["files"] == [file.name for file in files]
     found = {}
     for sample in samples.values():
         assert set(sample) == {"json", "cls", "mean.npy", "std.npy"}
         clip = json.loads(sample["json"])
         found[clip["id"]] = clip["label"]
-        assert said["classes"][int(sample["cls"])] == clip["label"]
+        assert description["classes"][int(sample["cls"])] == clip["label"]
         mean = np.load(io.BytesIO(sample["mean.npy"]))
         np.testing.assert_array_equal(mean, table.embeddings("mean")[table.rows([clip["id"]])[0]])
     assert found == CLIPS
@@ -145,7 +153,7 @@ def test_webdataset_splits_tars_and_leaves_no_older_ones(experiment, tmp_path, m
         ([0.5, 1.5, 2.0, 2.25, 3.0], {"a/2.wav": 1.5, "b/1.wav": 2.0}),
     ],
 )
-def test_lists_of_labels_and_numbers_go_out_too(tmp_path, labels, targets):
+def test_multi_label_and_regression_are_exported(tmp_path, labels, targets):
     config = embedded(tmp_path, labels)
     (file,) = export(config, file_format="npz", backbones=["mfcc"])
     with np.load(file, allow_pickle=False) as got:
@@ -162,16 +170,16 @@ def test_lists_of_labels_and_numbers_go_out_too(tmp_path, labels, targets):
     [
         ({"file_format": "parket"}, "did you mean 'parquet'"),
         ({"backbones": ["mfc"]}, "did you mean 'mfcc'"),
-        ({"poolings": ["max"]}, "holds no pooling 'max'; it holds mean, std, frames"),
-        ({"layers": "7"}, "--layers '7': write all, last, or some of 0 with commas"),
+        ({"poolings": ["max"]}, "contains no pooling 'max'; it contains mean, std, frames"),
+        ({"layers": "7"}, "--layers '7': use all, last, or a comma-separated selection of 0"),
     ],
 )
-def test_mistakes_name_what_is_there(experiment, options, message):
+def test_errors_list_the_available_names(experiment, options, message):
     with pytest.raises(ConfigError, match=message):
         export(experiment, **options)
 
 
-def test_before_stage_1_the_command_is_said(experiment):
+def test_before_stage_1_the_error_names_the_command(experiment):
     other = load_config(experiment.run_dir.parent.parent / "small.yaml", ["features.pooling=[max]"])
     with pytest.raises(UserError, match="run `audioheads features"):
         export(other)

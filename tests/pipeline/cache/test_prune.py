@@ -1,4 +1,4 @@
-"""`cache prune` from the command line: it removes what it was told to and says how much."""
+"""`cache prune` from the command line: it removes what is selected and reports the size."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def held(folder):
     return {path.name.partition("-")[0]: sorted(open_table(path).ids) for path in folder.glob("*.h5")}
 
 
-def test_clips_that_no_named_config_has_go(corpus, capsys):
+def test_clips_that_no_given_config_uses_are_removed(corpus, capsys):
     before = held(corpus)
     assert call("cache", "prune", "few.yaml", "--dry-run") == 0
     assert "would remove 4 clips" in capsys.readouterr().out
@@ -50,9 +50,9 @@ def test_clips_that_no_named_config_has_go(corpus, capsys):
     assert held(corpus) == {"mfcc": ["a/1.wav", "b/1.wav"], "wav2vec2": ["a/1.wav", "b/1.wav"]}
 
 
-def test_whole_files_go_by_name_and_age(corpus, capsys):
+def test_whole_files_are_removed_by_name_and_age(corpus, capsys):
     assert call("cache", "prune", "--name", "wav2vec2-*", "--dry-run") == 0
-    assert "would remove it" in capsys.readouterr().out
+    assert "would be removed" in capsys.readouterr().out
     assert call("cache", "prune", "--name", "wav2vec2-*", "--older-than", "1h") == 0
     assert len(held(corpus)) == 2
     assert call("cache", "prune", "few.yaml", "--name", "wav2vec2-*") == 0
@@ -66,13 +66,13 @@ def test_whole_files_go_by_name_and_age(corpus, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say what goes"),
-        (["cache"], "cache: is no config"),
+        ([], "nothing selected"),
+        (["cache"], "cache: not a config"),
         (["cache", "--older-than", "3 moons"], "not an age"),
         (["none.yaml"], "no such config file"),
     ],
 )
-def test_nothing_goes_unless_it_is_named(corpus, capsys, arguments, message):
+def test_nothing_is_removed_without_a_selection(corpus, capsys, arguments, message):
     assert call("cache", "prune", *arguments) == 2
     assert message in capsys.readouterr().err
     assert len(held(corpus)) == 2

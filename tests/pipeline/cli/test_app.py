@@ -1,4 +1,4 @@
-"""The command line: what reaches the stages, and how each kind of end looks to a person."""
+"""The command line: what is passed to the stages, and which message and exit code each outcome gives."""
 
 import errno
 import logging
@@ -50,7 +50,7 @@ def config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the commands ask of the stages, in order; set `.error` to make them fail."""
+    """Calls of the stages by the commands, in order; set `.error` to make them fail."""
     record = SimpleNamespace(made=[], error=None, verified=True)
 
     def fake(name):
@@ -79,7 +79,7 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def done(config):
-    """Leave what the earlier stages leave of the runs `exp` and `y`, as far as a command asks whether it is there."""
+    """Create the files of the earlier stages for the runs `exp` and `y`, as far as commands check for them."""
     for name in ("exp", "y"):
         experiment = load_config(config, [f"name={name}"])
         [options] = experiment.features.backbones
@@ -98,7 +98,7 @@ def exit_code(*arguments):
     return caught.value.code
 
 
-def test_run_calls_the_three_stages_in_turn(config, calls):
+def test_run_calls_the_three_stages_in_order(config, calls):
     assert exit_code("run", config, "--set", "name=other", "--set", "seeds=[3]", "--rehash", "--strict") == 0
     assert [name for name, _, _ in calls.made] == ["run_features", "run_heads", "run_report"]
     experiment = calls.made[0][1][0]
@@ -111,7 +111,7 @@ def test_run_calls_the_three_stages_in_turn(config, calls):
     assert calls.made[2][2]["corpora"] == [corpus]
 
 
-def test_run_trains_end_to_end_where_the_config_asks(config, calls):
+def test_run_trains_end_to_end_if_the_config_lists_models(config, calls):
     assert exit_code("run", config, "--set", "finetune=[{name: cnn}]") == 0
     assert [name for name, _, _ in calls.made] == [
         "run_features",
@@ -159,7 +159,7 @@ def test_cache_commands_take_folders_and_configs(config, calls, tmp_path):
     assert exit_code("cache", "verify", "elsewhere") == 1
 
 
-def test_a_cache_that_is_not_there_is_said(config, calls, capsys):
+def test_a_missing_cache_is_reported(config, calls, capsys):
     assert exit_code("cache", "verify") == 2
     assert "cache: no such cache" in capsys.readouterr().err
 
@@ -168,11 +168,11 @@ ENDS = [
     (ConfigError("x.yaml: seeds: wrong\nx.yaml: name: wrong"), 2, "x.yaml: seeds: wrong\nx.yaml: name: wrong"),
     (CacheError("cache/[red]a[/red]/m.h5: damaged " + "long " * 60 + "end"), 1, "cache/[red]a[/red]/m.h5: damaged "),
     (KeyboardInterrupt(), 130, "interrupted; "),
-    (MemoryError(), 1, "out of memory; a lower features.batch_s"),
+    (MemoryError(), 1, "out of memory; lower features.batch_s"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; "),
     (OSError(errno.ENOSPC, "No space left on device", "cache/a.h5"), 1, "cache/a.h5: No space left on device; "),
     (PermissionError(errno.EACCES, "Permission denied", "runs/[x]"), 1, "runs/[x]: Permission denied; "),
-    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), 1, "runs/x: Not a directory; a file is where"),
+    (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), 1, "runs/x: Not a directory; a file is in the"),
     (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero (use --verbose"),
 ]
 
@@ -213,7 +213,7 @@ def test_usage_errors_are_one_line(config, calls, capsys, arguments, words):
 
 
 @pytest.mark.parametrize("arguments", [[], ["cache"], ["datasets"]])
-def test_a_command_that_is_missing_gets_the_help_and_nothing_else(arguments, capsys):
+def test_a_missing_command_prints_only_the_help(arguments, capsys):
     assert exit_code(*arguments) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(" ".join(["Usage: audioheads", *arguments]))
@@ -282,7 +282,7 @@ print("HEAVY", sorted({{name.split(".")[0] for name in sys.modules}} & heavy))
     assert "--verbose" in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_traceback():
+def test_a_closed_pipe_gives_no_traceback():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

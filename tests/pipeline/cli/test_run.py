@@ -24,7 +24,7 @@ seeds: [0]
 
 
 class Touched:
-    """How often each clip's file is asked for its state or opened by Python."""
+    """Counts how often Python stats or opens each clip's file."""
 
     def __init__(self) -> None:
         self.counting = False
@@ -47,7 +47,7 @@ class Touched:
 
 @pytest.fixture(scope="module")
 def touched() -> Touched:
-    """Counts while it is entered; an audit hook cannot be taken out again."""
+    """Counts only inside its `with` block, because an audit hook cannot be removed."""
     counts = Touched()
     sys.addaudithook(lambda event, given: counts.note(counts.opens, given[0]) if event == "open" else None)
     return counts
@@ -80,12 +80,12 @@ def run(*options: str) -> None:
 
 
 def linked(clips: list[str]) -> None:
-    """What a page does that links to clips: look whether a browser can play them."""
+    """Check whether a browser can play the clips, as a page with links to clips does."""
     for clip in clips:
         sf.info(Path("sounds") / clip)
 
 
-def test_where_all_is_there_each_file_is_asked_for_its_state_once(
+def test_a_finished_run_reads_the_state_of_each_file_once(
     clips: list[str], touched: Touched, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()

@@ -1,4 +1,4 @@
-"""What is wrong before any work is found, and what is listed is printed, without the libraries that do the work."""
+"""Early errors and listings do not load the heavy libraries."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ COMMANDS = [
     ("train-heads gone.yaml", 2, FOLDER_GONE),
     ("train-heads there.yaml", 2, "mfcc: no embeddings for these settings yet"),
     ("train-heads there-frames.yaml", 2, "add `frames` to features.pooling"),
-    ("finetune gone.yaml", 0, "the config asks for no models"),
+    ("finetune gone.yaml", 0, "the config lists no models"),
     ("finetune gone-cnn.yaml", 2, FOLDER_GONE),
     ("report gone.yaml", 2, FOLDER_GONE),
     ("report there.yaml", 2, "mfcc linear is not trained yet"),
@@ -63,14 +63,14 @@ COMMANDS = [
     ("predict no x.wav", 2, "no: no such model"),
     ("predict runs/no/models/mfcc/linear x.wav", 2, "no such model"),
     (f"predict {MODEL} x.wav", 2, "x.wav: no such file or folder"),
-    (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 named is there)"),
+    (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 arguments exists)"),
     (f"predict {MODEL} x.wav --format xml", 2, "--format xml"),
     ("export no out", 2, "no: no such model"),
     ("leaderboard", 2, "has no report/results.csv"),
     ("leaderboard no", 2, "no: no such run or folder"),
     ("init no", 2, "no: no such folder or manifest file"),
 ]
-# Runs one command after the other, since each process costs as much as ten commands.
+# Runs all commands in one process, because starting a process costs as much as ten commands.
 PROGRAM = """
 import contextlib, io, json, sys
 from pipeline.cli import main
@@ -107,7 +107,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, 
 
 
 def _write_model(folder: Path) -> None:
-    """A trained head as a run leaves it, with its score in the report."""
+    """A trained head as written by a run, with its score in the report."""
     save_head(
         folder / "fold-1-seed-0.safetensors",
         {"w_0": np.zeros((2, 4), np.float32)},

@@ -1,4 +1,4 @@
-"""Corpora fetched from a server on this machine, in miniature but in the layout of the real archives."""
+"""Downloads of miniature corpora, in the layout of the real archives, from a local server."""
 
 import hashlib
 import io
@@ -93,7 +93,7 @@ def archive_of(name):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """Puts a corpus in miniature on a server that the table then names; tells its site."""
+    """Serve a miniature corpus, point the table to it, and return its site."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(fetch, "WAITS_S", ())
@@ -119,10 +119,10 @@ def download(name, **options):
 
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.url])
-def test_each_corpus_lands_where_configs_expect_it_and_its_reader_reads_it(mirror, name, tmp_path, capsys):
+def test_each_corpus_is_unpacked_where_configs_expect_it_and_is_readable(mirror, name, tmp_path, capsys):
     site = mirror(name)
     root = download(name, audit=True)
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     source = SOURCES[name]
     assert str(root) == source.root
     manifest = load_manifest({"kind": name, "root": root})
@@ -131,22 +131,22 @@ def test_each_corpus_lands_where_configs_expect_it_and_its_reader_reads_it(mirro
     assert record["sha256"] == hashlib.sha256(site.content).hexdigest()
     assert (record["fetched_from"], record["licence"]) == (site.url, source.licence)
     assert record["checked_against"] == (source.checksum or None)
-    assert source.licence in said.out and source.citation in said.out
-    assert ("nothing was checked; SHA-256" in said.err) == (not source.checksum)
-    assert "warning: " + source.title not in said.err
+    assert source.licence in captured.out and source.citation in captured.out
+    assert ("no reliable checksum is known; SHA-256" in captured.err) == (not source.checksum)
+    assert "warning: " + source.title not in captured.err
     assert (tmp_path / "runs" / name / "audit.json").is_file()
     assert sorted(item.name for item in (tmp_path / "data").iterdir()) == [root.name], "left something behind"
     asked = len(site.asked)
     assert download(name) == root
-    assert "there already" in capsys.readouterr().out
+    assert "already downloaded" in capsys.readouterr().out
     assert len(site.asked) == asked
 
 
-def test_what_nobody_serves_says_where_to_go_and_takes_the_file(mirror, tmp_path):
+def test_a_manual_download_gives_instructions_and_accepts_the_file(mirror, tmp_path):
     site = mirror("gtzan")
     with pytest.raises(UserError, match=r"no licence.*marsyas.*download gtzan --from genres.tar.gz.*data/GTZAN"):
         download("gtzan")
-    with pytest.raises(UserError, match="no such file, and no address"):
+    with pytest.raises(UserError, match="neither an existing file nor a URL"):
         download("gtzan", origin="genres.tar.gz")
     (tmp_path / "genres.tar.gz").write_bytes(site.content)
     root = download("gtzan", origin="genres.tar.gz")
@@ -155,14 +155,14 @@ def test_what_nobody_serves_says_where_to_go_and_takes_the_file(mirror, tmp_path
     assert len(load_manifest({"kind": "gtzan", "root": download("gtzan", origin=site.url, to=tmp_path / "b")})) == 10
 
 
-def test_a_mirror_has_to_serve_the_same_bytes_unless_told_otherwise(mirror, tmp_path):
+def test_a_mirror_must_serve_the_same_bytes_unless_the_check_is_disabled(mirror, tmp_path):
     site = mirror("ravdess")
     other, _ = archive_of("ravdess")
     site.content = other + b"\0"
     with pytest.raises(RunError, match="does not match"):
         download("ravdess", origin=site.url)
     (tmp_path / "given.zip").write_bytes(site.content)
-    with pytest.raises(RunError, match=r"not the archive that was expected.*--checksum none"):
+    with pytest.raises(RunError, match=r"not the expected archive.*--checksum none"):
         download("ravdess", origin="given.zip")
     assert not (tmp_path / "data" / "RAVDESS").exists()
     sha256 = hashlib.sha256(site.content).hexdigest()
@@ -170,7 +170,7 @@ def test_a_mirror_has_to_serve_the_same_bytes_unless_told_otherwise(mirror, tmp_
     assert (tmp_path / "data" / ".downloads" / SOURCES["ravdess"].archive).is_file()
 
 
-def test_a_download_that_was_cut_goes_on(mirror, tmp_path):
+def test_an_interrupted_download_continues(mirror, tmp_path):
     site = mirror("esc50")
     site.cut = [5000]
     with pytest.raises(RunError, match="5000 bytes are kept, run again to resume"):
@@ -180,27 +180,27 @@ def test_a_download_that_was_cut_goes_on(mirror, tmp_path):
     assert site.asked == ["", "bytes=5000-"]
 
 
-def test_another_corpus_archive_does_not_land(mirror, tmp_path):
+def test_the_archive_of_another_corpus_is_rejected(mirror, tmp_path):
     site = mirror("ravdess")
     site.content, _ = archive_of("fsdd")
-    with pytest.raises(RunError, match=r"does not hold RAVDESS.*Actor_01"):
+    with pytest.raises(RunError, match=r"does not contain RAVDESS.*Actor_01"):
         download("ravdess", checksum="none")
     assert [*(tmp_path / "data").glob("*RAVDESS*")] == []
 
 
-def test_a_copy_that_lacks_clips_is_said(mirror, monkeypatch, capsys):
+def test_missing_clips_are_reported(mirror, monkeypatch, capsys):
     mirror("fsdd")
     monkeypatch.setitem(SOURCES, "fsdd", replace(SOURCES["fsdd"], clips=3000))
     download("fsdd")
     assert "should have 3000 clips, this copy has 16" in capsys.readouterr().err
 
 
-def test_what_lies_in_its_place_is_not_touched(mirror, tmp_path):
+def test_an_existing_folder_is_not_touched(mirror, tmp_path):
     mirror("ravdess")
     place = tmp_path / "data" / "RAVDESS"
     place.mkdir(parents=True)
     (place / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="something is there"):
+    with pytest.raises(UserError, match="exists but was not created by this command"):
         download("ravdess")
     assert [item.name for item in place.iterdir()] == ["mine.txt"]
     (place / "mine.txt").unlink()
@@ -211,11 +211,11 @@ def test_what_lies_in_its_place_is_not_touched(mirror, tmp_path):
     ("name", "options", "message"),
     [
         ("esc5", {}, "no corpus 'esc5', did you mean 'esc50'"),
-        ("ravdess", {"checksum": "abc"}, "write sha256:HEX, md5:HEX or none"),
-        ("ravdess", {"origin": "ftp://somewhere"}, "no such file, and no address that starts with http"),
+        ("ravdess", {"checksum": "abc"}, "use sha256:HEX, md5:HEX or none"),
+        ("ravdess", {"origin": "ftp://somewhere"}, "neither an existing file nor a URL that starts with http"),
     ],
 )
-def test_mistakes(mirror, name, options, message):
+def test_usage_errors(mirror, name, options, message):
     with pytest.raises(UserError, match=message):
         download(name, **options)
 
@@ -228,7 +228,7 @@ def test_the_table_is_complete(name, source):
     assert source.licence and source.citation and source.homepage.startswith("http")
 
 
-def test_shipped_configs_look_where_downloads_land(request):
+def test_shipped_configs_expect_the_download_folders(request):
     paths = (request.config.rootpath / "configs").glob("*.yaml")
     configs = [values for path in paths if isinstance(values := parse_yaml(path.read_text("utf-8")), dict)]
     roots = {(values["dataset"]["kind"], values["dataset"]["root"]) for values in configs}

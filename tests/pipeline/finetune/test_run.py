@@ -253,7 +253,7 @@ def test_a_dry_run_writes_nothing_and_an_empty_section_is_reported(tmp_path, cap
     assert not (tmp_path / "runs").exists()
     path.write_text(text)
     run(load_config(path))
-    assert "asks for no models" in capsys.readouterr().err
+    assert "lists no models" in capsys.readouterr().err
 
 
 def test_an_unusable_tracker_is_reported_before_any_work(tmp_path):

@@ -38,7 +38,7 @@ def clips(root, *names, seconds=0.5, rate=16_000):
 
 
 def six(root, *places, **options):
-    """Six clips in each of some places."""
+    """Six clips in each of some folders."""
     return clips(root, *(f"{place}/{n}.wav" for place in places for n in range(6)), **options)
 
 
@@ -48,8 +48,8 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["init", "my sounds"])
     assert end.value.code == 0
-    said = capsys.readouterr().out
-    assert "12 clips, 2 classes" in said and "audioheads run my-sounds.yaml" in said
+    printed = capsys.readouterr().out
+    assert "12 clips, 2 classes" in printed and "audioheads run my-sounds.yaml" in printed
     text = (tmp_path / "my-sounds.yaml").read_text()
     assert "Clips per class: cat: a 6, dog 6." in text and "`group` column" in text
     config = load_config("my-sounds.yaml")
@@ -80,12 +80,12 @@ def test_known_corpora_are_recognised_by_their_layout(tmp_path, name, protocol):
     load_checked_manifest(config)
 
 
-def test_esc_10_is_told_from_esc_50(tmp_path):
+def test_esc_10_is_distinguished_from_esc_50(tmp_path):
     config = load_config(init(small_corpora.esc10(tmp_path / "ESC-10")))
     assert (config.dataset.kind, config.dataset.subset, config.dataset.name) == ("esc50", "esc10", "esc10")
 
 
-def test_genres_of_ones_own_are_no_gtzan(tmp_path):
+def test_other_genre_folders_are_not_gtzan(tmp_path):
     config = load_config(init(six(tmp_path / "music", "rock", "bossa nova", "fado")))
     assert config.dataset.kind == "folder"
     assert len(load_checked_manifest(config)) == 18
@@ -117,7 +117,7 @@ def test_lists_of_labels_and_numbers(tmp_path, labels, task):
     assert load_checked_manifest(config).task == task
 
 
-def test_split_folders_become_a_manifest_beside_the_config(tmp_path):
+def test_split_folders_become_a_manifest_next_to_the_config(tmp_path):
     six(tmp_path / "data", "train/dog", "train/cat", "val/dog", "val/cat", "test/dog", "test/cat")
     path = init(tmp_path / "data", tmp_path / "out" / "exp.yaml")
     config = load_config(path)
@@ -126,15 +126,15 @@ def test_split_folders_become_a_manifest_beside_the_config(tmp_path):
     assert manifest.clips["split"].value_counts().to_dict() == {"train": 12, "valid": 12, "test": 12}
     assert manifest.labels == ["cat", "dog"] and manifest.path_of(0).is_file()
     path.unlink()
-    with pytest.raises(UserError, match=r"exp\.csv: there already"):
+    with pytest.raises(UserError, match=r"exp\.csv: already exists"):
         init(tmp_path / "data", path)
 
 
-def test_nothing_is_written_over_without_force(tmp_path):
+def test_nothing_is_overwritten_without_force(tmp_path):
     six(tmp_path / "a", "x", "y")
     path = init(tmp_path / "a")
     path.write_text("mine")
-    with pytest.raises(UserError, match=r"there already; .*--force"):
+    with pytest.raises(UserError, match=r"already exists; .*--force"):
         init(tmp_path / "a")
     assert path.read_text() == "mine"
     assert load_config(init(tmp_path / "a", force=True)).dataset.kind == "folder"
@@ -151,24 +151,27 @@ def test_few_clips_get_a_protocol_that_can_divide_them(tmp_path):
         (lambda root: clips(root, "1.wav", "2.wav"), "2 audio file.* no labels: looked for .* a folder per class"),
         (lambda root: root.mkdir(), "no audio files"),
         (lambda root: six(root, "only"), "no protocol can divide these clips: .*'only'"),
-        (lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]), "none of 12 clips"),
+        (
+            lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]),
+            "none of 12 sampled clips",
+        ),
         (lambda root: None, "no such folder or manifest file"),
     ],
 )
-def test_what_cannot_be_trained_on_says_why(tmp_path, make, message):
+def test_unusable_data_gives_the_reason(tmp_path, make, message):
     make(tmp_path / "it")
     with pytest.raises(UserError, match=message):
         init(tmp_path / "it")
     assert [*tmp_path.glob("*.yaml")] == []
 
 
-def test_a_table_that_names_no_labels_or_files_says_which(tmp_path):
+def test_a_table_without_labels_or_files_gives_the_reason(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("path,notes\na.wav,hm\n")
     with pytest.raises(UserError, match=r"no column that looks like the label \(columns: path, notes\)"):
         init(table)
     table.write_text("path,label\na.wav,x\nb.wav,y\n")
-    with pytest.raises(UserError, match="2 of 2 files are not there"):
+    with pytest.raises(UserError, match="2 of 2 files are missing"):
         init(table)
 
 
@@ -186,8 +189,8 @@ def test_backbones_are_judged_by_length_rate_and_kind_of_audio(tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "yamnet.tflite").touch()
     assert judged()["yamnet"].use
-    assert "of it padding" in judged(median_s=0.4)["yamnet"].why and not judged(median_s=0.4)["yamnet"].use
-    assert "made for other sounds" in judged("fsdd")["yamnet"].why and not judged("fsdd")["yamnet"].use
+    assert "mostly padding" in judged(median_s=0.4)["yamnet"].why and not judged(median_s=0.4)["yamnet"].use
+    assert "trained for another kind of sound" in judged("fsdd")["yamnet"].why and not judged("fsdd")["yamnet"].use
     assert "nothing above 4000 Hz" in judged(rate=8000)["wav2vec2-base"].why
     assert "up to 8000 Hz only" in judged(rate=44_100)["vggish"].why
     assert judged()["wav2vec2-nano"].use  # comes with the program

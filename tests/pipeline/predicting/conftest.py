@@ -1,4 +1,4 @@
-"""Small trained models of every kind, made once; and the command line as a person calls it."""
+"""Small trained models of every kind, trained once, and a helper to run the command line."""
 
 from pathlib import Path
 
@@ -39,14 +39,14 @@ output: {{cache: {root}/cache, runs: {root}/runs}}
 
 
 def run(*arguments: object) -> int:
-    """The exit code of a command line."""
+    """Run a command line and return its exit code."""
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in arguments])
     return int(end.value.code or 0)
 
 
 def trained(root: Path, *sets: str, protocol: str = "holdout") -> Path:
-    """Run an experiment whose config is `CONFIG`; gives the run's folder."""
+    """Run an experiment with `CONFIG` and return the run folder."""
     path = root / "small.yaml"
     path.write_text(CONFIG.format(root=root, protocol=protocol))
     assert run("run", path, "--device", "cpu", *(part for text in sets for part in ("--set", text))) == 0
@@ -55,7 +55,7 @@ def trained(root: Path, *sets: str, protocol: str = "holdout") -> Path:
 
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory) -> Path:
-    """A run with every kind of head and of trained model; one fold, one seed."""
+    """A run with every kind of head and end-to-end model; one fold, one seed."""
     pytest.importorskip("lightning")
     pytest.importorskip("torchvision")
     return made_once(tmp_path_factory, "everything", lambda root: trained(root, "seeds=[0]")) / "runs" / "small"

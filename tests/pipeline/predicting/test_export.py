@@ -1,4 +1,4 @@
-"""`audioheads export`: folders that predict alone, cards that hubs read, models for transformers, ONNX graphs."""
+"""`audioheads export`: self-contained folders, model cards, transformers models, ONNX graphs."""
 
 import json
 import os
@@ -30,23 +30,23 @@ KINDS = [
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_folder_says_what_the_model_says(everything, tmp_path, name, capsys):
+def test_an_exported_folder_predicts_like_the_model(everything, tmp_path, name, capsys):
     model, made = everything / "models" / name, tmp_path / "made"
     assert run("export", model, made) == 0
-    assert "6 clips of the run small: the largest difference of an output is" in capsys.readouterr().out
+    assert "6 clips of the run small: the largest difference in an output is" in capsys.readouterr().out
     moved = made.rename(tmp_path / "moved")
     clips = list(clip_paths(everything).iloc[:5])
     bound = 1e-5 if name.startswith(("wav2vec2/", "mfcc")) else 1e-4
-    said = Predictor.load(moved, device="cpu").predict(clips)
-    assert np.abs(said - Predictor.load(model, device="cpu").predict(clips)).max() < bound
+    predicted = Predictor.load(moved, device="cpu").predict(clips)
+    assert np.abs(predicted - Predictor.load(model, device="cpu").predict(clips)).max() < bound
     for file in moved.rglob("*"):
-        if file.is_file():  # nothing of this machine in it, weights files' metadata included
+        if file.is_file():  # no paths of this machine, including the metadata of weights files
             assert str(everything).encode() not in file.read_bytes()
     assert ("backbone" in os.listdir(moved)) == name.startswith("wav2vec2/")  # noqa: PTH208
 
 
 def run_script(script: Path, *arguments: Path) -> None:
-    """A script, as `python SCRIPT ARGUMENTS` runs it."""
+    """Run a script like `python SCRIPT ARGUMENTS`."""
     sys.argv = [str(script), *map(str, arguments)]
     runpy.run_path(str(script), run_name="__main__")
 
@@ -68,7 +68,7 @@ def test_the_example_runs_elsewhere_with_the_folder_alone(everything, tmp_path):
     assert abs(float(score) - scores.max()) < 1e-5 and label in ("band_noise", "siren", "warble")
 
 
-def test_the_card_has_what_hubs_read_and_people_ask(everything, folds, tmp_path):
+def test_the_card_has_metadata_for_hubs_and_text_for_people(everything, folds, tmp_path):
     assert run("export", everything / "models" / "wav2vec2" / "linear", tmp_path / "w", "--license", "mit") == 0
     assert run("export", folds / "models" / "mfcc" / "mlp", tmp_path / "f") == 0
     _, front, body = (tmp_path / "w" / "README.md").read_text(encoding="utf-8").split("---\n", 2)
@@ -79,8 +79,8 @@ def test_the_card_has_what_hubs_read_and_people_ask(everything, folds, tmp_path)
     row = report.loc[("wav2vec2", "linear")]
     (metric,) = about["model-index"][0]["results"][0]["metrics"]
     assert metric["type"] == "accuracy" and metric["value"] == pytest.approx(row["accuracy"], abs=1e-4)
-    for says in ("band_noise, siren, warble", "untrained", "protocol `holdout`", f"{row['accuracy_ci_low']:.3f}"):
-        assert says in body
+    for text in ("band_noise, siren, warble", "untrained", "protocol `holdout`", f"{row['accuracy_ci_low']:.3f}"):
+        assert text in body
     averaged = (tmp_path / "f" / "README.md").read_text(encoding="utf-8")
     assert "averages 5 of these fits" in averaged
     assert len(json.loads((tmp_path / "f" / "config.json").read_text())["members"]) == 5
@@ -118,20 +118,20 @@ def test_without_the_backbone_its_weights_are_named_and_checked(tmp_path, capsys
     assert "python example.py WEIGHTS some.wav" in card and str(tmp_path) not in card
 
 
-def test_a_family_that_cannot_be_copied_says_so(everything, tmp_path, monkeypatch, capsys):
+def test_a_family_that_cannot_be_copied_is_an_error(everything, tmp_path, monkeypatch, capsys):
     monkeypatch.delattr("features.backbones.wav2vec2.bundle")
     assert run("export", everything / "models" / "wav2vec2" / "linear", tmp_path / "made") == 2
     assert "backbones of family wav2vec2 cannot be copied into a folder" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 
-def test_a_folder_with_other_things_in_it_stays(folds, tmp_path, capsys):
+def test_a_folder_with_other_files_is_not_touched(folds, tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert run("export", folds, tmp_path, "--overwrite") == 2
     assert (tmp_path / "thesis.tex").exists()
     assert run("export", folds, tmp_path / "made", "--fold", "2") == 0
     assert run("export", folds, tmp_path / "made") == 2
-    assert "--overwrite replaces it" in capsys.readouterr().err
+    assert "use --overwrite to replace it" in capsys.readouterr().err
     assert run("export", folds, tmp_path / "made", "--overwrite") == 0
     assert len(list((tmp_path / "made").glob("*.safetensors"))) == 5
 
@@ -181,8 +181,8 @@ def test_transformers_loads_linear_heads_with_equal_scores(encoders, tmp_path, l
         classify = pipeline("audio-classification", model=str(tmp_path / head), device="cpu")
         for clip, row in zip(clips, expected, strict=True):
             scores = classify(read_waveform(Path(clip), 16_000).samples, top_k=None)
-            said = {score["label"]: score["score"] for score in scores}
-            assert [said[name] for name in ("band_noise", "siren", "warble")] == pytest.approx(row, abs=1e-4)
+            predicted = {score["label"]: score["score"] for score in scores}
+            assert [predicted[name] for name in ("band_noise", "siren", "warble")] == pytest.approx(row, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_transformers_loads_linear_heads_with_equal_scores(encoders, tmp_path, l
     [
         ("encoders", "wav2vec2/mlp-mean", "the mlp has a ReLU"),
         ("everything", "wav2vec2/linear", "the head sees mean+std"),
-        ("everything", "wav2vec2/weighted-sum", "standardises each layer"),
+        ("everything", "wav2vec2/weighted-sum", "standardises layers before mixing"),
         ("everything", "wav2vec2-finetuned/mlp", "ends in an mlp with a ReLU"),
         ("everything", "mfcc/linear", "only Wav2Vec2-like encoders"),
     ],
@@ -201,7 +201,7 @@ def test_transformers_is_refused_with_the_reason(run_name, name, why, tmp_path, 
     assert why in capsys.readouterr().err and not any(tmp_path.iterdir())
 
 
-def test_an_export_that_says_something_else_is_not_made(encoders, tmp_path, monkeypatch, capsys):
+def test_an_export_with_different_outputs_is_not_written(encoders, tmp_path, monkeypatch, capsys):
     from pipeline.exporting import transformers_format as transformers_folder
 
     right = transformers_folder.folded
@@ -214,28 +214,28 @@ def test_an_export_that_says_something_else_is_not_made(encoders, tmp_path, monk
 @pytest.mark.parametrize(
     ("name", "takes"),
     [
-        pytest.param("wav2vec2/mlp", "waveform", marks=pytest.mark.slow),  # the guide's export is one, too
+        pytest.param("wav2vec2/mlp", "waveform", marks=pytest.mark.slow),  # also covered by the guide's export
         pytest.param("vggish-finetuned/mlp", "waveform", marks=pytest.mark.slow),
         ("mfcc/weighted-sum", "features"),
         ("cnn/none", "windows"),
     ],
 )
-def test_onnx_graphs_say_what_the_model_says(everything, tmp_path, name, takes, capsys):
+def test_onnx_graphs_predict_like_the_model(everything, tmp_path, name, takes, capsys):
     pytest.importorskip("onnxscript")
     model, made = everything / "models" / name, tmp_path / "made"
     assert run("export", model, made, "--format", "onnx") == 0
     captured = capsys.readouterr()
     assert f"{takes} in, outputs out" in captured.out
     assert run("predict", made, clip_paths(everything).iloc[0]) == 2
-    assert "holds ONNX graphs; run its example.py" in capsys.readouterr().err
+    assert "contains ONNX graphs; run its example.py" in capsys.readouterr().err
     if takes == "features":
         assert "has no torch graph, so only the head is exported" in captured.err
         return
     predict = runpy.run_path(str(made / "example.py"))["predict"]
     paths = list(clip_paths(everything).iloc[6:10])
-    said = np.stack([predict(path) for path in paths])
+    predicted = np.stack([predict(path) for path in paths])
     bound = 1e-3 if takes == "windows" else 1e-4
-    assert np.abs(said - Predictor.load(model, device="cpu").predict(paths)).max() < bound
+    assert np.abs(predicted - Predictor.load(model, device="cpu").predict(paths)).max() < bound
 
 
 def test_onnx_is_refused_with_the_reason(everything, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`audioheads predict`: stored predictions come back, every way to name audio, every format, failures, resumption."""
+"""`audioheads predict`: equal to stored predictions, all inputs and formats, failures, resumption."""
 
 import dataclasses
 import io
@@ -24,12 +24,12 @@ FROZEN, TRAINED = 1e-5, 1e-4
 
 
 def clip_paths(run_dir: Path) -> pd.Series:
-    """Files of a run's clips by id."""
+    """Files of the run's clips by id."""
     return pd.read_csv(run_dir / "manifest.csv").set_index("id")["path"].map(lambda path: str(run_dir / path))
 
 
 def stored(model: Path, **which: object) -> pd.DataFrame:
-    """Kept predictions of a model."""
+    """Stored predictions of a model."""
     table = pd.read_parquet(model / "predictions.parquet")
     for column, value in which.items():
         table = table[table[column] == value]
@@ -41,28 +41,28 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
 
 
 @pytest.mark.e2e
-def test_every_model_of_a_run_says_of_a_test_clip_what_is_stored(everything):
+def test_every_model_of_a_run_reproduces_its_stored_predictions(everything):
     paths = clip_paths(everything)
     models = models_of(everything)
     assert len(models) == 2 * 7 + 6
     for model in models:
         kept = stored(model)
-        said = Predictor.load(model, device="cpu").predict(list(paths[kept["id"]]))
+        predicted = Predictor.load(model, device="cpu").predict(list(paths[kept["id"]]))
         bound = FROZEN if model.parent.name in ("mfcc", "wav2vec2") else TRAINED
-        assert np.abs(said - probabilities(kept)).max() < bound, model
+        assert np.abs(predicted - probabilities(kept)).max() < bound, model
 
 
-def test_each_fold_and_seed_is_its_own_and_their_mean_is_the_default(folds, capsys):
+def test_each_fold_and_seed_can_be_chosen_and_their_mean_is_the_default(folds, capsys):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     for fold, seed in (("5", 0), ("3", 1)):
         kept = stored(model, fold=fold, seed=seed)
-        said = Predictor.load(model, fold=fold, seed=seed, device="cpu").predict(list(paths[kept["id"]]))
-        assert np.abs(said - probabilities(kept)).max() < FROZEN
+        predicted = Predictor.load(model, fold=fold, seed=seed, device="cpu").predict(list(paths[kept["id"]]))
+        assert np.abs(predicted - probabilities(kept)).max() < FROZEN
     clip = paths.iloc[0]
     singles = [Predictor.load(model, fold=str(fold), seed=1, device="cpu").predict([clip]) for fold in range(1, 6)]
     together = Predictor.load(model, seed=1, device="cpu").predict([clip])
     assert np.allclose(together, np.mean(singles, axis=0), atol=1e-6)
-    assert np.ptp(np.stack(singles), axis=0).max() > 1e-3  # else any fold would do
+    assert np.ptp(np.stack(singles), axis=0).max() > 1e-3  # otherwise any fold would pass
     capsys.readouterr()
     assert run("predict", model, clip, "--ensemble", "all") == 0
     assert "the mean of 5 folds (1, 2, 3, 4, 5), seeds 0, 1" in capsys.readouterr().err
@@ -74,17 +74,17 @@ def test_waveforms_and_files_are_scored_alike(folds):
     predictor = Predictor.load(folds / "models" / "mfcc" / "mlp", device="cpu")
     path = clip_paths(folds).iloc[0]
     waveform = read_waveform(Path(path), None)
-    said = predictor.predict([waveform.samples], waveform.sample_rate)
-    assert np.abs(said - predictor.predict([path])).max() < 1e-6
+    predicted = predictor.predict([waveform.samples], waveform.sample_rate)
+    assert np.abs(predicted - predictor.predict([path])).max() < 1e-6
     with pytest.raises(AudioError, match=r"nowhere\.wav: file not found"):
         predictor.predict(["nowhere.wav"])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_output_files_list_the_clips_in_the_order_asked_for(folds, tmp_path, suffix):
+def test_output_files_list_the_clips_in_input_order(folds, tmp_path, suffix):
     model, paths = folds / "models" / "mfcc" / "mlp", clip_paths(folds)
     clips = list(paths.iloc[[5, 0, 17]])
-    out = tmp_path / f"said.{suffix}"
+    out = tmp_path / f"predicted.{suffix}"
     assert run("predict", model, *clips, "-o", out, "--fold", "5", "--top-k", "2") == 0
     expected = Predictor.load(model, fold="5", device="cpu").predict(clips)
     labels = np.array(["band_noise", "siren", "warble"])[expected.argmax(axis=1)]
@@ -115,13 +115,13 @@ def test_folders_manifests_and_stdin_name_the_same_clips(folds, tmp_path, monkey
         shutil.copy(file, sounds / f"{number}{file.suffix}")
     (sounds / "notes.txt").write_text("no audio")
     copies = sorted(path for path in sounds.iterdir() if path.suffix != ".txt")
-    said = []
+    predicted = []
 
     def collect(*arguments: object) -> pd.DataFrame:
         capsys.readouterr()
         assert run("predict", model, *arguments) == 0
-        said.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
-        return said[-1]
+        predicted.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
+        return predicted[-1]
 
     assert list(collect(tmp_path / "sounds")["id"]) == [path.as_posix() for path in copies]
     pd.DataFrame({"path": [f"sounds/deep/{path.name}" for path in copies]}).to_csv(tmp_path / "m.csv", index=False)
@@ -131,15 +131,15 @@ def test_folders_manifests_and_stdin_name_the_same_clips(folds, tmp_path, monkey
     assert list(collect(tmp_path / "m.jsonl")["id"].astype(str)) == ["0", "1", "2"]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(str, copies)) + "\n\n"))
     collect("-")
-    for other in said[1:]:
-        pd.testing.assert_frame_equal(other.drop(columns="id"), said[0].drop(columns="id"))
+    for other in predicted[1:]:
+        pd.testing.assert_frame_equal(other.drop(columns="id"), predicted[0].drop(columns="id"))
 
 
 def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsys):
     model, good = folds / "models" / "mfcc" / "mlp", list(clip_paths(folds).iloc[:2])
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
-    out = tmp_path / "said.jsonl"
+    out = tmp_path / "predicted.jsonl"
     assert run("predict", model, good[0], bad, good[1], "-o", out) == 0
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["id"] for line in lines] == [good[0], str(bad), good[1]]
@@ -148,12 +148,12 @@ def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsy
     assert run("predict", model, good[0], bad, good[1], "-o", out, "--strict") == 1
     assert run("predict", model, bad, tmp_path / "gone.wav", good[1], "-o", out) == 1  # more than half
     capsys.readouterr()
-    assert run("predict", model, good[0], "-o", bad / "said.csv") == 1
-    assert f"cannot write in {bad}; name another output file" in capsys.readouterr().err
+    assert run("predict", model, good[0], "-o", bad / "predicted.csv") == 1
+    assert f"cannot write in {bad}; choose another output file" in capsys.readouterr().err
     assert len(out.read_text().splitlines()) == 3
 
 
-def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_does_not_repeat_finished_clips(folds, tmp_path, monkeypatch, capsys):
     model, clips = folds / "models" / "mfcc" / "mlp", list(clip_paths(folds).iloc[:7])
     whole = HeadEnsemble.settings
     monkeypatch.setattr(HeadEnsemble, "settings", lambda *args: dataclasses.replace(whole(*args), block_rows=2))
@@ -172,24 +172,24 @@ def test_an_interrupted_run_does_not_score_again_what_is_done(folds, tmp_path, m
     assert not out.exists()
     capsys.readouterr()
     assert run("predict", model, *clips, "-o", out) == 0
-    assert "4 done before" in capsys.readouterr().err
+    assert "4 already done" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
-    with monkeypatch.context() as patch:  # another model's parts are of no use
+    with monkeypatch.context() as patch:  # parts of another model are not used
         patch.setattr(Parts, "add", interrupted)
         assert run("predict", model, *clips, "-o", out, "--fold", "1") == 130
     capsys.readouterr()
     assert run("predict", model, *clips, "-o", out) == 0
-    assert "begun anew" in capsys.readouterr().err
+    assert "starting over" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(undisturbed), rtol=1e-5)
 
 
-def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
+def test_windows_are_scored_as_separate_clips(folds, tmp_path):
     model = folds / "models" / "mfcc" / "mlp"
     rate = 16_000
     waves = [read_waveform(Path(path), rate).samples for path in clip_paths(folds).iloc[:4]]
     long = np.concatenate(waves)[: round(2.3 * rate)]
     sf.write(tmp_path / "long.wav", long, rate, "FLOAT")
-    out = tmp_path / "said.csv"
+    out = tmp_path / "predicted.csv"
     arguments = ("--windows", "--window-s", "1", "--hop-s", "0.5", "--fold", "5")
     assert run("predict", model, tmp_path / "long.wav", clip_paths(folds).iloc[0], "-o", out, *arguments) == 0
     table = pd.read_csv(out)
@@ -202,7 +202,7 @@ def test_windows_are_scored_as_clips_of_their_own(folds, tmp_path):
     assert run("predict", model, tmp_path / "long.wav", "--hop-s", "1") == 2
 
 
-def test_a_clip_a_little_too_long_gets_no_window_more():
+def test_a_slightly_longer_clip_gets_no_extra_window():
     cut = Cut(window_s=2.0, hop_s=1.0)
     assert cut.starts(5.001) == [0.0, 1.0, 2.0, pytest.approx(3.001)]
     assert cut.starts(2.001) == cut.starts(0.3) == [0.0]
@@ -222,15 +222,15 @@ def test_other_weights_than_those_of_training_are_refused(everything):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ("models/mfcc/lineer", "did you mean"),
-        (".", "holds 20 models; name one of"),
+        (".", "contains 20 models; give one of"),
         ("nowhere", "no such model"),
     ],
 )
-def test_what_is_no_model_is_one_helpful_line(everything, given, says):
-    with pytest.raises(UserError, match=says):
+def test_a_path_without_a_model_is_a_one_line_error(everything, given, message):
+    with pytest.raises(UserError, match=message):
         Predictor.load(everything / given)
 
 
@@ -239,7 +239,7 @@ def test_a_run_and_short_names_lead_to_models(folds):
 
 
 @pytest.mark.e2e
-def test_models_ls_says_what_there_is_and_how_good_it_was(everything, folds, tmp_path, capsys):
+def test_models_ls_lists_models_and_scores(everything, folds, tmp_path, capsys):
     assert run("models", "ls", everything.parents[1]) == 0
     above = capsys.readouterr().out
     assert run("models", "ls", everything.parent) == 0
@@ -275,7 +275,7 @@ def labelled(root: Path, labels: list[object]) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
-def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
+def test_multi_label_and_regression_predictions_are_reproduced(task, tmp_path):
     several = [[["a"], ["a", "b"], ["b", "c"], []][number % 4] for number in range(20)]
     labels = several if task == "multi-label" else [0.5 + number % 3 for number in range(20)]
     root = labelled(tmp_path, labels)
@@ -284,9 +284,9 @@ def test_lists_of_labels_and_numbers_come_back_too(task, tmp_path):
     for model in models_of(run_dir):
         kept = stored(model)
         predictor = Predictor.load(model, device="cpu")
-        said = predictor.predict(list(clip_paths(run_dir)[kept["id"]]))
-        assert predictor.task == task and np.abs(said - probabilities(kept)).max() < FROZEN
-        out = tmp_path / "said.csv"
+        predicted = predictor.predict(list(clip_paths(run_dir)[kept["id"]]))
+        assert predictor.task == task and np.abs(predicted - probabilities(kept)).max() < FROZEN
+        out = tmp_path / "predicted.csv"
         assert run("predict", model, *clip_paths(run_dir)[kept["id"]], "-o", out, "--top-k", "0") == 0
         table = pd.read_csv(out, keep_default_na=False)
         if task == "regression":
