@@ -25,6 +25,7 @@ CONFIGS = {
     "typo": GONE + "sedes: [1]\n",
     "no-kind": "dataset: {kind: esc51, root: x}\n",
     "no-backbone": GONE + "features: {backbones: [{name: mffc}]}\n",
+    "no-model": GONE + "finetune: [{name: cnnn}]\n",
     "no-head": GONE + "heads: [{name: linaer}]\n",
 }
 FOLDER_GONE = "nowhere: no such folder"
@@ -34,6 +35,7 @@ COMMANDS = [
     ("run no-kind.yaml", 2, "unknown kind 'esc51'"),
     ("run no-backbone.yaml", 2, "unknown backbone 'mffc'"),
     ("run no-head.yaml", 2, "unknown name 'linaer'"),
+    ("run no-model.yaml", 2, "unknown model 'cnnn'"),
     ("run gone.yaml", 2, FOLDER_GONE),
     ("run gone-csv.yaml", 2, "nowhere.csv: no such manifest file"),
     ("run gone-cnn.yaml", 2, FOLDER_GONE),
