@@ -19,7 +19,7 @@ from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
-    from features.backbones.logmel_network import LogmelBackbone
+    from features.backbones.networks.logmel import LogmelBackbone
 
 FAMILY = Family(libraries=("librosa",), fp32_only=True)
 
@@ -74,6 +74,6 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """Return the transform; it runs in float32, and `precision` is ignored."""
     import torch
 
-    from features.backbones.logmel_network import LogmelBackbone
+    from features.backbones.networks.logmel import LogmelBackbone
 
     return LogmelBackbone(spec, torch.device(device))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from features.backbones.base import Bundle
 from features.backbones.family import Candidate, Family
-from features.backbones.mfcc_frontend import DIM, HOP_LENGTH, N_FFT, N_MELS, N_MFCC, SAMPLE_RATE
+from features.backbones.networks.mfcc_frontend import DIM, HOP_LENGTH, N_FFT, N_MELS, N_MFCC, SAMPLE_RATE
 from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
-    from features.backbones.mfcc_transform import MfccBackbone
+    from features.backbones.networks.mfcc import MfccBackbone
 
 FAMILY = Family(
     libraries=("librosa", "scipy"),
@@ -58,6 +58,6 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> MfccBackbone:
     """The transform; it runs on the CPU in float32 whatever `device` and `precision` say."""
-    from features.backbones.mfcc_transform import MfccBackbone
+    from features.backbones.networks.mfcc import MfccBackbone
 
     return MfccBackbone(spec)

@@ -18,7 +18,7 @@ from features.backbones.base import Backbone, Bundle
 from features.backbones.family import Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.import_paths import described
-from features.backbones.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
+from features.backbones.networks.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
 from features.backbones.options import BackboneOptions
 from features.errors import ConfigError
 from features.spec import BackboneSpec
@@ -168,7 +168,7 @@ class _Source:
         if options.mel is not None:
             import torch
 
-            from features.backbones.logmel_network import LogmelBackbone
+            from features.backbones.networks.logmel import LogmelBackbone
 
             plain = options.mel.model_dump(include=set(MelOptions.model_fields))
             entry = logmel.Options(name="logmel", **plain)

@@ -22,7 +22,7 @@ from features.spec import BackboneSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from features.backbones.transformers_network import TransformersBackbone
+    from features.backbones.networks.transformers import TransformersBackbone
 
 # model type -> its feature extractor, if transformers' own table has none or a different one
 EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
@@ -91,7 +91,7 @@ def describe(options: Options) -> BackboneSpec:
     """
     import torch
 
-    from features.backbones.transformers_network import shape_of
+    from features.backbones.networks.transformers import shape_of
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, digest = _found(options)
@@ -127,7 +127,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     import torch
 
-    from features.backbones.transformers_network import TransformersBackbone
+    from features.backbones.networks.transformers import TransformersBackbone
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, _ = _found(options, hashed=False)

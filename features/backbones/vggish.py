@@ -11,15 +11,15 @@ from features.backbones.base import Bundle, check_precision, load_strictly
 from features.backbones.family import Candidate, EndToEndTraining, Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256, text_sha256
+from features.backbones.networks.vggish_frontend import HOP_LENGTH, PATCH_FRAMES, PATCH_SAMPLES, SAMPLE_RATE
 from features.backbones.options import BackboneOptions
-from features.backbones.vggish_frontend import HOP_LENGTH, PATCH_FRAMES, PATCH_SAMPLES, SAMPLE_RATE
 from features.errors import WeightsError
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from features.backbones.vggish_network import VggishBackbone
+    from features.backbones.networks.vggish import VggishBackbone
 
 RELEASE = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/"
 DIM = 128
@@ -90,7 +90,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     import torch
     from torchvggish.torchvggish import VGG, make_layers
 
-    from features.backbones.vggish_network import VggishBackbone
+    from features.backbones.networks.vggish import VggishBackbone
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)

@@ -21,7 +21,7 @@ from features.spec import BackboneSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from features.backbones.wav2vec2_network import Wav2Vec2Backbone
+    from features.backbones.networks.wav2vec2 import Wav2Vec2Backbone
 
 MODEL_CLASSES = {
     "wav2vec2": "Wav2Vec2Model",
@@ -205,7 +205,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     import torch
 
-    from features.backbones.wav2vec2_network import Wav2Vec2Backbone
+    from features.backbones.networks.wav2vec2 import Wav2Vec2Backbone
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         if options.weights == found.RANDOM:
@@ -350,7 +350,7 @@ def _model_class(model_type: str) -> Any:
 
 
 def _attention(model_type: str) -> dict[str, str]:
-    """Return the attention implementation that `wav2vec2_network`'s masks fit; WavLM has only one."""
+    """Return the attention implementation that the masks of `networks/wav2vec2.py` fit; WavLM has only one."""
     return {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from features.backbones import load
-from features.backbones.vggish_network import CPU_PATCHES
+from features.backbones.networks.vggish import CPU_PATCHES
 from features.errors import WeightsError
 
 PATCH = 15_600  # samples that one patch sees

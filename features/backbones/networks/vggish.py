@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from features.backbones.base import Backbone
-from features.backbones.vggish_frontend import (
+from features.backbones.networks.vggish_frontend import (
     HOP_LENGTH,
     LOG_OFFSET,
     MEL_RANGE_HZ,

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from features.backbones.base import Backbone
-from features.backbones.mfcc_frontend import DIM, HOP_LENGTH, N_CONTRAST_BANDS, N_FFT, N_MELS, N_MFCC, SAMPLE_RATE
+from features.backbones.networks.mfcc_frontend import (
+    DIM,
+    HOP_LENGTH,
+    N_CONTRAST_BANDS,
+    N_FFT,
+    N_MELS,
+    N_MFCC,
+    SAMPLE_RATE,
+)
 from features.pooling import Frames
 from features.spec import BackboneSpec
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from features.backbones import load
-from features.backbones.wav2vec2_network import (
+from features.backbones.networks.wav2vec2 import (
     group_norm_at_once,
     masked_group_norm,
     normalize,
@@ -63,7 +63,7 @@ def test_steps_at_once_give_the_same_embeddings(monkeypatch):
     backbone = load({"name": "wav2vec2", "weights": "random", "size": "tiny"})
     clips = [random(n, seed=n).numpy() for n in (16_000, 9000, 4000)]
     expected = backbone.embed(clips)
-    monkeypatch.setattr("features.backbones.wav2vec2_network.normalize", normalize_at_once)
-    monkeypatch.setattr("features.backbones.wav2vec2_network.masked_group_norm", group_norm_at_once)
+    monkeypatch.setattr("features.backbones.networks.wav2vec2.normalize", normalize_at_once)
+    monkeypatch.setattr("features.backbones.networks.wav2vec2.masked_group_norm", group_norm_at_once)
     for got, plain in zip(backbone.embed(clips), expected, strict=True):
         assert np.linalg.norm(got - plain) <= 1e-5 * np.linalg.norm(plain)
