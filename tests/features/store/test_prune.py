@@ -15,7 +15,8 @@ from features.store.prune import PARTS_SUFFIX, prune_rows, remove_cache, size_of
 from features.store.table import open_table, verify_table
 from features.system.locks import CacheLock
 from tests import processes
-from tests.features.store.test_shard_set import everything, members
+from tests.features.store.test_shard_set import everything
+from tests.features.store.test_shard_set import shard_files as members
 from tests.features.toys import NAMES, temporaries
 
 POOLING = {"pooling": ("mean", "max", "frames")}
