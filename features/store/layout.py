@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from features.errors import CacheError
+
 SET_SUFFIX = ".shards"  # suffix of the folder, next to the index, that holds the shard files
+SHARD_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*/[A-Za-z0-9_-][A-Za-z0-9._-]*\.h5")  # <batch>/<file>.h5
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class ShardFile:
         if self.size is None:
             return ""
         try:
+            if self.path.is_symlink():
+                return "is a symbolic link"
             size = self.path.stat().st_size
         except FileNotFoundError:
             return "is missing"
@@ -86,14 +92,53 @@ def set_folder(index: Path) -> Path:
     return index.with_suffix(SET_SUFFIX)
 
 
+def check_folders(index: Path, *others: Path) -> None:
+    """Check that a cache's folders are real: files in them are removed, and a link could lead to any other folder.
+
+    Args:
+        index: The index of a set, or a cache file.
+        others: More folders that belong to it.
+
+    Raises:
+        CacheError: The folder of the shards, a folder in it, or one of `others` is a symbolic link.
+    """
+    folder = set_folder(index)
+    batches = folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ()
+    for item in (folder, *others, *batches):
+        if item.is_symlink():
+            raise CacheError(
+                f"{item}: is a symbolic link where a folder of the cache should be; move it away and run "
+                "`audioheads features` with its config again; nothing was deleted",
+                item,
+            )
+
+
 def read_row_locations(index: Path, columns: Mapping[str, np.ndarray]) -> RowLocations:
     """Read row locations from the index of a set.
 
     Args:
         index: The index file.
         columns: Its datasets `RowLocations.COLUMNS`.
+
+    Raises:
+        CacheError: A folder of the set is a symbolic link.
+        ValueError: A shard file has a name that is not `<batch>/<file>.h5`, or is listed twice; or a row is not in
+            one of the shard files.
     """
+    check_folders(index)
+    names = [name.decode("utf-8", "backslashreplace") for name in columns["members/name"].tolist()]
+    for name in names:
+        if not SHARD_NAME.fullmatch(name):
+            raise ValueError(f"it lists a shard file {name!r} outside its folder {set_folder(index).name}")
+    if len(set(names)) != len(names):
+        raise ValueError("it lists a shard file twice")
     listed = zip(*(columns[f"members/{name}"].tolist() for name in ("name", "bytes", "sha256")), strict=True)
     files = tuple(ShardFile(set_folder(index) / name.decode(), size, sha.decode()) for name, size, sha in listed)
     shard_number, row, first_frame = (columns[f"clips/{name}"] for name in ("member", "place", "first_frame"))
+    if not len(shard_number) == len(row) == len(first_frame):
+        raise ValueError("its columns have different lengths")
+    if len(row) and (
+        shard_number.min() < 0 or shard_number.max() >= len(files) or min(row.min(), first_frame.min()) < 0
+    ):
+        raise ValueError("it lists a row that is in none of its shard files")
     return RowLocations(files, shard_number, row, first_frame, True)

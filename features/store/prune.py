@@ -187,7 +187,7 @@ def _sweep(table: store.EmbeddingTable) -> None:
     listed = {file.path for file in table.locations.shard_files}
     folder = set_folder(table.path)
     for batch in folder.iterdir() if folder.exists() else ():
-        if (batch / shard_set.MARK).exists():
+        if batch.is_symlink() or (batch / shard_set.MARK).exists():
             continue
         for item in batch.glob("*.h5"):
             if item not in listed:
@@ -205,5 +205,7 @@ def _unlink(path: Path) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    if folder.exists():
+    if folder.is_symlink():
+        folder.unlink()  # never what it points to
+    elif folder.exists():
         shutil.rmtree(folder)

@@ -25,7 +25,7 @@ from features.store import file_header as header
 from features.store import hdf5_file as checked_file
 from features.store import table as store
 from features.store.hdf5_file import StoredClip
-from features.store.layout import set_folder
+from features.store.layout import check_folders, set_folder
 from features.store.writer import write_attributes, write_clips, write_column, write_hdf5
 from features.system.atomic_write import atomic_write, sync_folder
 
@@ -125,7 +125,11 @@ def recover(path: Path, parts: Path) -> None:
     Args:
         path: The index, which need not exist.
         parts: The folder of the shards before they were moved.
+
+    Raises:
+        CacheError: One of these folders is a symbolic link; nothing has changed.
     """
+    check_folders(path, parts)
     marks = sorted(set_folder(path).glob(f"*/{MARK}"))
     if not marks:
         return
@@ -167,5 +171,5 @@ def _tidy(batch: Path, listed: set[str]) -> None:
         return
     left = [item for item in batch.iterdir() if f"{batch.name}/{item.name}" not in listed and item.name != MARK]
     for item in left:
-        shutil.rmtree(item) if item.is_dir() else item.unlink()
+        shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
     (batch / MARK).unlink(missing_ok=True)

@@ -68,7 +68,10 @@ class EmbeddingTable:
             self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
             if file.attrs["format_version"] == SET_VERSION:
                 columns = {name: read_checked(file, name) for name in RowLocations.COLUMNS}
-                self.locations = read_row_locations(path, columns)
+                try:
+                    self.locations = read_row_locations(path, columns)
+                except ValueError as error:
+                    raise damaged(path, str(error)) from error
             else:
                 self.locations = RowLocations.of_file(path, self.n_frames)
         self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
