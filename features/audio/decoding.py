@@ -18,6 +18,8 @@ from features.audio.file import AudioFile, AudioInfo, is_entered_at_start, unrea
 # How samples are computed; part of every cache fingerprint.
 AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
 
+MOST_RESAMPLED = 1 << 25  # samples that a streamed chunk is resampled to
+
 
 @dataclass(frozen=True)
 class Waveform:
@@ -137,8 +139,9 @@ def _stream(
         same_rate = native_rate == sample_rate
         resampler = None if same_rate else soxr.ResampleStream(native_rate, sample_rate, 1, "float32", "HQ")
         missing = resampled_length(stop - start, native_rate, sample_rate)
-        for first in range(start, stop, audio_file.STREAM_FRAMES):
-            last = min(first + audio_file.STREAM_FRAMES, stop)
+        step = max(1, min(audio_file.STREAM_FRAMES, MOST_RESAMPLED * native_rate // sample_rate))
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
             chunk = source.read(first, last)
             if resampler is not None:
                 chunk = resampler.resample_chunk(chunk, last=last == stop)

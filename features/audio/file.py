@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from features.audio.headers import announced_shortfall, announces_frames, enters_anywhere, seeks_exactly
+from features.audio.headers import enters_anywhere, flac_total, seeks_exactly, shortfall, stated_audio
+from features.audio.mpeg import mpeg_frames
+from features.audio.ogg import ogg_pages
+from features.audio.quiet import quiet_codecs
+from features.audio.spliced import SplicedFile, edited
 from features.errors import AudioError
 
 STREAM_FRAMES = 1 << 20  # frames decoded at a time when streaming
+PIECE_VALUES = 1 << 23  # samples of all channels decoded at a time
+RATES_HZ = (50, 10_000_000)  # plausible sample rates, from infrasound to ultrasound
+TOLERANCE_S = 0.1  # a length may differ by this much from the one that is stated or decoded
+FRAME_BYTES = 1 / 65_536  # bytes per frame that every codec needs; FLAC stores silence in ten bytes for 65,535 samples
+SUSPICIOUS_FRAME_BYTES = 1 / 256  # only silence is stored in less
 HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
@@ -50,6 +60,14 @@ class _SoundFile(sf.SoundFile):
         return seeks_exactly(self.format, self.subtype) and bool(super().seekable())
 
 
+class _SequentialFile(_SoundFile):
+    """A sound file that is only read from its start to its end."""
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+
 class AudioFile:
     """An open audio file, decoded as it is read.
 
@@ -63,12 +81,9 @@ class AudioFile:
         Raises:
             AudioError: The file is not a readable audio file, is empty, or is shorter than its header announces.
         """
-        self._file = _open(path)
-        try:
-            self.info = _info(self._file)
-        except AudioError:
-            self._file.close()
-            raise
+        with quiet_codecs():
+            self._file, self.info = _opened(path)
+        self._at = 0
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Mono samples start…stop-1 at the file's rate; each call starts where the last one stopped or later.
@@ -76,10 +91,22 @@ class AudioFile:
         Raises:
             AudioError: The samples cannot be decoded, or are NaN or infinite.
         """
-        if not seeks_exactly(self._file.format, self._file.subtype):
-            while (at := self._file.tell()) < start:
-                _read(self._file, at, min(at + STREAM_FRAMES, start))
-        return _mono(_read(self._file, start, stop))
+        size = max(1, PIECE_VALUES // self._file.channels)
+        with quiet_codecs():
+            if self._at != start and self._file.seekable():
+                self._seek(start)
+            else:
+                for at in range(self._at, start, size):
+                    _read(self._file, at, min(at + size, start))
+            pieces = [_mono(_read(self._file, at, min(at + size, stop))) for at in range(start, stop, size)]
+        self._at = stop
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _seek(self, frame: int) -> None:
+        try:
+            self._file.seek(frame)
+        except sf.LibsndfileError as error:
+            raise AudioError(_decoding_error(error)) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -95,28 +122,125 @@ def is_entered_at_start(path: Path) -> bool:
         return False  # opening it later reports the error
 
 
-def _open(path: Path) -> _SoundFile:
-    """Open the file, or raise an `AudioError` that states in one line why it cannot be opened."""
+def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
+    """Open the file, or raise an `AudioError` that states in one line why it cannot be used."""
     try:
-        if not path.exists():
-            raise AudioError("dangling link" if path.is_symlink() else "file not found")
-        if not path.is_file():
-            raise AudioError(f"is a {'directory' if path.is_dir() else 'device or pipe'}, not an audio file")
-        size = path.stat().st_size
-        if size == 0:
-            raise AudioError("file is empty (0 bytes)")
-        shortfall = announced_shortfall(path, size)
+        size = _size(path)
+        audio = stated_audio(path, size)
+        if reason := shortfall(audio, size):
+            raise AudioError(reason)
         if path.suffix.lower() in HEADERLESS:
             raise AudioError(f"has no header with a sample rate ({path.suffix}); convert it to WAV")
-        file = _SoundFile(path)
+        unknown = audio is not None and audio.stated is None
+        file = _spliced(path, edited(size, audio.edits)) if audio and unknown and audio.edits else _SoundFile(path)
+        try:
+            return _checked(path, size, file)
+        except BaseException:
+            file.close()
+            raise
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
     except OSError as error:
         raise unreadable(error) from None
-    if shortfall or file.format == "RAW":
+
+
+def _size(path: Path) -> int:
+    """Return the size of a regular file in bytes."""
+    if not path.exists():
+        raise AudioError("dangling link" if path.is_symlink() else "file not found")
+    if not path.is_file():
+        raise AudioError(f"is a {'directory' if path.is_dir() else 'device or pipe'}, not an audio file")
+    size = path.stat().st_size
+    if size == 0:
+        raise AudioError("file is empty (0 bytes)")
+    return size
+
+
+def _spliced(path: Path, parts: Sequence[bytes | tuple[int, int]]) -> _SoundFile:
+    """Open a file as if it consisted of `parts`."""
+    return _SoundFile(SplicedFile(path, parts))
+
+
+def _checked(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, AudioInfo]:
+    """Return a file, opened differently if libsndfile would not read all of it, and its length and rate."""
+    if file.format == "RAW":
+        raise AudioError("is not an audio file of a known format")
+    rate, (lowest, highest) = file.samplerate, RATES_HZ
+    if not lowest <= rate <= highest:
+        raise AudioError(f"has an implausible sample rate of {rate} Hz (expected {lowest} to {highest} Hz)")
+    frames = file.frames
+    if file.subtype.startswith("MPEG"):
+        file, frames = _whole_mpeg(path, file)
+    elif file.format == "OGG":
+        _check_ogg(path, frames)
+    elif file.format == "FLAC":
+        file, frames = _whole_flac(path, size, file)
+    if frames <= 0:
+        raise AudioError("contains no samples")
+    if frames * FRAME_BYTES > size:
+        raise AudioError(f"announces {frames} frames, which {size} bytes cannot hold")
+    return file, AudioInfo(frames, rate)
+
+
+def _whole_mpeg(path: Path, file: _SoundFile) -> tuple[_SoundFile, int]:
+    """Return an MPEG audio file so that libsndfile reads all its frames, and its length.
+
+    libsndfile stops at the number of frames that the file states, or at its own estimate if it states none.
+    """
+    found = mpeg_frames(path)
+    if found is None:
+        raise AudioError("states no length: no MPEG audio frames of a known length follow each other")
+    tolerance = int(TOLERANCE_S * found.sample_rate)
+    if found.stated is not None:
+        missing = (found.stated - found.count) * found.samples_per_frame
+        if missing > 9 * found.samples:  # otherwise reading beyond the end reports it; segments before it are good
+            raise AudioError(
+                f"is cut short: its header announces {found.stated} MPEG frames, the file has {found.count}"
+            )
+        if missing >= -tolerance:
+            return file, file.frames
+    elif abs((frames := _count_frames(path)) - found.samples) <= tolerance:
+        return file, frames
+    if not found.uniform:
+        raise AudioError("changes its sample rate, layer or channels in the middle; convert it")
+    start = found.counting_frame()
+    if start is None:
+        raise AudioError("is longer than libsndfile decodes (MPEG layer I or II); convert it")
+    file.close()
+    whole = _spliced(path, [start, *found.runs])
+    return whole, whole.frames  # without the decoder's delay of 529 samples
+
+
+def _check_ogg(path: Path, frames: int) -> None:
+    """Raise `AudioError` if libsndfile would not read all of a file, or states an impossible length."""
+    pages = ogg_pages(path)
+    if pages.missing:
+        raise AudioError(f"is cut short: its last Ogg page lacks {pages.missing} bytes")
+    if pages.links > 1:
+        raise AudioError(f"consists of {pages.links} joined Ogg streams, of which only the first is read; convert it")
+    if frames > pages.most_samples:
+        raise AudioError(f"announces {frames} frames, its Ogg packets hold at most {pages.most_samples}")
+
+
+def _whole_flac(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, int]:
+    """Return a FLAC file with a length, counted if its header does not state it."""
+    total = flac_total(path)
+    if total is None:
+        return file, file.frames
+    frames, position = total
+    if frames == 0:
+        frames = _count_frames(path)
+        with path.open("rb") as header:
+            header.seek(position)
+            old = int.from_bytes(header.read(5))
         file.close()
-        raise AudioError(shortfall or "is not an audio file of a known format")
-    return file
+        return _spliced(path, edited(size, [(position, (old | frames & 0xF_FFFF_FFFF).to_bytes(5))])), frames
+    if frames * SUSPICIOUS_FRAME_BYTES > size:
+        with _SoundFile(path) as other:
+            other.seek(frames - 1)
+            if len(other.read(1)) != 1:
+                raise AudioError(f"is cut short: announces {frames} frames")
+    return file, frames
 
 
 def unreadable(error: OSError) -> AudioError:
@@ -129,21 +253,11 @@ def _decoding_error(error: sf.LibsndfileError) -> str:
     return f"cannot be decoded ({reason or f'libsndfile error {error.code}'})"
 
 
-def _info(file: sf.SoundFile) -> AudioInfo:
-    """Return length and rate; raise `AudioError` if there are no samples."""
-    frames = file.frames
-    if file.subtype.startswith("MPEG") and not announces_frames(Path(file.name)):
-        frames = _count_frames(Path(file.name))
-    if frames <= 0:
-        raise AudioError("contains no samples")
-    return AudioInfo(frames, file.samplerate)
-
-
 def _count_frames(path: Path) -> int:
     """Count the frames of a file by decoding it, since its header does not state them."""
     frames = 0
     try:
-        with _SoundFile(path) as file:
+        with _SequentialFile(path) as file:
             while n_read := len(file.read(STREAM_FRAMES, dtype="float32")):
                 frames += n_read
     except sf.LibsndfileError as error:
@@ -152,10 +266,8 @@ def _count_frames(path: Path) -> int:
 
 
 def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
-    """Frames start…stop-1 as float32 (frames, channels)."""
+    """Frames start…stop-1 as float32 (frames, channels); the file is at `start`."""
     try:
-        if file.tell() != start:
-            file.seek(start)
         data = file.read(stop - start, dtype="float32", always_2d=True)
     except sf.LibsndfileError as error:
         raise AudioError(_decoding_error(error)) from None
