@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ _WIDE = 100_000  # characters; nothing is wrapped when the output is not a termi
 _FOLDED = 26  # minimum width in characters of a column that may wrap
 _GAP = 2  # characters between columns
 _OURS = ("features", "heads", "pipeline")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+
+
+def escape_controls(text: str) -> str:
+    r"""Return text with control characters written as `\x1b`: names from files could otherwise steer a terminal."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Console:
@@ -41,15 +48,15 @@ class Console:
 
     def line(self, text: str) -> None:
         """Print one result line on stdout."""
-        self.out.print(Text(text), soft_wrap=True)
+        self.out.print(Text(escape_controls(text)), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print one line about what is happening on stderr."""
-        self.err.print(Text(text), soft_wrap=True)
+        self.err.print(Text(escape_controls(text)), soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Print an error message on stderr."""
-        self.err.print(Text(text, style="red"), soft_wrap=True)
+        self.err.print(Text(escape_controls(text), style="red"), soft_wrap=True)
 
     def table(
         self,
@@ -74,7 +81,7 @@ class Console:
         Returns:
             The headings of the dropped columns.
         """
-        texts = [[str(cell) for cell in row] for row in rows]
+        texts = [[escape_controls(str(cell)) for cell in row] for row in rows]
         widths = [max(map(cell_len, (name, *cells))) for name, *cells in zip(columns, *texts, strict=True)]
         least = [
             min(width, _FOLDED) if name in foldable else width for name, width in zip(columns, widths, strict=True)

@@ -6,7 +6,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +95,8 @@ def run_predict(
     from pipeline.predicting.predictor import Predictor
     from pipeline.predicting.resume import Parts
 
-    predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
+    with redirect_stdout(sys.stderr):  # a user's own model may print, and stdout is for the results
+        predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
     console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     with ExitStack() as stack:
         parts = None
@@ -103,7 +104,8 @@ def run_predict(
             parts = stack.enter_context(Parts(options.output, predictor.digest, console.note))
         folder = parts.folder if parts else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audioheads-")))
         clips = read_clips(manifest, _cut(options, predictor, console), folder)
-        rows = _score(predictor, clips, parts, folder, console)
+        with redirect_stdout(sys.stderr):
+            rows = _score(predictor, clips, parts, folder, console)
         top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)
         answers = Answers(predictor.labels, predictor.task, top_k)
         write(rows, answers, kind, options.output)

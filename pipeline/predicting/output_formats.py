@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import UserError
+from pipeline.console import escape_controls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +134,7 @@ def _csv(table: Sequence[dict[str, Any]], answers: Answers) -> Iterator[str]:
     if not several:
         pairs = ["probability", *pairs[2:]]
     head = [*shown, *([] if answers.task == "regression" else pairs), "error"]
-    for cells in [head, *(_cells(row, shown, len(pairs), several) for row in table)]:
+    for cells in [head, *(map(_plain, _cells(row, shown, len(pairs), several)) for row in table)]:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(cells)
         yield text.getvalue()
@@ -147,6 +149,14 @@ def _cells(row: dict[str, Any], shown: Sequence[str], n_pairs: int, several: boo
     return [*cells, row["error"]]
 
 
+def _plain(cell: Any) -> Any:
+    """Return a CSV cell that neither steers a terminal nor is a formula in a spreadsheet; numbers are unchanged."""
+    if not isinstance(cell, str):
+        return cell
+    text = escape_controls(cell.replace("\n", "\\n"))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
 def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield one JSON object per line; `probabilities` are in falling order, `error` appears only for failed clips."""
     for row in table:
@@ -155,7 +165,8 @@ def _json_lines(table: Sequence[dict[str, Any]]) -> Iterator[str]:
             out["probabilities"] = dict(row["top"])
         if row["error"]:
             out = {key: value for key, value in out.items() if value is not None} | {"error": row["error"]}
-        yield json.dumps(out, ensure_ascii=False) + "\n"
+        text = json.dumps(out, ensure_ascii=False)
+        yield re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
