@@ -216,7 +216,7 @@ def test_ours_has_its_networks_parameters_and_goes_through_itself(tmp_path):
         ("{name: mfcc, pooling: [median]}", r"pooling \['median'\]: should be a list of mean, std, max"),
         ("{name: mfcc, layer: all}", "layer should be a number"),
         ("{name: mfcc, hop: 3}", "unknown key"),
-        ("{name: [", "is no backbone"),
+        ("{name: [", "is not a backbone"),
     ],
 )
 def test_ours_refuses_what_it_cannot_load(path, message):
