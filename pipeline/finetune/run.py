@@ -73,7 +73,7 @@ def run_finetune(
     """
     entries = [options for options in config.finetune if isinstance(options, Recipe)]
     if not entries:
-        console.note("finetune: the config asks for no models (section `finetune`)")
+        console.note("finetune: the config lists no models in its section `finetune`")
         return
     check_tracking(config.tracking)
     corpus = corpus or load_corpus(config, save=not dry_run)

@@ -222,7 +222,7 @@ def test_loading_refuses_weights_that_differ_each_time(entry):
         ({"function": "fails"}, WeightsError, r"fails with OSError: no such table$"),
         ({"function": "frames", "arguments": {"widht": 3}}, WeightsError, "unexpected keyword argument 'widht'"),
         ({"function": "restless"}, ConfigError, "returns different values for the same clip"),
-        ({"function": "whole_numbers"}, ConfigError, "gave int64 of shape .*; should be floating point"),
+        ({"function": "whole_numbers"}, ConfigError, "returned int64 of shape .*; should be floating point"),
         (
             {"function": "frames", "min_duration_s": 0.01},
             ConfigError,
