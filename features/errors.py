@@ -54,3 +54,8 @@ def first_line(error: object) -> str:
     """Return an exception's first line, or its type's name if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def decoder_error(error: Exception) -> AudioError:
+    """Return the failure of a clip whose decoding ended in an unexpected exception."""
+    return AudioError(f"cannot be decoded ({type(error).__name__}: {first_line(error)})")

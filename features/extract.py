@@ -189,7 +189,7 @@ class _Run:
             if is_current(job.plan, stated, self.work):
                 self.finalize()
         summary.computed = sum(self.computed.clips.values())
-        summary.audio_s = job.audio_s(list(self.computed.clips))
+        summary.audio_s = job.audio_s(list(self.computed.clips)) - sum(self.computed.failed_s.values())
         summary.seconds = self.computed.seconds
         summary.timings = self.computed.timings
 

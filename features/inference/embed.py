@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import stream_windows
 from features.backbones.base import Backbone, pad
-from features.errors import AudioError
+from features.errors import AudioError, AudioheadsError, decoder_error
 from features.inference.compilation import compile_network
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice, ToHost
@@ -213,7 +214,7 @@ class _Model:
             hop_samples=cut.hop_samples,
             decoded=self.long.files,
         )
-        with contextlib.closing(read_ahead(windows, self.long.pool)) as ahead:
+        with contextlib.closing(read_ahead(_failing_one_clip(windows), self.long.pool)) as ahead:
             for number, (window, last) in enumerate(ahead):
                 (piece,) = self.splitter.run(*pad([window], spec.min_samples, pinned=self.feed.pinned), self._forward)
                 if piece.result is None:
@@ -234,6 +235,21 @@ class _Model:
     def _too_large(self, seconds: float) -> str:
         """Return the reason for a clip that does not fit in memory even in a batch by itself."""
         return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
+
+
+def _failing_one_clip(windows: Generator[np.ndarray, None, None]) -> Generator[np.ndarray, None, None]:
+    """Yield the windows of a clip; an unexpected exception while decoding becomes an `AudioError`."""
+    with contextlib.closing(windows):
+        while True:
+            try:
+                window = next(windows, None)
+            except AudioheadsError:
+                raise
+            except Exception as error:  # a crashing decoder fails one clip, not the run
+                raise decoder_error(error) from error
+            if window is None:
+                return
+            yield window
 
 
 class _TooLargeError(Exception):

@@ -14,7 +14,7 @@ from torch import Tensor
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import Waveform, read_waveform
 from features.backbones.base import pad
-from features.errors import AudioError, RunError
+from features.errors import AudioError, RunError, decoder_error
 from features.planning.plan import PlannedClip
 from features.system.retry import Retry, unavailable_folder
 
@@ -120,10 +120,10 @@ def decode_ahead(
             return retry(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(Path(clip.path)))
         except AudioError as error:
             return error
-        except (RunError, MemoryError, RecursionError):
+        except RunError:
             raise
         except Exception as error:  # a crashing decoder fails one clip, not the run
-            return AudioError(f"cannot be decoded ({type(error).__name__}: {error})")
+            return decoder_error(error)
         finally:
             on_read(time.perf_counter() - started)
 

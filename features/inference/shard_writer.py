@@ -52,7 +52,7 @@ class Batch:
         block: The number of its block.
         last: Whether it is the last batch of the block.
         clips: Number of clips.
-        audio_s: Seconds of audio.
+        audio_s: Seconds of audio, with clips that fail.
         parts: The model's output.
         failures: (clip, reason, whether the content is the cause) of clips that could not be embedded.
     """
@@ -63,6 +63,11 @@ class Batch:
     audio_s: float
     parts: list[Embedded] = field(default_factory=list)
     failures: list[tuple[PlannedClip, str, bool]] = field(default_factory=list)
+
+    @property
+    def embedded_s(self) -> float:
+        """Seconds of audio without the clips that failed, whose headers may state any length."""
+        return max(0.0, self.audio_s - sum(clip.native_s for clip, *_ in self.failures))
 
     def fail(self, clip: PlannedClip, reason: str, *, content: bool = True) -> None:
         """Record that a clip cannot be embedded.
@@ -148,7 +153,7 @@ class ShardWriter:
                 if self._error is None:
                     with self._clock.measure("write"):
                         block.add(batch)
-                    self._finished.put((batch.clips, batch.audio_s, len(batch.failures)))
+                    self._finished.put((batch.clips, batch.embedded_s, len(batch.failures)))
                     if batch.last:
                         now, busy = time.perf_counter(), self._clock.seconds()
                         spent = {f"{part}_s": busy.get(part, 0.0) - before.get(part, 0.0) for part in busy}
@@ -199,7 +204,7 @@ class _Block:
         for clip, reason, content in batch.failures:
             self._rows.failures.append((clip.id, _failure_key(clip) if content else "", reason))
         self._clips += batch.clips
-        self._audio_s += batch.audio_s
+        self._audio_s += batch.embedded_s
 
     def rows(self) -> CacheRows:
         """Return all rows, ready to be written."""

@@ -59,17 +59,20 @@ class Computed:
 
     Attributes:
         clips: block -> number of its clips that were embedded.
+        failed_s: block -> seconds of audio of its clips that were not.
         seconds: Wall time without loading the model.
         timings: Busy time of each part, summed over all workers.
     """
 
     clips: dict[int, int] = field(default_factory=dict)
+    failed_s: dict[int, float] = field(default_factory=dict)
     seconds: float = 0.0
     timings: Timings = field(default_factory=Timings)
 
     def add(self, other: Computed) -> None:
         """Add later work; a block that was computed again counts once."""
         self.clips |= other.clips
+        self.failed_s |= other.failed_s
         self.seconds += other.seconds
         self.timings += other.timings
 
@@ -113,6 +116,7 @@ def work_here(
             unavailable,
         )
         computed.clips[number] = len(rows.ids)
+        computed.failed_s[number] = max(0.0, job.audio_s([number]) - sum(rows.durations_s))
         on_shard(number, len(rows.ids))
 
     with computing_as_planned(job.plan.threads):

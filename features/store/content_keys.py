@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from features.audio.decoding import probe
 from features.audio.file import AudioInfo
-from features.errors import AudioError, RunError
+from features.errors import AudioError, RunError, decoder_error
 from features.manifest import Manifest
 from features.records import Records
 from features.system.atomic_write import atomic_write, remove_leftovers
@@ -157,6 +157,8 @@ def _file_content(path: str, known: dict[str, Any]) -> FileContent:
         return FileContent(path, size, mtime_ns, "", 0, 0, str(error))
     except OSError as error:
         return FileContent(path, size, mtime_ns, "", 0, 0, f"cannot be read ({error.strerror or error})")
+    except Exception as error:  # a crashing decoder fails one file, not the run
+        return FileContent(path, size, mtime_ns, "", 0, 0, str(decoder_error(error)))
     return FileContent(path, size, mtime_ns, digest, info.frames, info.sample_rate, "")
 
 
