@@ -38,7 +38,7 @@ class Options(HeadOptions):
 
 
 def fit(places, load, job):
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
     for place in places:
@@ -48,7 +48,7 @@ def fit(places, load, job):
         for number, point in enumerate(job.grid):
             state = {**standardisation(block), "means": means, "sharpness": np.array([point["sharpness"]])}
             loss = valid_loss(answers(state, block.valid.numpy(), job.task), block.valid_targets.numpy(), job.task)
-            yield Fitted(place, number, [state], np.array([loss]), np.array([1]), means.size)
+            yield BlockFit(place, number, [state], np.array([loss]), np.array([1]), means.size)
 
 
 def predict(state, features, task="single-label"):
