@@ -13,7 +13,7 @@ from heads.kinds.registry import HEADS
 from heads.training.checkpoint import load_head
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
-from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import features_of, read_inputs
 
 MODULE = '''
@@ -97,8 +97,8 @@ def test_a_new_head_goes_all_the_way(config: Path) -> None:
     assert "nearest-mean" in (loaded.run_dir / "report" / "results.md").read_text(encoding="utf-8")
     folder = loaded.run_dir / "models" / "mfcc" / "nearest-mean"
     predictions = pd.read_parquet(folder / "predictions.parquet")
-    manifest = load_checked_manifest(loaded)
-    inputs = read_inputs(loaded, manifest)
+    corpus = load_corpus(loaded)
+    manifest, inputs = corpus.manifest, read_inputs(loaded, corpus)
     features = features_of(inputs.tables["mfcc"], ["mean"], manifest, inputs)
     row_of = {clip: row for row, clip in enumerate(manifest.clips["id"])}
     paths = sorted(folder.glob("*.safetensors"))
