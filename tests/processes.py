@@ -69,8 +69,9 @@ class Child:
         self.pid: int = self._process.pid
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal, and wait for the end."""
-        os.kill(self.pid, how)
+        """Send a signal if the process has not ended yet, and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, how)
         self.wait()
 
     def wait(self) -> subprocess.CompletedProcess[str]:

@@ -39,7 +39,7 @@ def test_every_guide_is_a_page_that_the_start_page_leads_to(site: Path) -> None:
 def test_the_reference_comes_from_the_docstrings(site: Path) -> None:
     text = (site / "reference" / "features.html").read_text(encoding="utf-8")
     assert 'id="features.store.EmbeddingTable.embeddings"' in text
-    assert "All clip vectors of one pooling" in text
+    assert "Return all clip vectors of one pooling" in text
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:

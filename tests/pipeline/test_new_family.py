@@ -24,7 +24,7 @@ from pathlib import Path
 from pydantic import Field
 
 from features.backbones.base import Backbone, Bundle
-from features.backbones.family import Candidate, EndToEnd, Family
+from features.backbones.family import Candidate, EndToEndTraining, Family
 from features.backbones.loading.digests import file_sha256
 from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
@@ -37,7 +37,7 @@ FAMILY = Family(
     fp32_only=True,
     batch_s={"cpu": 2.5},
     licences={"peaks-loud": "cc-by-4.0"},
-    end_to_end=EndToEnd(frozen_part="gain"),
+    end_to_end=EndToEndTraining(frozen_part="gain"),
     candidates=(Candidate("peaks-loud", "loud sounds", True, 0.01, 0.1),),
 )
 BATCHES = []  # padded seconds of each

@@ -13,7 +13,7 @@ from heads.kinds.registry import HEADS
 from heads.training.checkpoint import load_head
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
-from pipeline.stages.features import load_checked_manifest
+from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import features_of, read_inputs
 
 MODULE = '''
@@ -38,7 +38,7 @@ class Options(HeadOptions):
 
 
 def fit(places, load, job):
-    from heads.batched.blocks import Fitted
+    from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
     for place in places:
@@ -48,7 +48,7 @@ def fit(places, load, job):
         for number, point in enumerate(job.grid):
             state = {**standardisation(block), "means": means, "sharpness": np.array([point["sharpness"]])}
             loss = valid_loss(answers(state, block.valid.numpy(), job.task), block.valid_targets.numpy(), job.task)
-            yield Fitted(place, number, [state], np.array([loss]), np.array([1]), means.size)
+            yield BlockFit(place, number, [state], np.array([loss]), np.array([1]), means.size)
 
 
 def predict(state, features, task="single-label"):
@@ -97,8 +97,8 @@ def test_a_new_head_goes_all_the_way(config: Path) -> None:
     assert "nearest-mean" in (loaded.run_dir / "report" / "results.md").read_text(encoding="utf-8")
     folder = loaded.run_dir / "models" / "mfcc" / "nearest-mean"
     predictions = pd.read_parquet(folder / "predictions.parquet")
-    manifest = load_checked_manifest(loaded)
-    inputs = read_inputs(loaded, manifest)
+    corpus = load_corpus(loaded)
+    manifest, inputs = corpus.manifest, read_inputs(loaded, corpus)
     features = features_of(inputs.tables["mfcc"], ["mean"], manifest, inputs)
     row_of = {clip: row for row, clip in enumerate(manifest.clips["id"])}
     paths = sorted(folder.glob("*.safetensors"))

@@ -50,7 +50,7 @@ def test_failed_clips_are_neither_computed_nor_reused(stage1, capsys: pytest.Cap
     stage1(dry_run=True)
     assert "would compute 0 clips (0 s of audio), reuse 16, 2 failed → " in capsys.readouterr().out
     explain(load_config("sounds.yaml"), Console())
-    assert "16 reused, 0 new, 0 changed, 2 failed before" in capsys.readouterr().out
+    assert "16 reused, 0 new, 0 changed, 2 failed earlier" in capsys.readouterr().out
     assert set(json.loads(Path("runs/sounds/failures.json").read_text())) == {"low/empty.wav", "low/nan.wav"}
     with pytest.raises(RunError, match="2 clip"):
         stage1(strict=True)

@@ -276,7 +276,7 @@ def test_the_command_takes_several_configs_and_ways_of_audio(hostile, tmp_path, 
     code, out, _ = run("-o", str(tmp_path / "sent"), "--embed-audio")
     assert code == 0 and "audio: 36 clips in the page, " in out and (tmp_path / "sent" / "index.html").is_file()
     code, _, err = run("--embed-audio", "--copy-audio")
-    assert code == 2 and "choose one" in err
+    assert code == 2 and "exclude each other" in err
     code, out, _ = run("--dry-run", "--output", str(tmp_path / "other"))
     assert code == 0 and out == f"report: would write {tmp_path / 'other'}\n" and not (tmp_path / "other").exists()
     code, _, err = run(str(hostile._source))
