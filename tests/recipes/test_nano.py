@@ -16,6 +16,8 @@ from recipes.nano.student import Student, Training, standardized
 from recipes.nano.teaching import CLIP_SAMPLES, SHARD, Corpus, Shards, student_windows
 from tests.paths import SHARED
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 YAMNET = SHARED / "weights" / "yamnet.tflite"
 SHORT = ["--objectives", "contrast", "spectra", "--batch", "2", "--epoch-steps", "2", "--held-out", "1"]
 SHORT += ["--workers", "0", "--device", "cpu", "--steps", "4"]

@@ -11,6 +11,8 @@ import soundfile as sf
 from tests.once import made_once
 from tests.pipeline.predicting.conftest import run
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 RATE = 8000
 LONG = {"a/31.wav": 31.0, "b/65.wav": 65.0, "a/600.wav": 600.0}
 CONFIG = """

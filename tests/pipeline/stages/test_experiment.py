@@ -21,6 +21,8 @@ from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.train_heads import run_heads
 from tests.pipeline.small_corpora import tone
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 CONFIG = """
 name: small
 dataset:

@@ -15,6 +15,8 @@ from pipeline.stages.features import run_features
 from pipeline.stages.label_efficiency import points, read_curves
 from pipeline.stages.train_heads import run_heads
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 CONFIG = """
 name: curve
 dataset: {{kind: synthetic, root: {root}/audio, clips_per_class: 15, max_duration_s: 0.6, classes: [siren, warble]}}

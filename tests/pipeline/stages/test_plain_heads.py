@@ -13,6 +13,8 @@ from pipeline.config.config import load_config
 from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import features_of, read_inputs
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 CONFIG = """
 name: plain
 dataset: {{kind: synthetic, root: {root}/audio, clips_per_class: 10, max_duration_s: 1.0, classes: [siren, crackle]}}

@@ -13,6 +13,8 @@ from pipeline.report.render.audio import audio_sources, clips_of, remove_unused
 from pipeline.report.run import run_report
 from pipeline.report.study import gather
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 
 @pytest.fixture(scope="module")
 def study(hostile):

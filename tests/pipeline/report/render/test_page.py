@@ -222,6 +222,7 @@ def test_failed_clips_and_warnings_are_above_the_table(tmp_path):
     assert "<strong>Warning:</strong> groups on both sides: &#34;&gt;&lt;img" in html
 
 
+@pytest.mark.e2e
 def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
     other = hostile_experiment(tmp_path / "two", "other")
     run_report(hostile, other, console=Console(), output=tmp_path / "out")
@@ -266,6 +267,7 @@ def test_a_folder_that_cannot_be_written_is_reported(hostile, tmp_path):
         run_report(hostile, console=Console(), output=tmp_path / "file" / "report")
 
 
+@pytest.mark.e2e
 def test_the_command_takes_several_configs_and_ways_of_audio(hostile, tmp_path, capsys):
     def run(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -283,6 +285,7 @@ def test_the_command_takes_several_configs_and_ways_of_audio(hostile, tmp_path, 
     assert code == 2 and "are both the run" in err
 
 
+@pytest.mark.e2e
 def test_a_page_of_2000_clips_and_12_models_stays_below_15_mb(tmp_path):
     study = random_study(2000, 50, 12, folder=tmp_path)
     page = page_of(
