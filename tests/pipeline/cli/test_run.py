@@ -13,7 +13,7 @@ from features.store.content_keys import clip_contents
 from pipeline.cli.app import main
 from tests.pipeline.small_corpora import tone
 
-pytestmark = pytest.mark.usefixtures("global_state")
+pytestmark = [pytest.mark.usefixtures("global_state"), pytest.mark.e2e]
 CONFIG = """
 dataset: {kind: csv, root: sounds.csv}
 features: {backbones: [{name: mfcc}, {name: wav2vec2, weights: random, size: tiny}]}

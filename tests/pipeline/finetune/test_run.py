@@ -22,6 +22,8 @@ from tests import processes
 from tests.paths import ROOT
 from tests.pipeline import small_corpora
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 pytest.importorskip("lightning")
 pytest.importorskip("torchvision")
 CONFIGS = ROOT / "configs"

@@ -20,6 +20,8 @@ from pipeline.predicting.predictor import Predictor
 from pipeline.predicting.resume import Parts
 from tests.pipeline.predicting.conftest import run, trained
 
+pytestmark = pytest.mark.e2e  # runs whole experiments
+
 FROZEN, TRAINED = 1e-5, 1e-4
 
 
