@@ -145,8 +145,8 @@ def test_after_kill_9_between_batches_at_most_the_last_block_is_lost(start, undi
 def test_after_ctrl_c_the_next_run_finalizes_the_same_bits(start, undisturbed, tmp_path, stop):
     start("wav2vec2", tmp_path / "cache", stop=stop).kill(signal.SIGINT)
     report = start("wav2vec2", tmp_path / "cache", RESUMED).report()
-    # As after a kill: the third block may not be written yet.
-    assert report["reused"] == CLIPS if stop != "advance:3" else BLOCK_ROWS * 2 <= report["reused"] < CLIPS
+    # An interrupted run still writes the batches that it has finished.
+    assert report["reused"] == CLIPS if stop != "advance:3" else 6 <= report["reused"] < CLIPS
     assert rows(report) == undisturbed["wav2vec2"]
     assert temporaries(tmp_path / "cache") == []
 
