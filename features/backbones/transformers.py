@@ -15,7 +15,7 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.backbones.options import BackboneOptions
-from features.backbones.wav2vec2 import MODEL_CLASSES
+from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 

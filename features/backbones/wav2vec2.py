@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from features.backbones import wav2vec2_architectures as architectures
 from features.backbones.base import Bundle, check_precision
 from features.backbones.family import Candidate, EndToEndTraining, Family
 from features.backbones.loading import model_folders as folders
@@ -23,39 +24,6 @@ if TYPE_CHECKING:
 
     from features.backbones.networks.wav2vec2 import Wav2Vec2Backbone
 
-MODEL_CLASSES = {
-    "wav2vec2": "Wav2Vec2Model",
-    "hubert": "HubertModel",
-    "wavlm": "WavLMModel",
-    "data2vec-audio": "Data2VecAudioModel",
-    "unispeech": "UniSpeechModel",
-    "unispeech-sat": "UniSpeechSatModel",
-}
-_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 96,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "intermediate_size": 192,
-        "conv_dim": (64,) * 7,
-        "num_conv_pos_embedding_groups": 4,
-    },
-    "nano": {
-        "hidden_size": 192,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "intermediate_size": 768,
-        # narrow first layers, which have the most frames, as in SEW (Wu et al. 2022): half the cost of 128 throughout
-        "conv_dim": (32, 64, 96, 128, 128, 128, 128),
-        "num_conv_pos_embeddings": 64,
-        "num_conv_pos_embedding_groups": 8,
-        "do_stable_layer_norm": True,
-    },
-    "base": {},
-    "large": _LARGE,
-    "large-stable": {**_LARGE, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
-}
 
 # `size`, `architecture` and `random_normalize` match the published configuration; they apply to untrained weights.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -141,7 +109,7 @@ class Options(BackboneOptions):
         None, description="read a folder as this architecture instead of config.json's, such as MERT as `hubert`"
     )
     model_type: str = Field("wav2vec2", description="for `random`: which architecture")
-    size: str = Field("base", description=f"for `random`: one of {', '.join(SIZES)}")
+    size: str = Field("base", description=f"for `random`: one of {', '.join(architectures.SIZES)}")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from `size`'s")
     random_normalize: bool = Field(True, description="for `random`: the default of `normalize`")
     seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
@@ -165,7 +133,7 @@ def describe(options: Options) -> BackboneSpec:
     """
     if options.weights == found.RANDOM:
         config = _random_config(options)
-        digest = text_sha256({"random": options.seed, "config": _plain(config)})
+        digest = text_sha256({"random": options.seed, "config": architectures.plain(config)})
         normalize, sample_rate, stated = options.random_normalize, folders.DEFAULT_SAMPLE_RATE, True
     else:
         folder = found.find_model_folder(options.name, options.weights)
@@ -189,7 +157,7 @@ def describe(options: Options) -> BackboneSpec:
         max_duration_s=options.max_duration_s,
         settings={
             "model_type": config.model_type,
-            "config_sha256": text_sha256(_plain(config)),
+            "config_sha256": text_sha256(architectures.plain(config)),
             "normalize": normalize if options.normalize is None else options.normalize,
             "normalize_assumed": options.normalize is None and not stated,
         },
@@ -250,8 +218,8 @@ def blank(options: Options) -> dict[str, Any]:
         return {}
     folder = found.find_model_folder(options.name, options.weights)
     config = _folder_config(options.name, folder, options.read_as)
-    usual = _plain(_config_class(config.model_type)())
-    changed = {key: value for key, value in _plain(config).items() if usual.get(key) != value}
+    usual = architectures.plain(architectures.config_class_of(config.model_type)())
+    changed = {key: value for key, value in architectures.plain(config).items() if usual.get(key) != value}
     normalize = folders.read_preprocessing(folder)[0] if options.normalize is None else options.normalize
     return {
         "weights": found.RANDOM,
@@ -263,33 +231,17 @@ def blank(options: Options) -> dict[str, Any]:
     }
 
 
-def _config_class(model_type: str) -> Any:
-    """Return the transformers configuration class of an architecture.
-
-    Raises:
-        ValueError: Not one of `MODEL_CLASSES`.
-    """
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    if model_type not in MODEL_CLASSES:
-        known = ", ".join(MODEL_CLASSES)
-        raise ValueError(
-            f"model type {model_type!r} is not a Wav2Vec2-like encoder: known are {known}; others: name: transformers"
-        )
-    return CONFIG_MAPPING[model_type]
-
-
 def _random_config(options: Options) -> Any:
     """Return the configuration for untrained weights."""
-    if options.size not in SIZES:
-        raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(SIZES)}")
+    if options.size not in architectures.SIZES:
+        raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(architectures.SIZES)}")
     try:
-        config_class = _config_class(options.model_type)
+        config_class = architectures.config_class_of(options.model_type)
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
         if unknown:
             raise ValueError(f"architecture.{unknown[0]} is not a key of a {options.model_type} configuration")
-        config = config_class(**{**SIZES[options.size], **options.architecture})
-        _check_encoder(config)
+        config = config_class(**{**architectures.SIZES[options.size], **options.architecture})
+        architectures.check_encoder(config)
     except Exception as error:  # transformers checks configurations in many ways
         raise ConfigError(f"{options.name}: {' '.join(str(error).split())}") from None
     return config
@@ -302,7 +254,9 @@ def _random_module(options: Options) -> nn.Module:
     config = _random_config(options)
     torch.manual_seed(options.seed)
     try:
-        return _model_class(config.model_type)._from_config(config, **_attention(config.model_type))
+        return architectures.model_class_of(config.model_type)._from_config(
+            config, **architectures.attention_of(config.model_type)
+        )
     except ValueError as error:
         raise ConfigError(f"{options.name}: {first_line(error)}") from None
 
@@ -312,49 +266,22 @@ def _folder_config(name: str, folder: Path, read_as: str | None = None) -> Any:
     plain = folders.read_config(folder)
     try:
         if read_as is not None:
-            _check_variant(plain)
+            architectures.check_variant(plain)
             plain = {**plain, "model_type": read_as}
-        config = _config_class(str(plain.get("model_type"))).from_dict(plain)
-        _check_encoder(config)
+        config = architectures.config_class_of(str(plain.get("model_type"))).from_dict(plain)
+        architectures.check_encoder(config)
     except Exception as error:  # transformers checks configurations in many ways
         raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {' '.join(str(error).split())}") from None
     return config
 
 
-def _check_variant(plain: dict[str, Any]) -> None:
-    """Raise `ValueError` for options of MERT's configurations that no architecture here supports."""
-    for key in ("feature_extractor_cqt", "deepnorm", "attention_relax"):
-        value = plain.get(key)
-        if value is True or (isinstance(value, int | float) and value > 0):
-            raise ValueError(f"{key} is {value!r}, which needs the model's own code; this code is not run")
-
-
-def _check_encoder(config: Any) -> None:
-    """Raise `ValueError` for options that encoders here do not support."""
-    if getattr(config, "add_adapter", False):
-        raise ValueError("it has a convolutional adapter on top (add_adapter), which is not supported")
-    if len(config.conv_kernel) != len(config.conv_stride):
-        raise ValueError(f"{len(config.conv_kernel)} conv_kernel, but {len(config.conv_stride)} conv_stride")
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """Return a config as JSON values, without keys that do not affect embeddings."""
-    return {k: v for k, v in json.loads(config.to_json_string()).items() if k not in folders.VOLATILE_KEYS}
-
-
-def _model_class(model_type: str) -> Any:
-    """Return the transformers model class of an architecture."""
-    import transformers
-
-    return getattr(transformers, MODEL_CLASSES[model_type])
-
-
-def _attention(model_type: str) -> dict[str, str]:
-    """Return the attention implementation that the masks of `networks/wav2vec2.py` fit; WavLM has only one."""
-    return {} if model_type == "wavlm" else {"attn_implementation": "sdpa"}
-
-
 def _load_folder(name: str, folder: Path, read_as: str | None = None) -> nn.Module:
     """Load the encoder in a `save_pretrained` folder; every one of its tensors must be present and fit."""
     config = _folder_config(name, folder, read_as)
-    return load_pretrained(name, folder, _model_class(config.model_type), config, **_attention(config.model_type))
+    return load_pretrained(
+        name,
+        folder,
+        architectures.model_class_of(config.model_type),
+        config,
+        **architectures.attention_of(config.model_type),
+    )

@@ -129,7 +129,8 @@ def _save(predictor: Predictor, head: SavedHead, target: Path) -> None:
     """Save encoder and head as one model with `save_pretrained`."""
     import transformers
 
-    from features.backbones.wav2vec2 import MODEL_CLASSES, write_preprocessing
+    from features.backbones.wav2vec2 import write_preprocessing
+    from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 
     encoder: Any = predictor.backbone.module
     config = type(encoder.config).from_dict(encoder.config.to_dict())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from features.backbones.wav2vec2 import SIZES
+from features.backbones.wav2vec2_architectures import SIZES
 from recipes.nano.objectives import (
     SPECTRAL_DIM,
     contrast,

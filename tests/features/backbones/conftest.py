@@ -65,7 +65,7 @@ def save_encoder(tmp_path_factory):
     def save(model_type="wav2vec2", *, do_normalize=True, folder=None, seed=0, **architecture):
         import transformers
 
-        from features.backbones.wav2vec2 import MODEL_CLASSES
+        from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 
         folder = folder or tmp_path_factory.mktemp(model_type)
         config_class = transformers.AutoConfig.for_model(model_type).__class__

@@ -7,7 +7,7 @@ import pytest
 
 from features.backbones import describe, load
 from features.backbones.loading.weights import BUNDLED_FOLDER
-from features.backbones.wav2vec2 import SIZES
+from features.backbones.wav2vec2_architectures import SIZES
 from features.errors import WeightsError
 from pipeline.results.table import weights_text
 
