@@ -90,7 +90,7 @@ def extract(
         RunError: The disk is full, a folder is not writable, or more than half of the clips fail.
     """
     corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
-    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone), backbone.title)
     summary = Summary(path)
     with CacheLock(path, progress.note, join=run_shard is not None) as lock:
         work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, run_shard)
@@ -113,7 +113,7 @@ def _work_and_plan(
     corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, run_shard: RunShard | None
 ) -> tuple[Worklist, Plan | None]:
     """Return the worklist, and the plan that a run shard joins; waits until one of the shards has planned."""
-    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone), backbone.title)
     while True:
         if lock.is_alone:
             shard_set.recover(path, path.with_suffix(".parts"))

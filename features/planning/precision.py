@@ -122,7 +122,7 @@ def settle(
 
     def cache_file(precision: str) -> Path:
         own = replace(settings, precision=precision)
-        return fp.cache_path(cache, corpus.manifest.name, own.cache_spec(backbone))
+        return fp.cache_path(cache, corpus.manifest.name, own.cache_spec(backbone), backbone.title)
 
     wanted = settings.precision
     if wanted == "auto":

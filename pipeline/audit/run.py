@@ -173,7 +173,7 @@ def _cached(
         label = label_of(options)
         try:
             specs[label] = spec = backbones.describe(options)  # type: ignore[arg-type]
-            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
+            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec), spec.title)
             if path.exists():
                 tables[label] = open_table(path)
             else:

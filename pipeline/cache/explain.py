@@ -40,11 +40,13 @@ def _why_new(path: Path, spec: dict) -> list[str]:
     """Return how a spec without a cache file differs from the existing files of the same backbone."""
     wanted = fp.flatten(spec)
     lines = []
-    for other in sorted(path.parent.glob(f"{spec['backbone']['name']}-*.h5")):
+    for other in sorted(path.parent.glob("*.h5")):
         try:
             table: EmbeddingTable = open_table(other)
         except CacheError as error:
             lines.append(str(error))
+            continue
+        if table.spec.name != spec["backbone"]["name"]:  # file names begin with labels
             continue
         held = fp.flatten(table.cache_spec)
         for key in sorted(wanted.keys() | held.keys()):

@@ -191,7 +191,7 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     for spec in specs:
         if console and spec.settings.get("normalize_assumed"):
             console.note(
-                f"{spec.name}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
+                f"{spec.title}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
                 f"rate of {spec.sample_rate} Hz (set `normalize` to change this)"
             )
     return specs

@@ -80,7 +80,7 @@ class TransformersBackbone(Backbone):
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                raise RunError(f"{self.spec.name}: the encoder fails with {described(error)}") from error
+                raise RunError(f"{self.spec.title}: the encoder fails with {described(error)}") from error
             for row, value in zip(rows, values, strict=True):
                 count = valid_frames(self.module, self._extractor, len(clips[row]), value.shape[1])
                 frames[row] = value[:, :count].transpose(0, 1)  # [F, L, D]
