@@ -53,7 +53,8 @@ def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, c
         ManifestError: The corpus is missing or its table is invalid.
         RunError: `audit.json` cannot be written.
     """
-    audit = examine(config, strict=strict, similarity=similarity)
+    with console.progress("audit", None, ""):
+        audit = examine(config, strict=strict, similarity=similarity)
     path = config.run_dir / AUDIT_FILE
     write_json(path, as_json(audit))
     print_audit(audit, path, console)

@@ -77,6 +77,8 @@ def run_features(
         if not dry_run and run_shard is None:
             write_run_inputs(config, manifest)
             write_json(failures_file(config), {})
+        with console.progress(f"reading the files of {manifest.name}", None, ""):
+            corpus.contents  # noqa: B018
         for options, spec in zip(config.features.backbones, specs, strict=True):
             label = label_of(options)
             with ExitStack() as stack:
