@@ -223,9 +223,7 @@ class _Rates(ProgressColumn):
         return Text("  ".join(_rates(task.completed, task.total, task.elapsed or 0.0, self.unit, *fields)))
 
 
-def _rates(
-    done: float, total: float | None, elapsed_s: float, unit: str, audio_s: float, failures: int
-) -> list[str]:
+def _rates(done: float, total: float | None, elapsed_s: float, unit: str, audio_s: float, failures: int) -> list[str]:
     """Return counts and rates: `120/400 clips`, `52 clips/s`, `260 s audio/s`, `1 failed`."""
     if not unit or not (done or total):
         return []
