@@ -12,6 +12,7 @@ import soundfile as sf
 from features.audio.headers import enters_anywhere, flac_total, seeks_exactly, shortfall, stated_audio
 from features.audio.mpeg import mpeg_frames
 from features.audio.ogg import ogg_pages
+from features.audio.other_formats import unknown_format
 from features.audio.quiet import quiet_codecs
 from features.audio.spliced import SplicedFile, edited
 from features.errors import AudioError
@@ -22,6 +23,7 @@ RATES_HZ = (50, 10_000_000)  # plausible sample rates, from infrasound to ultras
 TOLERANCE_S = 0.1  # a length may differ by this much from the one that is stated or decoded
 FRAME_BYTES = 1 / 65_536  # bytes per frame that every codec needs; FLAC stores silence in ten bytes for 65,535 samples
 SUSPICIOUS_FRAME_BYTES = 1 / 256  # only silence is stored in less
+UNRECOGNISED = 1  # libsndfile's code for a file of no format that it knows
 HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
@@ -139,7 +141,7 @@ def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
             file.close()
             raise
     except sf.LibsndfileError as error:
-        raise AudioError(_decoding_error(error)) from None
+        raise AudioError(unknown_format(path) if error.code == UNRECOGNISED else _decoding_error(error)) from None
     except OSError as error:
         raise unreadable(error) from None
 
@@ -164,7 +166,7 @@ def _spliced(path: Path, parts: Sequence[bytes | tuple[int, int]]) -> _SoundFile
 def _checked(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, AudioInfo]:
     """Return a file, opened differently if libsndfile would not read all of it, and its length and rate."""
     if file.format == "RAW":
-        raise AudioError("is not an audio file of a known format")
+        raise AudioError(unknown_format(path))
     rate, (lowest, highest) = file.samplerate, RATES_HZ
     if not lowest <= rate <= highest:
         raise AudioError(f"has an implausible sample rate of {rate} Hz (expected {lowest} to {highest} Hz)")

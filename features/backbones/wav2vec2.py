@@ -234,9 +234,8 @@ def blank(options: Options) -> dict[str, Any]:
 def _random_config(options: Options) -> Any:
     """Return the configuration for untrained weights."""
     if options.size not in architectures.SIZES:
-        raise ConfigError(
-            f"{options.title}: unknown size {options.size!r}: use one of {', '.join(architectures.SIZES)}"
-        )
+        known = ", ".join(architectures.SIZES)
+        raise ConfigError(f"{options.title}: unknown size {options.size!r}: use one of {known}")
     try:
         config_class = architectures.config_class_of(options.model_type)
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +102,7 @@ def cache_path(cache: Path, dataset: str, spec: dict[str, Any], title: str | Non
     own = folder / f"{title or name}{suffix}.h5"
     marks = (f"{suffix}.h5", f"{suffix}.parts", f"{suffix}.h5.lock", f"{suffix}.drift.json")
     try:
-        there = [item for item in os.listdir(folder) if item.endswith(marks) and not item.startswith(".")]
+        there = [item.name for item in folder.iterdir() if item.name.endswith(marks) and not item.name.startswith(".")]
     except OSError:
         return own
     titles = sorted({item[: item.rindex(suffix)] for item in there}, key=lambda one: (one != name, one))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # placeholder, because a manifest needs labels
 STDIN = "-"
+BYTE_ORDER_MARK = "\ufeff"  # at the start of a list of paths from Windows
 SLACK = 0.02  # fraction of a hop: many files are slightly longer than nominal, which needs no extra window
 
 
@@ -139,6 +140,7 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
     """Yield tables with columns `id`, `path` and optionally `start_s`, `duration_s` for one argument."""
     if named == STDIN:
         lines = [line.rstrip("\r\n") for line in stdin]
+        lines[:1] = [line.removeprefix(BYTE_ORDER_MARK) for line in lines[:1]]
         for line in lines:
             if line.strip():
                 yield from _tables(line, stdin) if line != STDIN else ()

@@ -233,9 +233,8 @@ def test_threads_are_torchs_own(entry):
 )
 def test_a_model_of_log_mels_without_mel_is_told_so(tmp_path, shape, n_mels):
     weights = bands(tmp_path / "bands.onnx", shape)
-    with pytest.raises(
-        ConfigError, match=rf"mine: bands.onnx takes log-mels of {n_mels} bands.*`mel: {{n_mels: {n_mels},"
-    ):
+    message = rf"mine: bands.onnx takes log-mels of {n_mels} bands.*`mel: {{n_mels: {n_mels},"
+    with pytest.raises(ConfigError, match=message):
         describe({"name": "onnx", "label": "mine", "weights": str(weights), "sample_rate_hz": RATE})
 
 
