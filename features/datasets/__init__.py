@@ -33,6 +33,12 @@ KINDS: dict[str, str] = {
     "speech_commands": "features.datasets.speech_commands",
     "ravdess": "features.datasets.ravdess",
     "synthetic": "features.datasets.synthetic",
+    "audiofolder": "features.datasets.layouts.audiofolder",
+    "huggingface": "features.datasets.layouts.huggingface",
+    "kaldi": "features.datasets.layouts.kaldi",
+    "webdataset": "features.datasets.layouts.webdataset",
+    "audacity": "features.datasets.layouts.audacity",
+    "raven": "features.datasets.layouts.raven",
 }
 TABULAR = ("csv", "jsonl", "parquet")
 
@@ -83,7 +89,7 @@ def check_root(options: DatasetOptions) -> None:
         elif source := getattr(_module(options.kind), "SOURCE", None):  # a generated corpus has no source
             from features.datasets.listing import existing_folder
 
-            existing_folder(root, source)
+            getattr(_module(options.kind), "existing_root", existing_folder)(root, source)
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
 

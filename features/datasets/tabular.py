@@ -124,6 +124,15 @@ def column_names(path: Path) -> list[str]:
     return [str(name) for name in _read(path, path.suffix.lstrip(".").lower(), None).columns]
 
 
+def read_cells(path: Path, kind: str) -> pd.DataFrame:
+    """Read a `csv`, `jsonl` or `parquet` file unchanged, one row per clip; the index gives each row's position.
+
+    Raises:
+        ManifestError: The file cannot be read.
+    """
+    return _read(path, kind, None)
+
+
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
     """Read a CSV file with every cell as text; empty cells are None, the index is `line N`.
 
