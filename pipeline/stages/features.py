@@ -18,6 +18,7 @@ from features.datasets import load_manifest
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
+from features.planning.adoption import held_elsewhere
 from features.planning.precision import settle
 from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
@@ -260,12 +261,14 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
 def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
     """Print what a run would compute."""
     work = make_worklist(corpus, spec, settings, cache)
-    clips = [content for content in corpus.contents.take(work.todo) if not content.failure]
-    failed = len(work.failed) + len(work.todo) - len(clips)
+    elsewhere = {clip for held in held_elsewhere(work) for clip in held.ids}
+    todo = work.todo[~corpus.manifest.clips["id"].iloc[work.todo].isin(elsewhere).to_numpy()]
+    clips = [content for content in corpus.contents.take(todo) if not content.failure]
+    failed = len(work.failed) + len(todo) - len(clips)
     seconds = sum(content.duration_s for content in clips)
     console.line(
         f"features {corpus.manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
-        f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
+        f"reuse {len(work.reused) + len(elsewhere)}{f', {failed} failed' if failed else ''} → {work.path}"
     )
 
 
