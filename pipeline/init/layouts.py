@@ -43,8 +43,8 @@ def recognise_layout(path: Path) -> Layout | None:
         UserError: The layout is clear, but its labels or files cannot be used.
     """
     if path.is_file():
-        kind = _kind_of_file(path)
-        return None if kind is None else _loaded(path, *kind)
+        known = _kind_of_file(path)
+        return None if known is None else _loaded(path, *known)
     files = sorted(files_below(path))
     audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES]
     for kind, what, fits in _KINDS:

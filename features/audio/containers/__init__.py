@@ -6,11 +6,12 @@ function `find(container, member) -> Member`.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from features.audio.containers.member import Member
 from features.errors import AudioError
@@ -59,11 +60,11 @@ def stored_audio(path: Path) -> Path | Member:
     return found
 
 
-def open_audio(path: Path) -> IO[bytes]:
+def open_audio(path: Path) -> io.BufferedIOBase:
     """Open the bytes of an audio file on disk or in a container.
 
     Raises:
         AudioError: As `stored_audio`.
         OSError: The file cannot be opened.
     """
-    return stored_audio(path).open("rb")
+    return cast(io.BufferedIOBase, stored_audio(path).open("rb"))

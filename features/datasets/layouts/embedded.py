@@ -111,6 +111,9 @@ def _parquet_rows(path: Path, audio: str, roles: Mapping[str, str]) -> Iterator[
         columns = [*([f"{audio}.path"] if has_path else []), *roles.values()]
         for group in range(file.num_row_groups):
             held = _holds_bytes(file.metadata.row_group(group), f"{audio}.bytes")
+            if not columns:
+                yield from (Row(None, held, {}) for _ in range(file.metadata.row_group(group).num_rows))
+                continue
             for batch in file.iter_batches(row_groups=[group], columns=columns):
                 names = _texts(batch.column(audio), "path") if has_path else [None] * len(batch)
                 for name, cells in zip(names, _by_role(batch, roles), strict=True):
@@ -147,5 +150,7 @@ def _texts(column: Any, name: str) -> list[str | None]:
 
 
 def _by_role(batch: Any, roles: Mapping[str, str]) -> list[dict[str, Any]]:
+    if not roles:
+        return [{} for _ in range(len(batch))]
     columns = [batch.column(name).to_pylist() for name in roles.values()]
     return [dict(zip(roles, cells, strict=True)) for cells in zip(*columns, strict=True)]
