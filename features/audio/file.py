@@ -128,8 +128,8 @@ def is_entered_at_start(path: Path) -> bool:
 
 def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
     """Open the file, or raise an `AudioError` that states in one line why it cannot be used."""
+    stored = stored_audio(path)
     try:
-        stored = stored_audio(path)
         size = _size(stored)
         audio = stated_audio(stored, size)
         if reason := shortfall(audio, size):
@@ -144,7 +144,7 @@ def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
             file.close()
             raise
     except sf.LibsndfileError as error:
-        raise AudioError(unknown_format(path) if error.code == UNRECOGNISED else _decoding_error(error)) from None
+        raise AudioError(unknown_format(stored) if error.code == UNRECOGNISED else _decoding_error(error)) from None
     except OSError as error:
         raise unreadable(error) from None
 

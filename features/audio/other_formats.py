@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from features.audio.containers.member import Member
+
 OTHER_FORMATS = (  # name, position and value of the first bytes
     ("MPEG-4 audio (AAC, ALAC)", 4, b"ftyp"),
     ("Matroska or WebM", 0, b"\x1aE\xdf\xa3"),
@@ -21,11 +23,12 @@ OTHER_FORMATS = (  # name, position and value of the first bytes
 )
 
 
-def unknown_format(path: Path) -> str:
+def unknown_format(path: Path | Member) -> str:
     """Describe a file that libsndfile does not know, with the format if its first bytes show it."""
     with path.open("rb") as file:
         head = file.read(16)
     known = next((name for name, at, mark in OTHER_FORMATS if head[at : at + len(mark)] == mark), None)
     what = f"libsndfile does not read {known}" if known else "its format is not recognised"
-    names = f"{shlex.quote(path.name)} {shlex.quote(f'{path.stem}.flac')}"
+    name = Path(path.name).name
+    names = f"{shlex.quote(name)} {shlex.quote(f'{Path(name).stem}.flac')}"
     return f"cannot be decoded ({what}); convert it to WAV or FLAC, for example with ffmpeg -i {names}"

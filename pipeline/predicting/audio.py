@@ -84,8 +84,8 @@ def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
 
     Args:
         audio: Files, folders (searched recursively), archives (`.tar`), files with embedded audio (`.parquet`,
-            `.arrow`), members of both (`clips.tar::dog.wav`), manifests (`.csv`, `.tsv`, `.jsonl`, `.parquet`, as for the
-            dataset readers, labels not needed), or `-` for one path per line from stdin.
+            `.arrow`), members of both (`clips.tar::dog.wav`), manifests (`.csv`, `.tsv`, `.jsonl`, `.parquet`, as for
+            the dataset readers, labels not needed), or `-` for one path per line from stdin.
         stdin: The stream that `-` reads.
 
     Raises:

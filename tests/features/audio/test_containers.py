@@ -118,10 +118,15 @@ def test_a_changed_container_is_read_again(tmp_path, files):
 
 
 def test_a_truncated_wav_in_a_container_is_noticed(tmp_path, files):
-    make_tar(tmp_path / "x.tar", {"a.wav": files["a.wav"].read_bytes()[:-1000], "b.wav": b"", "c.wav": b"no audio" * 9})
-    for member, reason in {"a": "is cut short", "b": r"empty \(0 bytes\)", "c": "cannot be decoded"}.items():
+    cut = files["a.wav"].read_bytes()[:-1000]
+    make_tar(tmp_path / "x.tar", {"d/a.wav": cut, "d/b.wav": b"", "d/c.wav": b"no audio" * 9})
+    for member, reason in {
+        "a": "is cut short",
+        "b": r"empty \(0 bytes\)",
+        "c": "cannot be decoded.*ffmpeg -i c.wav c.flac",
+    }.items():
         with pytest.raises(AudioError, match=reason):
-            probe(tmp_path / f"x.tar::{member}.wav")
+            probe(tmp_path / f"x.tar::d/{member}.wav")
 
 
 def test_what_is_not_there_is_named(tmp_path, files):

@@ -206,4 +206,6 @@ def test_an_unknown_format_is_named_with_the_way_to_convert_it(tmp_path, head, w
     with pytest.raises(AudioError) as error:
         probe(path)
     assert str(error.value).startswith(f"cannot be decoded ({what}")
-    assert str(error.value).endswith("; convert it to WAV or FLAC, for example with ffmpeg -i 'a song.m4a' 'a song.flac'")
+    assert str(error.value).endswith(
+        "; convert it to WAV or FLAC, for example with ffmpeg -i 'a song.m4a' 'a song.flac'"
+    )
