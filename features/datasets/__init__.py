@@ -48,10 +48,10 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
 
     Args:
         options: The `dataset:` section: `kind`, `root`, optionally `name`, and the kind's own keys
-            (see `options_class`).
+            (see `options_class`), and what to keep of it (see `features.datasets.choosing`).
 
     Returns:
-        The clips, sorted by id.
+        The chosen clips, sorted by id.
 
     Raises:
         ConfigError: An unknown kind, or an option that the kind does not have or cannot take.
@@ -59,17 +59,23 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
     """
     from pydantic import ValidationError
 
+    from features.datasets.choosing.choice import KEYS, Choice
+
     kind = options.get("kind")
     model = options_class(kind)
     try:
-        fields = model.model_validate(dict(options)).model_dump()
+        parsed = model.model_validate(dict(options))
     except ValidationError as error:
         raise ConfigError(_first_problem(error, model)) from None
+    choice = Choice.of(parsed.model_dump(include=set(KEYS)))
+    fields = parsed.model_dump(exclude=set(KEYS))
     if kind not in TABULAR:
         del fields["kind"]
+    elif choice.where:
+        fields["where"] = choice.where
     root = fields.pop("root").expanduser()
     try:
-        return _module(kind).index(root, **fields)
+        return choice.apply(_module(kind).index(root, **fields))
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from features.datasets.choosing.condition import Condition
+
 
 class DatasetOptions(BaseModel):
     """The common part of a config's `dataset:` section; each kind's `Options` adds its own."""
@@ -17,6 +19,23 @@ class DatasetOptions(BaseModel):
     name: str | None = Field(
         default=None, description="name in tables and of the cache folder (default: the kind, or the root's base name)"
     )
+
+    where: str | list[str] | None = Field(
+        default=None, description="condition(s) on a column that clips must meet: `snr_db > 10`, `lang in [en, de]`"
+    )
+    rename: dict[str, str] | None = Field(default=None, description="label: new label; two with one name are merged")
+    include: list[str] | None = Field(default=None, min_length=1, description="labels to keep (default: all)")
+    exclude: list[str] | None = Field(default=None, description="labels to leave out")
+    min_clips: int | None = Field(default=None, ge=1, description="classes with fewer clips are left out")
+    max_clips_per_class: int | None = Field(default=None, ge=1, description="of larger classes, clips are drawn")
+    choice_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of that draw")
+
+    @field_validator("where")
+    @classmethod
+    def _are_conditions(cls, where: str | list[str] | None) -> str | list[str] | None:
+        for text in [where] if isinstance(where, str) else where or ():
+            Condition.parse(text)
+        return where
 
     @field_validator("name")
     @classmethod

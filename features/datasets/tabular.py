@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from features.datasets.choosing.condition import Condition
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
@@ -53,6 +54,7 @@ def index(
     name: str | None = None,
     separator: str | None = None,
     task: Task | None = None,
+    where: Sequence[Condition] = (),
     **columns: str,
 ) -> Manifest:
     """Read a manifest file.
@@ -64,6 +66,7 @@ def index(
         separator: Separator between the cells of a CSV file.
         task: The kind of labels; None: inferred. The cells of a CSV file are read as lists if all are JSON lists, and
             as numbers if all are numbers and at least one is not whole.
+        where: Conditions on columns of the file; those on other columns are left to the caller.
         **columns: `<column>_column="its name in the file"` for any manifest column.
 
     Raises:
@@ -72,12 +75,27 @@ def index(
     """
     root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
-    table = _read(root, kind, separator)
+    table = meeting(root, _read(root, kind, separator), where)
     table = _renamed(root, table, columns)
     texts = kind not in ("jsonl", "parquet")
     task, table["label"] = _labels(root, table["label"], task, texts)
     table = _placed(root.parent, table).sort_values("id", key=lambda ids: ids.map(str), kind="stable")
     return Manifest(name or root.stem, root.parent, table, task)
+
+
+def meeting(path: Path, cells: pd.DataFrame, where: Sequence[Condition]) -> pd.DataFrame:
+    """Return the rows of a table that meet the conditions on its columns.
+
+    Raises:
+        ManifestError: No row does, or a cell cannot be compared.
+    """
+    for condition in where:
+        if condition.column in cells:
+            met = condition.rows(str(path), cells, cells.index)
+            if not any(met):
+                raise condition.nothing(str(path), cells[condition.column].tolist())
+            cells = cells[met]
+    return cells
 
 
 def existing_file(root: Path) -> Path:

@@ -56,7 +56,7 @@ class Splits:
     Attributes:
         protocol: The resolved protocol, never `auto`.
         splits: One `Split` per test fold, and per draw within it.
-        warnings: Warnings to show with the results, one sentence each.
+        warnings: Warnings to show with the results, one sentence each, also about labels that look the same.
     """
 
     protocol: str
@@ -164,6 +164,8 @@ def make_splits(
     if len(untested):
         first = targets.names[untested[0]]
         warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
+    if manifest.similar_labels:
+        warnings += (manifest.similar_labels,)
     found = Splits(base, tuple(splits), warnings)
     if len(failed):
         found = found.without(failed)

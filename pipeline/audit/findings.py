@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[Severity, Severity]] = {
     "conflicting-labels": ("warning", "error"),
     "near-duplicates-across": ("warning", "warning"),
     "splits": ("warning", "warning"),
+    "similar-labels": ("warning", "warning"),
     "imbalance": ("warning", "warning"),
     "identical-audio": ("note", "note"),
     "near-duplicates": ("note", "note"),

@@ -63,6 +63,8 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
             counts = values.value_counts().sort_index()
             console.table((column, "clips"), list(counts.items()), right=("clips",))
             console.line("")
+    if manifest.similar_labels:
+        console.note(f"warning: {manifest.similar_labels}")
     groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
     console.line(
         f"{manifest.name}: {len(manifest)} clips, {answers}{groups}; wrote {output}, paths relative to its folder"

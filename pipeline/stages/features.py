@@ -137,7 +137,10 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
             groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
-    check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
+    try:
+        check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
+    except ManifestError as error:  # often the reason, and the warning with the results is not reached
+        raise ManifestError("\n".join(filter(None, [str(error), manifest.similar_labels]))) from error
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
         raise ManifestError(f"{overlaps[0]} (an error under --strict)")
     return manifest
