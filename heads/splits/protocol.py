@@ -9,10 +9,12 @@ import numpy as np
 
 from features.errors import ManifestError
 from features.manifest import Manifest
+from heads.splits.advice import class_sizes_advice, listed
 from heads.splits.feasibility import (
     N_FOLDS,
     OFFICIAL,
     PROTOCOLS,
+    AbsentClasses,
     base_protocol,
     check_protocol,
     official_overlaps,
@@ -26,6 +28,7 @@ from heads.splits.sampling import draw_folds, draw_part, draw_shots
 from heads.splits.targets import Targets, strata, targets_of
 
 __all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "few_shot_splits", "make_splits", "resolve_protocol"]
+LABELS_SHOWN = 5  # in a warning
 SHOTS, DRAWS = 8, 5  # defaults of `few-shot`
 
 
@@ -57,11 +60,15 @@ class Splits:
         protocol: The resolved protocol, never `auto`.
         splits: One `Split` per test fold, and per draw within it.
         warnings: Warnings to show with the results, one sentence each, also about labels that look the same.
+        absent_classes: Whether classes may lack training clips: `error` or `score`.
+        n_absent: Test clips of a class without a training clip in their split, which count as errors.
     """
 
     protocol: str
     splits: tuple[Split, ...]
     warnings: tuple[str, ...]
+    absent_classes: AbsentClasses = "error"
+    n_absent: int = 0
 
     @property
     def n_folds(self) -> int:
@@ -108,6 +115,7 @@ def make_splits(
     shots: int = SHOTS,
     draws: int = DRAWS,
     failed: Sequence[int] = (),
+    absent_classes: AbsentClasses = "error",
 ) -> Splits:
     """Divide the corpus.
 
@@ -127,6 +135,8 @@ def make_splits(
         shots: `few-shot`: clips per class.
         draws: `few-shot`: number of draws per fold.
         failed: Rows that some model cannot use. They are removed from all splits before `few-shot` draws.
+        absent_classes: `error`, or `score` to allow classes without training clips in some split. Their test clips
+            count as errors, and their validation clips are not used.
 
     Returns:
         The splits, with warnings about groups or audio that official folds or splits share.
@@ -137,7 +147,7 @@ def make_splits(
             fewer than `shots`; all training values of a regression are equal; overlap under `strict`.
     """
     protocol = resolve_protocol(manifest, protocol)
-    check_protocol(manifest, protocol, shots=shots)
+    check_protocol(manifest, protocol, shots=shots, absent_classes=absent_classes)
     targets, groups = targets_of(manifest), clip_groups(manifest, keys)
     ids = manifest.clips["id"].to_numpy(dtype=str)
     base = base_protocol(manifest, protocol)
@@ -149,6 +159,8 @@ def make_splits(
     splits = []
     for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
         train = ~(valid | test)
+        if absent_classes == "score":
+            valid = valid & ~_without_training(rows.members, train)
         if not valid.any() and base != "folds-no-valid":
             valid = rows.part(train, _seed(split_seed, number + 1))
             if not valid.any():
@@ -157,7 +169,7 @@ def make_splits(
                     f"fold {fold!r} without losing a label or parting a group; mark some as `split: valid`"
                 )
             train &= ~valid
-        _check_training(manifest.name, fold, targets, order[train])
+        _check_training(manifest.name, fold, targets, order[train], absent_classes)
         splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
     tested = targets.members[np.concatenate([split.test for split in splits])]
     untested = np.flatnonzero(~tested.any(axis=0))
@@ -166,9 +178,11 @@ def make_splits(
         warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
     if manifest.similar_labels:
         warnings += (manifest.similar_labels,)
-    found = Splits(base, tuple(splits), warnings)
+    found = Splits(base, tuple(splits), warnings, absent_classes)
     if len(failed):
         found = found.without(failed)
+    if absent_classes == "score":
+        found = _score_absent(found, targets, manifest.name)
     if protocol == "few-shot":
         found = few_shot_splits(found, targets, groups, ids, shots, draws, split_seed, name=manifest.name)
     return found
@@ -237,12 +251,50 @@ def few_shot_splits(
     return replace(splits, protocol="few-shot", splits=tuple(found))
 
 
-def _check_training(name: str, fold: int | str, targets: Targets, train: np.ndarray) -> None:
+def _without_training(members: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return which rows have a class that no training row has, (N,) bool."""
+    return members[:, ~members[train].any(axis=0)].any(axis=1)
+
+
+def _score_absent(splits: Splits, targets: Targets, name: str) -> Splits:
+    """Remove validation rows of classes without training rows, and count their test rows."""
+    members = targets.members
+    kept, tested, absent = [], set(), set()
+    for split in splits.splits:
+        lost = _without_training(members, split.train)
+        kept.append(replace(split, valid=split.valid[~lost[split.valid]]))
+        tested.update(split.test[lost[split.test]].tolist())
+        absent.update(np.flatnonzero(~members[split.train].any(axis=0) & members[split.test].any(axis=0)).tolist())
+    if not tested:
+        return replace(splits, splits=tuple(kept))
+    total = len(np.unique(np.concatenate([split.test for split in splits.splits])))
+    names = [targets.names[number] for number in sorted(absent)]
+    shown = ", ".join(map(repr, names[:LABELS_SHOWN])) + (", …" if len(names) > LABELS_SHOWN else "")
+    warning = (
+        f"{name}: {len(tested)} of {total} test clips have a label without a training clip in their fold ({shown}) and "
+        "count as errors (absent_classes: score)"
+    )
+    return replace(splits, splits=tuple(kept), warnings=(*splits.warnings, warning), n_absent=len(tested))
+
+
+def _check_training(
+    name: str, fold: int | str, targets: Targets, train: np.ndarray, absent_classes: AbsentClasses
+) -> None:
     """Raise if the training rows lack a class, or if all their values are equal."""
-    absent = np.flatnonzero(~targets.members[train].any(axis=0))
+    held = targets.members[train].any(axis=0)
+    if absent_classes == "score" and targets.task == "single-label":
+        if held.sum() < 2:
+            raise ManifestError(
+                f"{name}: the training clips have {int(held.sum())} label(s) when fold {fold!r} is tested; "
+                "a classifier needs two"
+            )
+        return
+    absent = np.flatnonzero(~held) if absent_classes == "error" else []
     if len(absent):
         raise ManifestError(
             f"{name}: label {targets.names[absent[0]]!r} has no training clip when fold {fold!r} is tested"
+            f"{listed([targets.names[number] for number in absent])}; "
+            + class_sizes_advice([targets.names[number] for number in absent])
         )
     if targets.task == "regression" and np.ptp(targets.values[train]) == 0:
         raise ManifestError(

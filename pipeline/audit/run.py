@@ -77,6 +77,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
             manifest,
             protocol,
             split_seed=config.split_seed,
+            absent_classes=config.absent_classes,
             keys=keys,
             shots=config.few_shot.shots,
             draws=config.few_shot.draws,

@@ -16,6 +16,7 @@ from pipeline.config.errors import FieldError, Location, closest, dotted, shown,
 from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.read import read_mapping
 from pipeline.config.schema import (
+    AbsentClasses,
     ConfigSection,
     FeaturesSection,
     FewShotSection,
@@ -44,6 +45,9 @@ class Config(ConfigSection):
     finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
     tracking: list[Tracking] = Field([], description="where their curves are logged: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="how clips are split into training, validation and test")
+    absent_classes: AbsentClasses = Field(
+        "error", description="a class without training clips for some test fold: error, or score as errors"
+    )
     few_shot: FewShotSection = FewShotSection()
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")

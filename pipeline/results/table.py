@@ -44,6 +44,8 @@ COLUMNS = (
 )
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
 """Last columns of tables of multi-label and regression data, whose scores have no column above."""
+N_ABSENT = "n_absent"
+"""Last column of tables with test clips of a class without training clips; they count as errors."""
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
@@ -65,7 +67,7 @@ def columns_of(task: Task) -> tuple[str, ...]:
     """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
     own = (score.column for score in SCORES[task] if score.column)
-    return tuple(dict.fromkeys((*known, *own)))
+    return tuple(dict.fromkeys((*known, *own, N_ABSENT)))
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -99,6 +101,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     scored_otherwise = any(row.get("metric") for row in rows)
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
     added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
+    added += [N_ABSENT] if any(row.get(N_ABSENT) for row in rows) else []
     table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"

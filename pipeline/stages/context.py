@@ -42,6 +42,7 @@ def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) 
         strict=strict,
         shots=config.few_shot.shots,
         draws=config.few_shot.draws,
+        absent_classes=config.absent_classes,
         failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures],
     )
 

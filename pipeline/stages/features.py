@@ -138,7 +138,9 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
     """
     manifest = load_manifest(config.dataset.model_dump())
     try:
-        check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
+        check_protocol(
+            manifest, config.protocol, shots=config.few_shot.shots, absent_classes=config.absent_classes
+        )
     except ManifestError as error:  # often the reason, and the warning with the results is not reached
         raise ManifestError("\n".join(filter(None, [str(error), manifest.similar_labels]))) from error
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):

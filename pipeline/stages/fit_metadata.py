@@ -40,6 +40,7 @@ def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
         "dataset": stage.manifest.name,
         "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
         "n_folds": stage.splits.n_folds,
+        "n_absent": stage.splits.n_absent,
         "n_seeds": len(stage.config.seeds),
         "layer": layer_text([fit.layer for fit in result.fits]),
         "params_trained": result.params_trained,
