@@ -8,6 +8,7 @@ To add a corpus, write such a file and add one line to `KINDS`.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from features.datasets.options import DatasetOptions
     from features.manifest import Manifest
+
+_log = logging.getLogger(__name__)
 
 KINDS: dict[str, str] = {
     "folder": "features.datasets.folder",
@@ -75,9 +78,12 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
         fields["where"] = choice.where
     root = fields.pop("root").expanduser()
     try:
-        return choice.apply(_module(kind).index(root, **fields))
+        manifest = choice.apply(_module(kind).index(root, **fields))
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
+    for sentence in manifest.choices:
+        _log.info("%s: %s", manifest.name, sentence)
+    return manifest
 
 
 def check_root(options: DatasetOptions) -> None:

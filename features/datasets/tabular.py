@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from features.datasets.choosing.condition import Condition
+from features.datasets.choosing.condition import Condition, meeting
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
@@ -75,27 +75,12 @@ def index(
     """
     root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
-    table = meeting(root, _read(root, kind, separator), where)
+    table = meeting(str(root), _read(root, kind, separator), where)
     table = _renamed(root, table, columns)
     texts = kind not in ("jsonl", "parquet")
     task, table["label"] = _labels(root, table["label"], task, texts)
     table = _placed(root.parent, table).sort_values("id", key=lambda ids: ids.map(str), kind="stable")
     return Manifest(name or root.stem, root.parent, table, task)
-
-
-def meeting(path: Path, cells: pd.DataFrame, where: Sequence[Condition]) -> pd.DataFrame:
-    """Return the rows of a table that meet the conditions on its columns.
-
-    Raises:
-        ManifestError: No row does, or a cell cannot be compared.
-    """
-    for condition in where:
-        if condition.column in cells:
-            met = condition.rows(str(path), cells, cells.index)
-            if not any(met):
-                raise condition.nothing(str(path), cells[condition.column].tolist())
-            cells = cells[met]
-    return cells
 
 
 def existing_file(root: Path) -> Path:

@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Severity, Severity]] = {
     "identical-audio": ("note", "note"),
     "near-duplicates": ("note", "note"),
     "not-compared": ("note", "note"),
+    "task": ("warning", "warning"),
     "groups": ("note", "note"),
     "durations": ("note", "note"),
     "sample-rates": ("note", "note"),

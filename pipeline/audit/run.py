@@ -13,6 +13,7 @@ import pandas as pd
 from features import backbones
 from features.corpus import Corpus
 from features.datasets import load_manifest
+from features.datasets.questions import task_question
 from features.errors import AudioheadsError, ManifestError
 from features.manifest import Manifest
 from features.spec import BackboneSpec
@@ -90,6 +91,8 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
     near = find_near_duplicates(manifest, tables, contents, sides, similarity)
     near.skipped |= without
     found += near_findings(manifest, near, config.command("features"), strict=strict)
+    if question := task_question(manifest, config.dataset):
+        found.append(finding("task", question))
     found += plain_findings(manifest, splits, contents, specs, failures, strict=strict)
     return Audit(
         manifest,

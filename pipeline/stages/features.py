@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -15,6 +16,7 @@ from features import backbones
 from features.backbones.base import check_device
 from features.corpus import Corpus
 from features.datasets import load_manifest
+from features.datasets.questions import task_question
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
@@ -33,6 +35,7 @@ from pipeline.results.run_folder import write_json
 from pipeline.stages.engines import chosen_engine
 
 FAILURES_SHOWN = 5
+_log = logging.getLogger(__name__)
 
 
 def run_features(
@@ -137,6 +140,8 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
             groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
+    if question := task_question(manifest, config.dataset):
+        _log.warning("%s", question)
     try:
         check_protocol(
             manifest, config.protocol, shots=config.few_shot.shots, absent_classes=config.absent_classes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from features.manifest import Manifest
 KEYS = ("where", "rename", "include", "exclude", "min_clips", "max_clips_per_class", "choice_seed")
 OF_CLASSES = ("rename", "include", "exclude", "min_clips", "max_clips_per_class")
 SHOWN = 5  # names in a sentence
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,7 @@ class Choice:
             steps.keep_classes("min_clips", (), lambda name: counts[name] >= least, f"{least}")
         if self.max_clips_per_class is not None:
             steps.draw(self.max_clips_per_class, self.seed)
-        chosen = dataclasses.replace(manifest, clips=steps.clips, choices=tuple(steps.sentences))
-        for sentence in steps.sentences:
-            _log.info("%s: %s", manifest.name, sentence)
-        return chosen
+        return dataclasses.replace(manifest, clips=steps.clips, choices=tuple(steps.sentences))
 
 
 class _Steps:

@@ -106,6 +106,26 @@ class Condition:
         return equal == (self.operator in ("==", "in"))
 
 
+def meeting(where: str, cells: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
+    """Return the rows of a table that meet the conditions on its columns; other conditions are left to the caller.
+
+    Args:
+        where: The table, for messages.
+        cells: Cells as they were read; the index names the rows.
+        conditions: Any conditions.
+
+    Raises:
+        ManifestError: No row is left, or a cell cannot be compared.
+    """
+    for condition in conditions:
+        if condition.column in cells:
+            met = condition.rows(where, cells, cells.index)
+            if not any(met):
+                raise condition.nothing(where, cells[condition.column].tolist())
+            cells = cells[met]
+    return cells
+
+
 def _unquoted(text: str) -> str:
     text = text.strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
