@@ -112,6 +112,6 @@ def _locking() -> bool:
 def _without_locks(path: Path, error: OSError) -> str:
     """Describe a folder whose file system refuses locks, and what to do."""
     return (
-        f"cannot lock {path} ({error.strerror}): this folder's file system has no locks; choose a folder on another one "
-        f"(--set output.cache=FOLDER), or set {NO_LOCKS}=1 and start only one run at a time on this folder"
+        f"cannot lock {path} ({error.strerror}): this folder's file system has no locks; choose a folder on another "
+        f"one (--set output.cache=FOLDER), or set {NO_LOCKS}=1 and start only one run at a time on this folder"
     )

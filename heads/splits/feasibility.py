@@ -171,10 +171,10 @@ def _check_official(manifest: Manifest, targets: Targets, protocol: str, absent_
     for fold, training in training_sides(protocol, names):
         absent = [label for label, found in where.items() if not found & training]
         if absent:
-            held = ", ".join(repr(name) for name in natural_order(where[absent[0]]))
+            there = ", ".join(repr(name) for name in natural_order(where[absent[0]]))
             raise ManifestError(
                 f"{manifest.name}: label {absent[0]!r} has no training clip when {noun} {fold!r} is tested "
-                f"(it occurs in {held}){listed(absent)}; {class_sizes_advice(absent)}"
+                f"(it occurs in {there}){listed(absent)}; {class_sizes_advice(absent)}"
             )
 
 

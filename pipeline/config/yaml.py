@@ -7,6 +7,7 @@ read with this module, so they follow the same rules.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import yaml
 
@@ -83,9 +84,9 @@ def parse_yaml(text: str) -> object:
         raise YamlError(_one_line(str(error)) or type(error).__name__) from error
 
 
-def _open_bracket(text: str) -> yaml.Mark | None:
-    """Return where the innermost bracket begins that is open where reading fails; None if there is none."""
-    marks: list[yaml.Mark] = []
+def _open_bracket(text: str) -> Any:
+    """Return the mark of the innermost bracket that is open where reading fails; None if there is none."""
+    marks: list[Any] = []
     parser = _Loader(text)
     try:
         while parser.check_event():

@@ -143,9 +143,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
     if question := task_question(manifest, config.dataset):
         _log.warning("%s", question)
     try:
-        check_protocol(
-            manifest, config.protocol, shots=config.few_shot.shots, absent_classes=config.absent_classes
-        )
+        check_protocol(manifest, config.protocol, shots=config.few_shot.shots, absent_classes=config.absent_classes)
     except ManifestError as error:  # often the reason, and the warning with the results is not reached
         raise ManifestError("\n".join(filter(None, [str(error), manifest.similar_labels]))) from error
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):

@@ -68,7 +68,9 @@ class Choice:
         if not given and not self.where:
             return manifest
         if given and manifest.task == "regression":
-            raise ConfigError(f"dataset.{given[0]}: the labels of {manifest.name} are numbers (task regression); use where")
+            raise ConfigError(
+                f"dataset.{given[0]}: the labels of {manifest.name} are numbers (task regression); use where"
+            )
         steps = _Steps(manifest)
         for condition in self.where:
             steps.meet(condition)
@@ -104,7 +106,9 @@ class _Steps:
         if condition.column not in self.clips:
             if not condition.asked:
                 known = ", ".join(map(str, self.clips))
-                raise ConfigError(f"dataset.where `{condition.text}`: no column {condition.column!r} (columns: {known})")
+                raise ConfigError(
+                    f"dataset.where `{condition.text}`: no column {condition.column!r} (columns: {known})"
+                )
         elif not condition.asked:
             met = condition.rows(self.name, self.clips, self.clips["id"])
             if not any(met):
@@ -137,9 +141,10 @@ class _Steps:
         self.clips = self.clips[stays]
         self._set([now for now, stay in zip(left, stays, strict=True) if stay])
         what = value if value is not None else _listed(list(wanted))
+        without = f", without {_listed(gone)}" if gone and key != "exclude" else ""
         self.sentences.append(
-            f"{key} {what}: {len(counts) - len(gone)} of {len(counts)} classes and {len(self.clips)} of {before} clips kept"
-            + (f", without {_listed(gone)}" if gone and key != "exclude" else "")
+            f"{key} {what}: {len(counts) - len(gone)} of {len(counts)} classes and {len(self.clips)} of {before} clips "
+            f"kept{without}"
         )
 
     def draw(self, most: int, seed: int) -> None:

@@ -103,12 +103,12 @@ def test_conditions_come_before_classes_are_counted(choose):
 def test_an_unknown_label_is_named_with_a_similar_one(choose, key):
     with pytest.raises(ConfigError, match=f"dataset.{key}: no clip has the label 'dogs', did you mean 'dog'"):
         choose(**{key: ["dogs"]})
-    with pytest.raises(ConfigError, match="dataset.rename: no clip has the label 'cow', labels: Dog, bird, cat, dog"):
+    with pytest.raises(ConfigError, match=r"dataset.rename: no clip has the label 'cow', labels: Dog, bird, cat, dog"):
         choose(rename={"cow": "dog"})
 
 
 def test_no_clip_left_is_an_error(choose):
-    with pytest.raises(ManifestError, match="dataset.min_clips leaves no clip with a label"):
+    with pytest.raises(ManifestError, match=r"dataset.min_clips leaves no clip with a label"):
         choose(min_clips=9)
 
 
@@ -125,9 +125,7 @@ def test_drawn_clips_depend_on_ids_and_seed_not_on_order(tmp_path):
 
     first = drawn(range(60))
     assert Counter(first.clips["label"]) == {"a": 5, "b": 5}
-    assert first.choices == (
-        "max_clips_per_class 5: 10 of 60 clips kept, drawn with seed 0 from 2 larger classes",
-    )
+    assert first.choices == ("max_clips_per_class 5: 10 of 60 clips kept, drawn with seed 0 from 2 larger classes",)
     ids = set(first.clips["id"])
     assert set(drawn(reversed(range(60))).clips["id"]) == ids
     assert set(drawn(range(60), choice_seed=1).clips["id"]) != ids

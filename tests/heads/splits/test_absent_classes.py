@@ -33,9 +33,17 @@ def folds():
 @pytest.mark.parametrize(
     ("data", "protocol", "message"),
     [
-        (sites, "leave-one-group-out", r"'rare' has 1 group\(s\).*\(and 1 more label\).*exclude: \[\"rare\", \"some\"\]"),
+        (
+            sites,
+            "leave-one-group-out",
+            r"'rare' has 1 group\(s\).*\(and 1 more label\).*exclude: \[\"rare\", \"some\"\]",
+        ),
         (folds, "folds", r"'rare' occurs in fold 's0' only; give it clips in other folds, .*exclude: \[\"rare\"\]"),
-        (lambda: manifest([*"aaaabbbbc"]), "holdout", r"'c' has 1 clip\(s\); .*dataset.min_clips: 3 or dataset.exclude"),
+        (
+            lambda: manifest([*"aaaabbbbc"]),
+            "holdout",
+            r"'c' has 1 clip\(s\); .*dataset.min_clips: 3 or dataset.exclude",
+        ),
         (lambda: manifest([*"aaaabbbbc"]), "few-shot", r"'c' has 1 clip.*; dataset.min_clips: 2 leaves out smaller"),
     ],
 )
@@ -115,7 +123,5 @@ def test_several_labels_per_clip():
     splits, targets = make_splits(data, "leave-one-group-out", absent_classes="score"), targets_of(data)
     assert splits.n_absent == 1
     features = np.random.default_rng(0).normal(size=(len(data), 1, 4)).astype(np.float32)
-    result = train_head(
-        LinearOptions(l2=[1.0]), features, targets.values, splits, [0], n_classes=3, task="multi-label"
-    )
+    result = train_head(LinearOptions(l2=[1.0]), features, targets.values, splits, [0], n_classes=3, task="multi-label")
     assert (result.fits[0].probabilities[:, targets.names.index("rare")] == 0).all()
