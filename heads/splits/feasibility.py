@@ -169,12 +169,12 @@ def _check_official(manifest: Manifest, targets: Targets, protocol: str, absent_
             f"give it clips in other {noun}s, {class_sizes_advice(single)}"
         )
     for fold, training in training_sides(protocol, names):
-        absent = [label for label, found in where.items() if not found & training]
-        if absent:
-            there = ", ".join(repr(name) for name in natural_order(where[absent[0]]))
+        lacking = [label for label, found in where.items() if not found & training]
+        if lacking:
+            there = ", ".join(repr(name) for name in natural_order(where[lacking[0]]))
             raise ManifestError(
-                f"{manifest.name}: label {absent[0]!r} has no training clip when {noun} {fold!r} is tested "
-                f"(it occurs in {there}){listed(absent)}; {class_sizes_advice(absent)}"
+                f"{manifest.name}: label {lacking[0]!r} has no training clip when {noun} {fold!r} is tested "
+                f"(it occurs in {there}){listed(lacking)}; {class_sizes_advice(lacking)}"
             )
 
 

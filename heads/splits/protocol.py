@@ -9,7 +9,7 @@ import numpy as np
 
 from features.errors import ManifestError
 from features.manifest import Manifest
-from heads.splits.advice import class_sizes_advice, listed
+from heads.splits.absent import absent_text, check_training, without_training
 from heads.splits.feasibility import (
     N_FOLDS,
     OFFICIAL,
@@ -28,7 +28,6 @@ from heads.splits.sampling import draw_folds, draw_part, draw_shots
 from heads.splits.targets import Targets, strata, targets_of
 
 __all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "few_shot_splits", "make_splits", "resolve_protocol"]
-LABELS_SHOWN = 5  # in a warning
 SHOTS, DRAWS = 8, 5  # defaults of `few-shot`
 
 
@@ -160,7 +159,7 @@ def make_splits(
     for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
         train = ~(valid | test)
         if absent_classes == "score":
-            valid = valid & ~_without_training(rows.members, train)
+            valid = valid & ~without_training(rows.members, train)
         if not valid.any() and base != "folds-no-valid":
             valid = rows.part(train, _seed(split_seed, number + 1))
             if not valid.any():
@@ -169,7 +168,7 @@ def make_splits(
                     f"fold {fold!r} without losing a label or parting a group; mark some as `split: valid`"
                 )
             train &= ~valid
-        _check_training(manifest.name, fold, targets, order[train], absent_classes)
+        check_training(manifest.name, fold, targets, order[train], absent_classes)
         splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
     tested = targets.members[np.concatenate([split.test for split in splits])]
     untested = np.flatnonzero(~tested.any(axis=0))
@@ -251,56 +250,18 @@ def few_shot_splits(
     return replace(splits, protocol="few-shot", splits=tuple(found))
 
 
-def _without_training(members: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return which rows have a class that no training row has, (N,) bool."""
-    return members[:, ~members[train].any(axis=0)].any(axis=1)
-
-
 def _score_absent(splits: Splits, targets: Targets, name: str) -> Splits:
     """Remove validation rows of classes without training rows, and count their test rows."""
-    members = targets.members
-    kept, tested, absent = [], set(), set()
-    for split in splits.splits:
-        lost = _without_training(members, split.train)
-        kept.append(replace(split, valid=split.valid[~lost[split.valid]]))
-        tested.update(split.test[lost[split.test]].tolist())
-        absent.update(np.flatnonzero(~members[split.train].any(axis=0) & members[split.test].any(axis=0)).tolist())
-    if not tested:
-        return replace(splits, splits=tuple(kept))
-    total = len(np.unique(np.concatenate([split.test for split in splits.splits])))
-    names = [targets.names[number] for number in sorted(absent)]
-    shown = ", ".join(map(repr, names[:LABELS_SHOWN])) + (", …" if len(names) > LABELS_SHOWN else "")
-    warning = (
-        f"{name}: {len(tested)} of {total} test clips have a label without a training clip in their fold ({shown}) and "
-        "count as errors (absent_classes: score)"
+    lost = [without_training(targets.members, split.train) for split in splits.splits]
+    kept = tuple(
+        replace(split, valid=split.valid[~own[split.valid]]) for split, own in zip(splits.splits, lost, strict=True)
     )
-    return replace(splits, splits=tuple(kept), warnings=(*splits.warnings, warning), n_absent=len(tested))
-
-
-def _check_training(
-    name: str, fold: int | str, targets: Targets, train: np.ndarray, absent_classes: AbsentClasses
-) -> None:
-    """Raise if the training rows lack a class, or if all their values are equal."""
-    held = targets.members[train].any(axis=0)
-    if absent_classes == "score" and targets.task == "single-label":
-        if held.sum() < 2:
-            raise ManifestError(
-                f"{name}: the training clips have {int(held.sum())} label(s) when fold {fold!r} is tested; "
-                "a classifier needs two"
-            )
-        return
-    absent = np.flatnonzero(~held) if absent_classes == "error" else []
-    if len(absent):
-        raise ManifestError(
-            f"{name}: label {targets.names[absent[0]]!r} has no training clip when fold {fold!r} is tested"
-            f"{listed([targets.names[number] for number in absent])}; "
-            + class_sizes_advice([targets.names[number] for number in absent])
-        )
-    if targets.task == "regression" and np.ptp(targets.values[train]) == 0:
-        raise ManifestError(
-            f"{name}: every training clip has the label {targets.values[train[0]]} when fold {fold!r} is tested; "
-            "there is nothing to learn"
-        )
+    tested = np.unique(np.concatenate([split.test[own[split.test]] for split, own in zip(kept, lost, strict=True)]))
+    if not len(tested):
+        return replace(splits, splits=kept)
+    total = len(np.unique(np.concatenate([split.test for split in kept])))
+    warning = absent_text(name, targets, [(split.train, split.test) for split in kept], len(tested), total)
+    return replace(splits, splits=kept, warnings=(*splits.warnings, warning), n_absent=len(tested))
 
 
 def _divide(

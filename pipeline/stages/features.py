@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -16,7 +15,6 @@ from features import backbones
 from features.backbones.base import check_device
 from features.corpus import Corpus
 from features.datasets import load_manifest
-from features.datasets.questions import task_question
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
@@ -27,15 +25,15 @@ from features.planning.settings import Settings
 from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
 from features.system.locks import CacheLock
-from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol
+from heads.splits.feasibility import official_overlaps, resolve_protocol
 from pipeline.config.config import Config, dump_config, label_of
 from pipeline.console import Console, ProgressTask
 from pipeline.results.features_index import features_entry, write_features_index
 from pipeline.results.run_folder import write_json
+from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
 
 FAILURES_SHOWN = 5
-_log = logging.getLogger(__name__)
 
 
 def run_features(
@@ -140,12 +138,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
             groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
-    if question := task_question(manifest, config.dataset):
-        _log.warning("%s", question)
-    try:
-        check_protocol(manifest, config.protocol, shots=config.few_shot.shots, absent_classes=config.absent_classes)
-    except ManifestError as error:  # often the reason, and the warning with the results is not reached
-        raise ManifestError("\n".join(filter(None, [str(error), manifest.similar_labels]))) from error
+    check_labels(config, manifest)
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
         raise ManifestError(f"{overlaps[0]} (an error under --strict)")
     return manifest
