@@ -133,3 +133,16 @@ def test_open_table_reads_the_finalized_cache(seven):
     table = open_table(summary.path)
     assert table.embeddings().shape == (7, 2, 4)
     assert table.cost["clips"] == 7
+
+
+def test_a_labelled_entry_uses_the_rows_that_another_label_computed(seven):
+    """Files of older versions are named after the backbone; entries of several configs can have any label."""
+    manifest = seven.manifest(*NAMES)
+    first = seven.run(manifest)
+    assert first.path.name.startswith("toy-")
+    for label in ("mine", "yours"):
+        again = seven.rerun(manifest, toy_spec(label=label))
+        assert (again.path, again.reused) == (first.path, len(NAMES))
+    other = seven.run(manifest, toy_spec(label="mine", settings={"hop": 80, "new": 1}))
+    assert other.path.name.startswith("mine-")
+    assert other.computed == len(NAMES)

@@ -105,10 +105,7 @@ class _Steps:
         """Keep the clips that meet a condition."""
         if condition.column not in self.clips:
             if not condition.asked:
-                known = ", ".join(map(str, self.clips))
-                raise ConfigError(
-                    f"dataset.where `{condition.text}`: no column {condition.column!r} (columns: {known})"
-                )
+                raise condition.no_column(self.name, self.clips)
         elif not condition.asked:
             met = condition.rows(self.name, self.clips, self.clips["id"])
             if not any(met):

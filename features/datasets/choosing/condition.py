@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from features.errors import ManifestError
+from features.errors import ConfigError, ManifestError
+from features.manifest import OPTIONAL, REQUIRED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +94,13 @@ class Condition:
             f"{where}: no clip meets dataset.where `{self.text}`; {self.column} holds {', '.join(held[:SHOWN])}{more}"
         )
 
+    def no_column(self, where: str, table: pd.DataFrame) -> ConfigError:
+        """Return the error for a column that does not exist."""
+        names = list(map(str, table))
+        close = difflib.get_close_matches(self.column, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"columns: {', '.join(names)}"
+        return ConfigError(f"{where}: dataset.where `{self.text}`: no column {self.column!r}, {hint}")
+
     def _meets(self, where: str, cell: object, place: object) -> bool:
         if self.operator in COMPARISONS:
             if _is_empty(cell):
@@ -115,6 +124,7 @@ def meeting(where: str, cells: pd.DataFrame, conditions: Sequence[Condition]) ->
         conditions: Any conditions.
 
     Raises:
+        ConfigError: Neither the table nor a manifest has the column.
         ManifestError: No row is left, or a cell cannot be compared.
     """
     for condition in conditions:
@@ -123,6 +133,8 @@ def meeting(where: str, cells: pd.DataFrame, conditions: Sequence[Condition]) ->
             if not any(met):
                 raise condition.nothing(where, cells[condition.column].tolist())
             cells = cells[met]
+        elif condition.column not in (*REQUIRED, *OPTIONAL):
+            raise condition.no_column(where, cells)
     return cells
 
 

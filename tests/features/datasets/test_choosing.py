@@ -65,7 +65,7 @@ def test_a_condition_keeps_the_clips_that_meet_it(choose, where, kept):
         ("snr_db", "'snr_db' is no condition: write a column, one of =="),
         ("lang > en", "compares numbers, and 'en' is none"),
         ("lang in en", "`in` needs a list, such as `lang in \\[a, b\\]`"),
-        ("colour == red", "no column 'colour' \\(columns: "),
+        ("colour == red", "no column 'colour', columns: path, label, snr_db, lang, set"),
         ("lang < 3", "line 2 has 'en' as lang, which dataset.where `lang < 3` cannot compare"),
         ("lang == xx", "no clip meets dataset.where `lang == xx`; lang holds en, de, fr, null"),
     ],
@@ -158,10 +158,17 @@ def test_any_reader_can_choose(tmp_path):
             sf.write(tmp_path / label / f"{number}.wav", np.zeros(10), 8000)
     manifest = load_manifest({"kind": "folder", "root": tmp_path, "min_clips": 2, "where": "id != a/0.wav"})
     assert Counter(manifest.clips["label"]) == {"a": 2, "b": 3}
-    with pytest.raises(ConfigError, match=r"no column 'snr' \(columns: id, path, label\)"):
+    with pytest.raises(ConfigError, match=r"no column 'snr', columns: id, path, label"):
         load_manifest({"kind": "folder", "root": tmp_path, "where": "snr > 1"})
 
 
 def test_a_condition_needs_a_column():
     with pytest.raises(ValueError, match="is no condition"):
         Condition.parse("== 3")
+
+
+def test_labels_that_yaml_reads_as_numbers(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text("path,label\na.wav,1\nb.wav,2\nc.wav,3\n")
+    manifest = load_manifest({"kind": "csv", "root": path, "exclude": [3], "rename": {1: "one", "2": 12}})
+    assert manifest.labels == ["12", "one"]
