@@ -82,9 +82,8 @@ def _clips(root: Path, archive: Path, given: dict[str, str | None]) -> Iterator[
             if not audio:
                 continue
             if len(audio) > 1:
-                raise ManifestError(
-                    f"{archive}: {key!r} has {len(audio)} audio files ({', '.join(audio)}), expected one"
-                )
+                there = ", ".join(audio)
+                raise ManifestError(f"{archive}: {key!r} has {len(audio)} audio files ({there}), expected one")
             path = f"{place}{SEPARATOR}{members[audio[0]]}"
             yield {"path": path, "split": split} | _about(archive, key, members, given, text)
 
