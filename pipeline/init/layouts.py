@@ -16,6 +16,7 @@ from features.manifest import Manifest
 
 COVERED = 0.8  # fraction of the audio in a folder that a layout must list
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+LOOKED_AT = 50  # text files whose first line is read to find selection tables
 TRANSCRIPTS = 0.5  # more distinct labels per clip than this are sentences rather than classes
 
 
@@ -129,12 +130,15 @@ def _is_audiofolder(path: Path, files: Sequence[Path], audio: Sequence[Path]) ->
 
 
 def _is_raven(path: Path, files: Sequence[Path], audio: Sequence[Path]) -> bool:
-    return bool(audio) and bool(raven.selection_tables(path))
+    texts = [file for file in files if file.suffix.lower() in (".txt", ".tsv")]
+    named = [file for file in texts if ".table." in file.name.lower() or "selections" in file.name.lower()]
+    return bool(audio) and any(map(raven.is_table, (named or texts)[:LOOKED_AT]))
 
 
 def _is_audacity(path: Path, files: Sequence[Path], audio: Sequence[Path]) -> bool:
-    labels = audacity.label_files(list(audio))
-    return 2 * len(labels) >= len(audio) > 0 and all(map(_starts_with_label, labels.values()))
+    texts = {str(file) for file in files if file.suffix == ".txt"}
+    labels = [file for one in audio if texts and str(file := one.with_suffix(".txt")) in texts]
+    return 2 * len(labels) >= len(audio) > 0 and all(map(_starts_with_label, labels))
 
 
 def _starts_with_label(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Audio in the rows of Parquet files. A row group is decompressed once into a temporary file, from which rows are read.
 
 Parquet stores a column in compressed pages, so that a row cannot be read at its position. At most `MOST_BYTES` of
-row groups are kept, and a row group is never in memory as a whole.
+row groups are kept. Only one row group is decompressed at a time, because its pages can be as large as the row group.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class _RowGroup:
         with self._lock:
             try:
                 if self._file is None:
-                    self._fill(values_of(container, column, group))
+                    with _decompressing:
+                        self._fill(values_of(container, column, group))
             except OSError:  # no space for temporary files: decompress again for each row
                 self.close()
                 return next(value for at, value in enumerate(values_of(container, column, group)) if at == row)
@@ -169,4 +170,5 @@ def _group_starts(container: Path) -> np.ndarray:
 
 
 _starts = KeptIndexes(_group_starts)
+_decompressing = threading.Lock()
 _row_groups = _RowGroups()

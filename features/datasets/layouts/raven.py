@@ -70,10 +70,11 @@ def index(root: Path, *, name: str | None = None, label_column: str | None = Non
 
 def selection_tables(root: Path) -> list[Path]:
     """Return the selection tables below a folder, sorted; they are recognised by their header."""
-    return sorted(path for path in files_below(root) if path.suffix.lower() in (".txt", ".tsv") and _is_table(path))
+    return sorted(path for path in files_below(root) if path.suffix.lower() in (".txt", ".tsv") and is_table(path))
 
 
-def _is_table(path: Path) -> bool:
+def is_table(path: Path) -> bool:
+    """Whether a text file has the header of a selection table."""
     with path.open("rb") as file:
         header = file.readline(10_000).decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
     return START in header and END in header

@@ -34,7 +34,7 @@ def files_below(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     for folder, folders, files in os.walk(root, followlinks=True):
         level = len(Path(folder).relative_to(root).parts)
         folders[:] = [] if level >= depth else [name for name in folders if not is_hidden(Path(name))]
-        yield from (Path(folder, name) for name in files if not is_hidden(Path(name)))
+        yield from (Path(folder, name) for name in files if not name.startswith("."))
 
 
 def split_of(name: str) -> str | None:

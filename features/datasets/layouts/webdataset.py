@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
-from features.audio.containers import SEPARATOR, open_audio, tar
+from features.audio.containers import SEPARATOR, tar
 from features.datasets.layouts.columns import ColumnOptions, choose, no_label
 from features.datasets.layouts.rows import existing_root, files_below, laid_out, split_of
 from features.datasets.listing import AUDIO_SUFFIXES, layout_error
@@ -74,22 +75,28 @@ def _clips(root: Path, archive: Path, given: dict[str, str | None]) -> Iterator[
     split = split or split_of(archive.name)
     found = samples(archive)
     _warn_of_nested(archive, found)
-    for key, members in found.items():
-        audio = [suffix for suffix in members if suffix.endswith(AUDIO_SUFFIXES)]
-        if not audio:
-            continue
-        if len(audio) > 1:
-            raise ManifestError(f"{archive}: {key!r} has {len(audio)} audio files ({', '.join(audio)}), expected one")
-        yield {"path": f"{place}{SEPARATOR}{members[audio[0]]}", "split": split} | _about(archive, key, members, given)
+    with archive.open("rb") as file:
+        text = partial(_text, archive, file)
+        for key, members in found.items():
+            audio = [suffix for suffix in members if suffix.endswith(AUDIO_SUFFIXES)]
+            if not audio:
+                continue
+            if len(audio) > 1:
+                there = ", ".join(audio)
+                raise ManifestError(f"{archive}: {key!r} has {len(audio)} audio files ({there}), expected one")
+            path = f"{place}{SEPARATOR}{members[audio[0]]}"
+            yield {"path": path, "split": split} | _about(archive, key, members, given, text)
 
 
-def _about(archive: Path, key: str, members: dict[str, str], given: dict[str, str | None]) -> dict[str, Any]:
-    """Return label and further columns of one clip."""
+def _about(
+    archive: Path, key: str, members: dict[str, str], given: dict[str, str | None], text: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return label and further columns of one clip; `text` reads a member."""
     about: dict[str, Any] = {}
     keys: list[str] = []
     if ".json" in members:
         try:
-            stored = json.loads(_text(archive, members[".json"]))
+            stored = json.loads(text(members[".json"]))
         except ValueError:
             raise ManifestError(f"{archive}: {members['.json']} is not JSON") from None
         if isinstance(stored, dict):
@@ -97,9 +104,9 @@ def _about(archive: Path, key: str, members: dict[str, str], given: dict[str, st
             about = {role: stored[name] for role, name in choose(f"{archive}: {members['.json']}", keys, given).items()}
     if given.get("label_column") is None:
         if ".cls" in members:
-            about["label"] = _text(archive, members[".cls"]).strip()
+            about["label"] = text(members[".cls"]).strip()
         elif "label" not in about and ".txt" in members:
-            about["label"] = _text(archive, members[".txt"]).strip()
+            about["label"] = text(members[".txt"]).strip()
     if about.get("label") in (None, ""):
         if keys:
             raise no_label(f"{archive}: {members['.json']}", keys)
@@ -107,10 +114,11 @@ def _about(archive: Path, key: str, members: dict[str, str], given: dict[str, st
     return about
 
 
-def _text(archive: Path, member: str) -> str:
+def _text(archive: Path, file: BinaryIO, member: str) -> str:
+    start, size = tar.index(archive)[member]
+    file.seek(start)
     try:
-        with open_audio(Path(f"{archive}{SEPARATOR}{member}")) as file:
-            return file.read().decode("utf-8-sig")
+        return file.read(size).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ManifestError(f"{archive}: {member} is not UTF-8 text") from None
 
