@@ -20,8 +20,8 @@ from tests.heads.learnables import Stored, Task
 
 N, DIM = 30, 20
 FOLD = np.arange(N) // 3 % 5
-TEST, VALID = [FOLD == k for k in range(5)], [FOLD == (k + 1) % 5 for k in range(5)]
-SPLITS = [Split(f"f{k}", *map(np.flatnonzero, (~TEST[k] & ~VALID[k], VALID[k], TEST[k]))) for k in range(5)]
+SIDES = [[np.flatnonzero((FOLD - k) % 5 == part) for part in (0, 1)] for k in range(5)]  # test and validation rows
+SPLITS = [Split(f"f{k}", np.setdiff1d(np.arange(N), sides), sides[1], sides[0]) for k, sides in enumerate(SIDES)]
 TARGETS = {
     "single-label": np.arange(N) % 3,
     "multi-label": np.eye(3, dtype=np.float32)[np.arange(N) % 3],
