@@ -93,13 +93,26 @@ def run_finetune(
     splits = splits_of(config, manifest, inputs, strict)
     if splits.protocol == "folds-no-valid":
         raise UserError("finetune: protocol 'folds-no-valid' has no validation clips for early stopping; use `folds`")
-    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, trainer_device(device, console), console)
     for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
     for options, source, table in zip(entries, sources, tables, strict=True):
         _train_all(stage, ModelToTrain(options, source, table))
     if is_main_process():
         collect_predictions(config, manifest)
+
+
+def trainer_device(device: str, console: Console) -> str:
+    """Resolve the device of training: the CPU if Lightning does not support the given one, noted in one line.
+
+    Raises:
+        ConfigError: The device does not exist.
+    """
+    resolved = resolve_device(device)
+    if not resolved.startswith("xpu"):
+        return resolved
+    console.note(f"finetune: models are trained on the CPU, because Lightning does not support {resolved}")
+    return "cpu"
 
 
 def cache_model_inputs(config: Config, *, device: str, console: Console, corpus: Corpus | None = None) -> None:
