@@ -16,10 +16,11 @@ from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
 from heads.finetuning.checkpoint import TrainingState
-from heads.finetuning.finetune import finetune, is_main_process
+from heads.finetuning.finetune import finetune
 from heads.finetuning.loggers import check_tracking, open_loggers
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
+from heads.finetuning.processes import agreed, is_main_process
 from heads.splits.protocol import Split
 from heads.splits.targets import targets_of
 from pipeline.config.config import Config
@@ -181,8 +182,12 @@ def _train_all(stage: Stage2, model: ModelToTrain) -> None:
     with open_frames(stage, model.table) as frames:
         for split, seed, fit in fits:
             done = fit.read()
-            reused += done is not None
-            finished.append((split, seed, done or _train(stage, model, frames, split, seed, fit)))
+            if agreed(done is not None, stage.device):
+                reused += 1
+            else:
+                done = _train(stage, model, frames, split, seed, fit)
+            if done is not None:  # other processes than the first may not see it yet, and do not need it
+                finished.append((split, seed, done))
     if not is_main_process():
         return
     about = about_model(stage, options, model.source, model.table, job, finished)
