@@ -84,7 +84,7 @@ def embed_blocks(
                 note=progress.note,
             )
         ) as decoded,
-        ShardWriter(settings, write, about, clock) as writer,
+        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers) as writer,
     ):
         model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch, unavailable))
         for number in numbers:

@@ -283,6 +283,12 @@ def _divide(
             )
         yield protocol, nothing.copy(), test
     elif protocol == "kfold":
+        n_groups = len(np.unique(rows.groups))
+        if n_groups < N_FOLDS:
+            raise ManifestError(
+                f"{manifest.name}: clips with identical audio count as one, which leaves {n_groups} of "
+                f"{len(rows.order)}; protocol 'kfold' needs {N_FOLDS} or more"
+            )
         folds = draw_folds(rows.strata, rows.groups, N_FOLDS, _seed(split_seed, 0))
         for fold in range(N_FOLDS):
             yield fold + 1, nothing.copy(), folds == fold

@@ -14,6 +14,7 @@ import torch
 from features.errors import ConfigError, RunError
 from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
+from heads.batched.cores import one_thread
 from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.job import HeadType, Job
 from heads.evaluation.absent import absent_classes, never
@@ -47,9 +48,10 @@ def train_head(
     to the earlier configuration, then to the lower layer. Training uses the blocks of `heads.batched.blocks`,
     which contain no test rows.
 
-    On a CPU, the splits are trained one after another: combining them saves no time there, and the results of
-    a split depend only on its own training and validation rows. On a GPU, all splits are trained together,
-    because small stacks would leave it idle.
+    On a CPU, splits are not combined, so that the results of a split depend only on its own training and
+    validation rows. Every fit and prediction is computed on one thread, and the cores work on different fits, so
+    results do not depend on the number of threads. On a GPU, all splits are trained together, because small
+    stacks would leave it idle.
 
     Args:
         options: A head and its grid. `linear` is deterministic: it is trained once per split, and the result
@@ -100,50 +102,54 @@ def train_head(
         check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = _Arrays(features, targets, task)
-    grid = tuple(options.configurations())
-    job = Job(
-        options,
-        grid,
-        tuple(seeds),
-        task,
-        n_outputs=n_classes,
-        n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
-        dim=features.shape[2],
-        n_layers=features.shape[1],
-        device=torch.device(device),
-    )
-    absent = [absent_classes(targets[fold.train], n_classes, task) for fold in folds]
-    run = _Run(head_type(options.name), job, source, folds, absent)
-    places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
-    if together is None:
-        together = job.device.type == "cuda" or run.head.apart
-    groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
-    losses = np.full((len(folds), len(grid), len(positions)), np.nan)
-    best: dict[int, BlockFit] = {}
-    by_layer = LayerScores(job, folds, names, run.head.predict, source.rows, absent)
-    keep_layers &= options.reads == "layer" and len(positions) > 1
-    done = 0
-    for group in groups:
-        for fitted in run.fit(group):
-            fold, layer = fitted.place
-            losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
-            if fold not in best or fitted.rank < best[fold].rank:
-                best[fold] = fitted
-            if keep_layers:
-                by_layer.see(fitted)
-            done += 1
-            if on_candidate:
-                on_candidate(done, len(places) * len(grid))
-    titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
-    fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
-    candidates = {
-        (fold.fold, fold.draw): tuple(
-            CandidateScore(point, titles[layer], float(losses[at, number, column]))
-            for number, point in enumerate(grid)
-            for column, layer in enumerate(positions)
+    with one_thread() as cores:
+        grid = tuple(options.configurations())
+        job = Job(
+            options,
+            grid,
+            tuple(seeds),
+            task,
+            n_outputs=n_classes,
+            n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
+            dim=features.shape[2],
+            n_layers=features.shape[1],
+            device=torch.device(device),
+            cores=cores,
         )
-        for at, fold in enumerate(folds)
-    }
+        absent = [absent_classes(targets[fold.train], n_classes, task) for fold in folds]
+        run = _Run(head_type(options.name), job, source, folds, absent)
+        places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
+        if together is None:
+            together = job.device.type == "cuda" or run.head.apart
+        groups = (
+            [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
+        )
+        losses = np.full((len(folds), len(grid), len(positions)), np.nan)
+        best: dict[int, BlockFit] = {}
+        by_layer = LayerScores(job, folds, names, run.head.predict, source.rows, absent)
+        keep_layers &= options.reads == "layer" and len(positions) > 1
+        done = 0
+        for group in groups:
+            for fitted in run.fit(group):
+                fold, layer = fitted.place
+                losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
+                if fold not in best or fitted.rank < best[fold].rank:
+                    best[fold] = fitted
+                if keep_layers:
+                    by_layer.see(fitted)
+                done += 1
+                if on_candidate:
+                    on_candidate(done, len(places) * len(grid))
+        titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
+        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
+        candidates = {
+            (fold.fold, fold.draw): tuple(
+                CandidateScore(point, titles[layer], float(losses[at, number, column]))
+                for number, point in enumerate(grid)
+                for column, layer in enumerate(positions)
+            )
+            for at, fold in enumerate(folds)
+        }
     return HeadResult(tuple(fits), candidates, time.perf_counter() - started, by_layer.in_order())
 
 

@@ -18,7 +18,7 @@ from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
 from pipeline.report.study import Study, gather
-from pipeline.results.table import LEGEND, NUMBERS, SPARE, counted, headings, shown_rows, title
+from pipeline.results.table import NUMBERS, SPARE, counted, headings, legend, shown_rows, title
 from pipeline.stages.features import load_corpus
 from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
@@ -131,7 +131,7 @@ def _print(study: Study, console: Console) -> None:
     )
     if left_out:
         console.line(f"the terminal is too narrow for {', '.join(left_out)}; results.md contains all columns")
-    console.line(LEGEND)
+    console.line(legend(table))
     console.line(text_of(verdict(study)))
     if len(study.curve):
         shown = curve_cells(study.curve)

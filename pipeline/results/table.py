@@ -45,7 +45,10 @@ COLUMNS = (
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
 """Last columns of tables of multi-label and regression data, whose scores have no column above."""
 N_ABSENT = "n_absent"
-"""Last column of tables with test clips of a class without training clips; they count as errors."""
+"""Column of tables with test clips of a class without training clips; they count as errors."""
+LATER_COLUMNS = ("extract_load",)
+"""Columns of later versions, after all others. `extract_load`: load of the machine per core during stage 1."""
+BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
@@ -67,7 +70,7 @@ def columns_of(task: Task) -> tuple[str, ...]:
     """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
     own = (score.column for score in SCORES[task] if score.column)
-    return tuple(dict.fromkeys((*known, *own, N_ABSENT)))
+    return tuple(dict.fromkeys((*known, *own, N_ABSENT, *LATER_COLUMNS)))
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -102,6 +105,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
     added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
     added += [N_ABSENT] if any(row.get(N_ABSENT) for row in rows) else []
+    added += [name for name in LATER_COLUMNS if any(name in row for row in rows)]
     table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"
@@ -145,6 +149,18 @@ def _scores(table: pd.DataFrame) -> pd.Series:
     return pd.to_numeric(table["value"]).fillna(accuracy) if "value" in table else accuracy
 
 
+def is_busy(row: Mapping[Any, Any]) -> bool:
+    """Return whether the load of the machine exceeded its cores while the embeddings of a row were computed."""
+    load = row.get("extract_load")
+    return load is not None and load > 1
+
+
+def legend(table: pd.DataFrame) -> str:
+    """Return the text below the shown table."""
+    busy = any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
+    return f"{LEGEND} {BUSY}" if busy else LEGEND
+
+
 def title(table: pd.DataFrame) -> str:
     """Return the title of the table: dataset, protocol and counts."""
     first = table.iloc[0]
@@ -165,7 +181,7 @@ def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequenc
         f"# {_escape(title(table))}",
         *([_escape(answer)] if answer else []),
         "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines),
-        LEGEND,
+        legend(table),
         *(f"**Warning:** {_escape(warning)}" for warning in warnings),
     ]
     if failures:
@@ -187,7 +203,7 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
     if key in forms:
         return format(value, forms[key])
     if key in ("extract_clips_per_s", "train_seconds"):
-        return f"{value:.1f}"
+        return f"{value:.1f}{'*' if key == 'extract_clips_per_s' and is_busy(row) else ''}"
     return str(value)
 
 

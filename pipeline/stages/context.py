@@ -16,7 +16,7 @@ from pipeline.console import Console
 from pipeline.results.run_folder import job_digest
 from pipeline.stages.inputs import Inputs
 
-TRAINER_VERSION = 3  # incremented when a change in `heads` changes results
+TRAINER_VERSION = 4  # incremented when a change in `heads` changes results
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.results.table import LEGEND, NUMBERS, headings, shown_rows, title
+from pipeline.results.table import NUMBERS, headings, legend, shown_rows, title
 
 PREAMBLE = r"""% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}. pdfLaTeX sets Latin letters;
 % names in other scripts need XeLaTeX or LuaLaTeX with a font that has them.
@@ -62,7 +62,7 @@ def _float(table: pd.DataFrame) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(title(table))}. {escape(LEGEND)}}}",
+        rf"\caption{{{escape(title(table))}. {escape(legend(table))}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape, head)) + r" \\",

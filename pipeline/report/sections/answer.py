@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.section import Section
 from pipeline.report.study import Study, StudyModel
-from pipeline.results.table import LEGEND, NUMBERS, counted, headings, shown_rows
+from pipeline.results.table import NUMBERS, counted, headings, legend, shown_rows
 
 STEP = 0.05  # the scale of the interval bars starts and ends at multiples of this
 
@@ -79,7 +79,7 @@ def section(study: Study) -> Section:
             "rows": [_row(model, line, ordered, scale) for model, line in zip(study.models, texts, strict=True)],
             "families": sorted({str(model.row["family"]) for model in study.models}),
             "heads": sorted({str(model.row["head"]) for model in study.models}),
-            "legend": LEGEND,
+            "legend": legend(study.table),
             "has_controls": any(model.is_control for model in study.models),
             "failed": counted(failed, "clip") if failed else "",
             "n_clips": len(study.manifest),

@@ -13,7 +13,16 @@ from heads.evaluation.predictions import Predictions, to_frame
 from heads.evaluation.scores import SCORES, Score
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import score
-from pipeline.results.table import COLUMNS, METRIC_COLUMNS, headings, markdown, shown_rows, table_of
+from pipeline.results.table import (
+    COLUMNS,
+    LATER_COLUMNS,
+    METRIC_COLUMNS,
+    headings,
+    legend,
+    markdown,
+    shown_rows,
+    table_of,
+)
 
 N = 90
 TASKS = ("single-label", "multi-label", "regression")
@@ -68,7 +77,7 @@ def scored(task, **kwargs):
 def test_best_first_with_ties_and_an_interval_around_the_score(task):
     rows, details = scored(task)
     table = table_of(rows)
-    assert tuple(table.columns) == (COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS)
+    assert tuple(table.columns) == (COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS) + LATER_COLUMNS
     assert set(table["model"][:2]) == {"good", "twin"} and table["tied_with_best"].tolist() == [True, True, False]
     name = "accuracy" if task == "single-label" else "value"
     assert (table[f"{name}_ci_low"] < table[name]).all() and (table[name] <= table[f"{name}_ci_high"]).all()
@@ -143,8 +152,8 @@ def test_a_new_score_is_one_entry_of_the_table(monkeypatch):
     monkeypatch.setitem(SCORES, "single-label", own)
     rows, details = scored("single-label")
     table = table_of(rows)
-    assert tuple(table.columns) == (*COLUMNS, "worst_class")
-    pd.testing.assert_frame_equal(table[list(COLUMNS)], usual)
+    assert tuple(table.columns) == (*COLUMNS, "worst_class", *LATER_COLUMNS)
+    pd.testing.assert_frame_equal(table[list(COLUMNS)], usual[list(COLUMNS)])
     wanted = {detail["model"]: min(detail["class_accuracy"].values()) for detail in details}
     assert dict(zip(table["model"], table["worst_class"], strict=True)) == pytest.approx(wanted)
     shown = [dict(zip(headings(table).values(), row, strict=True)) for row in shown_rows(table)]
@@ -156,7 +165,7 @@ def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
     own = (*SCORES["regression"], Score("bias", lambda runs: float(np.mean([one.predicted.mean() for one in runs]))))
     monkeypatch.setitem(SCORES, "regression", own)
     rows, details = scored("regression")
-    assert tuple(table_of(rows).columns) == COLUMNS + METRIC_COLUMNS
+    assert tuple(table_of(rows).columns) == COLUMNS + METRIC_COLUMNS + LATER_COLUMNS
     assert all(np.isfinite(detail["bias"]) for detail in details)
 
 
@@ -165,3 +174,13 @@ def test_what_ranks_models_has_intervals(task):
     first, *others = SCORES[task]
     assert first.estimation is not None and first.higher_is_better and first.column in ("accuracy", "value")
     assert all(score.estimation is None for score in others)
+
+
+def test_throughput_measured_on_a_busy_machine_is_marked():
+    rows, _ = scored("single-label")
+    loads = {"good": 4.8, "twin": 0.9, "bad": None}
+    table = table_of([row | {"extract_clips_per_s": 39.14, "extract_load": loads[row["model"]]} for row in rows])
+    shown = [dict(zip(headings(table).values(), row, strict=True)) for row in shown_rows(table)]
+    assert {row["model"]: row["clips/s"] for row in shown} == {"good": "39.1*", "twin": "39.1", "bad": "39.1"}
+    assert "*: measured while the load of the machine exceeded its cores" in legend(table)
+    assert "load" not in legend(table[table["model"] != "good"])
