@@ -1,26 +1,31 @@
-"""Bootstrap of scores that are not means over clips (mAP, CCC): intervals, and draws for comparisons.
+"""Scores that are not means over clips (mAP, macro F1, CCC): intervals, and bootstrap draws for comparisons.
 
 Groups are resampled, with the same draws for all models; the clips of a drawn group are weighted by the number of
-times it was drawn. The intervals are for the expected score of the fitted models on new groups:
-
-- mAP: the variance over draws, multiplied by G / (G - 1), gives an effective sample size for Wilson's formula, as
-  in `heads.evaluation.statistics`. Near 1, draws hardly differ, so the lower end is limited to that of a perfect
-  ranking times the mAP. A perfect ranking counts as C²/Σ(1/P) observations, for C classes with P groups of positives
-  each.
-- CCC: Fisher's z-transform as in Lin (1989), with the standard deviation of z over draws and Student's t. If all
-  draws are equal, its large-sample value for perfect concordance, 1/√(G - 2), is used.
+times it was drawn. The draws serve comparisons only. The intervals come from a jackknife over the same groups, see
+`heads.evaluation.jackknife`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from heads.evaluation import metrics
+from heads.evaluation.jackknife import (
+    Replicates,
+    block_weights,
+    blocks_of,
+    concordance_interval,
+    freedom_of,
+    share_interval,
+    to_z,
+    worth_of,
+)
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.statistics import ALPHA, DRAWS, group_weights, resample, wilson
+from heads.evaluation.statistics import DRAWS, group_weights, resample
 
 MAX_CELLS = 2**31  # draws × clips × classes × repetitions of one model
 MIN_DRAWS, RANKED_DRAWS = 400, 2000
@@ -57,36 +62,55 @@ def resampled_precision(
 ) -> Resampled:
     """Compute mAP with its interval and bootstrap draws.
 
+    The interval is `heads.evaluation.jackknife.share_interval`: Wilson's, with Student's t and the standard error and
+    bias of a jackknife over groups. It does not depend on the draws.
+
     Args:
         predictions: Predictions of one model, all folds and repetitions.
         groups: Group of each test clip, shape (n,), clips in the order of their ids.
-        n_draws: Number of bootstrap draws.
-        seed: Seed of the draws.
+        n_draws: Number of bootstrap draws; 0 if only the interval is needed.
+        seed: Seed of the draws, and of the blocks of more than 100 groups.
     """
     pooled = list(metrics.pool(predictions).values())
     truth = pooled[0].targets > 0
     tested = np.flatnonzero(truth.any(axis=0))
     numbers = np.unique(groups, return_inverse=True)[1]
-    block = max(1, CHUNK_CELLS // len(groups))
-    draws = []
-    for weights in group_weights(int(numbers.max()) + 1, n_draws, seed):
+    n_groups = int(numbers.max()) + 1
+    value = metrics.mean_average_precision(predictions)
+    block = max(1, CHUNK_CELLS // len(numbers))
+    draws = [np.empty(0)]
+    for weights in group_weights(n_groups, n_draws, seed):
         for at in range(0, len(weights), block):
             drawn = weights[at : at + block, numbers].astype(np.float32)
-            found = np.array(
-                [
-                    [weighted_precision(one.probabilities[:, own], truth[:, own], drawn) for own in tested]
-                    for one in pooled
-                ]
-            )  # (repetitions, classes, draws)
-            # A draw without positive clips of some class is ignored for that class.
-            there = np.isfinite(found)
-            means = np.where(there, found, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-            draws.append(np.where(there.any(axis=1), means, np.nan).mean(axis=0))
-    value = metrics.mean_average_precision(predictions)
-    drawn_values = np.concatenate(draws)
-    drawn_values = np.where(np.isfinite(drawn_values), drawn_values, value)
-    low, high = _share_interval(value, drawn_values, truth[:, tested], numbers)
-    return Resampled(value, low, high, drawn_values)
+            draws.append(_mean_precision(pooled, tested, partial(weighted_precision, weights=drawn), value))
+    if n_groups < 2 or not np.isfinite(value):
+        return Resampled(value, 0.0, 1.0, np.concatenate(draws))
+    blocks = blocks_of(n_groups, seed)[numbers]
+    without = _mean_precision(pooled, tested, partial(precision_without, blocks=blocks), value)
+    low, high = share_interval(
+        Replicates(value, without, freedom_of(np.bincount(numbers))), worth_of(_sums(truth[:, tested], numbers))
+    )
+    return Resampled(value, low, high, np.concatenate(draws))
+
+
+def _mean_precision(
+    pooled: Sequence[Predictions], tested: np.ndarray, figures: Callable[..., np.ndarray], otherwise: float
+) -> np.ndarray:
+    """Compute mAP for many weightings of the clips, mean over repetitions, shape (weightings,).
+
+    A weighting without positive clips of some class is ignored for that class.
+
+    Args:
+        pooled: Predictions of each repetition.
+        tested: Classes with positive clips.
+        figures: Takes one class's probabilities and truth; returns its average precision for each weighting.
+        otherwise: The result for a weighting without positive clips of any class.
+    """
+    truth = pooled[0].targets > 0
+    found = np.array([[figures(one.probabilities[:, own], truth[:, own]) for own in tested] for one in pooled])
+    there = np.isfinite(found)  # (repetitions, classes, weightings)
+    means = np.where(there, found, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    return np.where(there.any(axis=1), means, otherwise).mean(axis=0)
 
 
 def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -115,57 +139,126 @@ def weighted_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarra
     return np.divide((gained * precision).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
+def precision_without(scores: np.ndarray, truth: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Compute one class's average precision without each block of clips, as `weighted_precision` with weights 0 and 1.
+
+    Args:
+        scores: Probability of each clip, shape (n,).
+        truth: Whether each clip has the class, shape (n,) bool.
+        blocks: Block of each clip, 0, 1, …, shape (n,).
+
+    Returns:
+        Shape (blocks,); nan if all positive clips are in the block.
+    """
+    # A step of the ranking is a score of positive clips; other clips belong to the step at or below their score.
+    falling = -scores
+    ends = np.unique(falling[truth])
+    steps, shape = np.searchsorted(ends, falling, side="left"), (int(blocks.max()) + 1, len(ends))
+    ranked = steps < len(ends)
+
+    def outside(clips: np.ndarray) -> np.ndarray:
+        """Count the clips of each step that are not in each block, (blocks, steps)."""
+        inside = np.bincount(blocks[clips] * len(ends) + steps[clips], minlength=shape[0] * shape[1]).reshape(shape)
+        return (inside.sum(axis=0) - inside).astype(np.float64)
+
+    above, gained = np.cumsum(outside(ranked), axis=1), outside(truth)
+    hits = np.cumsum(gained, axis=1)
+    total = hits[:, -1]
+    gained *= hits
+    gained /= np.maximum(above, 1)
+    return np.divide(gained.sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def resampled_macro_f1(
+    predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int, *, seed: int = 0
+) -> Resampled:
+    """Compute macro F1 with its interval and bootstrap draws, as `resampled_precision` does for mAP.
+
+    Args:
+        predictions: Predictions of one model, all folds and repetitions.
+        groups: Group of each test clip, shape (n,), clips in the order of their ids.
+        n_draws: Number of bootstrap draws; 0 if only the interval is needed.
+        seed: Seed of the draws, and of the blocks of more than 100 groups.
+    """
+    pooled = list(metrics.pool(predictions).values())
+    numbers = np.unique(groups, return_inverse=True)[1]
+    n_groups = int(numbers.max()) + 1
+    decisions = [_decisions(one) for one in pooled]
+    sums = [_sums(np.concatenate([true & chosen, true, chosen], axis=1), numbers) for true, chosen in decisions]
+    value = metrics.macro_f1(predictions)
+    draws = np.mean([_macro_f1(resample(one, n_draws, seed)) for one in sums], axis=0)
+    if n_groups < 2 or not np.isfinite(value):
+        return Resampled(value, 0.0, 1.0, draws)
+    without = np.mean([_macro_f1(block_weights(n_groups, seed) @ one) for one in sums], axis=0)
+    true = _sums(decisions[0][0], numbers)
+    worth = worth_of(true[:, true.any(axis=0)]) if true.any() else 1.0
+    low, high = share_interval(Replicates(value, without, freedom_of(np.bincount(numbers))), worth)
+    return Resampled(value, low, high, draws)
+
+
+def _decisions(one: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether each clip has each class, and whether it is predicted, both of shape (n, C) bool."""
+    if one.task == "multi-label":
+        return one.targets > 0, one.predicted > 0
+    classes = np.arange(one.probabilities.shape[1])
+    return one.targets[:, None] == classes, one.predicted[:, None] == classes
+
+
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    """Compute macro F1 from counts of hits, true and predicted clips of each class, shape (weightings, 3 C)."""
+    hits, true, chosen = np.split(sums, 3, axis=1)
+    there = true + chosen > 0
+    figures = np.divide(2 * hits, true + chosen, out=np.zeros_like(hits), where=there)
+    return figures.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def _sums(columns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Sum columns (n, K) over each group's clips, shape (groups, K)."""
+    return np.stack([np.bincount(numbers, weights=column) for column in columns.T], axis=1)
+
+
 def resampled_concordance(
     predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int, *, seed: int = 0
 ) -> Resampled:
     """Compute CCC with its interval and bootstrap draws.
 
+    The interval is `heads.evaluation.jackknife.concordance_interval`: Fisher's z with Student's t and the standard
+    error, bias and skewness of a jackknife over groups. It does not depend on the draws.
+
     Args:
         predictions: Predictions of one model, all folds and repetitions.
         groups: Group of each test clip, shape (n,), clips in the order of their ids.
-        n_draws: Number of bootstrap draws.
-        seed: Seed of the draws.
+        n_draws: Number of bootstrap draws; 0 if only the interval is needed.
+        seed: Seed of the draws, and of the blocks of more than 100 groups.
     """
-    from scipy import stats
-
     pooled = list(metrics.pool(predictions).values())
     numbers = np.unique(groups, return_inverse=True)[1]
-    draws = np.mean([_resampled_concordance(one, numbers, n_draws, seed) for one in pooled], axis=0)
-    value = metrics.concordance(predictions)
     n_groups = int(numbers.max()) + 1
+    sums = [_sums(_moments(one), numbers) for one in pooled]
+    value = metrics.concordance(predictions)
+    constant = 1e-12 * float(np.var(pooled[0].targets))
+    draws = np.mean([_concordance(resample(one, n_draws, seed), constant) for one in sums], axis=0)
     if n_groups < 3:
         return Resampled(value, -1.0, 1.0, draws)
     sizes = np.bincount(numbers)
-    effective = len(numbers) ** 2 / float((sizes**2).sum())
-    edge = 1 - 1e-12  # keeps z finite
-    error = float(np.std(np.arctanh(np.clip(draws, -edge, edge)))) * np.sqrt(n_groups / (n_groups - 1))
-    if error < 1e-9:
-        error, edge = 1 / np.sqrt(max(effective - 2, 1.0)), 1 - 1 / (2 * effective)
-    half = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1)) * error
-    middle = np.arctanh(np.clip(value, -edge, edge))
-    return Resampled(value, min(float(np.tanh(middle - half)), value), max(float(np.tanh(middle + half)), value), draws)
+    without = np.mean([_concordance(block_weights(n_groups, seed) @ one, constant) for one in sums], axis=0)
+    replicates = Replicates(float(to_z(value)), to_z(without), freedom_of(sizes))
+    low, high = concordance_interval(replicates, len(numbers) ** 2 / float((sizes**2).sum()))
+    return Resampled(value, min(low, value), max(high, value), draws)
 
 
-def _resampled_concordance(one: Predictions, numbers: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
-    """Compute the CCC of one repetition in each draw, shape (draws,), from sums over groups."""
+def _moments(one: Predictions) -> np.ndarray:
+    """Return the columns whose sums give the CCC, shape (n, 6)."""
     truth, predicted = one.targets - one.targets.mean(), one.predicted.astype(np.float64) - one.targets.mean()
-    columns = (np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted)
-    sums = np.stack([np.bincount(numbers, weights=column) for column in columns], axis=1)
-    n, x, y, xx, yy, xy = resample(sums, n_draws, seed).T
+    return np.stack([np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted], axis=1)
+
+
+def _concordance(sums: np.ndarray, constant: float) -> np.ndarray:
+    """Compute the CCC of many weightings from sums of `_moments`, shape (weightings, 6); 0 if all is constant.
+
+    All is constant if the sum of the variances and the squared difference of the means is at most `constant`.
+    """
+    n, x, y, xx, yy, xy = sums.T
     covariance = xy / n - x * y / n**2
     spread = (xx / n - (x / n) ** 2) + (yy / n - (y / n) ** 2) + (x / n - y / n) ** 2
-    return np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > 1e-12 * np.var(truth))
-
-
-def _share_interval(value: float, draws: np.ndarray, truth: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
-    """Compute the interval of a mean over classes of a score in 0…1."""
-    n_groups = int(numbers.max()) + 1
-    if n_groups < 2 or not np.isfinite(value):
-        return 0.0, 1.0
-    positives = np.array([len(np.unique(numbers[column])) for column in truth.T])
-    sizes = np.bincount(numbers)
-    worth = min(len(positives) ** 2 / float((1 / positives).sum()), len(numbers) ** 2 / float((sizes**2).sum()))
-    variance = float(np.var(draws)) * n_groups / (n_groups - 1)
-    freedom = max(1.0, min(n_groups, worth) - 1)
-    low, high = wilson(value, value * (1 - value) / variance if variance > 1e-12 else worth, freedom)
-    return min(low, value * wilson(1.0, worth, freedom)[0]), high
+    return np.divide(2 * covariance, spread, out=np.zeros_like(spread), where=spread > constant)

@@ -10,7 +10,13 @@ import numpy as np
 
 from features.labels import Task
 from heads.evaluation import metrics
-from heads.evaluation.bootstrap import MIN_DRAWS, Resampled, draws_for, resampled_concordance, resampled_precision
+from heads.evaluation.bootstrap import (
+    Resampled,
+    draws_for,
+    resampled_concordance,
+    resampled_macro_f1,
+    resampled_precision,
+)
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import DRAWS, TieTest, accuracy_interval, compare, tied_with_best
 
@@ -62,7 +68,8 @@ class Score:
         column: Its column in `results.csv`; None: it is only in `results.json`, under its name.
         higher_is_better: Whether tables sorted by it start with the highest value.
         form: Format specification for printing.
-        estimation: Its intervals and comparisons. Required for the first score of a task; None for the others.
+        estimation: Its intervals and comparisons. Required for the first score of a task. The interval of another
+            score is in `results.json`, under `<name>_ci`.
     """
 
     name: str
@@ -119,7 +126,7 @@ def _class_intervals_of_clips(predictions: Sequence[Predictions], groups: np.nda
 def _interval_of_draws(
     resampled: Resampler, predictions: Sequence[Predictions], groups: np.ndarray
 ) -> tuple[float, float, float]:
-    one = resampled(predictions, groups, MIN_DRAWS)
+    one = resampled(predictions, groups, 0)
     return one.value, one.low, one.high
 
 
@@ -150,12 +157,12 @@ SHARE_OF_CLIPS = Estimation(_interval_of_clips, _rank_by_clips)
 SCORES: dict[Task, tuple[Score, ...]] = {
     "single-label": (
         Score("accuracy", metrics.accuracy, "accuracy", "accuracy", estimation=SHARE_OF_CLIPS),
-        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1"),
+        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", estimation=bootstrapped(resampled_macro_f1)),
         Score("log_loss", metrics.log_loss, "log loss", "log_loss", higher_is_better=False),
     ),
     "multi-label": (
         Score("mAP", metrics.mean_average_precision, "value", "value", estimation=bootstrapped(resampled_precision)),
-        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1"),
+        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", estimation=bootstrapped(resampled_macro_f1)),
         Score("micro_f1", metrics.micro_f1),
     ),
     "regression": (

@@ -1,4 +1,4 @@
-"""Confidence intervals of accuracy, and significance tests between models. `benchmarks/coverage.py` measures both.
+"""Confidence intervals of accuracy, and significance tests between models. `benchmarks/coverage/` measures both.
 
 Both are for the expected accuracy of the fitted models on new groups (recordings, speakers):
 

@@ -13,7 +13,7 @@ from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions, from_frame
-from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
+from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, Score, estimation_of
 from heads.splits.fold_names import natural_order
 from pipeline.results.run_folder import Fit
 from pipeline.results.table import METRIC_COLUMNS, columns_of, score_columns
@@ -102,11 +102,18 @@ def _measured(
             {
                 **_repetitions(predictions, first.of, name),
                 **{score.name: value for score, value in found.items() if not score.column},
+                **{f"{score.name}_ci": _ends(score, predictions, groups) for score in others if score.estimation},
                 **_by_class(predictions, groups, manifest),
                 **_comparison(ranking, at, controls[at]),
             }
         )
     return measured, details
+
+
+def _ends(score: Score, predictions: list[Predictions], groups: np.ndarray) -> list[float]:
+    """Return the ends of the 95 % interval of a score that has an estimation."""
+    assert score.estimation is not None
+    return list(score.estimation.interval(predictions, groups)[1:])
 
 
 def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:

@@ -107,6 +107,14 @@ def test_classes_have_intervals():
     assert all(high - low > whole for low, high in bad["class_accuracy_ci"].values())
 
 
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_macro_f1_has_an_interval(task):
+    rows, details = scored(task)
+    for row, detail in zip(rows, details, strict=True):
+        low, high = detail["macro_f1_ci"]
+        assert 0 <= low <= row["macro_f1"] <= high <= 1 and low < high
+
+
 def test_what_else_is_kept_of_lists_and_numbers():
     _, (bad, *_) = scored("multi-label")
     assert 0 < bad["micro_f1"] < 1
@@ -173,7 +181,7 @@ def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
 def test_what_ranks_models_has_intervals(task):
     first, *others = SCORES[task]
     assert first.estimation is not None and first.higher_is_better and first.column in ("accuracy", "value")
-    assert all(score.estimation is None for score in others)
+    assert [one.name for one in others if one.estimation] == ([] if task == "regression" else ["macro_f1"])
 
 
 def test_throughput_measured_on_a_busy_machine_is_marked():

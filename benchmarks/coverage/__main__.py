@@ -31,6 +31,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
+from benchmarks.coverage.designs import DESIGNS
+from benchmarks.coverage.scores import SCORES, measure
 from heads.evaluation.bootstrap import resampled_concordance, resampled_precision
 from heads.evaluation.metrics import concordance, mean_average_precision
 from heads.evaluation.predictions import Predictions
@@ -121,8 +123,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=2000, help="test sets for intervals; half as many for ties")
     parser.add_argument("--metrics", action="store_true", help="check mAP and CCC instead of accuracy")
+    parser.add_argument(
+        "--scores",
+        nargs="+",
+        choices=SCORES,
+        help="check the intervals of these scores at known true values, and save the figures",
+    )
+    names = [one.name for one in DESIGNS]
+    parser.add_argument("--designs", nargs="+", choices=names, default=names, help="simulations for --scores")
     options = parser.parse_args()
     n_sets = options.sets
+    if options.scores:
+        return measure(options.scores, options.designs, n_sets, n_sets // 2)
     if options.metrics:
         return other_metrics(n_sets)
     rng = np.random.default_rng(0)

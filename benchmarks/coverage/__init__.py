@@ -1,0 +1,1 @@
+"""Coverage of confidence intervals in simulations with known true values."""
