@@ -16,7 +16,7 @@ from pipeline.report.study import Study
 from pipeline.results.run_folder import write_json
 from pipeline.results.table import COLUMNS, METRIC_COLUMNS, markdown
 
-INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/evaluation/statistics.py, bootstrap.py"
+INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/evaluation/statistics.py, jackknife.py"
 
 
 def write_tables(folder: Path, studies: Sequence[Study]) -> None:
