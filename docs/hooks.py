@@ -6,7 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-FIRST = ("init", "own-folder", "tour", "reading-the-table", "report", "download", "predict", "export", "cache")
+FIRST = (
+    *(
+        "init",
+        "own-folder",
+        "own-data",
+        "tour",
+        "reading-the-table",
+        "report",
+        "download",
+        "predict",
+        "export",
+        "cache",
+    ),
+)
 
 
 def on_config(config: Any) -> Any:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from features.datasets.listing import audio_files, existing_folder, layout_error, manifest_of, relative, subfolders
 from features.datasets.options import DatasetOptions
-from features.datasets.tabular import read_csv
+from features.datasets.tables.cells import read_csv
 from features.errors import ManifestError
 from features.manifest import Manifest
 

@@ -1,49 +1,93 @@
-"""Read a user's manifest: one CSV, JSON Lines or Parquet file that lists clips and labels."""
+"""Read a user's manifest: CSV, JSON Lines or Parquet files that list clips and labels."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from features.datasets.choosing.condition import Condition, meeting
+from features.datasets.naming import NamePattern, PatternText, parse_pattern
 from features.datasets.options import DatasetOptions
+from features.datasets.tables.cells import read_cells, read_csv, require_cells
+from features.datasets.tables.columns import Given, choose_columns
+from features.datasets.tables.files import FoundFiles, find_files
+from features.datasets.tables.rows import Place, name_rows, splits_of_tables, to_seconds
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
-from features.manifest import OPTIONAL, Manifest
+from features.manifest import Manifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["Options", "column_names", "existing_file", "index", "read_cells", "read_clips", "read_csv"]
 SOURCE = "write a table with the columns path, label and, if known, id, fold, split, group, start_s, duration_s"
+ROLES = ("id", "path", "label", "fold", "split", "group", "start_s", "end_s", "duration_s")
+_log = logging.getLogger(__name__)
 
 
 class Options(DatasetOptions):
     """A manifest file; its paths are relative to its own folder."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
     kind: Literal["csv", "jsonl", "parquet"]
-    id_column: str = Field(default="id", description="unique clip id (default: the path, if the column is absent)")
-    path_column: str = Field(default="path", description="audio file")
-    label_column: str = Field(default="label", description="class, list of classes or number")
+    tables: list[Path] = Field(default=[], description="further tables of the same kind, read together with root")
+    audio_root: Path | None = Field(
+        default=None,
+        description="folder to which the paths refer (default: the table's own, where files are also found by name)",
+    )
+    suffix: str | None = Field(
+        default=None, pattern=r"^\.[^/\\]+$", description="extension of the files, for paths without one: .wav"
+    )
+    pattern: PatternText | None = Field(
+        default=None,
+        description="reads label, group, fold, split from file names: `{group}_{label}_{}.wav`, "
+        "or a regular expression with `(?P<label>…)`",
+    )
+    id_column: str | None = Field(default=None, description="unique clip id (default: id, else the path)")
+    path_column: str | None = Field(default=None, description="audio file (default: path or another usual name)")
+    label_column: str | None = Field(
+        default=None, description="class, list of classes or number (default: label or another usual name)"
+    )
     task: Task | None = Field(
         default=None,
         description="kind of labels (default: multi-label for lists, regression for numbers that are not all whole); "
         "multi-label splits text at ; and ,",
     )
-    fold_column: str = Field(default="fold", description="cross-validation fold")
-    split_column: str = Field(default="split", description="train, valid or test")
-    group_column: str = Field(default="group", description="speaker or source recording")
-    start_s_column: str = Field(default="start_s", description="start of the clip in its file, in seconds")
-    duration_s_column: str = Field(default="duration_s", description="length of the clip, in seconds")
+    fold_column: str | Literal[False] | None = Field(
+        default=None, description="cross-validation fold (default: fold or another usual name; false: none)"
+    )
+    split_column: str | Literal[False] | None = Field(
+        default=None, description="train, valid or test (default: split or another usual name; false: none)"
+    )
+    group_column: str | Literal[False] | None = Field(
+        default=None, description="speaker or source recording (default: group or another usual name; false: none)"
+    )
+    start_column: str | Literal[False] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("start_column", "start_s_column"),
+        description="start of the clip in its file, in seconds (default: start_s or another usual name; false: none)",
+    )
+    end_column: str | Literal[False] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("end_column", "end_s_column"),
+        description="end of the clip in its file, in seconds (default: end_s or another usual name; false: none)",
+    )
+    duration_column: str | Literal[False] | None = Field(
+        default=None,
+        validation_alias=AliasChoices("duration_column", "duration_s_column"),
+        description="length of the clip, in seconds (default: duration_s or, with starts, another usual name)",
+    )
     separator: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
-        description="csv: separator between cells (default: a tab for .tsv, else a comma)",
+        description="csv: separator between cells (default: found from the first line)",
     )
 
 
@@ -54,32 +98,53 @@ def index(
     name: str | None = None,
     separator: str | None = None,
     task: Task | None = None,
+    tables: Sequence[Path] = (),
+    audio_root: Path | None = None,
+    suffix: str | None = None,
+    pattern: str | None = None,
     where: Sequence[Condition] = (),
-    **columns: str,
+    **columns: str | bool | None,
 ) -> Manifest:
-    """Read a manifest file.
+    """Read a manifest of one or more files.
 
     Args:
         root: The file.
         kind: `csv`, `jsonl` or `parquet`; by default the file's suffix.
         name: The dataset's name; by default the file's name without suffix.
-        separator: Separator between the cells of a CSV file.
+        separator: Separator between the cells of a CSV file; None: found from the first line.
         task: The kind of labels; None: inferred. The cells of a CSV file are read as lists if all are JSON lists, and
             as numbers if all are numbers and at least one is not whole.
-        where: Conditions on columns of the file; those on other columns are left to the caller.
-        **columns: `<column>_column="its name in the file"` for any manifest column.
+        tables: Further files of the same kind. Paths are relative to the working folder or to that of `root`.
+        audio_root: Folder to which paths refer; None: each table's folder.
+        suffix: Extension of the audio files, for paths without one.
+        pattern: Reads label, group, fold and split from paths, see `features.datasets.naming`.
+        where: Conditions on columns of the files; those on other columns are left to the caller.
+        **columns: `<role>_column="its name in the file"`, or False for none, for any column.
 
     Raises:
-        ManifestError: The file is missing or cannot be read, or a column or a cell is missing; the message names the
+        ManifestError: A file is missing or cannot be read, or a column or a cell is missing; the message names the
             line.
     """
+    import pandas as pd
+
     root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
-    table = meeting(str(root), _read(root, kind, separator), where)
-    table = _renamed(root, table, columns)
-    texts = kind not in ("jsonl", "parquet")
+    parsed = parse_pattern(pattern) if pattern else None
+    files = [root, *(_other_table(root, table) for table in tables)]
+    parts = [
+        _read_one(file, root, kind, separator, parsed, audio_root, suffix, _given(columns), where, many=len(files) > 1)
+        for file in files
+    ]
+    table = pd.concat(parts) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        table.index = pd.Index([str(place) for place in table["place"]])
+        if columns.get("split_column") is not False:
+            splits_of_tables(table, files)
+    places = table.pop("place").tolist()
+    table = name_rows(root, table, places)
+    texts = kind not in ("jsonl", "parquet") and (parsed is None or "label" not in parsed.fields)
     task, table["label"] = _labels(root, table["label"], task, texts)
-    table = _placed(root.parent, table).sort_values("id", key=lambda ids: ids.map(str), kind="stable")
+    table = table.sort_values("id", key=lambda ids: ids.map(str), kind="stable")
     return Manifest(name or root.stem, root.parent, table, task)
 
 
@@ -100,7 +165,7 @@ def read_clips(path: Path) -> pd.DataFrame:
     """Read the clips of a manifest file without labels, in the file's order.
 
     Args:
-        path: `.csv`, `.tsv`, `.jsonl` or `.parquet` file with the default column names.
+        path: `.csv`, `.tsv`, `.jsonl` or `.parquet` file with usual column names.
 
     Returns:
         Columns `id`, `path` and, if the file has them, `start_s` and `duration_s`. Paths are relative to the file's
@@ -111,8 +176,9 @@ def read_clips(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise ManifestError(f"{path}: no such manifest file")
-    table = _read(path, path.suffix.lstrip(".").lower(), None)
-    table = _placed(path.parent, _renamed(path, table.assign(label="?"), {}))
+    kind = path.suffix.lstrip(".").lower()
+    table = _read_one(path, path, kind, None, None, None, None, {}, needed=("path",))
+    table = name_rows(path, table, table.pop("place").tolist())
     return table[[column for column in ("id", "path", "start_s", "duration_s") if column in table]].reset_index(
         drop=True
     )
@@ -124,119 +190,85 @@ def column_names(path: Path) -> list[str]:
     Raises:
         ManifestError: As `index`.
     """
-    return [str(name) for name in _read(path, path.suffix.lstrip(".").lower(), None).columns]
+    return [str(name) for name in read_cells(path, path.suffix.lstrip(".").lower()).columns]
 
 
-def read_cells(path: Path, kind: str) -> pd.DataFrame:
-    """Read a `csv`, `jsonl` or `parquet` file unchanged, one row per clip; the index gives each row's position.
+def _given(columns: dict[str, str | bool | None]) -> Given:
+    """Return role -> given name for options such as `start_column`; older names such as `start_s_column` count, too."""
+    found: dict[str, str | bool | None] = {}
+    for role in ROLES:
+        short = columns.get(f"{role.removesuffix('_s')}_column")
+        found[role] = short if short is not None else columns.get(f"{role}_column")
+    return found
 
-    Raises:
-        ManifestError: The file cannot be read.
-    """
-    return _read(path, kind, None)
+
+def _other_table(root: Path, table: Path) -> Path:
+    table = Path(table).expanduser()
+    beside = root.parent / table
+    return existing_file(table if table.is_file() or not beside.is_file() else beside)
 
 
-def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:
-    """Read a CSV file with every cell as text; empty cells are None, the index is `line N`.
-
-    Args:
-        path: UTF-8 text, with or without a byte order mark; the first line names the columns.
-        columns: Required columns.
-        separator: Separator between cells; by default a tab for `.tsv`, else a comma.
-
-    Raises:
-        ManifestError: The file is not UTF-8 or not CSV, a line has too many cells, or a column is missing.
-    """
+def _read_one(
+    file: Path,
+    root: Path,
+    kind: str,
+    separator: str | None,
+    pattern: NamePattern | None,
+    audio_root: Path | None,
+    suffix: str | None,
+    given: Given,
+    where: Sequence[Condition] = (),
+    *,
+    many: bool = False,
+    needed: tuple[str, ...] = ("path", "label"),
+) -> pd.DataFrame:
+    """Read one table; columns are the roles, and `place`, which says where a row is."""
     import pandas as pd
 
-    separator = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
-    cells: list[dict[str, object]] = []
-    lines: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=separator, strict=True)
-            for row in reader:
-                if None in row:  # DictReader's key for surplus cells
-                    raise ManifestError(f"{path}: line {reader.line_num} has more cells than the header")
-                cells.append({key: value if value and value.strip() else None for key, value in row.items()})
-                lines.append(f"line {reader.line_num}")
-            names = [name for name in reader.fieldnames or () if name]
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise ManifestError(f"{path}: line {reader.line_num} is not CSV: {error}") from None
-    for column in names:
-        if names.count(column) > 1:
-            raise ManifestError(f"{path}: {names.count(column)} columns are named {column!r}")
-    table = pd.DataFrame(cells, columns=names, index=lines, dtype=object)
-    for column in columns:
-        _require(path, table, column)
-        _require_cells(path, table[column], column)
+    cells = meeting(str(file), read_cells(file, kind, separator), where)
+    read_by_name = pattern.fields if pattern else ()
+    needed = tuple(role for role in needed if role not in read_by_name)
+    columns = choose_columns(str(file), cells, {**given, **dict.fromkeys(read_by_name, False)}, needed)
+    for question in columns.questions:
+        _log.warning("%s", question)
+    table = pd.DataFrame({role: cells[name] for role, name in columns.names.items()}, dtype=object)
+    if "label" not in needed:
+        table = table.drop(columns="label", errors="ignore")
+    for role in ("id", "path", "label"):
+        if role in table:
+            require_cells(file, table[role], columns.names[role], lists=role == "label")
+    places = [Place(file, str(place), many) for place in table.index]
+    found = _find(file, root, audio_root, suffix, table["path"].tolist(), [str(place) for place in table.index])
+    table["path"] = found.paths
+    to_seconds(file, table, columns.names)
+    if pattern is not None:
+        facts, unmatched = pattern.read_all(found.paths)
+        if unmatched:
+            raise ManifestError(pattern.mismatch(file, unmatched, len(facts)))
+        for role in pattern.fields:
+            table[role] = [fields[role] for fields in facts if fields]
+    table["place"] = pd.Series(places, table.index, dtype=object)
     return table
 
 
-def _read(path: Path, kind: str, separator: str | None) -> pd.DataFrame:
-    """Read the file unchanged, one row per clip; the index gives each row's position in the file."""
-    if kind == "parquet":
-        return _read_parquet(path)
-    if kind == "jsonl":
-        import pandas as pd
-
-        rows = list(_json_lines(path))
-        return pd.DataFrame([row for _, row in rows], index=[f"line {line}" for line, _ in rows], dtype=object)
-    return read_csv(path, separator=separator)
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """Yield line number and object of every line that is not blank."""
-    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except ValueError as error:
-            raise ManifestError(
-                f"{path}: line {number} is not JSON: {getattr(error, 'msg', 'not UTF-8 text')}"
-            ) from None
-        if not isinstance(row, dict):
-            raise ManifestError(f"{path}: line {number} is {line.decode().strip()[:40]!r}, not a JSON object")
-        yield (
-            number,
-            {key: None if isinstance(value, str) and not value.strip() else value for key, value in row.items()},
-        )
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            columns = file.read().to_pydict()
-    except (ArrowException, OSError) as error:
-        raise ManifestError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
-    table = pd.DataFrame(columns, dtype=object)
-    table.index = pd.Index([f"row {number}" for number in range(1, len(table) + 1)])
-    return table
-
-
-def _renamed(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Select the manifest's columns, rename them, and check that required columns and cells are present."""
-    import pandas as pd
-
-    wanted = {column: columns.get(f"{column}_column") or column for column in ("id", "path", "label", *OPTIONAL)}
-    found = {}
-    for column, given in wanted.items():
-        if column in ("path", "label") or given != column:
-            _require(path, table, given, f"; set dataset.{column}_column to name another")
-        if given in table:
-            found[column] = table[given]
-    result = pd.DataFrame(found, dtype=object)
-    for column in ("id", "path", "label"):
-        if column in result:
-            _require_cells(path, result[column], wanted[column], lists=column == "label")
-    return result
+def _find(
+    file: Path, root: Path, audio_root: Path | None, suffix: str | None, names: list[object], places: list[str]
+) -> FoundFiles:
+    """Find the audio of each row; paths become relative to the folder of `root`."""
+    base = file.parent
+    if audio_root is not None:
+        base = Path(audio_root).expanduser()
+        if not base.is_dir():
+            base = file.parent / base
+        if not base.is_dir():
+            raise ManifestError(f"dataset.audio_root: {audio_root} is no folder (nor is {base})")
+    found = find_files(str(file), base, places, names, suffix)
+    if found.by_name:
+        _log.info("%s: %s", file, found.summary())
+    if base != root.parent:
+        prefix = Path(os.path.relpath(base.resolve(), root.parent.resolve())).as_posix()
+        found.paths = [str(PurePosixPath(prefix) / path) for path in found.paths]
+    return found
 
 
 def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tuple[Task, pd.Series]:
@@ -249,42 +281,3 @@ def _labels(path: Path, cells: pd.Series, task: Task | None, texts: bool) -> tup
         check_alike(places, values, str(path))
         task = task_of(values)
     return task, pd.Series(read_labels(places, values, task, str(path)), index=cells.index, dtype=object)
-
-
-def _require(path: Path, table: pd.DataFrame, column: str, hint: str = "") -> None:
-    if column not in table:
-        names = ", ".join(map(repr, table.columns)) or "none"
-        raise ManifestError(f"{path}: no column {column!r} (columns: {names}){hint}")
-
-
-def _require_cells(path: Path, cells: pd.Series, column: str, *, lists: bool = False) -> None:
-    """Check that every cell of a column is text or a number (or a list, if `lists`)."""
-    for place, value in cells.items():
-        if lists and isinstance(value, list):
-            continue
-        if value is None or value != value:
-            raise ManifestError(f"{path}: {place} has no {column}")
-        if isinstance(value, list | dict | bytes):
-            raise ManifestError(f"{path}: {place} has {value!r} as {column}, not text or a number")
-
-
-def _placed(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Write paths with forward slashes, and fill in missing ids with the path relative to the manifest's folder."""
-    table["path"] = [_posix(folder, path) for path in table["path"]]
-    if "id" not in table:
-        table["id"] = [_relative(folder, path) for path in table["path"]]
-    return table
-
-
-def _posix(folder: Path, path: object) -> str:
-    """Convert a path to forward slashes; a backslash stays only if it is part of an existing file's name."""
-    text = str(path)
-    if "\\" in text and not (folder / text).exists():
-        text = text.replace("\\", "/")
-    return PurePosixPath(text).as_posix()
-
-
-def _relative(folder: Path, path: str) -> str:
-    """Return the path relative to the manifest's folder, if it is inside it."""
-    base = folder.absolute().as_posix()
-    return PurePosixPath(path).relative_to(base).as_posix() if PurePosixPath(path).is_relative_to(base) else path

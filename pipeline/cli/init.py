@@ -21,6 +21,14 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Config to write; default: NAME.yaml here.")
     ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--pattern",
+            metavar="PATTERN",
+            help="Read label, group, fold, split from file names: '{group}_{label}_{}.wav'.",
+        ),
+    ] = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing config.")] = False,
     verbose: Verbose = False,
@@ -29,4 +37,4 @@ def init(
     console = open_console(verbose)
     from pipeline.init.write import run_init
 
-    run_init(path, output, device=device, force=force, console=console)
+    run_init(path, output, device=device, force=force, console=console, pattern=pattern)

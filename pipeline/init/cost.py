@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from features.backbones.family import Candidate
+from features.backbones.networks.mfcc_frontend import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
 
 MEASURED_S = 0.3  # duration of the matrix product benchmark
 SIZE = 768  # matrix size, as in a base-sized transformer
 REACHED = 0.4  # fraction of that rate reached by a whole network, including reading and pooling
+MFCC_WORK = 4.0  # time of `mfcc`, as a multiple of that of mel spectra in numpy
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg", "/dev/dri/renderD128")
 READING = 0.004  # seconds to decode and resample one second of audio on one core
 
 
@@ -22,7 +27,7 @@ class Speed:
     Attributes:
         device: The torch device.
         gflop_per_s: Rate of fp32 matrix products.
-        mfcc_s: Seconds that `mfcc` takes for one second of audio.
+        mfcc_s: Estimated seconds that `mfcc` takes for one second of audio.
     """
 
     device: str
@@ -37,17 +42,33 @@ class Speed:
 
 
 def measure(device: str) -> Speed:
-    """Time matrix products on a device and `mfcc` on the CPU."""
+    """Time matrix products on a device, and mel spectra on the CPU."""
     return Speed(device, _products(device), _mfcc())
 
 
+def device_to_use(device: str) -> str:
+    """Resolve `auto`. Torch, whose import takes longer than all the rest, is imported only if a GPU may be there."""
+    if device == "cpu" or (device == "auto" and sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES))):
+        return "cpu"
+    from pipeline.stages.features import resolve_device
+
+    return resolve_device(device)
+
+
 def _products(device: str) -> float:
-    import torch
+    """Return the rate of matrix products in GFLOP/s."""
+    if device == "cpu":
+        matrix = np.ones((SIZE, SIZE), np.float32)
 
-    matrix = torch.ones((SIZE, SIZE), device=device)
+        def product() -> None:
+            _ = matrix @ matrix
+    else:
+        import torch
 
-    def product() -> None:
-        (matrix @ matrix)[0, 0].item()  # waits for the device
+        tensor = torch.ones((SIZE, SIZE), device=device)
+
+        def product() -> None:
+            (tensor @ tensor)[0, 0].item()  # waits for the device
 
     product()
     began, count = time.perf_counter(), 0
@@ -58,14 +79,16 @@ def _products(device: str) -> float:
 
 
 def _mfcc() -> float:
-    from features.backbones import load
-
-    backbone = load({"name": "mfcc"})
-    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 4 * backbone.spec.sample_rate).astype(np.float32)
-    backbone.embed([noise])  # warm up: imports and compiles at first use
-    began = time.perf_counter()
-    backbone.embed([noise])
-    return (time.perf_counter() - began) / 4
+    """Return the seconds for one second of audio, from the time of mel spectra in numpy."""
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 4 * SAMPLE_RATE).astype(np.float32)
+    window, mel = np.hanning(N_FFT).astype(np.float32), np.ones((N_FFT // 2 + 1, N_MELS), np.float32)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        frames = np.lib.stride_tricks.sliding_window_view(noise, N_FFT)[::HOP_LENGTH] * window
+        np.log(np.square(np.abs(np.fft.rfft(frames))).astype(np.float32) @ mel + 1e-10)
+        seconds.append(time.perf_counter() - began)
+    return MFCC_WORK * min(seconds) / 4
 
 
 def minutes_text(minutes: float) -> str:

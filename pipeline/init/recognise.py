@@ -1,214 +1,161 @@
-"""Recognise a folder or file as a known corpus, a manifest, split folders, or a folder per class."""
+"""Recognise a folder or file as a known corpus, tables, split folders, a folder per class, or names with a pattern."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from features.audio.containers import file_of
 from features.datasets import load_manifest
-from features.datasets.listing import audio_files, base_name, manifest_of, relative, subfolders
-from features.datasets.tabular import column_names
+from features.datasets.listing import audio_files, listed_once, other_files
+from features.datasets.naming import parse_pattern
 from features.errors import ManifestError, UserError
-from features.manifest import SPLIT_ALIASES, SPLITS, Manifest
+from pipeline.init.corpora import COVERED, find_corpus
+from pipeline.init.folders import find_class_folders, find_split_folders
+from pipeline.init.found import Found, Proposal, heard
 from pipeline.init.layouts import archives_in, recognise_layout
+from pipeline.init.patterns import Guess, guess_groups, guess_labels, known_scheme
+from pipeline.init.tables import find_tables, read_table
 
-# Each with the options to try; the first that fits is used.
-CORPORA: dict[str, tuple[dict[str, str], ...]] = {
-    "esc50": ({"subset": "esc50"},),
-    "urbansound8k": ({},),
-    "speech_commands": ({},),
-    "ravdess": ({"channel": "speech"}, {"channel": "song"}, {"channel": "both"}),
-    "fsdd": ({},),
-    "gtzan": ({},),
-}
-COVERED = 0.8  # fraction of the audio in a folder that a reader must list to recognise it
-TABLES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-TABLE_PLACES = (".", "meta", "metadata")
-# Common names of manifest columns, the project's own first.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav", "fname"),
-    "label": ("label", "labels", "class", "category", "target", "emotion", "genre", "species", "y"),
-    "fold": ("fold", "folds"),
-    "split": ("split", "subset", "partition"),
-    "group": ("group", "speaker", "speaker_id", "actor", "subject", "recording", "session", "client_id", "src_file"),
-}
+GUESS = "the labels are a guess: check the classes"
 
 
-@dataclass
-class Found:
-    """The recognised dataset.
-
-    Attributes:
-        options: The config's `dataset` section.
-        manifest: The clips.
-        what: Description for the config's comments.
-        notes: Hints on what to check, for the config's comments.
-        table: A manifest to write to `options["root"]` first; None: nothing to write.
-    """
-
-    options: dict[str, Any]
-    manifest: Manifest
-    what: str
-    notes: list[str] = field(default_factory=list)
-    table: Manifest | None = None
-
-
-def recognise(path: Path, csv_path: Path) -> Found:
-    """Recognise the dataset at `path`.
+def recognise(path: Path, csv_path: Path, pattern: str | None = None) -> Found:
+    """Recognise the dataset at `path`. Every folder is listed once.
 
     Args:
         path: A folder or a manifest file.
         csv_path: Where to write a manifest if no reader accepts the folder.
+        pattern: Reads label, group, fold and split from file names.
 
     Raises:
         UserError: No labelled audio was found; the message lists what was looked for.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such folder or manifest file")
-    if (layout := recognise_layout(path)) is not None:
-        return Found(layout.options, layout.manifest, layout.what, layout.notes)
-    if path.is_file():
-        return _table(path)
-    audio = audio_files(path)
-    archives = archives_in(path)
+    with listed_once():
+        if not path.exists():
+            raise UserError(f"{path}: no such folder or manifest file")
+        if not pattern and (layout := recognise_layout(path)) is not None:
+            found = Found(layout.options, layout.manifest, layout.what, layout.notes)
+        elif path.is_file():
+            found = read_table(path, path.parent, pattern=pattern)
+        elif pattern:
+            found = _with_pattern(path, pattern)
+        else:
+            found = _folder(path, csv_path)
+        if found.options["kind"] in ("folder", "csv", "jsonl", "parquet") and found.table is None:
+            _propose_groups(found)
+        found.say()
+        return found
+
+
+def _folder(path: Path, csv_path: Path) -> Found:
+    """Return the best reading of a folder; the others are listed in it."""
+    audio, archives = audio_files(path), archives_in(path)
     if not audio and archives:
         raise UserError(
             f"{path}: contains no audio files, but {len(archives)} archive(s), first {archives[0].name}; "
             "unpack them, and run init on the folder again"
         )
     if not audio:
-        raise UserError(f"{path}: contains no audio files")
-    found = _recognise_files(path, audio, csv_path)
+        others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other_files(path).items()))
+        raise UserError(f"{path}: contains no audio files{f' (but {others})' if others else ''}")
+    with heard():
+        if (found := find_corpus(path, len(audio))) is not None:
+            return found
+        paths = [file.relative_to(path).as_posix() for file in audio]
+        tables = find_tables(path)
+        readings = [*tables.readings]
+        if (split := find_split_folders(path, csv_path)) is not None:
+            readings.append(split)
+        folders = find_class_folders(path, paths)
+        readings.extend(_by_names(path, paths, guess=folders is None and not readings))
+        if folders is not None and split is None:
+            readings.append(folders)
+        if not readings and not tables.unusable:
+            readings.extend(_single_folder(path))
+    if not readings:
+        raise _nothing(path, len(audio), tables.unusable)
+    best, *rest = readings
     if archives:
-        found.notes.append(
+        best.notes.append(
             f"{len(archives)} archive(s) are not read, first {archives[0].name}; unpack them if they hold clips"
         )
+    best.others.extend(other.reading() for other in rest)
+    if best.options["kind"] == "folder":
+        best.notes.extend(f"not used: {reason}" for reason in tables.unusable)
+    if best.options.get("tables") is None and best.options["root"] != str(path) and "table" in best.what:
+        n_files = best.manifest.clips["path"].nunique()
+        if n_files >= COVERED * len(audio):
+            best.what += ", which lists the audio"
+    return best
+
+
+def _by_names(path: Path, paths: list[str], *, guess: bool) -> list[Found]:
+    """Return the readings of file names: a naming scheme in use, or guesses if nothing else gives labels."""
+    known = known_scheme(paths)
+    guesses = [known] if known is not None else guess_labels(paths) if guess else []
+    found = []
+    for scheme in guesses:
+        options: dict[str, Any] = {"kind": "folder", "root": str(path), "pattern": scheme.pattern}
+        one = _read(options, scheme)
+        if one is not None:
+            one.guess = known is None
+            if one.guess:
+                one.notes.append(GUESS)
+            found.append(one)
     return found
 
 
-def _recognise_files(path: Path, audio: list[Path], csv_path: Path) -> Found:
-    """Recognise a folder of audio files."""
-    if (found := _corpus(path, len(audio))) is not None:
-        return found
-    if (found := _own_table(path, len(audio))) is not None:
-        return found
-    if (found := _split_folders(path, csv_path)) is not None:
-        return found
+def _read(options: dict[str, Any], guess: Guess) -> Found | None:
     try:
-        manifest = load_manifest({"kind": "folder", "root": path})
-    except ManifestError as error:
-        raise UserError(
-            f"{path}: {len(audio)} audio file(s), but no labels: looked for a known corpus, a table with a path and a "
-            "label column, and a folder per class; write a CSV with the columns path and label, and run init on that"
-        ) from error
-    return Found({"kind": "folder", "root": str(path)}, manifest, "a folder per class")
+        with heard() as records:
+            return Found(options, load_manifest(options), guess.what, records=records)
+    except ManifestError:
+        return None
 
 
-def _corpus(path: Path, n_audio: int) -> Found | None:
-    """Return a known corpus that covers nearly all audio of the folder, or None."""
-    for kind, variants in CORPORA.items():
-        for options in variants:
-            try:
-                manifest = load_manifest({"kind": kind, "root": path, **options})
-            except ManifestError:
-                continue
-            if len(manifest) < COVERED * n_audio:
-                continue
-            notes = []
-            if kind == "esc50":
-                options = dict(options)
-                if len(_subset(path)) == len(manifest):
-                    options = {"subset": "esc10", "name": "esc10"}
-                manifest = load_manifest({"kind": kind, "root": path, **options})
-            if kind == "fsdd":
-                notes.append("the official test set shares its speakers with the training set, by design")
-            if kind == "gtzan":
-                notes.append("artists repeat but are not recorded, so scores on random folds are too optimistic")
-            given = {name: value for name, value in options.items() if (name, value) != ("subset", "esc50")}
-            return Found({"kind": kind, **given, "root": str(path)}, manifest, f"the layout of `{kind}`", notes)
-    return None
-
-
-def _subset(path: Path) -> list[object]:
-    """Return the ESC-10 clips of an ESC-50 folder, or an empty list."""
+def _single_folder(path: Path) -> list[Found]:
+    """Return the reading of a folder with a single class folder, which no protocol can divide."""
     try:
-        return list(load_manifest({"kind": "esc50", "subset": "esc10", "root": path}).clips["id"])
+        return [
+            Found({"kind": "folder", "root": str(path)}, load_manifest({"kind": "folder", "root": path}), "one class")
+        ]
     except ManifestError:
         return []
 
 
-def _own_table(path: Path, n_audio: int) -> Found | None:
-    """Return the one table in a folder that lists most of its audio, or None."""
-    fitting = []
-    for file in _tables(path):
-        try:
-            found = _table(file)
-        except UserError:
-            continue
-        if len(found.manifest) >= COVERED * n_audio:
-            fitting.append(found)
-    if len(fitting) != 1:
-        return None
-    fitting[0].what = f"the table {fitting[0].options['root']}, which lists the audio"
-    return fitting[0]
-
-
-def _tables(path: Path) -> Iterator[Path]:
-    for place in TABLE_PLACES:
-        if (path / place).is_dir():
-            yield from sorted(file for file in (path / place).iterdir() if file.suffix.lower() in TABLES)
-
-
-def _table(path: Path) -> Found:
-    """Recognise a manifest file, with options for columns that have other names than the default ones.
-
-    Raises:
-        UserError: It is not a manifest, has no path or label column, or lists missing files.
-    """
-    kind = TABLES.get(path.suffix.lower())
-    if kind is None:
-        raise UserError(f"{path}: neither a folder nor a manifest file ({', '.join(TABLES)})")
-    names = {name.lower(): name for name in column_names(path)}
-    found = {column: next((names[n] for n in known if n in names), None) for column, known in COLUMNS.items()}
-    for column in ("path", "label"):
-        if found[column] is None:
-            raise UserError(
-                f"{path}: no column that looks like the {column} (columns: {', '.join(names.values())}); rename one to "
-                f"{column!r}, or write the config by hand with dataset.{column}_column"
-            )
-    options: dict[str, Any] = {"kind": kind, "root": str(path)}
-    options |= {f"{column}_column": name for column, name in found.items() if name not in (None, column)}
+def _with_pattern(path: Path, pattern: str) -> Found:
+    """Read a folder, or its table, with a pattern of file names."""
+    options = {"kind": "folder", "root": str(path), "pattern": pattern}
+    if not audio_files(path):
+        raise UserError(f"{path}: contains no audio files")
+    reason = ""
+    if "label" not in parse_pattern(pattern).fields:
+        with heard():
+            tables = find_tables(path, pattern)
+        if tables.readings:
+            return tables.readings[0]
+        reason = "".join(f"; {text}" for text in tables.unusable)
     try:
-        manifest = load_manifest(options)
+        return Found(options, load_manifest(options), f"file names of the pattern {pattern}")
     except ManifestError as error:
-        raise UserError(str(error)) from error
-    missing = [row for row in range(len(manifest)) if not file_of(manifest.path_of(row)).is_file()]
-    if len(missing) * 2 > len(manifest):
-        raise UserError(
-            f"{path}: {len(missing)} of {len(manifest)} files are missing, first {manifest.path_of(missing[0])}; "
-            "paths are relative to the folder of the manifest"
-        )
-    return Found(options, manifest, f"a manifest of kind {kind}")
+        raise UserError(f"{error}{reason}") from error
 
 
-def _split_folders(path: Path, csv_path: Path) -> Found | None:
-    """Recognise train/, test/ … with a folder per class in each, and list them in a manifest."""
-    folders = [folder for folder in subfolders(path) if audio_files(folder)]
-    named = [SPLIT_ALIASES.get(folder.name.lower(), folder.name.lower()) for folder in folders]
-    if len(folders) < 2 or not set(named) <= set(SPLITS):
-        return None
-    rows = [
-        {"path": relative(clip, path), "label": label.name, "split": split}
-        for folder, split in zip(folders, named, strict=True)
-        for label in subfolders(folder)
-        for clip in audio_files(label)
-    ]
-    if not rows:
-        return None
-    manifest = manifest_of(base_name(path), path, rows)
-    options = {"kind": "csv", "root": str(csv_path)}
-    what = f"folders {', '.join(folder.name for folder in folders)} with a folder per class, listed in {csv_path}"
-    return Found(options, manifest, what, table=manifest)
+def _nothing(path: Path, n_audio: int, unusable: list[str]) -> UserError:
+    tables = f"; the tables cannot be used: {'; '.join(unusable)}" if unusable else ""
+    return UserError(
+        f"{path}: {n_audio} audio file(s), but no labels: looked for a known corpus, a table with a path and a label "
+        f"column, a folder per class, and classes in the file names{tables}; write a CSV with the columns path and "
+        "label and run init on that, or say what the names hold: --pattern '{group}_{label}_{}.wav'"
+    )
+
+
+def _propose_groups(found: Found) -> None:
+    """Propose a pattern if file names suggest groups and none are known."""
+    clips = found.manifest.clips
+    if "group" in clips or "pattern" in found.options or found.manifest.task != "single-label":
+        return
+    if any(one.key == "pattern" for one in found.proposals):
+        return
+    guesses = guess_groups(clips["path"].tolist(), clips["label"].tolist())
+    found.proposals.extend(Proposal("pattern", guess.pattern, guess.what) for guess in guesses)

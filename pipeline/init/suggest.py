@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,16 @@ def _what_is_missing(name: str) -> str:
         file = Path(weights)
         return "" if file.is_file() else f"needs {file}"
     if weights_from == "hub":
-        from huggingface_hub import try_to_load_from_cache
-
-        known = try_to_load_from_cache(weights, "config.json")
-        return "" if isinstance(known, str) else "downloads its weights from the model hub"
+        return "" if _in_hub_cache(weights) else "downloads its weights from the model hub"
     return "downloads its weights from the web"
+
+
+def _in_hub_cache(name: str) -> bool:
+    """Whether a model is in the hub's cache. The hub's library, which is slow to import, is asked only if it may be."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
+    if not (cache / f"models--{name.replace('/', '--')}").is_dir():
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)

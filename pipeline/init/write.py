@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from features.datasets.listing import base_name
 from features.errors import RunError, UserError
 from features.manifest import Manifest
-from pipeline.config.yaml import dump_yaml
 from pipeline.console import Console
 from pipeline.init.choosing import choice_comments, questions, small_classes
-from pipeline.init.recognise import Found, recognise
+from pipeline.init.dataset_section import alternatives_text, comment, dataset_lines, other_lines
+from pipeline.init.found import Found
+from pipeline.init.recognise import recognise
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from pipeline.init.suggest import ProtocolChoice, Suggestion
 
 CLASSES_SHOWN = 12
-WIDTH = 110
 
 
-def run_init(path: Path, output: Path | None, *, device: str, force: bool, console: Console) -> Path:
+def run_init(
+    path: Path, output: Path | None, *, device: str, force: bool, console: Console, pattern: str | None = None
+) -> Path:
     """Inspect labelled audio and write a config for it.
 
     Args:
@@ -34,6 +37,7 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
         device: Device for the cost estimate: `auto`, or a torch device.
         force: Overwrite existing files.
         console: Prints what was found.
+        pattern: Reads label, group, fold and split from file names, see `features.datasets.naming`.
 
     Returns:
         The path of the config.
@@ -48,19 +52,18 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
     output = output or Path(f"{name}.yaml")
     table = output.with_suffix(".csv")
     _refuse_overwriting(output, force)
-    found = recognise(path, table)
+    found = recognise(path, table, pattern)
     if found.table is not None:
         _refuse_overwriting(table, force)
     from pipeline.config.config import load_config
-    from pipeline.init.cost import measure
+    from pipeline.init.cost import device_to_use, measure
     from pipeline.init.look import look
     from pipeline.init.suggest import suggest_backbones, suggest_protocol
-    from pipeline.stages.features import resolve_device
 
     audio = look(found.manifest)
     choice = suggest_protocol(found.manifest)
     suggestions = suggest_backbones(audio, found.options["kind"])
-    speed = measure(resolve_device(device))
+    speed = measure(device_to_use(device))
     text = config_text(path, output, found, audio, choice, suggestions, speed)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -78,9 +81,31 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
         console.note(f"note: {small}; {output} has a comment with the line that leaves them out")
     used = ", ".join(one.candidate.name for one in suggestions if one.use)
     console.line(f"{path}: {found.what}; {summary(found.manifest, audio)}")
+    for line in (*found.notes, *alternatives_text(found)):
+        console.note(line)
     console.line(f"wrote {output}: protocol {choice.protocol}, backbones {used}")
     console.line(f"next: audioheads datasets audit {output}, then audioheads run {output}")
     return output
+
+
+def _protocol_of_proposal(found: Found, choice: ProtocolChoice) -> list[str]:
+    """Return the protocol that goes with the first proposed pattern, as a comment, if it is another one."""
+    from features.datasets.naming import parse_pattern
+    from pipeline.init.suggest import suggest_protocol
+
+    pattern = next((one for one in found.proposals if one.key == "pattern"), None)
+    if pattern is None:
+        return []
+    clips = found.manifest.clips
+    facts, _ = parse_pattern(pattern.value).read_all(clips["path"])
+    groups = [(one or {}).get("group", "") for one in facts]
+    try:
+        other = suggest_protocol(dataclasses.replace(found.manifest, clips=clips.assign(group=groups)))
+    except UserError as error:
+        return comment(f"With the pattern above, {error}.")
+    if other.protocol == choice.protocol:
+        return []
+    return [*comment(f"With the pattern above, instead: {other.why}."), f"# protocol: {other.protocol}"]
 
 
 def _name(path: Path) -> str:
@@ -112,21 +137,22 @@ def config_text(
     """Return the text of the config, including comments."""
     manifest = found.manifest
     lines = [
-        *_comment(f"{path}: {summary(manifest, audio)}. Written by `audioheads init`; edit as needed."),
-        *_comment(f"Next: audioheads datasets audit {output}, then audioheads run {output}"),
+        *comment(f"{path}: {summary(manifest, audio)}. Written by `audioheads init`; edit as needed."),
+        *comment(f"Next: audioheads datasets audit {output}, then audioheads run {output}"),
         "",
-        *_comment(f"Recognised as {found.what}."),
+        *comment(f"Recognised as {found.what}."),
         *_classes(manifest),
-        *_comment(_audio_line(manifest, audio)),
-        *(line for note in found.notes for line in _comment(f"Note: {note}.")),
-        *(line for text in questions(manifest, found.options) for line in _comment(f"Note: {text}.")),
-        dump_yaml({"dataset": found.options}).rstrip(),
+        *comment(_audio_line(manifest, audio)),
+        *(line for note in found.notes for line in comment(f"Note: {note}.")),
+        *(line for text in questions(manifest, found.options) for line in comment(f"Note: {text}.")),
+        *dataset_lines(found),
         *_choosing(found, choice),
+        *other_lines(found),
         "",
         "features:",
-        *_comment("Clip vector: mean and standard deviation of the frames.", 2),
+        *comment("Clip vector: mean and standard deviation of the frames.", 2),
         "  pooling: [mean, std]",
-        *_comment(
+        *comment(
             f"Times are estimates for embedding all clips once on {speed.device} at its present load, from a short "
             f"measurement ({speed.gflop_per_s:.0f} GFLOP/s); they can be off by a factor of two or three. Training "
             "heads takes extra time.",
@@ -139,9 +165,10 @@ def config_text(
         "  - {name: linear}",
         "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation chooses",
         "",
-        *_comment(f"{choice.protocol}: {choice.why}."),
+        *comment(f"{choice.protocol}: {choice.why}."),
         *_group_hint(manifest),
         f"protocol: {choice.protocol}",
+        *_protocol_of_proposal(found, choice),
         "seeds: [0, 1, 2]",
         "",
     ]
@@ -151,14 +178,14 @@ def config_text(
 def _choosing(found: Found, choice: ProtocolChoice) -> list[str]:
     """Return comment lines on how to choose clips."""
     first, *instead = choice_comments(found.options, choice.needs, found.manifest)
-    return [*_comment(first), *(f"# {line}" for line in instead)]
+    return [*comment(first), *(f"# {line}" for line in instead)]
 
 
 def _classes(manifest: Manifest) -> list[str]:
     """Return comment lines with the number of clips per class."""
     if manifest.task == "regression":
         labels = manifest.clips["label"]
-        return _comment(f"Labels are numbers from {labels.min():g} to {labels.max():g}.")
+        return comment(f"Labels are numbers from {labels.min():g} to {labels.max():g}.")
     counts = manifest.clips["label"].explode().value_counts()
     shown = ", ".join(f"{label} {count}" for label, count in counts.head(CLASSES_SHOWN).items())
     more = (
@@ -166,7 +193,7 @@ def _classes(manifest: Manifest) -> list[str]:
         if len(counts) > CLASSES_SHOWN
         else ""
     )
-    return _comment(f"Clips per class: {shown}{more}.")
+    return comment(f"Clips per class: {shown}{more}.")
 
 
 def _audio_line(manifest: Manifest, audio: Audio) -> str:
@@ -184,14 +211,14 @@ def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
     from pipeline.init.cost import minutes_text
 
     cost = minutes_text(speed.minutes(one.candidate, audio.total_s))
-    yield from _comment(f"{one.why}; {cost}.", 4)
+    yield from comment(f"{one.why}; {cost}.", 4)
     yield f"    {'' if one.use else '# '}- {{name: {one.candidate.name}}}"
 
 
 def _group_hint(manifest: Manifest) -> list[str]:
     if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
         return []
-    return _comment(
+    return comment(
         "If several clips come from one speaker or one recording, add a `group` column to the manifest; otherwise "
         "scores are too optimistic (`audioheads datasets index` writes a manifest to start from)."
     )
@@ -200,14 +227,3 @@ def _group_hint(manifest: Manifest) -> list[str]:
 def _refuse_overwriting(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UserError(f"{path}: already exists; choose another with -o FILE, or overwrite it with --force")
-
-
-def _comment(text: str, indent: int = 0) -> list[str]:
-    """Return comment lines, wrapped at spaces."""
-    lines, line = [], ""
-    for word in text.replace("\n", " ").split(" "):
-        if line and len(line) + len(word) + indent + 3 > WIDTH:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    return [f"{' ' * indent}# {line}" for line in [*lines, line]]

@@ -92,6 +92,22 @@ def test_the_real_esc10(subset):
     assert all(manifest.path_of(row).is_file() for row in range(len(manifest)))
 
 
+@pytest.mark.parametrize("top", ["audio/", ""])
+def test_urbansound8k_without_its_table(tmp_path, top):
+    touch(tmp_path, f"{top}fold10/200-1-0-0.wav", f"{top}fold1/100-3-0-12.wav", f"{top}fold1/notes.wav")
+    assert rows(load_manifest({"kind": "urbansound8k", "root": tmp_path}), "label", "fold", "group") == [
+        [f"{top}fold1/100-3-0-12.wav", "dog_bark", 1, "100"],
+        [f"{top}fold10/200-1-0-0.wav", "car_horn", 10, "200"],
+    ]
+
+
+def test_urbansound8k_with_its_table_beside_the_folds(tmp_path):
+    touch(tmp_path, "fold1/100-3-0-12.wav")
+    write(tmp_path / "UrbanSound8K.csv", "slice_file_name,fsID,fold,class\n100-3-0-12.wav,100,1,dog_bark\n")
+    manifest = load_manifest({"kind": "urbansound8k", "root": tmp_path})
+    assert rows(manifest, "label", "fold") == [["fold1/100-3-0-12.wav", "dog_bark", 1]]
+
+
 def test_urbansound8k(tmp_path):
     write(
         tmp_path / "metadata" / "UrbanSound8K.csv",

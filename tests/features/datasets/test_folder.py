@@ -4,9 +4,13 @@ import logging
 import os
 import sys
 
+import numpy as np
 import pytest
+import soundfile
 
+from features.audio.decoding import probe
 from features.datasets import load_manifest
+from features.datasets.listing import listed_once
 from features.errors import ManifestError
 
 
@@ -91,3 +95,49 @@ def test_a_file_is_not_a_folder(tmp_path):
     touch(tmp_path, "x.wav")
     with pytest.raises(ManifestError, match="is not a folder"):
         ids(tmp_path / "x.wav")
+
+
+def test_folders_of_network_storage_are_no_classes(tmp_path):
+    touch(tmp_path, "a/x.wav", "a/@eaDir/x.wav/SYNO.wav", "@eaDir/a/x.wav", "#recycle/y.wav", "lost+found/z.wav")
+    assert ids(tmp_path) == ["a/x.wav"]
+
+
+@pytest.mark.parametrize("target", ["root", "."])
+def test_a_link_to_a_folder_above_brings_no_clip_in_again(tmp_path, caplog, target):
+    touch(tmp_path, "root/a/x.wav", "root/b/y.wav")
+    (tmp_path / "root" / "b" / "all").symlink_to(tmp_path / target)
+    with caplog.at_level(logging.INFO):
+        assert ids(tmp_path / "root") == ["a/x.wav", "b/y.wav"]
+    assert "b/all: this link to a folder above it is not followed" in caplog.text
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, caplog):
+    touch(tmp_path, "a/x.wav", "a/x.amr", "a/y.AMR", "a/clip.mp4", "a/notes.txt", "b/z.amr", "c/1.sph", "d/1.bwf")
+    with caplog.at_level(logging.WARNING):
+        assert ids(tmp_path) == ["a/x.wav", "c/1.sph", "d/1.bwf"]
+    assert "left out 3 .amr files, 1 .mp4 file, by suffix not audio (known: .wav" in caplog.text
+    assert "no audio file in 1 of 4 folders: 'b'" in caplog.text
+    (tmp_path / "only").mkdir()
+    touch(tmp_path / "only", "a/x.amr")
+    with pytest.raises(ManifestError, match=r"looked for class folders with audio files .*, found 1 .amr file"):
+        ids(tmp_path / "only")
+
+
+@pytest.mark.parametrize(("suffix", "format"), [("bwf", "WAV"), ("sph", "NIST"), ("voc", "VOC"), ("mp2", "MP3")])
+def test_less_usual_suffixes_are_read(tmp_path, suffix, format):
+    (tmp_path / "a").mkdir()
+    soundfile.write(tmp_path / "a" / f"x.{suffix}", np.zeros(8000), 16_000, format=format)
+    manifest = load_manifest({"kind": "folder", "root": tmp_path})
+    assert probe(manifest.path_of(0)).sample_rate == 16_000
+
+
+def test_readers_within_a_block_list_each_folder_once(tmp_path, monkeypatch):
+    touch(tmp_path, "a/x.wav", "b/c/y.wav")
+    seen = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (seen.append(str(path)), scan(path))[1])
+    with listed_once():
+        assert ids(tmp_path) == ids(tmp_path) == ["a/x.wav", "b/c/y.wav"]
+    assert sorted(seen) == sorted({*seen}) and len(seen) == 4
+    touch(tmp_path, "a/z.wav")
+    assert ids(tmp_path) == ["a/x.wav", "a/z.wav", "b/c/y.wav"]  # nothing is kept beyond the block

@@ -63,13 +63,14 @@ def test_columns_can_have_other_names(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_missing_column_lists_those_there_are_and_how_to_name_another(tmp_path, kind):
-    options = write(tmp_path, kind, [{"path": "x.wav", "class": "owl"}])
+    options = write(tmp_path, kind, [{"path": "x.wav", "bird": "owl"}])
     with pytest.raises(
-        ManifestError, match=r"no column 'label' \(columns: 'path', 'class'\); set dataset.label_column"
+        ManifestError,
+        match=r"no column 'label' \(columns: 'path', 'bird'\); looked for label, .*; set dataset.label_column",
     ):
         load_manifest(options)
     with pytest.raises(ManifestError, match="no column 'site'"):
-        load_manifest({**options, "label_column": "class", "group_column": "site"})
+        load_manifest({**options, "label_column": "bird", "group_column": "site"})
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path):
@@ -122,7 +123,7 @@ def test_blank_optional_columns_are_as_good_as_none(tmp_path):
         ("path,label\nx.wav\n", "line 2 has no label"),
         ('path,label\n"x.wav,a\n', "is not CSV"),
         ("path,label,label\nx.wav,a,b\n", "2 columns are named 'label'"),
-        ("path,label\nx.wav,a\nx.wav,b\n", "1 duplicate.*'x.wav'"),
+        ("path,label\nx.wav,a\nx.wav,b\n", r"duplicate id 'x.wav': line 2 and line 3 disagree \(label 'a' and 'b'\)"),
         ("path,label,fold\nx.wav,a,1\ny.wav,b,\n", "has no fold"),
         ("", r"no column 'path' \(columns: none\)"),
         ("path,label\n", "no clips"),

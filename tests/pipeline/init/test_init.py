@@ -168,7 +168,7 @@ def test_unusable_data_gives_the_reason(tmp_path, make, message):
 def test_a_table_without_labels_or_files_gives_the_reason(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("path,notes\na.wav,hm\n")
-    with pytest.raises(UserError, match=r"no column that looks like the label \(columns: path, notes\)"):
+    with pytest.raises(UserError, match=r"no column 'label' \(columns: 'path', 'notes'\); looked for label, labels"):
         init(table)
     table.write_text("path,label\na.wav,x\nb.wav,y\n")
     with pytest.raises(UserError, match="2 of 2 files are missing"):
