@@ -51,7 +51,12 @@ def recognise_layout(path: Path) -> Layout | None:
     for kind, what, fits in _KINDS:
         if not fits(path, files, audio):
             continue
-        found = _loaded(path, kind, what)
+        try:
+            found = _loaded(path, kind, what)
+        except UserError:
+            if kind in _PARTIAL:
+                continue
+            raise
         if kind not in _PARTIAL or _covers(found.manifest, len(audio)):
             return found
     return None
@@ -120,13 +125,7 @@ def _has_audio(archive: Path) -> bool:
 
 
 def _is_audiofolder(path: Path, files: Sequence[Path], audio: Sequence[Path]) -> bool:
-    if not audio or not any(file.name in audiofolder.TABLES for file in files):
-        return False
-    try:
-        load_manifest({"kind": "audiofolder", "root": path})
-    except ManifestError:
-        return False
-    return True
+    return bool(audio) and any(file.name in audiofolder.TABLES for file in files)
 
 
 def _is_raven(path: Path, files: Sequence[Path], audio: Sequence[Path]) -> bool:
@@ -160,4 +159,4 @@ _KINDS: tuple[tuple[str, str, Fits], ...] = (
     ("raven", "recordings with Raven selection tables", _is_raven),
     ("audacity", "recordings with Audacity labels", _is_audacity),
 )
-_PARTIAL = ("audiofolder",)  # a table of a few of the files is no sign
+_PARTIAL = ("audiofolder",)  # a table that is something else, or of a few of the files, is no sign

@@ -40,8 +40,13 @@ def files_below(root: Path, depth: int = DEPTH) -> Iterator[Path]:
 def split_of(name: str) -> str | None:
     """Return the split that a file or folder name begins with, such as `test-00000-of-00001` or `train_clean`."""
     first = re.split(r"[-_.\d ]", name.lower(), maxsplit=1)[0]
-    split = SPLIT_ALIASES.get(first, first)
+    split = _split_name(first)
     return split if split in SPLITS else None
+
+
+def _split_name(text: object) -> str:
+    name = str(text).strip().lower()
+    return SPLIT_ALIASES.get(name, name)
 
 
 def laid_out(name: str | None, root: Path, rows: Iterable[Mapping[str, object]], task: Task | None = None) -> Manifest:
@@ -61,6 +66,10 @@ def laid_out(name: str | None, root: Path, rows: Iterable[Mapping[str, object]],
     table = [dict(row) for row in rows]
     splits = {row.get("split") for row in table}
     columns = set().union(*table)
+    unknown = sorted(str(split) for split in splits if split is not None and _split_name(split) not in SPLITS)
+    if unknown:
+        _log.warning("%s: the split %r is none of %s, so splits are not used", root, unknown[0], ", ".join(SPLITS))
+        columns -= {"split"}
     for column in ("fold", "group", "split"):
         missing = sum(row.get(column) is None for row in table)
         if 0 < missing < len(table):

@@ -174,3 +174,12 @@ def test_what_a_dataset_lacks_is_named(tmp_path):
     (tmp_path / "names" / "b.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ManifestError, match=r"b.parquet: not a Parquet file"):
         load("huggingface", tmp_path / "names")
+
+
+def test_a_column_that_is_no_split_is_not_used(tmp_path, caplog):
+    table = small.audio_table()
+    pq.write_table(table.append_column("subset", pa.array(["clean", "noisy"] * 6)), tmp_path / "a.parquet")
+    with caplog.at_level(logging.WARNING):
+        manifest = load("huggingface", tmp_path)
+    assert "split" not in manifest.clips
+    assert "the split 'clean' is none of train, valid, test, so splits are not used" in caplog.text
