@@ -182,7 +182,7 @@ class Predictor:
             rows: Manifest rows to score.
             progress: Updated after each batch.
             take: Callback for each finished block, called in another thread.
-            scratch: Folder for temporary frames of long clips.
+            scratch: Folder for temporary frames of long clips, and for marks of the files being decoded.
             through: Maps embedded rows to outputs; None: the fits.
 
         Returns:
@@ -212,7 +212,7 @@ class Predictor:
         if plan.blocks:
             with computing_as_planned(plan.threads):
                 numbers = range(len(plan.blocks))
-                embed_blocks(plan, numbers, self.backbone, settings, progress, write, scratch)
+                embed_blocks(plan, numbers, self.backbone, settings, progress, write, scratch, marks=scratch)
         return failures
 
     def _as_file(self, clip: str | Path | np.ndarray, sample_rate: int | None, path: Path) -> Path:
