@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
 from features.errors import UserError, WeightsError
+from features.json_files import parse_object, read_object
 from heads.splits.fold_names import natural_order
 from heads.training.file_format import FORMAT as HEAD_METADATA
+from heads.training.file_format import HeadMetadata
 from pipeline.config.config import load_config
 from pipeline.config.errors import closest
 from pipeline.config.mistaken_files import CONFIG_SUFFIXES
@@ -25,6 +27,28 @@ EXPORT_VERSION = 1
 EXPORT_FILE = "config.json"
 ONNX_FORMAT = "audioheads-onnx"
 Ensemble = Literal["folds", "all"]
+
+
+class _Member(BaseModel):
+    file: str
+
+
+class _Export(BaseModel):
+    """What `config.json` of an exported folder must hold."""
+
+    format: str
+    members: list[_Member] = Field(min_length=1)
+    files: dict[str, str] = {}
+
+
+class _Network(BaseModel):
+    """What the metadata of a model trained end to end must hold; older files lack `window_frames`."""
+
+    name: str
+    labels: list[str]
+    input: dict[str, Any]
+    stage1: dict[str, Any] = {}
+    window_frames: int = Field(1, ge=1)
 
 
 @dataclass(frozen=True)
@@ -155,7 +179,8 @@ def read_fit_file(path: Path) -> FitFile:
     kinds: list[tuple[str, Literal["head", "network"]]] = [(HEAD_METADATA, "head"), (NETWORK_METADATA, "network")]
     for key, kind in kinds:
         if key in metadata:
-            return FitFile(path, kind, json.loads(metadata[key]))
+            schema = HeadMetadata if kind == "head" else _Network
+            return FitFile(path, kind, parse_object(metadata[key], str(path), schema=schema, error=WeightsError))
     raise WeightsError(f"{path}: not a head or model written by this program")
 
 
@@ -204,6 +229,10 @@ def _exported(path: Path, about: Mapping[str, Any]) -> FoundModel:
         raise WeightsError(
             f"{path}: export format {about.get('format_version')}, this program reads {EXPORT_VERSION}; export it again"
         )
+    about = _json(path / EXPORT_FILE, _Export)
+    for name in (*(member["file"] for member in about["members"]), *about.get("files", {}).values()):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise WeightsError(f"{path / EXPORT_FILE}: names a file {name!r} outside the folder")
     files = [path / member["file"] for member in about["members"]]
     return FoundModel(path, tuple(map(read_fit_file, files)), about, exported=path)
 
@@ -233,12 +262,12 @@ def _models_of_config(path: Path) -> str:
     return "its models are\n  " + "\n  ".join(map(str, models))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, schema: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Read `fit.json` or `config.json`; empty if there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(path, schema=schema, error=WeightsError)
+    except OSError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _nothing(path: Path) -> str:

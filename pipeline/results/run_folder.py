@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import RunError, UserError
+from features.json_files import try_object
 from features.store.fingerprint import canonical_json
 from features.system.atomic_write import atomic_write
 
@@ -128,12 +129,12 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read JSON; return None if the file does not exist or is not valid JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def read_json(path: Path, schema: Any = None) -> dict[str, Any] | None:
+    """Read a JSON object; return None if the file does not exist, is damaged or does not fit the schema.
+
+    Reading a key that it lacks raises `UserError`, which names the file and the key.
+    """
+    return try_object(path, schema)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
