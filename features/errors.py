@@ -46,6 +46,10 @@ class AudioError(AudioheadsError):
     """One clip cannot be read. Stage 1 records the message as the clip's failure reason and continues."""
 
 
+class DecoderCrashError(AudioError):
+    """The process that decoded one file crashed, hung or was killed."""
+
+
 class RunError(AudioheadsError):
     """A run cannot continue: most clips fail, the disk is full, or a folder is not writable."""
 

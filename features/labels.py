@@ -123,7 +123,7 @@ def json_list(text: str) -> list[object] | None:
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) else None
 

@@ -14,6 +14,7 @@ import soxr
 from features.audio import file as audio_file
 from features.audio.decoded_cache import DecodedFiles, SampleSource
 from features.audio.file import AudioFile, AudioInfo, is_entered_at_start, unreadable
+from features.audio.isolated import IsolatedFile
 
 # How samples are computed; part of every cache fingerprint.
 AUDIO_SPEC = {"decoder": "libsndfile", "mono": "mean", "resampler": "soxr HQ", "length": "ceil(n*ratio)"}
@@ -39,13 +40,17 @@ def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
     return n_samples if from_rate == to_rate else math.ceil(n_samples * (to_rate / from_rate))
 
 
-def probe(path: Path) -> AudioInfo:
+def probe(path: Path, *, isolated: bool = False) -> AudioInfo:
     """Read a file's header.
+
+    Args:
+        path: The audio file.
+        isolated: Read it in a process of its own.
 
     Raises:
         AudioError: The file is not a readable audio file, is empty, or is shorter than its header announces.
     """
-    with closing(AudioFile(path)) as file:
+    with closing(_open(path, isolated)) as file:
         return file.info
 
 
@@ -55,6 +60,8 @@ def read_waveform(
     start_s: float = 0.0,
     duration_s: float | None = None,
     decoded: DecodedFiles | None = None,
+    *,
+    isolated: bool = False,
 ) -> Waveform:
     """Decode one clip as mono float32 at `sample_rate` Hz; a segment is cut out exactly, then resampled.
 
@@ -68,6 +75,7 @@ def read_waveform(
         start_s: Start of the clip in the file, in seconds.
         duration_s: Length of the clip, in seconds; None: to the file's end.
         decoded: Cache for files that must be decoded from their start; their other segments reuse it.
+        isolated: Decode the file in a process of its own.
 
     Returns:
         Samples of shape (T,).
@@ -75,7 +83,7 @@ def read_waveform(
     Raises:
         AudioError: As `probe`, or decoding fails, or samples are NaN or infinite.
     """
-    with _source(path, start_s, duration_s, decoded) as source:
+    with _source(path, start_s, duration_s, decoded, isolated) as source:
         start, stop = source.info.segment(start_s, duration_s)
         native = source.read(start, stop)
         native_rate = source.info.sample_rate
@@ -92,6 +100,7 @@ def stream_windows(
     *,
     hop_samples: int | None = None,
     decoded: DecodedFiles | None = None,
+    isolated: bool = False,
 ) -> Generator[np.ndarray, None, None]:
     """Decode one long clip as windows, holding only about one window in memory.
 
@@ -103,6 +112,7 @@ def stream_windows(
         duration_s: Length of the clip, in seconds; None: to the file's end.
         hop_samples: Samples from the start of one window to the start of the next; None: `window_samples`.
         decoded: See `read_waveform`.
+        isolated: See `read_waveform`.
 
     Yields:
         Float32 arrays of shape (window_samples,). The last one may be shorter, but is longer than the overlap of two
@@ -113,7 +123,7 @@ def stream_windows(
     """
     hop = window_samples if hop_samples is None else hop_samples
     pending = np.empty(0, dtype=np.float32)
-    for chunk in _stream(path, sample_rate, start_s, duration_s, decoded):
+    for chunk in _stream(path, sample_rate, start_s, duration_s, decoded, isolated):
         pending = np.concatenate([pending, chunk])
         while len(pending) > window_samples:
             yield pending[:window_samples]
@@ -130,10 +140,15 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def _stream(
-    path: Path, sample_rate: int, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
+    path: Path,
+    sample_rate: int,
+    start_s: float,
+    duration_s: float | None,
+    decoded: DecodedFiles | None,
+    isolated: bool,
 ) -> Iterator[np.ndarray]:
     """Yield consecutive resampled chunks of one clip."""
-    with _source(path, start_s, duration_s, decoded) as source:
+    with _source(path, start_s, duration_s, decoded, isolated) as source:
         native_rate = source.info.sample_rate
         start, stop = source.info.segment(start_s, duration_s)
         same_rate = native_rate == sample_rate
@@ -154,18 +169,22 @@ def _stream(
 
 @contextmanager
 def _source(
-    path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None
+    path: Path, start_s: float, duration_s: float | None, decoded: DecodedFiles | None, isolated: bool
 ) -> Iterator[SampleSource]:
     """Yield a clip's file: from the cache if only a segment of a non-seekable file is needed, else newly opened."""
     if decoded is not None and (start_s or duration_s is not None) and is_entered_at_start(path):
         try:
-            with decoded.opened(path, lambda: AudioFile(path)) as file:
+            with decoded.opened(path, lambda: _open(path, isolated)) as file:
                 yield file
         except OSError as error:
             raise unreadable(error) from None
     else:
-        with closing(AudioFile(path)) as opened:
+        with closing(_open(path, isolated)) as opened:
             yield opened
+
+
+def _open(path: Path, isolated: bool) -> AudioFile | IsolatedFile:
+    return IsolatedFile(path) if isolated else AudioFile(path)
 
 
 def _fit(samples: np.ndarray, length: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from features.inference.compilation import compile_network
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice, ToHost
 from features.inference.frame_buffer import FrameBuffer
-from features.inference.loader import Decoded, check_unchanged, decode_ahead
+from features.inference.loader import Decoded, attempting, check_unchanged, decode_ahead
 from features.inference.oom import Splitter, find_budget
 from features.inference.shard_writer import Batch, Embedded, ShardWriter, WriteShard
 from features.inference.timing import Clock, Timings
@@ -32,6 +32,7 @@ from features.planning.progress import Progress
 from features.planning.settings import Settings
 from features.planning.windows import Windows, read_ahead
 from features.pooling import POOLINGS, Frames, Moments
+from features.system.attempts import Attempts
 from features.system.retry import Retry, unavailable_folder
 
 
@@ -44,6 +45,7 @@ def embed_blocks(
     write: WriteShard,
     scratch: Path | None = None,
     unavailable: Callable[[], Path | None] = lambda: None,
+    marks: Path | None = None,
 ) -> Timings:
     """Embed the clips of some blocks; decoding, forward passes and writing overlap.
 
@@ -57,6 +59,7 @@ def embed_blocks(
         scratch: Folder for temporary files with frames of long clips; None for the system's temporary folder.
         unavailable: Returns the folder that is to be waited for before a long clip is tried again, None if there is
             none. Only a caller that holds a lock in its cache folder can tell that this folder disappeared.
+        marks: Folder in which the files being decoded are marked, see `features.system.attempts`; None for no marks.
 
     Returns:
         The busy time of each part.
@@ -70,6 +73,7 @@ def embed_blocks(
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
     about = {"parameters": backbone.parameters, "device": backbone.device_name, "drift": settings.precision_check}
     with (
+        Attempts(marks) as attempts,
         DecodedFiles() as files,
         ThreadPoolExecutor(workers, "decode") as pool,
         contextlib.closing(
@@ -82,11 +86,12 @@ def embed_blocks(
                 files,
                 on_read=lambda seconds: clock.add("read", seconds / workers),
                 note=progress.note,
+                attempts=attempts,
             )
         ) as decoded,
         ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers) as writer,
     ):
-        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch, unavailable))
+        model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch, unavailable, attempts))
         for number in numbers:
             block = plan.blocks[number]
             for at, positions in enumerate(block):
@@ -112,12 +117,13 @@ def _advance(progress: Progress, writer: ShardWriter) -> None:
 
 @dataclass(frozen=True)
 class _Long:
-    """Resources for long clips: the cache of decoded files, decoding threads, and a folder for temporary files."""
+    """Resources for long clips: decoded files, decoding threads, a folder for temporary files, and marks."""
 
     files: DecodedFiles
     pool: ThreadPoolExecutor
     scratch: Path | None
     unavailable: Callable[[], Path | None]
+    attempts: Attempts
 
 
 class _Model:
@@ -128,6 +134,7 @@ class _Model:
         self.settings = settings
         self.clock = clock
         self.long = long
+        self.note = progress.note
         self.retry = Retry(progress.note)
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = ToDevice(backbone.device)
@@ -202,9 +209,10 @@ class _Model:
         def unavailable() -> Path | None:
             return unavailable_folder(file_of(clip.path)) or self.long.unavailable()
 
-        return self.retry(lambda: self._embed_long(clip), unavailable)
+        with attempting(clip, self.long.attempts, self.note) as isolated:
+            return self.retry(lambda: self._embed_long(clip, isolated), unavailable)
 
-    def _embed_long(self, clip: PlannedClip) -> Embedded:
+    def _embed_long(self, clip: PlannedClip, isolated: bool) -> Embedded:
         """Embed a clip window by window; memory use does not grow with its length."""
         spec, cut = self.backbone.spec, self.windows
         moments: Moments | None = None
@@ -214,6 +222,7 @@ class _Model:
             *(Path(clip.path), spec.sample_rate, cut.samples, clip.start_s, clip.duration_s),
             hop_samples=cut.hop_samples,
             decoded=self.long.files,
+            isolated=isolated,
         )
         with contextlib.closing(read_ahead(_failing_one_clip(windows), self.long.pool)) as ahead:
             for number, (window, last) in enumerate(ahead):

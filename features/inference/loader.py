@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from features.audio.decoding import Waveform, read_waveform
 from features.backbones.base import pad
 from features.errors import AudioError, RunError, decoder_error
 from features.planning.plan import PlannedClip
+from features.system.attempts import Attempts
 from features.system.retry import Retry, unavailable_folder
 
 READ_AHEAD = 3  # batches
@@ -92,6 +94,7 @@ def decode_ahead(
     files: DecodedFiles | None = None,
     on_read: Callable[[float], None] = lambda seconds: None,
     note: Callable[[str], None] = lambda message: None,
+    attempts: Attempts | None = None,
 ) -> Generator[Decoded, None, None]:
     """Decode batches in order, a few ahead of the consumer. Waits while a folder of clips is unavailable.
 
@@ -103,7 +106,8 @@ def decode_ahead(
         pool: The threads that decode.
         files: A cache of decoded files, so that a file is not decoded again for each of its segments.
         on_read: Called in the threads of `pool` with the seconds that decoding a clip took.
-        note: Called with a message when a folder is unavailable.
+        note: Called with a message when a folder is unavailable, or a file is decoded in a process of its own.
+        attempts: Marks the files that are being decoded; None for no marks.
 
     Yields:
         The decoded batches.
@@ -112,13 +116,18 @@ def decode_ahead(
         RunError: A folder stayed unavailable.
     """
     retry = Retry(note)
+    attempts = attempts or Attempts(None)
 
     def read(clip: PlannedClip) -> Waveform | AudioError | None:
         if clip.n_samples > max_samples:
             return None
         started = time.perf_counter()
         try:
-            return retry(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(file_of(clip.path)))
+            with attempting(clip, attempts, note) as isolated:
+                return retry(
+                    lambda: read_planned(clip, sample_rate, files, isolated=isolated),
+                    lambda: unavailable_folder(file_of(clip.path)),
+                )
         except AudioError as error:
             return error
         except RunError:
@@ -145,18 +154,30 @@ def decode_ahead(
                 future.cancel()
 
 
-def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles | None = None) -> Waveform:
+@contextmanager
+def attempting(clip: PlannedClip, attempts: Attempts, note: Callable[[str], None]) -> Iterator[bool]:
+    """Mark a clip's file while the block decodes it; yields whether to decode it in a process of its own."""
+    with attempts.attempt(clip.key.partition("#")[0]) as isolated:
+        if isolated:
+            note(f"{clip.path}: an earlier process ended while decoding it; it is decoded in a process of its own")
+        yield isolated
+
+
+def read_planned(
+    clip: PlannedClip, sample_rate: int | None, files: DecodedFiles | None = None, *, isolated: bool = False
+) -> Waveform:
     """Decode one clip.
 
     Args:
         clip: The clip.
         sample_rate: Sample rate in Hz; None keeps the file's rate.
         files: A cache of decoded files.
+        isolated: Decode it in a process of its own.
 
     Raises:
         AudioError: The clip cannot be decoded, or its file has changed since it was planned.
     """
-    waveform = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files)
+    waveform = read_waveform(Path(clip.path), sample_rate, clip.start_s, clip.duration_s, files, isolated=isolated)
     check_unchanged(clip)
     return waveform
 

@@ -123,7 +123,8 @@ def work_here(
         backbone = job.load()
         started = time.perf_counter()
         computed.timings = embed_blocks(
-            job.plan, numbers, backbone, job.settings, progress, write, job.parts, unavailable
+            *(job.plan, numbers, backbone, job.settings, progress, write, job.parts, unavailable),
+            marks=job.parts.parent,
         )
     computed.seconds = time.perf_counter() - started
     return computed

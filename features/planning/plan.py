@@ -164,9 +164,13 @@ class Plan:
                     PlannedClip, (json.loads(line.rstrip(b",\n")) for line in file if line != b"]}\n")
                 )
             sizes, stored["blocks"] = stored["blocks"], ()
+            if min(map(min, sizes), default=1) < 1 or sum(map(sum, sizes)) != len(clips) or stored["threads"] < 1:
+                return None
             failures = tuple((clip, key, reason) for clip, key, reason in stored.pop("failures"))
             return cls(**{**stored, "clips": clips, "blocks": _as_ranges(sizes), "failures": failures})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            return None
+        except (RecursionError, StopIteration):
             return None
 
 

@@ -24,6 +24,7 @@ from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable
 from features.system.atomic_write import atomic_write
+from features.system.attempts import Attempts
 from features.system.number_types import has_bf16
 
 LOWEST_COSINE = 0.9995  # required between a clip's frames in reduced precision and in fp32, on every layer
@@ -167,9 +168,12 @@ def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings
     good = work.todo[readable(corpus.contents.take(work.todo))].tolist()
     count = min(CLIPS, len(good))
     waveforms = []
-    for row in (good[at * len(good) // count] for at in range(count)):
-        path, (start_s, _) = corpus.manifest.path_of(row), corpus.manifest.segment_of(row)
-        length_s = min(CLIP_S, corpus.contents[row].duration_s)
-        with suppress(AudioError):  # the run itself reports unreadable clips
-            waveforms.append(read_waveform(path, backbone.sample_rate, start_s, length_s).samples)
+    with Attempts(cache / corpus.manifest.name) as attempts:
+        for row in (good[at * len(good) // count] for at in range(count)):
+            content, path = corpus.contents[row], corpus.manifest.path_of(row)
+            start_s, _ = corpus.manifest.segment_of(row)
+            key, length_s = content.key.partition("#")[0], min(CLIP_S, content.duration_s)
+            with suppress(AudioError), attempts.attempt(key) as isolated:  # the run itself reports unreadable clips
+                clip = read_waveform(path, backbone.sample_rate, start_s, length_s, isolated=isolated)
+                waveforms.append(clip.samples)
     return waveforms

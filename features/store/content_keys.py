@@ -23,6 +23,7 @@ from features.errors import AudioError, RunError, decoder_error
 from features.manifest import Manifest
 from features.records import Records
 from features.system.atomic_write import atomic_write, remove_leftovers
+from features.system.attempts import Attempts
 from features.system.locks import CacheLock
 
 SIDECAR = "files.parquet"
@@ -109,9 +110,9 @@ def file_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, sav
     def look(first: int) -> Records[FileContent]:
         """Examine `PIECE` files."""
         pairs = zip(*(column.slice(first, PIECE).to_pylist() for column in (paths, known)), strict=True)
-        return Records.of(FileContent, (_file_content(path, before) for path, before in pairs))
+        return Records.of(FileContent, (_file_content(path, before, attempts) for path, before in pairs))
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with Attempts(folder, mark=save) as attempts, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         files = Records.concat(FileContent, pool.map(look, range(0, len(paths), PIECE)))
     if save and not files.table.equals(known):
         _update_sidecar(folder / SIDECAR, files)
@@ -144,7 +145,7 @@ def readable(contents: Records[ClipContent]) -> np.ndarray:
     return pc.equal(contents.texts("failure"), "").to_numpy(zero_copy_only=False)
 
 
-def _file_content(path: str, known: dict[str, Any]) -> FileContent:
+def _file_content(path: str, known: dict[str, Any], attempts: Attempts) -> FileContent:
     """Return a file's digest and header; the `known` record (values None if unknown) if the file is unchanged."""
     try:
         stat = file_of(path).stat()
@@ -154,7 +155,8 @@ def _file_content(path: str, known: dict[str, Any]) -> FileContent:
     if stat and not known["failure"] and (known["size"], known["mtime_ns"]) == (size, mtime_ns):
         return FileContent(**known)
     try:
-        info = probe(Path(path))
+        with attempts.attempt(f"{path}\0{size}\0{mtime_ns}") as isolated:
+            info = probe(Path(path), isolated=isolated)
         with open_audio(Path(path)) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except AudioError as error:

@@ -17,6 +17,7 @@ from features.errors import CacheError
 from features.records import Records
 from features.store import file_header as header
 from features.store import fingerprint as fp
+from features.store.checks import InvalidCacheError, check_objects
 
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
@@ -55,9 +56,12 @@ def opened_file(path: Path) -> Iterator[h5py.File]:
                 )
             if not whole:
                 raise damaged(path, "its structure does not match its digest")
+            check_objects(file, path.stat().st_size)
             yield file
     except CacheError:
         raise
+    except InvalidCacheError as error:
+        raise damaged(path, str(error)) from error
     except PermissionError as error:
         raise CacheError(f"{path}: cannot be read ({error.strerror})", path) from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, UnicodeError) as error:

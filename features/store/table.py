@@ -18,6 +18,7 @@ from features.errors import CacheError
 from features.spec import BackboneSpec
 from features.store import file_header as header
 from features.store import fingerprint as fp
+from features.store.checks import check_arrays, check_clips, check_cost, check_spec, check_values
 from features.store.hdf5_file import (
     SET_VERSION,
     attribute_digest,
@@ -58,12 +59,15 @@ class EmbeddingTable:
             self.fingerprint = str(file.attrs["fingerprint"])
             self.versions: dict[str, str] = json.loads(file.attrs["versions"])
             self.cost: dict[str, Any] = json.loads(file.attrs["cost"])
+            check_spec(self.cache_spec)
+            check_cost(self.cost)
             self.created_utc = str(file.attrs["created_utc"])
             if file.attrs["digest"] != attribute_digest(file):
                 raise damaged(path, "its spec or its checksums do not match its digest")
             if fp.fingerprint(self.cache_spec) != self.fingerprint:
                 raise damaged(path, "its spec does not match its fingerprint")
             self.clips = read_clips(file)
+            check_clips(self.clips.texts("id"), self.durations_s, self.n_frames)
             failed = (read_texts(file, f"failures/{name}").to_pylist() for name in ("id", "key", "reason"))
             self.failures = {clip: (key, reason) for clip, key, reason in zip(*failed, strict=True)}
             if file.attrs["format_version"] == SET_VERSION:
@@ -73,8 +77,9 @@ class EmbeddingTable:
                 except ValueError as error:
                     raise damaged(path, str(error)) from error
             else:
+                check_arrays(file, self.cache_spec, len(self), int(self.n_frames.sum(dtype=np.int64)), exactly=True)
                 self.locations = RowLocations.of_file(path, self.n_frames)
-        self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
+            self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
 
     @cached_property
     def ids(self) -> np.ndarray:
@@ -215,7 +220,19 @@ class EmbeddingTable:
         with opened_file(shard_file.path) as file:
             if shard_file.sha256 and header.stated_digest(shard_file.path) != shard_file.sha256:
                 raise damaged(shard_file.path, "it is not the file that the index lists")
+            if self.locations.is_set:
+                check_arrays(file, self.cache_spec, *(int(needed[number]) for needed in self._needed))
             yield file
+
+    @cached_property
+    def _needed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows and the frames that each shard file must hold, two arrays of one number per file."""
+        where, needed = self.locations, []
+        for ends in (where.row + 1, where.first_frame + self.n_frames):
+            most = np.zeros(len(where.shard_files), np.int64)
+            np.maximum.at(most, where.shard_number, ends)
+            needed.append(most)
+        return needed[0], needed[1]
 
     def _array(self, number: int, name: str) -> np.ndarray:
         with self.opened(number) as file:
@@ -247,6 +264,17 @@ def verify_table(path: str | Path) -> EmbeddingTable:
         for _ in in_parallel(lambda number: _verify_shard_file(table, number), range(len(table.locations.shard_files))):
             pass
     return table
+
+
+def check_all_values(table: EmbeddingTable) -> None:
+    """Check that every embedding and every frame of a table is finite, which opening and verifying it do not.
+
+    Raises:
+        CacheError: A value is NaN or infinite, or a shard file is missing.
+    """
+    for number in range(len(table.locations.shard_files)):
+        with table.opened(number) as file:
+            check_values(file)
 
 
 def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

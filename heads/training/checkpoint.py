@@ -13,12 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from features.errors import RunError, WeightsError
+from features.json_files import check_schema, parse_object
 from features.labels import Task
 from features.system.atomic_write import atomic_write
 from heads.batched.inference import count_layers
 from heads.kinds.registry import HEADS, predict
 from heads.kinds.sklearn.skops_io import checked_state
-from heads.training.file_format import FORMAT, FORMAT_VERSION
+from heads.training.file_format import FORMAT, FORMAT_VERSION, HeadMetadata
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {}).get(FORMAT, "{}"))
+            about = parse_object((file.metadata() or {}).get(FORMAT, "{}"), str(path), error=WeightsError)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a readable head: {error}") from error
@@ -128,6 +129,7 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
         raise WeightsError(
             f"{path}: head format {about['format_version']}, this program reads {FORMAT_VERSION}; train the head again"
         )
+    check_schema(about, str(path), HeadMetadata, WeightsError)
     if about["head"] not in HEADS:
         raise WeightsError(f"{path}: unknown head {about['head']!r}; this program knows {', '.join(HEADS)}")
     last = state.get(f"bias_{count_layers(state) - 1}")

@@ -15,7 +15,7 @@ from features.errors import CacheError, ConfigError
 from features.manifest import Manifest
 from features.store.content_keys import ClipContent
 from features.store.iterate import stored_order, stream
-from features.store.table import EmbeddingTable, verify_table
+from features.store.table import EmbeddingTable, check_all_values, verify_table
 from pipeline.cache.export_formats import WRITERS, Embeddings
 from pipeline.cache.prune import size_text
 from pipeline.config.config import Config, label_of
@@ -70,6 +70,7 @@ def run_export(
     written: list[Path] = []
     for label in backbones or known:
         table = verify_table(inputs.tables[label].path)  # checks every byte, because streaming does not check again
+        check_all_values(table)
         data, about = select(table, manifest, inputs.contents, poolings, layers)
         stem = folder / file_name(label)
         files = WRITERS[file_format](stem, data)

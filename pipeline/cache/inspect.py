@@ -40,13 +40,14 @@ def list_caches(folder: Path, console: Console) -> None:
 
 def verify(paths: Sequence[Path], console: Console) -> bool:
     """Check every byte of cache files and return whether all are intact."""
-    from features.store.table import verify_table
+    from features.store.table import check_all_values, verify_table
 
     files = cache_files(paths)
     whole = 0
     for path in files:
         try:
             table = verify_table(path)
+            check_all_values(table)
         except CacheError as error:
             console.error(str(error))
             continue

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 MOST_VALUES = 100_000  # limit per document with aliases expanded: a few lines can expand to billions of values
+MOST_DIGITS = 400  # characters of a number: the largest float has 309 digits
 _PLAIN = {
     "null": r"~|null|Null|NULL|",
     "bool": r"true|True|TRUE|false|False|FALSE",
@@ -114,6 +115,10 @@ def _count_values(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
             raise yaml.MarkedYAMLError(None, None, "an alias inside the value that it refers to", node.start_mark)
         return counts[node]
     counts[node] = 0
+    is_number = isinstance(node, yaml.ScalarNode) and node.tag.rpartition(":")[2] in ("int", "float")
+    if is_number and len(node.value) > MOST_DIGITS:
+        problem = f"a number of {len(node.value)} characters, at most {MOST_DIGITS} are read"
+        raise yaml.MarkedYAMLError(None, None, problem, node.start_mark)
     children: list[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else []
     if isinstance(node, yaml.MappingNode):
         children = [child for pair in node.value for child in pair]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from features.datasets.download.archives import Unpacked, unpack
 from features.datasets.download.fetch import Advance, fetch, file_digest, matches
 from features.datasets.download.sources import SOURCES, CorpusSource
 from features.errors import ManifestError, RunError, UserError
+from features.json_files import try_object
 from features.manifest import Manifest
 from features.system.locks import CacheLock
 from pipeline.config.errors import closest
@@ -130,11 +130,9 @@ def _is_there(root: Path, name: str) -> bool:
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    try:
-        if json.loads((root / RECORD).read_text(encoding="utf-8"))["name"] == name:
-            return True
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    record = try_object(root / RECORD)
+    if record is not None and record.get("name") == name:
+        return True
     raise UserError(f"{root}: exists but was not created by this command; move it away, or pass --to FOLDER")
 
 

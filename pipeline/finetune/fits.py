@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 from safetensors.torch import save_file
 
 from features.system.atomic_write import atomic_write, remove_leftovers
@@ -16,9 +17,22 @@ from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import FinetunedModel
 from heads.finetuning.processes import is_main_process
 from heads.splits.protocol import Split
-from pipeline.results.run_folder import file_name, write_json
+from pipeline.results.run_folder import file_name, read_json, write_json
 
 JOB_FILE = "job"
+
+
+class _Course(BaseModel):
+    curves: list[dict[str, Any]]
+    seconds: float
+
+
+class _About(BaseModel):
+    job: str
+    params_total: int
+    params_trained: int
+    course: _Course
+    probabilities: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,8 @@ class FitFolder:
 
     def read(self) -> Finished | None:
         """Read the finished fit; None if it is not finished, or belongs to another job."""
-        try:
-            about = json.loads(self._about.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        if about.get("job") != self.job or not self.weights.is_file():
+        about = read_json(self._about, _About)
+        if about is None or about["job"] != self.job or not self.weights.is_file():
             return None
         probabilities = np.array(about["probabilities"], dtype=np.float32)
         state = TrainingState(about["course"]["curves"], about["course"]["seconds"])

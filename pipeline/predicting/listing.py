@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from features.errors import AudioheadsError, UserError
+from features.json_files import try_object
 from pipeline.console import Console
 from pipeline.predicting.locate import FoundModel, find_model, models_of
 from pipeline.results.run_folder import read_fit
 from pipeline.results.table import counted
+
+
+class _Row(BaseModel):
+    folder: str
+
+
+class _Results(BaseModel):
+    """The part of `results.json` that is read."""
+
+    rows: list[_Row]
 
 
 @dataclass(frozen=True)
@@ -126,10 +138,10 @@ def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
     try:
         if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
             return {}
-        rows = json.loads(report.read_text(encoding="utf-8"))["rows"]
+        rows: list[dict[str, Any]] = (try_object(report, _Results) or {"rows": []})["rows"]
         place = folder.parts[-2:]
         return next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
-    except (OSError, ValueError, KeyError):
+    except OSError:
         return {}
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
 from features.errors import UserError, WeightsError
+from features.json_files import parse_object, read_object
 from heads.splits.fold_names import natural_order
 from heads.training.file_format import FORMAT as HEAD_METADATA
+from heads.training.file_format import HeadMetadata
 from pipeline.config.config import load_config
 from pipeline.config.errors import closest
 from pipeline.config.mistaken_files import CONFIG_SUFFIXES
 from pipeline.finetune.file_format import METADATA as NETWORK_METADATA
 from pipeline.results.run_folder import FIT_FILE
+from pipeline.results.run_lock import FitState
 
 MODELS_FOLDER = "models"
 EXPORT_FORMAT = "audioheads-model"
@@ -25,6 +28,28 @@ EXPORT_VERSION = 1
 EXPORT_FILE = "config.json"
 ONNX_FORMAT = "audioheads-onnx"
 Ensemble = Literal["folds", "all"]
+
+
+class _Member(BaseModel):
+    file: str
+
+
+class _Export(BaseModel):
+    """What `config.json` of an exported folder must hold."""
+
+    format: str
+    members: list[_Member] = Field(min_length=1)
+    files: dict[str, str] = {}
+
+
+class _Network(BaseModel):
+    """What the metadata of a model trained end to end must hold; older files lack `window_frames`."""
+
+    name: str
+    labels: list[str]
+    input: dict[str, Any]
+    stage1: dict[str, Any] = {}
+    window_frames: int = Field(1, ge=1)
 
 
 @dataclass(frozen=True)
@@ -76,6 +101,7 @@ class FoundModel:
         about: Content of `fit.json` (run) or `config.json` (exported folder), or empty.
         run_dir: The run folder, if the model belongs to a run.
         exported: The exported folder, if it is one.
+        state: State of the model's folder when it was found, if it belongs to a run.
     """
 
     path: Path
@@ -83,6 +109,7 @@ class FoundModel:
     about: Mapping[str, Any] = field(default_factory=dict)
     run_dir: Path | None = None
     exported: Path | None = None
+    state: FitState | None = None
 
     @property
     def untrained(self) -> bool:
@@ -115,12 +142,15 @@ def find_model(path: Path) -> FoundModel:
     if path.suffix.lower() in CONFIG_SUFFIXES and path.is_file():
         raise UserError(f"{path}: is a config, not a trained model; {_models_of_config(path)}")
     if path.is_file():
-        found = FoundModel(path, (read_fit_file(path),))
         folder = path.parent
+        state = FitState.of(folder) if _run_of(folder) else None
+        found = FoundModel(path, (read_fit_file(path),), state=state)
         return replace(found, run_dir=_run_of(folder), about=_json(folder / FIT_FILE) if _run_of(folder) else {})
     for folder in (path, path.parent.parent / MODELS_FOLDER / path.parent.name / path.name):
         if (folder / FIT_FILE).is_file():
-            return FoundModel(path, _fits_in(folder), _json(folder / FIT_FILE), run_dir=_run_of(folder))
+            state = FitState.of(folder)
+            fits, about = _fits_in(folder), _json(folder / FIT_FILE)
+            return FoundModel(path, fits, about, run_dir=_run_of(folder), state=state)
     about = _json(path / EXPORT_FILE)
     if about.get("format") == EXPORT_FORMAT:
         return _exported(path, about)
@@ -155,7 +185,8 @@ def read_fit_file(path: Path) -> FitFile:
     kinds: list[tuple[str, Literal["head", "network"]]] = [(HEAD_METADATA, "head"), (NETWORK_METADATA, "network")]
     for key, kind in kinds:
         if key in metadata:
-            return FitFile(path, kind, json.loads(metadata[key]))
+            schema = HeadMetadata if kind == "head" else _Network
+            return FitFile(path, kind, parse_object(metadata[key], str(path), schema=schema, error=WeightsError))
     raise WeightsError(f"{path}: not a head or model written by this program")
 
 
@@ -204,6 +235,10 @@ def _exported(path: Path, about: Mapping[str, Any]) -> FoundModel:
         raise WeightsError(
             f"{path}: export format {about.get('format_version')}, this program reads {EXPORT_VERSION}; export it again"
         )
+    about = _json(path / EXPORT_FILE, _Export)
+    for name in (*(member["file"] for member in about["members"]), *about.get("files", {}).values()):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise WeightsError(f"{path / EXPORT_FILE}: names a file {name!r} outside the folder")
     files = [path / member["file"] for member in about["members"]]
     return FoundModel(path, tuple(map(read_fit_file, files)), about, exported=path)
 
@@ -233,12 +268,12 @@ def _models_of_config(path: Path) -> str:
     return "its models are\n  " + "\n  ".join(map(str, models))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, schema: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Read `fit.json` or `config.json`; empty if there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_object(path, schema=schema, error=WeightsError)
+    except OSError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _nothing(path: Path) -> str:

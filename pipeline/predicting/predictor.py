@@ -77,6 +77,8 @@ class Predictor:
         self.model = model
         self.trusted = tuple(trusted)
         self.fitted = load_fitted(model, device=device, trusted=trusted, weights=weights)
+        if model.state is not None:
+            model.state.check()
         self.labels: tuple[str, ...] = self.fitted.labels
         self.task: Task = self.fitted.task
         self.settings = self.fitted.settings(device)
@@ -182,7 +184,7 @@ class Predictor:
             rows: Manifest rows to score.
             progress: Updated after each batch.
             take: Callback for each finished block, called in another thread.
-            scratch: Folder for temporary frames of long clips.
+            scratch: Folder for temporary frames of long clips, and for marks of the files being decoded.
             through: Maps embedded rows to outputs; None: the fits.
 
         Returns:
@@ -212,7 +214,7 @@ class Predictor:
         if plan.blocks:
             with computing_as_planned(plan.threads):
                 numbers = range(len(plan.blocks))
-                embed_blocks(plan, numbers, self.backbone, settings, progress, write, scratch)
+                embed_blocks(plan, numbers, self.backbone, settings, progress, write, scratch, marks=scratch)
         return failures
 
     def _as_file(self, clip: str | Path | np.ndarray, sample_rate: int | None, path: Path) -> Path:

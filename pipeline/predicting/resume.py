@@ -53,7 +53,7 @@ class Parts:
         self._lock.__enter__()
         try:
             about = self.folder / ABOUT
-            if self.folder.exists() and not (about.is_file() and json.loads(about.read_text()) == self._digest):
+            if self.folder.exists() and _stated(about) != self._digest:
                 self._note(f"{self.folder}: from another model or other options; discarded, starting over")
                 shutil.rmtree(self.folder)
             self.folder.mkdir(exist_ok=True)
@@ -91,6 +91,14 @@ class Parts:
         self._lock.__exit__(kind, error, trace)
         if not self.folder.exists():
             self._lock.path.unlink(missing_ok=True)
+
+
+def _stated(about: Path) -> object:
+    """Return the digest of the run that left the folder; None if it is missing or damaged."""
+    try:
+        return json.loads(about.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _writable(folder: Path) -> bool:

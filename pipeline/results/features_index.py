@@ -13,9 +13,17 @@ from pipeline.config.config import Config, label_of
 from pipeline.results.run_folder import read_json, write_json
 
 
+class FeaturesEntry(BaseModel):
+    """What an entry must hold, see `features_entry`."""
+
+    backbone: dict[str, Any]
+    features: dict[str, Any]
+    file: str
+
+
 def read_features_index(run_dir: Path) -> dict[str, Any]:
     """Read the settings and the cache file of each backbone, by label."""
-    return read_json(run_dir / "features.json") or {}
+    return read_json(run_dir / "features.json", dict[str, FeaturesEntry]) or {}
 
 
 def write_features_index(run_dir: Path, label: str, entry: Mapping[str, Any]) -> None:

@@ -35,7 +35,9 @@ def test_rehash_reads_every_file_once_however_many_backbones(seven, monkeypatch)
     seven.run(seven.manifest(*NAMES))
     probed = []
     probe = features.store.content_keys.probe
-    monkeypatch.setattr(features.store.content_keys, "probe", lambda path: probed.append(path.name) or probe(path))
+    monkeypatch.setattr(
+        features.store.content_keys, "probe", lambda path, isolated: probed.append(path.name) or probe(path)
+    )
     clips = seven.read(*NAMES, rehash=True)
     seven.run(clips)
     seven.run(clips, toy_spec(weights_sha256="2" * 64))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
 import threading
@@ -11,7 +10,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from features.backbones.loading.model_folders import CONFIG_FILE, PREPROCESSOR_FILES, WEIGHT_FILES, weight_files
+from features.backbones.loading.model_folders import (
+    CONFIG_FILE,
+    PREPROCESSOR_FILES,
+    WEIGHT_FILES,
+    indexed_shards,
+    weight_files,
+)
 from features.errors import WeightsError, first_line
 
 CONNECT_TIMEOUT_S = 8
@@ -93,7 +98,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
                 fetch(file, info.sha)
         weights = fetch(wanted, info.sha)
         if wanted.endswith(".index.json"):
-            for shard in sorted(set(json.loads(weights.read_text())["weight_map"].values())):
+            for shard in indexed_shards(weights):
                 fetch(shard, info.sha)
         fetch(CONFIG_FILE, info.sha)
         return fetch(CONFIG_FILE, revision).parent

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import WeightsError
+from features.json_files import read_object
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -54,12 +54,24 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / file]
         index = folder / f"{file}.index.json"
         if index.is_file():
-            try:
-                shards = [folder / shard for shard in sorted(set(_read_object(index)["weight_map"].values()))]
-            except (KeyError, AttributeError):
-                raise WeightsError(f"{index}: has no `weight_map` of tensors to files") from None
+            shards = [folder / shard for shard in indexed_shards(index)]
             return shards if all(shard.is_file() for shard in shards) else []
     return []
+
+
+def indexed_shards(index: Path) -> list[str]:
+    """Return the files that the index of a large model lists, sorted.
+
+    Raises:
+        WeightsError: It is damaged, or names a file outside its folder.
+    """
+    listed = read_object(index, error=WeightsError).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+        raise WeightsError(f"{index}: has no `weight_map` of tensors to files")
+    names = sorted(set(listed.values()))
+    if outside := next((name for name in names if Path(name).is_absolute() or ".." in Path(name).parts), None):
+        raise WeightsError(f"{index}: names a file {outside!r} outside its folder")
+    return names
 
 
 def folder_sha256(folder: Path) -> str:
@@ -99,9 +111,6 @@ def read_preprocessing(folder: Path) -> tuple[bool, int, bool]:
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains an object."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path}: should contain a JSON object, contains a {type(value).__name__}")
-    return value
+        return read_object(path, error=WeightsError)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None

@@ -21,6 +21,8 @@ DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
     *(NotImplementedError, RuntimeError),  # an unknown compression, a password
 )
+MOST_TARGET = 4096  # bytes of a link's target; Linux allows no more
+MOST_NAME, MOST_PATH = 255, 4096  # bytes of a name and of a path that file systems allow
 JUNK = ("__MACOSX", ".DS_Store")  # added to archives by macOS
 
 
@@ -76,6 +78,7 @@ def unpack(archive: Path, folder: Path, *, strip: bool) -> Unpacked:
                     "free; free some space or choose another folder with --to"
                 )
             top = _top(members) if strip else None
+            _check_names(archive, members, folder, top)
             return _write(archive, members, folder, top)
     except DAMAGE as error:
         raise RunError(f"{archive}: damaged or not an archive ({error})") from error
@@ -97,7 +100,8 @@ def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     kind = "folder" if info.is_dir() else "file"
     target = ""
     if stat.S_ISLNK(mode):
-        kind, target = "link", file.read(info).decode("utf-8", "replace")
+        with file.open(info) as body:
+            kind, target = "link", body.read(MOST_TARGET + 1).decode("utf-8", "replace")
     elif stat.S_IFMT(mode) and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         kind = "device"
     return _Member(info.filename, kind, info.file_size, target, lambda: file.open(info))
@@ -121,10 +125,38 @@ def _check(archive: Path, members: list[_Member]) -> None:
             raise RunError(f"{archive.name}: refused, {member.name!r} would be written outside the folder")
         if member.kind == "device":
             raise RunError(f"{archive.name}: refused, {member.name!r} is a device or a pipe, not a file")
+        if member.kind == "link" and len(member.target.encode()) > MOST_TARGET:
+            raise RunError(f"{archive.name}: refused, the link {member.name!r} has more than {MOST_TARGET} bytes")
         if member.kind == "link" and _leads_out(member.target):
             raise RunError(
                 f"{archive.name}: refused, {member.name!r} is a link out of the folder, to {member.target!r}"
             )
+
+
+def _check_names(archive: Path, members: list[_Member], folder: Path, top: str | None) -> None:
+    """Refuse names that a file system cannot hold beside each other, before anything is written."""
+    files: set[tuple[str, ...]] = set()
+    for member in members:
+        parts = _target_parts(member.name, top)
+        if any(len(part.encode("utf-8", "surrogatepass")) > MOST_NAME for part in parts) or (
+            len(str(folder.absolute().joinpath(*parts)).encode("utf-8", "surrogatepass")) >= MOST_PATH
+        ):
+            raise RunError(f"{archive.name}: refused, the name {member.name[:60]!r}… is too long for a file system")
+        if member.kind == "file" and not _is_junk(_parts(member.name)):
+            files.add(tuple(parts))
+    for member in members:
+        parts = _target_parts(member.name, top)
+        if member.kind == "link" or _is_junk(_parts(member.name)):
+            continue
+        above = range(1, len(parts) + (member.kind == "folder"))
+        if clash := next((parts[:depth] for depth in above if tuple(parts[:depth]) in files), None):
+            raise RunError(f"{archive.name}: refused, {'/'.join(clash)!r} is a file and a folder")
+
+
+def _target_parts(name: str, top: str | None) -> list[str]:
+    """Return the parts of a member's path below the target folder."""
+    parts = _parts(name)
+    return parts[1:] if top is not None and parts[:1] == [top] else parts
 
 
 def _leads_out(name: str) -> bool:
@@ -169,8 +201,7 @@ def _write(archive: Path, members: list[_Member], folder: Path, top: str | None)
         parts = _parts(member.name)
         if _is_junk(parts) or member.kind == "folder":
             continue
-        if top is not None and parts[:1] == [top]:
-            parts = parts[1:]
+        parts = _target_parts(member.name, top)
         if member.kind == "link":
             done.links.append(member.name)
             continue

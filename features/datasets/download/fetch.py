@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import RunError
+from features.json_files import try_object
 
 if TYPE_CHECKING:
     from requests import Response
@@ -155,10 +156,7 @@ class Resuming:
 
     def _read_notes(self, url: str) -> dict[str, Any]:
         """Read the record of the partial file; empty if there is nothing to resume."""
-        try:
-            notes = json.loads(self._notes.read_text())
-        except (OSError, ValueError):
-            return {}
+        notes: dict[str, Any] = try_object(self._notes) or {}
         return notes if notes.get("url") == url and self._part.exists() else {}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.datasets.tables.columns import NAMES, plain
-from features.errors import ManifestError
+from features.errors import ManifestError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,10 +128,11 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             continue
         try:
             row = json.loads(line.decode("utf-8"))
+        except RecursionError:
+            raise ManifestError(f"{path}: line {number} is nested too deeply") from None
         except ValueError as error:
-            raise ManifestError(
-                f"{path}: line {number} is not JSON: {getattr(error, 'msg', 'not UTF-8 text')}"
-            ) from None
+            why = "not UTF-8 text" if isinstance(error, UnicodeError) else getattr(error, "msg", first_line(error))
+            raise ManifestError(f"{path}: line {number} is not JSON: {why}") from None
         if not isinstance(row, dict):
             raise ManifestError(f"{path}: line {number} is {line.decode().strip()[:40]!r}, not a JSON object")
         yield (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from heads.splits.targets import Targets
 from pipeline.audit.file_findings import plain_findings, worst_first
 from pipeline.audit.run import AUDIT_FILE, FORMAT, FORMAT_VERSION
 from pipeline.report.study import Study
+from pipeline.results.run_folder import read_json
 from pipeline.stages.context import splits_of
 
 MOST_BINS = 30
@@ -122,10 +122,7 @@ def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:
 
 def _stored_audit(study: Study) -> dict[str, Any] | None:
     """Return `audit.json` if it has the same dataset, number of clips and protocol."""
-    try:
-        audit = json.loads((study.config.run_dir / AUDIT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    audit = read_json(study.config.run_dir / AUDIT_FILE)
     wanted = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -133,6 +130,6 @@ def _stored_audit(study: Study) -> dict[str, Any] | None:
         "n_clips": len(study.manifest),
         "protocol": resolve_protocol(study.manifest, study.config.protocol),
     }
-    if not isinstance(audit, dict) or any(audit.get(key) != value for key, value in wanted.items()):
+    if audit is None or any(audit.get(key) != value for key, value in wanted.items()):
         return None
     return audit if isinstance(audit.get("findings"), list) else None

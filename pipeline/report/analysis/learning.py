@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline.report.study import Study
+from pipeline.results.run_folder import read_json
 
 LOSSES = {"train/loss": "training", "valid/loss": "validation"}
 SCORE = "valid/accuracy"
+
+
+class _Course(BaseModel):
+    curves: list[dict[str, Any]]
+    best_epoch: int
+
+
+class _Fit(BaseModel):
+    course: _Course
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,9 @@ def read_training_progress(folder: Path) -> list[Mapping[str, Any]]:
     """Read the training progress of each finished fit in a model's folder; unreadable files are skipped."""
     found: list[Mapping[str, Any]] = []
     for path in sorted(folder.glob("fold-*-seed-*.json")):
-        try:
-            progress = json.loads(path.read_text(encoding="utf-8"))["course"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if isinstance(progress, dict) and isinstance(progress.get("curves"), list) and "best_epoch" in progress:
-            found.append(progress)
+        fit = read_json(path, _Fit)
+        if fit is not None:
+            found.append(fit["course"])
     return found
 
 

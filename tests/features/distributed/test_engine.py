@@ -106,7 +106,8 @@ def test_blocks_of_an_actor_that_is_killed_are_computed_by_another_with_the_plan
     summary = seven.run(seven.manifest(*NAMES), engine=RayEngine(ONE), **FOUR, batch_s=0.1, threads=3)
     assert (summary.computed, list((tmp_path / "lives").iterdir())) == (7, [])
     # no block is missing at the end; on a busy machine, starting an actor may take long
-    (note,) = [note for note in seven.log.notes if not note.startswith("waiting for the cluster")]
+    others = ("waiting for the cluster", "in a process of its own")  # what the actor was decoding is isolated
+    (note,) = [note for note in seven.log.notes if not any(text in note for text in others)]
     assert "died; another one takes its" in note
     assert temporaries(seven.cache) == []
     assert capfd.readouterr() == ("", "")

@@ -19,7 +19,7 @@ def reads(monkeypatch):
     """Paths whose header was read, in order."""
     seen = []
 
-    def probe(path, read=features.store.content_keys.probe):
+    def probe(path, *, isolated, read=features.store.content_keys.probe):
         seen.append(path.name)
         return read(path)
 

@@ -76,6 +76,14 @@ def test_a_value_that_holds_itself_is_refused():
         parse_yaml("b: 1\na: &a [1, *a]")
 
 
+@pytest.mark.parametrize("number", ["1" * 100_000, "1" * 100_000 + ".5", "0x" + "f" * 100_000])
+@pytest.mark.parametrize("text", ["a: {}", "[{}]", "a: !!int {}"])
+def test_a_number_of_100_000_digits_is_one_short_line(number, text):
+    with pytest.raises(YamlError, match=r"^line 1, column \d: a number of 10000\d characters") as error:
+        parse_yaml(text.format(number))
+    assert len(str(error.value)) < 200
+
+
 def test_aliases_are_values_like_any_other():
     assert parse_yaml("a: &a [1, 2]\nb: [*a, *a]") == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
 

@@ -4,6 +4,7 @@ import io
 import shutil
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections import namedtuple
 
@@ -140,4 +141,46 @@ def test_a_disk_that_is_too_small_is_reported_before_anything_is_written(tmp_pat
     path = zip_of(tmp_path / "a.zip", ("x", "more than ten bytes", 0))
     with pytest.raises(RunError, match=r"unpacks to .* GB free; free some space"):
         unpack(path, tmp_path / "out", strip=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_with_a_huge_body_is_refused_without_reading_it(tmp_path):
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        info = zipfile.ZipInfo("top/link")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with file.open(info, "w", force_zip64=True) as body:
+            for _ in range(64):
+                body.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(RunError, match="the link 'top/link' has more than 4096 bytes"):
+        unpack(path, tmp_path / "out", strip=False)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (["top/a", "top/a/b"], "'a' is a file and a folder"),
+        (["top/a/b", "top/a"], "'a' is a file and a folder"),
+        (["top/a", "top/./a/"], "'a' is a file and a folder"),
+        (["top/" + "x" * 256], "too long for a file system"),
+        (["top/" + "ü" * 128], "too long for a file system"),
+        (["top/" + "/".join(["x" * 200] * 21)], "too long for a file system"),
+    ],
+)
+def test_names_that_clash_or_are_too_long_are_one_line_and_nothing_is_written(tmp_path, kind, names, match):
+    path = tmp_path / f"archive.{kind}"
+    if kind == "zip":
+        zip_of(path, ("top/z", "", 0), *((name, "", 0) for name in names))
+    else:
+        kinds = [(name, "", FOLDER if name.endswith("/") else FILE) for name in ["top/z", *names]]
+        tar_of(path, *kinds, mode="w:")
+    with pytest.raises(RunError, match=match) as error:
+        unpack(path, tmp_path / "out", strip=True)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
     assert not (tmp_path / "out").exists()
