@@ -108,6 +108,8 @@ def _by_names(path: Path, paths: list[str], *, guess: bool) -> list[Found]:
         one = _read(options, scheme)
         if one is not None:
             one.guess = known is None
+            if names := {code: scheme.labels[code] for code in one.manifest.labels if code in scheme.labels}:
+                one.proposals.append(Proposal("rename", names, "gives the classes names"))
             if one.guess:
                 one.notes.append(GUESS)
             found.append(one)
