@@ -178,6 +178,8 @@ def subfolders(root: Path) -> list[Path]:
 def relative(path: Path, root: Path) -> str:
     """Return a clip's id: its path relative to the root, with forward slashes and extension."""
     base = root.as_posix()
+    if path == root:
+        return "."
     return path.as_posix() if base == "." else path.as_posix().removeprefix(f"{base.rstrip('/')}/")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from features.datasets.naming import parse_pattern
+from features.datasets.ravdess import EMOTIONS
 
 MOST_CLASSES = 100
 FEWEST_GROUPS = 3  # needed to train, validate and test
@@ -23,13 +25,15 @@ class Scheme:
         name: The corpus that made it known.
         stem: What every file name without extension has to match.
         pattern: The pattern that reads it.
-        meaning: What its codes mean.
+        meaning: What the fields mean.
+        labels: What the codes of the label mean.
     """
 
     name: str
     stem: re.Pattern[str]
     pattern: str
     meaning: str
+    labels: dict[str, str]
 
 
 SCHEMES = (
@@ -37,20 +41,25 @@ SCHEMES = (
         "RAVDESS",
         re.compile(r"0[123]-0[12]-0[1-8]-0[12]-0[12]-0[12]-\d\d"),
         "{}-{}-{label}-{}-{}-{}-{group}",
-        "third number: 01 neutral, 02 calm, 03 happy, 04 sad, 05 angry, 06 fearful, 07 disgust, 08 surprised; "
-        "last number: actor",
+        "third number: emotion; last number: actor",
+        EMOTIONS,
     ),
     Scheme(
         "EMO-DB",
         re.compile(r"\d\d[ab]\d\d[WLEAFTN][a-z]"),
         "{group:2}{:3}{label:1}{:1}",
-        "first two digits: speaker; W anger, L boredom, E disgust, A fear, F happiness, T sadness, N neutral",
+        "first two digits: speaker; first letter after the text: emotion",
+        {
+            **{"W": "anger", "L": "boredom", "E": "disgust", "A": "fear"},
+            **{"F": "happiness", "T": "sadness", "N": "neutral"},
+        },
     ),
     Scheme(
         "CREMA-D",
         re.compile(r"\d{4}_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX)"),
         "{group}_{}_{label}_{}",
         "first number: actor; third part: emotion",
+        {},
     ),
 )
 
@@ -62,10 +71,12 @@ class Guess:
     Attributes:
         pattern: The pattern.
         what: What it reads.
+        labels: What the codes of the label mean, if known.
     """
 
     pattern: str
     what: str
+    labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ def known_scheme(paths: Sequence[str]) -> Guess | None:
     stems = [_stem(path) for path in paths]
     for scheme in SCHEMES:
         if all(map(scheme.stem.fullmatch, stems)):
-            return Guess(scheme.pattern, f"names as in {scheme.name} ({scheme.meaning})")
+            return Guess(scheme.pattern, f"names as in {scheme.name} ({scheme.meaning})", scheme.labels)
     return None
 
 

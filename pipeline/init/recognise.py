@@ -16,6 +16,7 @@ from pipeline.init.layouts import archives_in, recognise_layout
 from pipeline.init.patterns import Guess, guess_groups, guess_labels, known_scheme
 from pipeline.init.tables import find_tables, read_table
 
+LISTED = 0.5  # fraction of the audio that a table must list to be preferred to class folders
 GUESS = "the labels are a guess: check the classes"
 
 
@@ -70,6 +71,9 @@ def _folder(path: Path, csv_path: Path) -> Found:
         readings.extend(_by_names(path, paths, guess=folders is None and not readings))
         if folders is not None and split is None:
             readings.append(folders)
+        if folders is not None and _lists_few(tables.readings, len(audio)):
+            readings.remove(folders)
+            readings.insert(0, folders)
         if not readings and not tables.unusable:
             readings.extend(_single_folder(path))
     if not readings:
@@ -89,6 +93,11 @@ def _folder(path: Path, csv_path: Path) -> Found:
     return best
 
 
+def _lists_few(tables: list[Found], n_audio: int) -> bool:
+    """Whether the best table lists so little of the audio that class folders are the likelier labels."""
+    return bool(tables) and tables[0].manifest.clips["path"].nunique() < LISTED * n_audio
+
+
 def _by_names(path: Path, paths: list[str], *, guess: bool) -> list[Found]:
     """Return the readings of file names: a naming scheme in use, or guesses if nothing else gives labels."""
     known = known_scheme(paths)
@@ -99,6 +108,8 @@ def _by_names(path: Path, paths: list[str], *, guess: bool) -> list[Found]:
         one = _read(options, scheme)
         if one is not None:
             one.guess = known is None
+            if names := {code: scheme.labels[code] for code in one.manifest.labels if code in scheme.labels}:
+                one.proposals.append(Proposal("rename", names, "gives the classes names"))
             if one.guess:
                 one.notes.append(GUESS)
             found.append(one)

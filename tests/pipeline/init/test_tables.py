@@ -68,7 +68,7 @@ def test_two_folders_with_the_same_names_are_both_listed(tmp_path):
     root = load_config(config).dataset.audio_root
     assert root.name in ("wav16", "wav48")
     other = {"wav16": "wav48", "wav48": "wav16"}[root.name]
-    assert f"# the same table with the audio in {tmp_path}/corpus/{other}:" in config.read_text()
+    assert f"same table with the audio in {tmp_path}/corpus/{other}:" in config.read_text().replace("\n# ", " ")
     line = next(line for line in config.read_text().splitlines() if line.startswith("# dataset:") and other in line)
     (tmp_path / "other.yaml").write_text(line.removeprefix("# "))
     assert str(read(tmp_path / "other.yaml").path_of(0)).endswith(f"{other}/0.wav")
