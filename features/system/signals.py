@@ -9,6 +9,24 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def terminated_by_exception() -> Iterator[None]:
+    """Let SIGTERM raise `SystemExit` in this block, so that temporary folders are removed."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
     """Defer Ctrl-C until the block ends.
 

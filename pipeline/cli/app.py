@@ -74,10 +74,13 @@ def run(
         return
     if experiment.finetune and not dry_run:
         _finetune_module().cache_model_inputs(experiment, device=device, console=console, corpus=corpus)
-    run_heads(experiment, **how)  # type: ignore[arg-type]
-    if experiment.finetune:
-        _finetune_module().run_finetune(experiment, **how)
-    write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
+    from pipeline.results.run_lock import locked
+
+    with locked([] if dry_run else [experiment.run_dir], console.note):  # the report is of the models trained here
+        run_heads(experiment, **how)  # type: ignore[arg-type]
+        if experiment.finetune:
+            _finetune_module().run_finetune(experiment, **how)
+        write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
 
 
 @app.command()

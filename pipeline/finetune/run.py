@@ -32,6 +32,7 @@ from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_f
 from pipeline.finetune.models import InitialWeights, builder, find_weights
 from pipeline.finetune.results import about_model, predictions_of
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
+from pipeline.results.run_lock import locked
 from pipeline.stages.context import Stage2, job_of, splits_of
 from pipeline.stages.features import announce, load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
@@ -85,6 +86,21 @@ def run_finetune(
     if dry_run:
         _announce_all(config, corpus, entries, device, console)
         return
+    with locked([config.run_dir], console.note):
+        _run(config, corpus, entries, sources, device, strict, console)
+
+
+def _run(
+    config: Config,
+    corpus: Corpus,
+    entries: Sequence[Recipe],
+    sources: Sequence[InitialWeights],
+    device: str,
+    strict: bool,
+    console: Console,
+) -> None:
+    """Train the models in a run folder that nothing else writes to at this time."""
+    manifest = corpus.manifest
     if is_main_process():
         write_run_inputs(config, manifest)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import RunError, UserError
+from features.system.signals import terminated_by_exception
 from pipeline.console import Console
 from pipeline.predicting.audio import ClipsToScore, Cut, find_clips, read_clips
 from pipeline.predicting.locate import Ensemble, choose, find_model
@@ -98,7 +99,7 @@ def run_predict(
     with redirect_stdout(sys.stderr):  # a user's own model may print, and stdout is for the results
         predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
     console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
-    with ExitStack() as stack:
+    with terminated_by_exception(), ExitStack() as stack:
         parts = None
         if options.output is not None:
             parts = stack.enter_context(Parts(options.output, predictor.digest, console.note))

@@ -20,6 +20,7 @@ from pipeline.config.errors import closest
 from pipeline.config.mistaken_files import CONFIG_SUFFIXES
 from pipeline.finetune.file_format import METADATA as NETWORK_METADATA
 from pipeline.results.run_folder import FIT_FILE
+from pipeline.results.run_lock import FitState
 
 MODELS_FOLDER = "models"
 EXPORT_FORMAT = "audioheads-model"
@@ -100,6 +101,7 @@ class FoundModel:
         about: Content of `fit.json` (run) or `config.json` (exported folder), or empty.
         run_dir: The run folder, if the model belongs to a run.
         exported: The exported folder, if it is one.
+        state: State of the model's folder when it was found, if it belongs to a run.
     """
 
     path: Path
@@ -107,6 +109,7 @@ class FoundModel:
     about: Mapping[str, Any] = field(default_factory=dict)
     run_dir: Path | None = None
     exported: Path | None = None
+    state: FitState | None = None
 
     @property
     def untrained(self) -> bool:
@@ -139,12 +142,15 @@ def find_model(path: Path) -> FoundModel:
     if path.suffix.lower() in CONFIG_SUFFIXES and path.is_file():
         raise UserError(f"{path}: is a config, not a trained model; {_models_of_config(path)}")
     if path.is_file():
-        found = FoundModel(path, (read_fit_file(path),))
         folder = path.parent
+        state = FitState.of(folder) if _run_of(folder) else None
+        found = FoundModel(path, (read_fit_file(path),), state=state)
         return replace(found, run_dir=_run_of(folder), about=_json(folder / FIT_FILE) if _run_of(folder) else {})
     for folder in (path, path.parent.parent / MODELS_FOLDER / path.parent.name / path.name):
         if (folder / FIT_FILE).is_file():
-            return FoundModel(path, _fits_in(folder), _json(folder / FIT_FILE), run_dir=_run_of(folder))
+            state = FitState.of(folder)
+            fits, about = _fits_in(folder), _json(folder / FIT_FILE)
+            return FoundModel(path, fits, about, run_dir=_run_of(folder), state=state)
     about = _json(path / EXPORT_FILE)
     if about.get("format") == EXPORT_FORMAT:
         return _exported(path, about)

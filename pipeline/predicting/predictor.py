@@ -77,6 +77,8 @@ class Predictor:
         self.model = model
         self.trusted = tuple(trusted)
         self.fitted = load_fitted(model, device=device, trusted=trusted, weights=weights)
+        if model.state is not None:
+            model.state.check()
         self.labels: tuple[str, ...] = self.fitted.labels
         self.task: Task = self.fitted.task
         self.settings = self.fitted.settings(device)

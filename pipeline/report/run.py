@@ -18,6 +18,8 @@ from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
 from pipeline.report.study import Study, gather
+from pipeline.results.run_folder import write_text
+from pipeline.results.run_lock import locked
 from pipeline.results.table import NUMBERS, SPARE, counted, headings, legend, shown_rows, title
 from pipeline.stages.features import load_corpus
 from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
@@ -45,8 +47,16 @@ def run_report(
         UserError: A model of a config is not trained yet, or two configs are the same run.
         RunError: The report cannot be written.
     """
-    folder = output or report_folder(configs)
     check_runs(configs)
+    folder = output or report_folder(configs)
+    with locked([*(config.run_dir for config in configs), folder], console.note):
+        _write(configs, console, folder, audio, corpora)
+
+
+def _write(
+    configs: Sequence[Config], console: Console, folder: Path, audio: AudioMode, corpora: Sequence[Corpus] | None
+) -> None:
+    """Write the report of some runs that nothing else writes to at this time."""
     with console.progress("report: scores", None, ""):
         studies = list(map(gather, configs, corpora or load_corpora(configs)))
     try:
@@ -56,7 +66,7 @@ def run_report(
             for number, study in enumerate(studies, 1)
         ]
         page = page_of(parts)
-        (folder / "index.html").write_text(page, encoding="utf-8", errors="replace")
+        write_text(folder / "index.html", page)
         remove_unused(folder, (source for part in parts for source in part.sources))
         with console.progress("report: figures", None, ""):
             save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})

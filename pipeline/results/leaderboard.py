@@ -14,12 +14,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.errors import RunError, UserError
+from features.errors import UserError
 from heads.evaluation import scores
 from pipeline.config.errors import closest
 from pipeline.console import Console
 from pipeline.results.leaderboard_text import print_leaderboard
 from pipeline.results.result_files import METRIC_COLUMNS, SCORE_COLUMNS, find_results, read_results, run_names
+from pipeline.results.run_folder import write_whole
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
@@ -64,11 +65,7 @@ def run_leaderboard(
     table, more = joined([read_results(file, name) for file, name in zip(files, run_names(files), strict=True)])
     rows = ordered(ranked(filtered(table, filters)), sort)
     if csv is not None:
-        try:
-            csv.parent.mkdir(parents=True, exist_ok=True)
-            _as_csv(rows).to_csv(csv, index=False)
-        except OSError as error:
-            raise RunError(f"cannot write {csv} ({error.strerror or error})") from error
+        write_whole(csv, lambda path: _as_csv(rows).to_csv(path, index=False))
     print_leaderboard(rows, [*notes, *more, *doubts(rows)], console)
     count = f"{counted(len(rows), 'row')} of {counted(rows['run'].nunique(), 'run')}"
     console.line(f"leaderboard: {count}{f' → {csv}' if csv else ''}")

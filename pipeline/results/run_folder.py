@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from features.errors import RunError, UserError
 from features.json_files import try_object
 from features.store.fingerprint import canonical_json
-from features.system.atomic_write import atomic_write
+from features.system.atomic_write import Sync, atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,7 @@ def is_done(folder: Path, job: str) -> bool:
 
 def start_fit(folder: Path) -> None:
     """Create an empty folder for a fit; an earlier fit in it is deleted."""
+    (folder / FIT_FILE).unlink(missing_ok=True)  # first, so that no reader takes new weights for the old fit's
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -129,6 +130,15 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically; characters that UTF-8 cannot store are replaced.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
+
+
 def read_json(path: Path, schema: Any = None) -> dict[str, Any] | None:
     """Read a JSON object; return None if the file does not exist, is damaged or does not fit the schema.
 
@@ -137,19 +147,20 @@ def read_json(path: Path, schema: Any = None) -> dict[str, Any] | None:
     return try_object(path, schema)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], *, sync: Sync = "file") -> None:
     """Write a file atomically; a missing folder is created.
 
     Args:
         path: The file.
         write: Function that writes the contents to the path it is given.
+        sync: See `atomic_write`.
 
     Raises:
         RunError: The file cannot be written; an existing file is unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
+        with atomic_write(path, sync=sync) as temporary:
             write(temporary)
     except OSError as error:
         raise RunError(f"cannot write {path} ({error.strerror or error})") from error

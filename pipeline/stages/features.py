@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,12 @@ from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
-from features.system.locks import CacheLock
 from heads.splits.feasibility import official_overlaps, resolve_protocol
 from pipeline.config.config import Config, dump_config, label_of
 from pipeline.console import Console, ProgressTask
 from pipeline.results.features_index import features_entry, write_features_index
-from pipeline.results.run_folder import write_json
+from pipeline.results.run_folder import write_json, write_text, write_whole
+from pipeline.results.run_lock import locked
 from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
 
@@ -77,7 +77,7 @@ def run_features(
         specs = describe_all(config.features.backbones, console)
         check_frame_layers(config, specs)
         if not dry_run and run_shard is None:
-            write_run_inputs(config, manifest)
+            write_run_inputs(config, manifest, console.note)
             write_json(failures_file(config), {})
         with console.progress(f"reading the files of {manifest.name}", None, ""):
             corpus.contents  # noqa: B018
@@ -96,8 +96,9 @@ def run_features(
             made[label] = (features_entry(config, options, summary.path), summary)
             failures |= summary.failures
             if run_shard is None:
-                write_features_index(config.run_dir, label, made[label][0])
-                write_json(failures_file(config), failures)
+                with locked([config.run_dir], console.note):
+                    write_features_index(config.run_dir, label, made[label][0])
+                    write_json(failures_file(config), failures)
             console.line(summary_line(label, summary, dataset=manifest.name))
             if summary.computed:
                 console.line(f"  {summary.timings}")
@@ -220,13 +221,13 @@ def failures_file(config: Config) -> Path:
     return config.run_dir / "failures.json"
 
 
-def write_run_inputs(config: Config, manifest: Manifest) -> None:
+def write_run_inputs(config: Config, manifest: Manifest, note: Callable[[str], None] = lambda message: None) -> None:
     """Write the resolved `config.yaml` and `manifest.csv` to the run folder."""
-    config.run_dir.mkdir(parents=True, exist_ok=True)
     named = config.dataset.model_copy(update={"name": manifest.name})
     resolved = config.model_copy(update={"dataset": named})
-    (config.run_dir / "config.yaml").write_text(dump_config(resolved), encoding="utf-8")
-    manifest.write_csv(config.run_dir / "manifest.csv")
+    with locked([config.run_dir], note):
+        write_text(config.run_dir / "config.yaml", dump_config(resolved))
+        write_whole(config.run_dir / "manifest.csv", manifest.write_csv)
 
 
 def finish_shards(
@@ -239,7 +240,7 @@ def finish_shards(
     finalized = {label: entry for label, (entry, summary) in made.items() if not summary.waiting}
     if not finalized:
         return
-    with CacheLock(config.run_dir / "features.json", lambda message: None):
+    with locked([config.run_dir], lambda message: None):
         write_run_inputs(config, manifest)
         for label, entry in finalized.items():
             write_features_index(config.run_dir, label, entry)

@@ -32,6 +32,7 @@ from pipeline.results.run_folder import (
     start_fit,
     write_predictions,
 )
+from pipeline.results.run_lock import locked
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
 from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
@@ -58,6 +59,12 @@ def run_heads(
         AudioheadsError: Stage 1 is not finished, the data do not fit the protocol, or a head cannot be trained.
     """
     corpus = corpus or load_corpus(config, save=not dry_run)
+    with locked([] if dry_run else [config.run_dir], console.note):
+        _run(config, corpus, device, dry_run, strict, console)
+
+
+def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: bool, console: Console) -> None:
+    """Train the heads in a run folder that nothing else writes to at this time."""
     manifest = corpus.manifest
     check_heads(config, manifest.task)
     try:

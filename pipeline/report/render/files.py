@@ -13,7 +13,7 @@ from features.store.writer import library_versions
 from pipeline.report.analysis.verdict import text_of, verdict
 from pipeline.report.render.latex import latex
 from pipeline.report.study import Study
-from pipeline.results.run_folder import write_json
+from pipeline.results.run_folder import write_json, write_text, write_whole
 from pipeline.results.table import COLUMNS, METRIC_COLUMNS, markdown
 
 INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/evaluation/statistics.py, bootstrap.py"
@@ -30,16 +30,17 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
         RunError: `results.json` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    joined([study.table for study in studies], studies).to_csv(folder / "results.csv", index=False)
+    table = joined([study.table for study in studies], studies)
+    write_whole(folder / "results.csv", lambda path: table.to_csv(path, index=False))
     curves = [study for study in studies if len(study.curve)]
     if curves:
-        table = joined([study.curve for study in curves], curves if len(studies) > 1 else ())
-        table.to_csv(folder / "label_efficiency.csv", index=False)
+        curve = joined([study.curve for study in curves], curves if len(studies) > 1 else ())
+        write_whole(folder / "label_efficiency.csv", lambda path: curve.to_csv(path, index=False))
     else:
         (folder / "label_efficiency.csv").unlink(missing_ok=True)
     parts = [markdown(study.table, study.failures, study.warnings, text_of(verdict(study))) for study in studies]
-    (folder / "results.md").write_text("\n".join(parts), encoding="utf-8")
-    (folder / "results.tex").write_text(latex([study.table for study in studies]), encoding="utf-8")
+    write_text(folder / "results.md", "\n".join(parts))
+    write_text(folder / "results.tex", latex([study.table for study in studies]))
     write_json(folder / "results.json", _json(studies))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import RunError
+from features.system.atomic_write import atomic_write
 from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions, slots
 from pipeline.report.render.ticks import compact, log_range, log_ticks
 
@@ -75,7 +76,8 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
             paths = {kind: folder / f"{name}.{kind}" for kind in KINDS}
             if not _is_drawn(paths, digest := digest_of(figure)):
                 for kind, content in render(figure, digest).items():
-                    paths[kind].write_bytes(content)
+                    with atomic_write(paths[kind], sync="none") as temporary:
+                        temporary.write_bytes(content)
             written += paths.values()
         for path in folder.glob("*"):
             if path.suffix in (".svg", ".png") and path not in written:
