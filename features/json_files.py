@@ -53,9 +53,9 @@ def parse_object(
     try:
         value = json.loads(text, object_pairs_hook=made)
     except (ValueError, RecursionError) as wrong:
-        raise error(f"{where}: is not valid JSON ({first_line(wrong)}); {advice}") from None
+        raise error(f"{where}: not valid JSON ({first_line(wrong)}); {advice}") from None
     if not isinstance(value, JsonObject):
-        raise error(f"{where}: contains a {type(value).__name__} instead of a JSON object; {advice}")
+        raise error(f"{where}: should contain a JSON object, contains a {type(value).__name__}; {advice}")
     if schema is not None:
         check_schema(value, where, schema, error, advice)
     return value

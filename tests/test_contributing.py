@@ -1,4 +1,4 @@
-"""The tests that CONTRIBUTING.md names as guards are there, and run in `make test-all`."""
+"""The tests that CONTRIBUTING.md and docs/security.md name as guards are there, and run in `make test-all`."""
 
 import ast
 import re
@@ -7,11 +7,14 @@ import pytest
 
 from tests.paths import ROOT
 
-GUARDS = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+PAGES = ("CONTRIBUTING.md", "docs/security.md")
+NAMED = {page: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+GUARDS = sorted({guard for named in NAMED.values() for guard in named})
 
 
-def test_the_guards_are_found() -> None:
-    assert len(GUARDS) > 20
+@pytest.mark.parametrize("page", PAGES)
+def test_the_guards_are_found(page: str) -> None:
+    assert len(NAMED[page]) > 20
 
 
 @pytest.mark.parametrize(("file", "name"), GUARDS)

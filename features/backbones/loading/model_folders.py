@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.errors import WeightsError
 from features.json_files import read_object
@@ -61,17 +59,16 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-class _Index(BaseModel):
-    weight_map: dict[str, str]
-
-
 def indexed_shards(index: Path) -> list[str]:
     """Return the files that the index of a large model lists, sorted.
 
     Raises:
         WeightsError: It is damaged, or names a file outside its folder.
     """
-    names = sorted(set(read_object(index, schema=_Index, error=WeightsError)["weight_map"].values()))
+    listed = read_object(index, error=WeightsError).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+        raise WeightsError(f"{index}: has no `weight_map` of tensors to files")
+    names = sorted(set(listed.values()))
     if outside := next((name for name in names if Path(name).is_absolute() or ".." in Path(name).parts), None):
         raise WeightsError(f"{index}: names a file {outside!r} outside its folder")
     return names
