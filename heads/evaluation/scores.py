@@ -11,6 +11,7 @@ import numpy as np
 from features.labels import Task
 from heads.evaluation import metrics
 from heads.evaluation.bootstrap import MIN_DRAWS, Resampled, draws_for, resampled_concordance, resampled_precision
+from heads.evaluation.class_scores import balanced_accuracy_interval
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import DRAWS, TieTest, accuracy_interval, compare, tied_with_best
 
@@ -63,6 +64,8 @@ class Score:
         higher_is_better: Whether tables sorted by it start with the highest value.
         form: Format specification for printing.
         estimation: Its intervals and comparisons. Required for the first score of a task; None for the others.
+        interval: Takes one model's predictions and the groups; returns the ends of the 95 % interval of a score that
+            has a column and no estimation, for the columns `<column>_ci_low` and `<column>_ci_high`. None: no interval.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Score:
     higher_is_better: bool = True
     form: str = ".3f"
     estimation: Estimation | None = None
+    interval: Callable[[Sequence[Predictions], np.ndarray], Ends] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,12 @@ SCORES: dict[Task, tuple[Score, ...]] = {
         Score("accuracy", metrics.accuracy, "accuracy", "accuracy", estimation=SHARE_OF_CLIPS),
         Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1"),
         Score("log_loss", metrics.log_loss, "log loss", "log_loss", higher_is_better=False),
+        Score(
+            "balanced_accuracy",
+            metrics.balanced_accuracy,
+            column="balanced_accuracy",
+            interval=balanced_accuracy_interval,
+        ),
     ),
     "multi-label": (
         Score("mAP", metrics.mean_average_precision, "value", "value", estimation=bootstrapped(resampled_precision)),

@@ -9,16 +9,18 @@ from features.corpus import Corpus
 from features.errors import RunError, UserError
 from pipeline.config.config import Config
 from pipeline.console import Console
+from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.clips import tested_rows
-from pipeline.report.analysis.verdict import text_of, verdict
+from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
 from pipeline.report.render.files import write_tables
 from pipeline.report.render.page import Part, page_of
 from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
+from pipeline.report.sentence import text_of
 from pipeline.report.study import Study, gather
-from pipeline.results.table import LEGEND, NUMBERS, SPARE, counted, headings, shown_rows, title
+from pipeline.results.table import NUMBERS, SPARE, counted, headings, legend, shown_rows, title
 from pipeline.stages.features import load_corpus
 from pipeline.stages.label_efficiency import CURVE_NUMBERS, curve_cells
 
@@ -67,7 +69,8 @@ def run_report(
     names = " + ".join(study.manifest.name for study in studies)
     rows = sum(len(study.table) for study in studies)
     console.line(
-        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, figures/"
+        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, classes.csv, "
+        "figures/"
     )
 
 
@@ -128,8 +131,9 @@ def _print(study: Study, console: Console) -> None:
     )
     if left_out:
         console.line(f"the terminal is too narrow for {', '.join(left_out)}; results.md contains all columns")
-    console.line(LEGEND)
-    console.line(text_of(verdict(study)))
+    console.line(legend(table))
+    for line in (*verdict(study), *caveats(study)):
+        console.line(text_of(line))
     if len(study.curve):
         shown = curve_cells(study.curve)
         console.table(

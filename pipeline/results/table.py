@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from features.labels import Task
 
-LEGEND = "tied: not significantly different from the best (paired bootstrap). Intervals are clustered by group."
+TIED = "tied: not significantly different from the best (paired bootstrap)."
+INDEPENDENT = (
+    "every clip counted as independent, because no groups are known: if clips share a speaker or recording, the score "
+    "is too high"
+)
 COLUMNS = (
     "dataset",
     "model",
@@ -43,7 +47,10 @@ COLUMNS = (
     "tied_with_best",
 )
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
-"""Last columns of tables of multi-label and regression data, whose scores have no column above."""
+"""Further columns of tables of multi-label and regression data, whose scores have no column above."""
+N_GROUPS = "n_groups"
+"""Last column: number of groups that the manifest gives to the test clips; 0 if it gives none."""
+REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
@@ -64,8 +71,29 @@ def score_columns() -> tuple[str, ...]:
 def columns_of(task: Task) -> tuple[str, ...]:
     """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
-    own = (score.column for score in SCORES[task] if score.column)
-    return tuple(dict.fromkeys((*known, *own)))
+    return tuple(dict.fromkeys((*known, *_columns_of_scores(SCORES[task]), N_GROUPS)))
+
+
+def later_columns() -> tuple[str, ...]:
+    """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
+    every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
+    return tuple(name for name in dict.fromkeys((*every, N_GROUPS)) if name not in COLUMNS + METRIC_COLUMNS)
+
+
+def _columns_of_scores(scores: Sequence[Score]) -> list[str]:
+    found = []
+    for score in scores:
+        ends = ("", "_ci_low", "_ci_high") if score.interval is not None else ("",)
+        found += [f"{score.column}{end}" for end in ends if score.column]
+    return found
+
+
+def legend(table: pd.DataFrame) -> str:
+    """Return what `tied` and the intervals mean in this table."""
+    groups = set(table[N_GROUPS])
+    if groups <= {0}:
+        return f"{TIED} No groups are known: intervals count every clip as independent."
+    return f"{TIED} Intervals are clustered by group ({'/'.join(map(str, sorted(groups)))} groups)."
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -98,7 +126,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     scored_otherwise = any(row.get("metric") for row in rows)
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
-    added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
+    added = [name for name in later_columns() if any(name in row for row in rows)]
     table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"
@@ -114,7 +142,8 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
         first = {"metric": "metric", "value": "value", "value_interval": INTERVAL}
         scores = {key: score for key, score in scores.items() if table[key].notna().any()}
     more = {key: str(score.heading) for key, score in scores.items() if key not in first}
-    return {**SHOWN_FIRST, **first, **more, **SHOWN_LAST}
+    refit = {"refit": "refit"} if table["protocol"].astype(str).str.endswith(REFIT).any() else {}
+    return {**SHOWN_FIRST, **refit, **first, **more, **SHOWN_LAST}
 
 
 def shown_scores(table: pd.DataFrame) -> dict[str, Score]:
@@ -154,15 +183,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: str = "") -> str:
-    """Format the shown table as Markdown, with legend, warnings, failed clips and the answer in one sentence."""
+def markdown(
+    table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: Sequence[str] = ()
+) -> str:
+    """Format the shown table as Markdown, with legend, warnings, failed clips and the lines of the answer."""
     head = list(headings(table).values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
     blocks = [
         f"# {_escape(title(table))}",
-        *([_escape(answer)] if answer else []),
+        *(["  \n".join(map(_escape, answer))] if answer else []),  # two blanks break the line
         "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines),
-        LEGEND,
+        legend(table),
         *(f"**Warning:** {_escape(warning)}" for warning in warnings),
     ]
     if failures:
@@ -178,6 +209,8 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
         return "–".join(format(row[f"{name}_ci_{end}"], forms.get(name, ".3f")) for end in ("low", "high"))
     if key == "tied":
         return "tied" if row["tied_with_best"] else ""
+    if key == "refit":
+        return "yes" if str(row["protocol"]).endswith(REFIT) else "no"
     value = row[key]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
