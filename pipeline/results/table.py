@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TIED = "tied: not significantly different from the best (paired bootstrap)."
 INDEPENDENT = (
-    "every clip counted as independent, because no groups are known: if clips share a speaker or recording, the score "
-    "is too high"
+    "Every clip counted as independent, because no groups are known: if clips share a speaker or recording, the score "
+    "is too high."
 )
 COLUMNS = (
     "dataset",

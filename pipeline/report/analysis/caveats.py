@@ -14,16 +14,15 @@ def unknown_groups(study: Study) -> Sentence | None:
     """Return a sentence if no groups are known, so that every clip counts as independent; None if they are known."""
     if study.n_groups:
         return None
-    start = f"{INDEPENDENT[0].upper()}{INDEPENDENT[1:]}."
     found = study.suggested_groups
     if found is None:
-        return (start,)
+        return (INDEPENDENT,)
     listed: list[str | Name] = []
     for value in found.examples:
         listed += [", " if listed else "", Name(value)]
     more = ", …" if found.count > len(found.examples) else ""
     return (
-        f"{start} The file names suggest {found.count} groups: ",
+        f"{INDEPENDENT} The file names suggest {found.count} groups: ",
         *listed,
         f"{more} (part {found.place} of the name). To use them, add a column `group`.",
     )

@@ -59,7 +59,7 @@ def escape(text: str) -> str:
 def _notes(table: pd.DataFrame) -> str:
     """Return the legend, and what is unknown about the independence of the clips, since a paper has no answer line."""
     unknown = not table[N_GROUPS].any()
-    return f"{legend(table)} {INDEPENDENT[0].upper()}{INDEPENDENT[1:]}." if unknown else legend(table)
+    return f"{legend(table)} {INDEPENDENT}" if unknown else legend(table)
 
 
 def _float(table: pd.DataFrame) -> str:

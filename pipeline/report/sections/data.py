@@ -32,7 +32,7 @@ def section(study: Study) -> Section:
         "clips": f"{len(manifest):,}",
         "task": manifest.task,
         "classes": f"{len(targets.names):,}" if targets.names else None,
-        "groups": f"{clips['group'].nunique():,}" if "group" in clips else f"none given: {INDEPENDENT}",
+        "groups": f"{clips['group'].nunique():,}" if "group" in clips else f"None given. {INDEPENDENT}",
         "protocol": resolve_protocol(manifest, study.config.protocol),
         "tested": _tested(division.are_folds, division.totals) if division else None,
         "audio": _audio(lengths),
