@@ -24,7 +24,7 @@ def unknown_groups(study: Study) -> Sentence | None:
     return (
         f"{INDEPENDENT} The file names suggest {found.count} groups: ",
         *listed,
-        f"{more} (part {found.place} of the name). To use them, add a column `group`.",
+        f"{more} (part {found.place} of the name). To use them, add a column named group.",
     )
 
 
@@ -67,5 +67,5 @@ def _few_to_train_on(study: Study, splits: Splits) -> Sentence | None:
         return None
     return (
         f"Validation took {held.valid} of {held.valid + held.train} clips per fold that could be trained on. "
-        "`refit: true`, on a line of its own in the config, trains the chosen heads again on all of them.",
+        "The line refit: true in the config trains the chosen heads again on all of them.",
     )

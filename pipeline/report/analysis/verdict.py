@@ -108,7 +108,7 @@ def _kinds(study: Study) -> Sentence:
         if model is not None:
             parts.append((f"Best {kind}: ", *_with_cost(study, model)))
     if study.baseline is None:
-        parts.append(("Baseline: unknown, the majority row needs `train-heads` to be run again",))
+        parts.append(("Baseline: unknown, run train-heads again for the majority row",))
     else:
         parts.append(("Baseline: ", Name(str(study.baseline.row["model"])), f" {scored(study.baseline)}"))
     return tuple(piece for at, part in enumerate(parts) for piece in ((" " if at else ""), *part, ".") if piece)

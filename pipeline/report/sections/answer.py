@@ -84,7 +84,7 @@ def section(study: Study) -> Section:
             "scale": [f"{end:.2f}" for end in scale],
             "rows": [_row(model, line, ordered, scale) for model, line in zip(study.models, texts, strict=True)],
             "families": sorted({str(model.row["family"]) for model in study.models}),
-            "heads": sorted({str(model.row["head"]) for model in study.models}),
+            "heads": sorted({str(model.row["head"]) for model in study.learned}),
             "legend": legend(study.table),
             "baseline": study.baseline.row["model"] if study.baseline else "",
             "baseline_answers": ANSWERS[study.manifest.task],

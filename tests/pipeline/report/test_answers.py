@@ -69,7 +69,7 @@ def test_digits_without_groups_say_so_beside_the_answer_and_with_groups_do_not(t
     best = table.iloc[0]
     interval = f"{best['accuracy_ci_low']:.3f}–{best['accuracy_ci_high']:.3f}"
     use = f"Use mfcc · {best['head']}: {best['accuracy']:.3f} ({interval})."
-    named = "The file names suggest 6 groups: george, jackson, lucas, … (part 2 of the name). To use them, add a column"
+    named = "The file names suggest 6 groups: george, jackson, lucas, … (part 2 of the name). To use them, add a column named group."
     assert f"{use} {INDEPENDENT} {named}" in out and "clustered by group" not in out
     assert (table["n_groups"] == 0).all() and table["model"].tolist() == ["mfcc", "mfcc", "majority"]
     for file in ("results.md", "results.tex", "index.html"):
@@ -141,8 +141,8 @@ def test_test_folds_of_one_class_are_explained_with_balanced_accuracy(tmp_path, 
     low, high = best["balanced_accuracy_ci_low"], best["balanced_accuracy_ci_high"]
     assert (
         "12 of 12 test folds hold one class only. There, accuracy is the recall of that class, and the mean of folds "
-        "weighs classes by their folds. Balanced accuracy, the mean of the classes' recalls over all folds, treats them "
-        "alike: "
+        "weighs classes by their folds. Balanced accuracy, the mean of the classes' recalls over all folds, treats "
+        "them alike: "
         f"mfcc · {best['head']} {best['balanced_accuracy']:.3f} ({low:.3f}–{high:.3f})." in out
     )
     assert "12 of 12 test folds hold one class only" in (run_dir / "report" / "index.html").read_text()
@@ -151,7 +151,7 @@ def test_test_folds_of_one_class_are_explained_with_balanced_accuracy(tmp_path, 
 def test_refitted_rows_are_marked_and_refit_is_offered(tmp_path, capsys):
     rows = [{"path": str(noise(tmp_path, f"{n}.wav", n)), "label": "ab"[n % 2], "fold": n // 2 % 3} for n in range(36)]
     run_dir = run(tmp_path, "folds", rows)
-    assert "Validation took 12 of 24 clips per fold that could be trained on. `refit: true`, on" in printed(capsys)
+    assert "Validation took 12 of 24 clips per fold that could be trained on. The line refit: true" in printed(capsys)
     assert "| refit |" not in (run_dir / "report" / "results.md").read_text()
     run_dir = run(tmp_path, "folds", rows, "refit=true")
     assert "Validation took" not in printed(capsys)
@@ -168,5 +168,5 @@ def test_without_the_clips_that_models_were_tested_on_there_is_no_majority_row(t
     run_report(load_config(tmp_path / "old.yaml", ["protocol=holdout"]), console=Console())
     table = pd.read_csv(run_dir / "report" / "results.csv")
     assert table["model"].tolist() == ["mfcc", "mfcc"]
-    assert "Baseline: unknown, the majority row needs `train-heads` to be run again." in printed(capsys)
+    assert "Baseline: unknown, run train-heads again for the majority row." in printed(capsys)
     assert set(pd.read_parquet(run_dir / "predictions.parquet")["model"]) == {"mfcc"}

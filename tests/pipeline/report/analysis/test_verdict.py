@@ -111,7 +111,7 @@ def test_costs_that_were_not_recorded_are_left_out(tmp_path):
 def test_what_was_not_run_is_said(tmp_path):
     _, _, kinds = answer(tmp_path, {"mfcc · linear": 0.9}, {"mfcc · linear": HANDCRAFTED})
     assert kinds.startswith("Best pretrained: none was run. Best handcrafted: mfcc · linear 0.900")
-    assert kinds.endswith(" Baseline: unknown, the majority row needs `train-heads` to be run again.")
+    assert kinds.endswith(" Baseline: unknown, run train-heads again for the majority row.")
 
 
 def test_the_majority_row_is_the_baseline(tmp_path):
