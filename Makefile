@@ -18,7 +18,7 @@ ALL := -m 'not slow and not gpu'
 QUICK := -m 'not crash and not docs and not e2e and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-all test-browser demo run features train-heads finetune report dashboard bench docs clean
+.PHONY: help setup lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -76,6 +76,9 @@ dashboard: $(READY) ## show the training curves under RUNS (default: runs) in th
 
 bench: $(READY) ## measure speed, error and memory of stage 1 against the usual loops
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gpu: $(READY) ## check and measure stage 1 and training on a GPU, in eight minutes
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 docs: $(READY) ## build the documentation in site/ and check its links, without network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

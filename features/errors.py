@@ -50,10 +50,21 @@ class RunError(AudioheadsError):
     """A run cannot continue: most clips fail, the disk is full, or a folder is not writable."""
 
 
+MOST_CHARACTERS = 300  # of a library's message
+
+
 def first_line(error: object) -> str:
-    """Return an exception's first line, or its type's name if it has no text."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    """Return an exception's first line, or its type's name if it has no text.
+
+    A line that ends with a colon is only a heading, as in torch's messages about state dicts; the next line, which
+    names the tensors, is added.
+    """
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    heading = lines[0].endswith(":") and len(lines) > 1
+    text = f"{lines[0]} {lines[1]}" if heading else lines[0]
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
 def decoder_error(error: Exception) -> AudioError:

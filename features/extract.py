@@ -14,6 +14,7 @@ from features.errors import CacheError, RunError, UserError
 from features.inference.timing import Timings
 from features.inference.worker import Computed, Engine, ExtractionTask, work_here
 from features.manifest import Manifest
+from features.planning.adoption import adopt
 from features.planning.plan import Plan, stated_digest
 from features.planning.progress import Progress
 from features.planning.resume import PLAN_FILE, is_current, is_whole, joined_plan, plan_for
@@ -40,7 +41,7 @@ class Summary:
     Attributes:
         path: The cache file.
         computed: Clips embedded by this run.
-        reused: Clips of the manifest that were already in the cache or came from another run.
+        reused: Clips of the manifest that were in the cache, under any name of the dataset, or came from another run.
         failures: id -> reason of the manifest's clips that were neither computed nor reused.
         seconds: Wall time of computing, without loading the model.
         audio_s: Seconds of audio computed.
@@ -90,12 +91,14 @@ def extract(
         RunError: The disk is full, a folder is not writable, or more than half of the clips fail.
     """
     corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
-    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone), backbone.title)
     summary = Summary(path)
     with CacheLock(path, progress.note, join=run_shard is not None) as lock:
         work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, run_shard)
         _note_lost_shards(work.table, progress)
         check_mostly_good(corpus.unreadable, corpus.manifest, settings.limit)
+        if lock.is_alone and len(work.todo) and not work.parts.exists() and adopt(work, progress.note):
+            work = make_worklist(corpus, backbone, settings, cache)
         if lock.is_alone and (len(work.todo) or work.parts.exists()):
             if plan is None:
                 plan, work = plan_for(work, backbone, settings, cache, progress)
@@ -113,7 +116,7 @@ def _work_and_plan(
     corpus: Corpus, backbone: BackboneSpec, settings: Settings, cache: Path, lock: CacheLock, run_shard: RunShard | None
 ) -> tuple[Worklist, Plan | None]:
     """Return the worklist, and the plan that a run shard joins; waits until one of the shards has planned."""
-    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone))
+    path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone), backbone.title)
     while True:
         if lock.is_alone:
             shard_set.recover(path, path.with_suffix(".parts"))

@@ -52,7 +52,7 @@ class HearModel(nn.Module):
         self._spec = backbones.describe(entry)
         n_layers = len(self._spec.layers)
         if not -n_layers <= layer < n_layers:
-            raise ConfigError(f"layer {layer}: {self._spec.name} has layers 0 to {n_layers - 1}")
+            raise ConfigError(f"layer {layer}: {self._spec.title} has layers 0 to {n_layers - 1}")
         unknown = [method for method in pooling if method not in POOLINGS]
         if unknown or not pooling:
             raise ConfigError(f"pooling {pooling}: should be a list of {', '.join(POOLINGS)}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Literal
 
@@ -17,6 +18,7 @@ Task = Literal["single-label", "multi-label", "regression"]
 """The kind of labels: one of C classes, any number of C classes, or a number."""
 
 SEPARATORS = re.compile("[;,]")
+SHOWN = 3  # sets of similar labels in a message
 Label = str | tuple[str, ...] | float
 
 
@@ -153,3 +155,31 @@ def _is_list(value: object) -> bool:
 def _plain(value: object) -> object:
     """Return sets, tuples and arrays as lists, for messages."""
     return list(value) if _is_list(value) else value  # type: ignore[call-overload]
+
+
+def similar_labels(counts: Mapping[str, int]) -> list[list[str]]:
+    """Return class names that differ only by case, blanks or invisible characters, the most frequent of each set first.
+
+    Args:
+        counts: Class name -> number of clips.
+    """
+    sets: dict[str, list[str]] = {}
+    for name in sorted(counts, key=lambda one: (-counts[one], one)):
+        visible = (c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) not in ("Cc", "Cf"))
+        sets.setdefault("".join("".join(visible).casefold().split()), []).append(name)
+    return [names for names in sets.values() if len(names) > 1]
+
+
+def similar_labels_text(where: str, counts: Mapping[str, int]) -> str:
+    """Return one sentence that names labels which look the same, and how to merge them; empty if there are none."""
+    found = similar_labels(counts)
+    if not found:
+        return ""
+    shown = "; ".join(" and ".join(f"{name!r} ({counts[name]} clips)" for name in names) for names in found[:SHOWN])
+    more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    merged = {other: found[0][0] for other in found[0][1:]}
+    pairs = ", ".join(f"{json.dumps(other)}: {json.dumps(name)}" for other, name in merged.items())
+    return (
+        f"{where}: labels that differ only by case or blanks are separate classes: {shown}{more}; to merge them, set "
+        f"dataset.rename: {{{pairs}}}"
+    )

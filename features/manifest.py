@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from features.errors import ManifestError
-from features.labels import Task, check_alike, read_labels, task_of
+from features.labels import Task, check_alike, read_labels, similar_labels_text, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ class Manifest:
             tasks: tuples of text (`multi-label`, sorted; empty for a clip without a class) or float64
             (`regression`). The index is 0…N-1; "row" always means a position in it.
         task: The kind of labels. If not given, it is inferred from them, see `features.labels.task_of`.
+        choices: One sentence for each step by which clips or labels were chosen, see `features.datasets.choosing`.
 
     Raises:
         ManifestError: There are no clips, a column or value is missing, text is not UTF-8, ids are
@@ -49,6 +50,7 @@ class Manifest:
     root: Path
     clips: pd.DataFrame
     task: Task = None  # type: ignore[assignment]  # never None after __post_init__
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the table and put it in canonical form."""
@@ -69,6 +71,18 @@ class Manifest:
         if self.task == "multi-label":
             return sorted(set().union(*self.clips["label"]))
         return sorted(self.clips["label"].unique())
+
+    @property
+    def label_counts(self) -> dict[str, int]:
+        """Number of clips of each class; empty for regression."""
+        if self.task == "regression":
+            return {}
+        return {str(name): int(count) for name, count in self.clips["label"].explode().dropna().value_counts().items()}
+
+    @property
+    def similar_labels(self) -> str:
+        """One sentence that names classes which differ only by case or blanks; empty if there are none."""
+        return similar_labels_text(self.name, self.label_counts)
 
     def path_of(self, row: int) -> Path:
         """Return the path of one row's audio file."""

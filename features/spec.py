@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -22,6 +22,7 @@ class BackboneSpec:
         min_duration_s: Shorter clips are zero-padded to this length.
         max_duration_s: Longer clips are processed in windows of this length.
         settings: All other settings that change a value, by name.
+        label: The label of the entry, if it has one; not stored in caches, which entries of several names can share.
     """
 
     name: str
@@ -35,6 +36,16 @@ class BackboneSpec:
     min_duration_s: float
     max_duration_s: float
     settings: dict[str, Any] = field(default_factory=dict)
+    label: str = field(default="", compare=False)
+
+    @property
+    def title(self) -> str:
+        """The name of the entry in messages, tables and names of new files: its label, or its name."""
+        return self.label or self.name
+
+    def stored(self) -> dict[str, Any]:
+        """Return what files record: all fields but the label, which is the config's."""
+        return {key: value for key, value in asdict(self).items() if key != "label"}
 
     @property
     def min_samples(self) -> int:

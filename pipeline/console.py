@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
+LINE_EVERY_S = 60.0  # away from a terminal, a running task prints a line after this time without output
 _WIDE = 100_000  # characters; nothing is wrapped when the output is not a terminal
 _FOLDED = 26  # minimum width in characters of a column that may wrap
 _GAP = 2  # characters between columns
@@ -45,13 +47,16 @@ class Console:
         for console in (self.out, self.err):
             if not console.is_terminal:
                 console.width = _WIDE
+        self._last_output = time.monotonic()
 
     def line(self, text: str) -> None:
         """Print one result line on stdout."""
+        self._last_output = time.monotonic()
         self.out.print(Text(escape_controls(text)), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print one line about what is happening on stderr."""
+        self._last_output = time.monotonic()
         self.err.print(Text(escape_controls(text)), soft_wrap=True)
 
     def error(self, text: str) -> None:
@@ -106,12 +111,14 @@ class Console:
 
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[ProgressTask]:
-        """Show a bar with rates, time left and failures while the block runs, if stderr is a terminal.
+        """Show a bar with rates, time left and failures while the block runs.
+
+        If stderr is not a terminal, print a line after each minute without other output instead.
 
         Args:
             description: Name of the task, such as `features mfcc`.
             total: Number of units; None while unknown.
-            unit: Name of the counted unit.
+            unit: Name of the counted unit; empty if nothing is counted.
         """
         bar = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -123,7 +130,27 @@ class Console:
             transient=True,
         )
         with bar:
-            yield ProgressTask(bar, bar.add_task(description, total=total))
+            work = ProgressTask(bar, bar.add_task(description, total=total), unit)
+            with self._reminders(work) if bar.disable else nullcontext():
+                yield work
+
+    @contextmanager
+    def _reminders(self, work: ProgressTask) -> Iterator[None]:
+        """Print a line about a task whenever nothing was printed for `LINE_EVERY_S`, also by earlier tasks."""
+        ended = threading.Event()
+
+        def remind() -> None:
+            while not ended.wait(max(0.0, self._last_output + LINE_EVERY_S - time.monotonic())):
+                if time.monotonic() >= self._last_output + LINE_EVERY_S:
+                    self.note(str(work))
+
+        thread = threading.Thread(target=remind, name="reminders", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def start_logging(self, *, verbose: bool) -> None:
         """Send the program's log lines and Python's warnings to stderr.
@@ -157,6 +184,7 @@ class ProgressTask:
 
     bar: Progress
     task: TaskID
+    unit: str = "clips"
     done: int = 0
     audio_s: float = 0.0
     failures: int = 0
@@ -168,6 +196,13 @@ class ProgressTask:
         self.audio_s += audio_s
         self.failures += failures
         self.bar.update(self.task, advance=units, audio_s=self.audio_s, failures=self.failures)
+
+    def __str__(self) -> str:
+        """One line for outputs without bars: `features mfcc: 120/400 clips, 52 clips/s, 1 failed; 3 min so far`."""
+        task = self.bar.tasks[self.bar.task_ids.index(self.task)]
+        minutes = self.elapsed_s / 60
+        rates = _rates(self.done, task.total, self.elapsed_s, self.unit, self.audio_s, self.failures)
+        return f"{task.description}: {'; '.join([*filter(None, [', '.join(rates)]), f'{minutes:.0f} min so far'])}"
 
     @property
     def elapsed_s(self) -> float:
@@ -184,15 +219,22 @@ class _Rates(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Return the counts and rates of one task."""
-        total = f"/{task.total:.0f}" if task.total is not None else ""
-        parts = [f"{task.completed:.0f}{total} {self.unit}"]
-        if task.elapsed:
-            parts.append(f"{task.completed / task.elapsed:.3g} {self.unit}/s")
-            if task.fields.get("audio_s"):
-                parts.append(f"{task.fields['audio_s'] / task.elapsed:.3g} s audio/s")
-        if task.fields.get("failures"):
-            parts.append(f"{task.fields['failures']} failed")
-        return Text("  ".join(parts))
+        fields = task.fields.get("audio_s") or 0.0, task.fields.get("failures") or 0
+        return Text("  ".join(_rates(task.completed, task.total, task.elapsed or 0.0, self.unit, *fields)))
+
+
+def _rates(done: float, total: float | None, elapsed_s: float, unit: str, audio_s: float, failures: int) -> list[str]:
+    """Return counts and rates: `120/400 clips`, `52 clips/s`, `260 s audio/s`, `1 failed`."""
+    if not unit or not (done or total):
+        return []
+    parts = [f"{done:.0f}{f'/{total:.0f}' if total is not None else ''} {unit}"]
+    if elapsed_s:
+        parts.append(f"{done / elapsed_s:.3g} {unit}/s")
+        if audio_s:
+            parts.append(f"{audio_s / elapsed_s:.3g} s audio/s")
+    if failures:
+        parts.append(f"{failures} failed")
+    return parts
 
 
 class _LogLines(logging.Handler):

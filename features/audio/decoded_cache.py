@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from features.audio.containers import file_of
 from features.errors import AudioError
 
 MOST_BYTES = 4 << 30  # decoded samples kept in temporary files: about 6 h at 44.1 kHz
@@ -64,7 +65,7 @@ class DecodedFiles:
             AudioError: The file cannot be decoded.
             OSError: The file does not exist.
         """
-        stat = path.stat()
+        stat = file_of(path).stat()
         key = str(path), stat.st_size, stat.st_mtime_ns
         with self._lock:
             file = self._files.setdefault(key, _DecodedFile())

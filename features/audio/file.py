@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from features.audio.containers import open_audio, stored_audio
+from features.audio.containers.member import Member
 from features.audio.headers import enters_anywhere, flac_total, seeks_exactly, shortfall, stated_audio
 from features.audio.mpeg import mpeg_frames
 from features.audio.ogg import ogg_pages
+from features.audio.other_formats import unknown_format
 from features.audio.quiet import quiet_codecs
 from features.audio.spliced import SplicedFile, edited
 from features.errors import AudioError
@@ -22,6 +25,7 @@ RATES_HZ = (50, 10_000_000)  # plausible sample rates, from infrasound to ultras
 TOLERANCE_S = 0.1  # a length may differ by this much from the one that is stated or decoded
 FRAME_BYTES = 1 / 65_536  # bytes per frame that every codec needs; FLAC stores silence in ten bytes for 65,535 samples
 SUSPICIOUS_FRAME_BYTES = 1 / 256  # only silence is stored in less
+UNRECOGNISED = 1  # libsndfile's code for a file of no format that it knows
 HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
@@ -116,36 +120,41 @@ class AudioFile:
 def is_entered_at_start(path: Path) -> bool:
     """Whether a file can only be decoded exactly from its start, judged by its first bytes."""
     try:
-        with path.open("rb") as file:
+        with open_audio(path) as file:
             return not enters_anywhere(file.read(4))
-    except OSError:
+    except (AudioError, OSError):
         return False  # opening it later reports the error
 
 
 def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
     """Open the file, or raise an `AudioError` that states in one line why it cannot be used."""
+    stored = stored_audio(path)
     try:
-        size = _size(path)
-        audio = stated_audio(path, size)
+        size = _size(stored)
+        audio = stated_audio(stored, size)
         if reason := shortfall(audio, size):
             raise AudioError(reason)
-        if path.suffix.lower() in HEADERLESS:
-            raise AudioError(f"has no header with a sample rate ({path.suffix}); convert it to WAV")
+        if stored.suffix.lower() in HEADERLESS:
+            raise AudioError(f"has no header with a sample rate ({stored.suffix}); convert it to WAV")
         unknown = audio is not None and audio.stated is None
-        file = _spliced(path, edited(size, audio.edits)) if audio and unknown and audio.edits else _SoundFile(path)
+        file = _spliced(stored, edited(size, audio.edits)) if audio and unknown and audio.edits else _sound(stored)
         try:
-            return _checked(path, size, file)
+            return _checked(stored, size, file)
         except BaseException:
             file.close()
             raise
     except sf.LibsndfileError as error:
-        raise AudioError(_decoding_error(error)) from None
+        raise AudioError(unknown_format(stored) if error.code == UNRECOGNISED else _decoding_error(error)) from None
     except OSError as error:
         raise unreadable(error) from None
 
 
-def _size(path: Path) -> int:
-    """Return the size of a regular file in bytes."""
+def _size(path: Path | Member) -> int:
+    """Return the size of a regular file or a member of a container in bytes."""
+    if isinstance(path, Member):
+        if path.size == 0:
+            raise AudioError("file is empty (0 bytes)")
+        return path.size
     if not path.exists():
         raise AudioError("dangling link" if path.is_symlink() else "file not found")
     if not path.is_file():
@@ -156,15 +165,20 @@ def _size(path: Path) -> int:
     return size
 
 
-def _spliced(path: Path, parts: Sequence[bytes | tuple[int, int]]) -> _SoundFile:
+def _sound(path: Path | Member, kind: type[_SoundFile] = _SoundFile) -> _SoundFile:
+    """Open a file, or a member of a container, with libsndfile."""
+    return kind(path.open() if isinstance(path, Member) else path)
+
+
+def _spliced(path: Path | Member, parts: Sequence[bytes | tuple[int, int]]) -> _SoundFile:
     """Open a file as if it consisted of `parts`."""
     return _SoundFile(SplicedFile(path, parts))
 
 
-def _checked(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, AudioInfo]:
+def _checked(path: Path | Member, size: int, file: _SoundFile) -> tuple[_SoundFile, AudioInfo]:
     """Return a file, opened differently if libsndfile would not read all of it, and its length and rate."""
     if file.format == "RAW":
-        raise AudioError("is not an audio file of a known format")
+        raise AudioError(unknown_format(path))
     rate, (lowest, highest) = file.samplerate, RATES_HZ
     if not lowest <= rate <= highest:
         raise AudioError(f"has an implausible sample rate of {rate} Hz (expected {lowest} to {highest} Hz)")
@@ -182,7 +196,7 @@ def _checked(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, Audio
     return file, AudioInfo(frames, rate)
 
 
-def _whole_mpeg(path: Path, file: _SoundFile) -> tuple[_SoundFile, int]:
+def _whole_mpeg(path: Path | Member, file: _SoundFile) -> tuple[_SoundFile, int]:
     """Return an MPEG audio file so that libsndfile reads all its frames, and its length.
 
     libsndfile stops at the number of frames that the file states, or at its own estimate if it states none.
@@ -211,7 +225,7 @@ def _whole_mpeg(path: Path, file: _SoundFile) -> tuple[_SoundFile, int]:
     return whole, whole.frames  # without the decoder's delay of 529 samples
 
 
-def _check_ogg(path: Path, frames: int) -> None:
+def _check_ogg(path: Path | Member, frames: int) -> None:
     """Raise `AudioError` if libsndfile would not read all of a file, or states an impossible length."""
     pages = ogg_pages(path)
     if pages.missing:
@@ -222,7 +236,7 @@ def _check_ogg(path: Path, frames: int) -> None:
         raise AudioError(f"announces {frames} frames, its Ogg packets hold at most {pages.most_samples}")
 
 
-def _whole_flac(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, int]:
+def _whole_flac(path: Path | Member, size: int, file: _SoundFile) -> tuple[_SoundFile, int]:
     """Return a FLAC file with a length, counted if its header does not state it."""
     total = flac_total(path)
     if total is None:
@@ -236,7 +250,7 @@ def _whole_flac(path: Path, size: int, file: _SoundFile) -> tuple[_SoundFile, in
         file.close()
         return _spliced(path, edited(size, [(position, (old | frames & 0xF_FFFF_FFFF).to_bytes(5))])), frames
     if frames * SUSPICIOUS_FRAME_BYTES > size:
-        with _SoundFile(path) as other:
+        with _sound(path) as other:
             other.seek(frames - 1)
             if len(other.read(1)) != 1:
                 raise AudioError(f"is cut short: announces {frames} frames")
@@ -253,11 +267,11 @@ def _decoding_error(error: sf.LibsndfileError) -> str:
     return f"cannot be decoded ({reason or f'libsndfile error {error.code}'})"
 
 
-def _count_frames(path: Path) -> int:
+def _count_frames(path: Path | Member) -> int:
     """Count the frames of a file by decoding it, since its header does not state them."""
     frames = 0
     try:
-        with _SequentialFile(path) as file:
+        with _sound(path, _SequentialFile) as file:
             while n_read := len(file.read(STREAM_FRAMES, dtype="float32")):
                 frames += n_read
     except sf.LibsndfileError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+
+from features.audio.openable import Openable
 
 RIFF_ORDER = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}
 ANYWHERE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"fLaC", b"caff")
@@ -32,13 +33,13 @@ class StatedAudio:
     edits: Edits = field(default_factory=list)
 
 
-def stated_audio(path: Path, size: int) -> StatedAudio | None:
+def stated_audio(path: Openable, size: int) -> StatedAudio | None:
     """Return what a container states about the length of its audio.
 
     Reads RIFF/WAVE, RF64, Wave64, AIFF, 8SVX, CAF, AU, NIST SPHERE, AVR and VOC.
 
     Args:
-        path: The audio file; the format is read from its content, not its suffix.
+        path: The audio file, or a member of a container; the format is read from its content, not its suffix.
         size: The file's size in bytes.
 
     Returns:
@@ -95,7 +96,7 @@ def seeks_exactly(container: str, encoding: str) -> bool:
     return container != "OGG" and not encoding.startswith("MPEG")
 
 
-def flac_total(path: Path) -> tuple[int, int] | None:
+def flac_total(path: Openable) -> tuple[int, int] | None:
     """Return the number of samples that a FLAC file states (0: unknown) and the position of that field.
 
     The field is the last 36 bits of the five bytes at that position. Returns None if the file is not FLAC.
@@ -116,7 +117,7 @@ def _is_unknown(length: int) -> bool:
     return length == 0 or length > 0xFFFFFFFF - HEADER_BYTES or abs(length - 0x80000000) <= HEADER_BYTES
 
 
-def _is_chunk_chain(file: BinaryIO, position: int, size: int, order: str) -> bool:
+def _is_chunk_chain(file: IO[bytes], position: int, size: int, order: str) -> bool:
     """Whether chunks with readable names extend from `position` exactly to the end of the file."""
     while position + 8 <= size:
         file.seek(position)
@@ -127,7 +128,7 @@ def _is_chunk_chain(file: BinaryIO, position: int, size: int, order: str) -> boo
     return position in (size, size + 1)
 
 
-def _riff(file: BinaryIO, size: int, head: bytes) -> StatedAudio | None:
+def _riff(file: IO[bytes], size: int, head: bytes) -> StatedAudio | None:
     order = RIFF_ORDER[head[:4]]
     position, ds64, wide = 12, 0, 0
     while position + 8 <= size:
@@ -153,7 +154,7 @@ def _riff(file: BinaryIO, size: int, head: bytes) -> StatedAudio | None:
     return None
 
 
-def _iff(file: BinaryIO, size: int, head: bytes) -> StatedAudio | None:
+def _iff(file: IO[bytes], size: int, head: bytes) -> StatedAudio | None:
     wanted, position, edits = IFF_AUDIO[head[8:12]], 12, [(4, struct.pack(">I", min(size - 8, 0x7FFEFFFF)))]
     frame_bytes = frames_at = 0
     while position + 8 <= size:
@@ -180,7 +181,7 @@ def _iff(file: BinaryIO, size: int, head: bytes) -> StatedAudio | None:
     return None
 
 
-def _wave64(file: BinaryIO, size: int) -> StatedAudio | None:
+def _wave64(file: IO[bytes], size: int) -> StatedAudio | None:
     position = 40
     while position + 24 <= size:
         file.seek(position)
@@ -197,7 +198,7 @@ def _wave64(file: BinaryIO, size: int) -> StatedAudio | None:
     return None
 
 
-def _caf(file: BinaryIO, size: int) -> StatedAudio | None:
+def _caf(file: IO[bytes], size: int) -> StatedAudio | None:
     position = 8
     while position + 12 <= size:
         file.seek(position)
@@ -215,7 +216,7 @@ def _caf(file: BinaryIO, size: int) -> StatedAudio | None:
     return None
 
 
-def _sphere(file: BinaryIO) -> StatedAudio | None:
+def _sphere(file: IO[bytes]) -> StatedAudio | None:
     file.seek(0)
     lines = file.read(1024).decode("latin-1").splitlines()
     fields = {words[0]: words[2] for line in lines[2:] if len(words := line.split(maxsplit=2)) == 3}
@@ -225,7 +226,7 @@ def _sphere(file: BinaryIO) -> StatedAudio | None:
     return StatedAudio(int(lines[1]), int(fields["sample_count"]) * frame_bytes)
 
 
-def _voc(file: BinaryIO, size: int, head: bytes) -> StatedAudio | None:
+def _voc(file: IO[bytes], size: int, head: bytes) -> StatedAudio | None:
     position = struct.unpack("<H", head[20:22])[0]
     while position + 4 <= size:
         file.seek(position)

@@ -10,8 +10,8 @@ import functools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from features.audio.openable import Openable
 from features.audio.windowed import WindowedBytes
 
 INFO_BIT_RATE = 8  # index of a bit rate whose frames hold a frame count for every version of layer III
@@ -68,7 +68,7 @@ class MpegFrames:
         return bytes(frame)
 
 
-def mpeg_frames(path: Path) -> MpegFrames | None:
+def mpeg_frames(path: Openable) -> MpegFrames | None:
     """Walk the frames of a file; None if it has none whose length is known.
 
     Args:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from features.audio.openable import Openable
 from features.audio.windowed import WindowedBytes
 
 PAGE_HEADER_BYTES = 27
@@ -29,7 +29,7 @@ class OggPages:
     missing: int
 
 
-def ogg_pages(path: Path) -> OggPages:
+def ogg_pages(path: Openable) -> OggPages:
     """Walk the pages of an Ogg file."""
     links = packets = packet_samples = end = 0
     after_data = True

@@ -6,18 +6,19 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
+
+from features.audio.openable import Openable
 
 
 class SplicedFile(io.RawIOBase):
     """A readable, seekable file made of byte strings and of ranges of a file on disk."""
 
-    def __init__(self, path: Path, parts: Sequence[bytes | tuple[int, int]]) -> None:
+    def __init__(self, path: Openable, parts: Sequence[bytes | tuple[int, int]]) -> None:
         """Open the file on disk.
 
         Args:
-            path: The file on disk.
+            path: The file on disk, or a member of a container.
             parts: Byte strings, or ranges [start, stop) of the file.
 
         Raises:

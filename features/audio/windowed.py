@@ -5,7 +5,9 @@ A memory map would end the process if the file is cut or its disk fails while it
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+
+from features.audio.openable import Openable
 
 WINDOW_BYTES = 1 << 18
 
@@ -13,14 +15,14 @@ WINDOW_BYTES = 1 << 18
 class WindowedBytes:
     """The bytes of an open file; use it in a `with` block."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Openable) -> None:
         """Open the file.
 
         Raises:
             OSError: It cannot be opened. Reading can raise it, too.
         """
-        self.size = path.stat().st_size
         self._file = path.open("rb", buffering=0)
+        self.size = self._file.seek(0, io.SEEK_END)
         self._start, self._window = 0, b""
 
     def __enter__(self) -> WindowedBytes:

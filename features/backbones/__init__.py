@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -137,7 +139,8 @@ def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
         WeightsError: The weights cannot be found or downloaded; the message names the backbone and the alternatives.
     """
     parsed = parse_options(options)
-    return _module(parsed.name).describe(parsed)
+    with _named(parsed):
+        return replace(_module(parsed.name).describe(parsed), label=parsed.label or "")
 
 
 def load(
@@ -164,7 +167,8 @@ def load(
     module = _module(parsed.name)
     check_device(device)
     check_precision(precision)
-    return module.load(parsed, spec or module.describe(parsed), device=device, precision=precision)
+    with _named(parsed):
+        return module.load(parsed, spec or describe(parsed), device=device, precision=precision)
 
 
 def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, folder: Path) -> Bundle:
@@ -207,7 +211,7 @@ def blank(options: Mapping[str, Any] | BackboneOptions) -> dict[str, Any]:
     parsed = parse_options(options)
     module = _module(parsed.name)
     if not hasattr(module, "blank"):
-        raise UserError(f"{parsed.name}: a network of its architecture cannot be made without its weights")
+        raise UserError(f"{parsed.title}: a network of its architecture cannot be made without its weights")
     return {**parsed.model_dump(mode="json", exclude_unset=True), **module.blank(parsed)}
 
 
@@ -219,6 +223,17 @@ def list_backbones() -> list[dict[str, Any]]:
         options = module.Options.model_construct(**{"name": name, **preset_options(name)})
         rows.append({"name": name, "family": family_of(name), **module.summary(options)})
     return rows
+
+
+@contextmanager
+def _named(options: BackboneOptions) -> Iterator[None]:
+    """Let every message about an entry begin with the entry's title."""
+    try:
+        yield
+    except UserError as error:
+        if not str(error).startswith(f"{options.title}: "):
+            raise type(error)(f"{options.title}: {error}") from error
+        raise
 
 
 def _module(name: str) -> ModuleType:

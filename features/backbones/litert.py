@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 import os
 import shutil
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from features.pooling import Frames
 
+CHOICES_SHOWN = 5  # tensors in a message about an unknown one
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -88,7 +90,7 @@ def describe(options: Options) -> BackboneSpec:
         ConfigError: The model has no such tensor, or has another window size.
     """
     path = _find(options)
-    detail = _tensor_detail(_interpreter(options.name, path), options)
+    detail = _tensor_detail(_interpreter(options.title, path), options)
     return BackboneSpec(
         name=options.name,
         family="litert",
@@ -141,7 +143,7 @@ class LiteRtBackbone(Backbone):
     @property
     def parameters(self) -> int:
         """Number of stored constants: values of the tensors that exist before memory is allocated."""
-        interpreter = _interpreter(self.spec.name, self._path)
+        interpreter = _interpreter(self.spec.title, self._path)
         return sum(_constant_size(interpreter, detail["index"]) for detail in interpreter.get_tensor_details())
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -154,7 +156,7 @@ class LiteRtBackbone(Backbone):
         size, hop = self._options.window_samples, self._options.hop_samples
         windows, shares = cut_windows(waveforms.numpy(), lengths.tolist(), size, hop)
         while self._runners < min(len(windows), torch.get_num_threads()):
-            self._idle.put(_Runner(_interpreter(self.spec.name, self._path), self._options))
+            self._idle.put(_Runner(_interpreter(self.spec.title, self._path), self._options))
             self._runners += 1
         embedded = torch.from_numpy(np.stack(list(self._pool.map(self._run, windows))))  # [ΣF, D]
         counts = [len(clip) for clip in shares]
@@ -203,11 +205,11 @@ def _constant_size(interpreter: Any, index: int) -> int:
 def _find(options: Options) -> Path:
     """Return the path of the model file."""
     if options.weights == found.RANDOM:
-        raise ConfigError(f"{options.name}: a LiteRT model has no untrained control; weights must be a `.tflite` file")
-    ways = f"set features.backbones.{options.name}.weights to a local .tflite file"
+        raise ConfigError(f"{options.title}: a LiteRT model has no untrained control; weights must be a `.tflite` file")
+    ways = f"set features.backbones.{options.title}.weights to a local .tflite file"
     if options.name == "yamnet":
         ways += f"; YAMNet for TFLite is at {YAMNET_PAGE}"
-    return found.find_file(options.name, options.weights, ways)
+    return found.find_file(options.title, options.weights, ways)
 
 
 def _interpreter(name: str, path: Path) -> Any:
@@ -250,19 +252,41 @@ def _tensor_detail(interpreter: Any, options: Options) -> dict[str, Any]:
     expected = int(np.prod(inputs[0]["shape"]))
     if len(inputs) != 1 or expected != options.window_samples or inputs[0]["dtype"] != np.float32:
         raise ConfigError(
-            f"{options.name}: window_samples is {options.window_samples}, but {options.weights} takes "
+            f"{options.title}: window_samples is {options.window_samples}, but {options.weights} takes "
             f"{len(inputs)} input(s) of {expected} {np.dtype(inputs[0]['dtype']).name}"
         )
     details = interpreter.get_tensor_details()
     exact = [detail for detail in details if detail["name"] == options.tensor]
     ending = exact or [detail for detail in details if detail["name"].endswith(options.tensor)]
     if len(ending) != 1:
-        last = options.tensor.rsplit("/", 1)[-1]
-        close = [detail["name"].rsplit(";", 1)[-1] for detail in ending or details if last in detail["name"]]
         count = f"{len(ending)} tensors end" if ending else "no tensor ends"
-        similar = ", ".join(dict.fromkeys(close[:5])) or "none"
-        raise ConfigError(f"{options.name}: {count} in {options.tensor!r} in {options.weights}; similar: {similar}")
+        raise ConfigError(
+            f"{options.title}: {count} in {options.tensor!r} in {options.weights}; {_choices(options, ending, details)}"
+        )
     shape = tuple(int(size) for size in ending[0]["shape"])
-    if not shape or math.prod(shape) != shape[-1]:
-        raise ConfigError(f"{options.name}: tensor {ending[0]['name']!r} has shape {shape}: not one vector per window")
+    if not _is_vector(ending[0]):
+        raise ConfigError(f"{options.title}: tensor {ending[0]['name']!r} has shape {shape}: not one vector per window")
     return ending[0]
+
+
+def _is_vector(detail: dict[str, Any]) -> bool:
+    """Return whether a tensor holds one vector per window."""
+    shape = tuple(int(size) for size in detail["shape"])
+    return bool(shape) and math.prod(shape) == shape[-1]
+
+
+def _choices(options: Options, ending: list[dict[str, Any]], details: list[dict[str, Any]]) -> str:
+    """List tensors to choose from: similar names, or else the last tensors with one vector per window."""
+    last = options.tensor.rsplit("/", 1)[-1]
+    close = [_plain_name(detail) for detail in ending or details if last in detail["name"]]
+    if close:
+        return f"similar: {', '.join(dict.fromkeys(close[:CHOICES_SHOWN]))}"
+    vectors = [detail for detail in details if _is_vector(detail) and len(detail["shape"]) > 1]
+    near = difflib.get_close_matches(options.tensor, [_plain_name(detail) for detail in vectors], n=CHOICES_SHOWN)
+    shown = [detail for detail in vectors if _plain_name(detail) in near] or vectors[-CHOICES_SHOWN:]
+    listed = dict.fromkeys(f"{_plain_name(detail)} ({int(detail['shape'][-1])})" for detail in shown)
+    return f"tensors with one vector per window: {', '.join(listed) or 'none'}"
+
+
+def _plain_name(detail: dict[str, Any]) -> str:
+    return str(detail["name"]).rsplit(";", 1)[-1]

@@ -62,10 +62,10 @@ def describe(options: Options) -> BackboneSpec:
     if options.weights == found.RANDOM:
         digest = text_sha256({"random": options.seed, "network": "torchvggish 0.2 VGG"})
     else:
-        digest = file_sha256(found.find_file(options.name, options.weights))
+        digest = file_sha256(found.find_file(options.title, options.weights))
     settings: dict[str, Any] = {"postprocess": options.postprocess}
     if options.postprocess:
-        settings["pca_sha256"] = file_sha256(found.find_file(options.name, options.pca_weights))
+        settings["pca_sha256"] = file_sha256(found.find_file(options.title, options.pca_weights))
     return BackboneSpec(
         name=options.name,
         family="vggish",
@@ -96,8 +96,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         torch.manual_seed(options.seed)
         module = VGG(make_layers(), postprocess=False)
     if options.weights != found.RANDOM:
-        state = found.read_state(found.find_file(options.name, options.weights))
-        load_strictly(module, state, f"{options.name}: {options.weights}", ignore=("pproc.",))
+        state = found.read_state(found.find_file(options.title, options.weights))
+        load_strictly(module, state, f"{options.title}: {options.weights}", ignore=("pproc.",))
     pca = _load_pca(options) if options.postprocess else None
     return VggishBackbone(module.eval(), spec, torch.device(device), check_precision(precision), pca)
 
@@ -122,10 +122,10 @@ def blank(options: Options) -> dict[str, Any]:
 
 def _load_pca(options: Options) -> tuple[Tensor, Tensor]:
     """Return the PCA matrix (D, D) and means (D,) of the release."""
-    path = found.find_file(options.name, options.pca_weights)
+    path = found.find_file(options.title, options.pca_weights)
     state = found.read_state(path)
     for tensor, size in (("pca_eigen_vectors", DIM * DIM), ("pca_means", DIM)):
         if tensor not in state or state[tensor].numel() != size:
             there = f"has shape {tuple(state[tensor].shape)}" if tensor in state else "is missing"
-            raise WeightsError(f"{options.name}: {path} does not fit: {tensor!r} {there}, expected {size} values")
+            raise WeightsError(f"{options.title}: {path} does not fit: {tensor!r} {there}, expected {size} values")
     return state["pca_eigen_vectors"].float().reshape(DIM, DIM), state["pca_means"].float().reshape(DIM)

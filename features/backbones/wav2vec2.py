@@ -136,8 +136,8 @@ def describe(options: Options) -> BackboneSpec:
         digest = text_sha256({"random": options.seed, "config": architectures.plain(config)})
         normalize, sample_rate, stated = options.random_normalize, folders.DEFAULT_SAMPLE_RATE, True
     else:
-        folder = found.find_model_folder(options.name, options.weights)
-        config = _folder_config(options.name, folder, options.read_as)
+        folder = found.find_model_folder(options.title, options.weights)
+        config = _folder_config(options.title, folder, options.read_as)
         digest = folders.folder_sha256(folder)
         normalize, sample_rate, stated = folders.read_preprocessing(folder)
     receptive_field, hop = 1, 1
@@ -179,8 +179,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
         if options.weights == found.RANDOM:
             module = _random_module(options)
         else:
-            folder = found.find_model_folder(options.name, options.weights)
-            module = _load_folder(options.name, folder, options.read_as)
+            folder = found.find_model_folder(options.title, options.weights)
+            module = _load_folder(options.title, folder, options.read_as)
     return Wav2Vec2Backbone(module.eval(), spec, torch.device(device), check_precision(precision))
 
 
@@ -216,8 +216,8 @@ def blank(options: Options) -> dict[str, Any]:
     """
     if options.weights == found.RANDOM:
         return {}
-    folder = found.find_model_folder(options.name, options.weights)
-    config = _folder_config(options.name, folder, options.read_as)
+    folder = found.find_model_folder(options.title, options.weights)
+    config = _folder_config(options.title, folder, options.read_as)
     usual = architectures.plain(architectures.config_class_of(config.model_type)())
     changed = {key: value for key, value in architectures.plain(config).items() if usual.get(key) != value}
     normalize = folders.read_preprocessing(folder)[0] if options.normalize is None else options.normalize
@@ -234,7 +234,8 @@ def blank(options: Options) -> dict[str, Any]:
 def _random_config(options: Options) -> Any:
     """Return the configuration for untrained weights."""
     if options.size not in architectures.SIZES:
-        raise ConfigError(f"{options.name}: unknown size {options.size!r}: use one of {', '.join(architectures.SIZES)}")
+        known = ", ".join(architectures.SIZES)
+        raise ConfigError(f"{options.title}: unknown size {options.size!r}: use one of {known}")
     try:
         config_class = architectures.config_class_of(options.model_type)
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
@@ -243,7 +244,7 @@ def _random_config(options: Options) -> Any:
         config = config_class(**{**architectures.SIZES[options.size], **options.architecture})
         architectures.check_encoder(config)
     except Exception as error:  # transformers checks configurations in many ways
-        raise ConfigError(f"{options.name}: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{options.title}: {' '.join(str(error).split())}") from None
     return config
 
 
@@ -258,7 +259,7 @@ def _random_module(options: Options) -> nn.Module:
             config, **architectures.attention_of(config.model_type)
         )
     except ValueError as error:
-        raise ConfigError(f"{options.name}: {first_line(error)}") from None
+        raise ConfigError(f"{options.title}: {first_line(error)}") from None
 
 
 def _folder_config(name: str, folder: Path, read_as: str | None = None) -> Any:

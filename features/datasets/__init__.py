@@ -8,6 +8,7 @@ To add a corpus, write such a file and add one line to `KINDS`.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from features.datasets.options import DatasetOptions
     from features.manifest import Manifest
 
+_log = logging.getLogger(__name__)
+
 KINDS: dict[str, str] = {
     "folder": "features.datasets.folder",
     "csv": "features.datasets.tabular",
@@ -33,6 +36,12 @@ KINDS: dict[str, str] = {
     "speech_commands": "features.datasets.speech_commands",
     "ravdess": "features.datasets.ravdess",
     "synthetic": "features.datasets.synthetic",
+    "audiofolder": "features.datasets.layouts.audiofolder",
+    "huggingface": "features.datasets.layouts.huggingface",
+    "kaldi": "features.datasets.layouts.kaldi",
+    "webdataset": "features.datasets.layouts.webdataset",
+    "audacity": "features.datasets.layouts.audacity",
+    "raven": "features.datasets.layouts.raven",
 }
 TABULAR = ("csv", "jsonl", "parquet")
 
@@ -42,10 +51,10 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
 
     Args:
         options: The `dataset:` section: `kind`, `root`, optionally `name`, and the kind's own keys
-            (see `options_class`).
+            (see `options_class`), and what to keep of it (see `features.datasets.choosing`).
 
     Returns:
-        The clips, sorted by id.
+        The chosen clips, sorted by id.
 
     Raises:
         ConfigError: An unknown kind, or an option that the kind does not have or cannot take.
@@ -53,19 +62,28 @@ def load_manifest(options: Mapping[str, Any]) -> Manifest:
     """
     from pydantic import ValidationError
 
+    from features.datasets.choosing.choice import KEYS, Choice
+
     kind = options.get("kind")
     model = options_class(kind)
     try:
-        fields = model.model_validate(dict(options)).model_dump()
+        parsed = model.model_validate(dict(options))
     except ValidationError as error:
         raise ConfigError(_first_problem(error, model)) from None
+    choice = Choice.of(parsed.model_dump(include=set(KEYS)))
+    fields = parsed.model_dump(exclude=set(KEYS))
     if kind not in TABULAR:
         del fields["kind"]
+    elif choice.where:
+        fields["where"] = choice.where
     root = fields.pop("root").expanduser()
     try:
-        return _module(kind).index(root, **fields)
+        manifest = choice.apply(_module(kind).index(root, **fields))
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
+    for sentence in manifest.choices:
+        _log.info("%s: %s", manifest.name, sentence)
+    return manifest
 
 
 def check_root(options: DatasetOptions) -> None:
@@ -83,7 +101,7 @@ def check_root(options: DatasetOptions) -> None:
         elif source := getattr(_module(options.kind), "SOURCE", None):  # a generated corpus has no source
             from features.datasets.listing import existing_folder
 
-            existing_folder(root, source)
+            getattr(_module(options.kind), "existing_root", existing_folder)(root, source)
     except OSError as error:
         raise ManifestError(f"{error.filename or root}: {error.strerror or error}") from error
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from features.datasets.choosing.condition import Condition, meeting
 from features.datasets.options import DatasetOptions
 from features.errors import ManifestError
 from features.labels import Task, check_alike, read_labels, read_text_cells, task_of
@@ -53,6 +54,7 @@ def index(
     name: str | None = None,
     separator: str | None = None,
     task: Task | None = None,
+    where: Sequence[Condition] = (),
     **columns: str,
 ) -> Manifest:
     """Read a manifest file.
@@ -64,6 +66,7 @@ def index(
         separator: Separator between the cells of a CSV file.
         task: The kind of labels; None: inferred. The cells of a CSV file are read as lists if all are JSON lists, and
             as numbers if all are numbers and at least one is not whole.
+        where: Conditions on columns of the file; those on other columns are left to the caller.
         **columns: `<column>_column="its name in the file"` for any manifest column.
 
     Raises:
@@ -72,7 +75,7 @@ def index(
     """
     root = existing_file(root)
     kind = kind or root.suffix.lstrip(".").lower()
-    table = _read(root, kind, separator)
+    table = meeting(str(root), _read(root, kind, separator), where)
     table = _renamed(root, table, columns)
     texts = kind not in ("jsonl", "parquet")
     task, table["label"] = _labels(root, table["label"], task, texts)
@@ -122,6 +125,15 @@ def column_names(path: Path) -> list[str]:
         ManifestError: As `index`.
     """
     return [str(name) for name in _read(path, path.suffix.lstrip(".").lower(), None).columns]
+
+
+def read_cells(path: Path, kind: str) -> pd.DataFrame:
+    """Read a `csv`, `jsonl` or `parquet` file unchanged, one row per clip; the index gives each row's position.
+
+    Raises:
+        ManifestError: The file cannot be read.
+    """
+    return _read(path, kind, None)
 
 
 def read_csv(path: Path, columns: Iterable[str] = (), separator: str | None = None) -> pd.DataFrame:

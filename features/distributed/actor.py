@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from features.audio.containers import file_of
 from features.backbones.base import Backbone
 from features.errors import RunError
 from features.inference.worker import Computed, ExtractionTask, work_here
@@ -162,6 +163,6 @@ class RayWorker:
 
 def _is_there(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return file_of(path).exists()
     except OSError:
         return False

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from features.audio.containers import file_of
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import stream_windows
 from features.backbones.base import Backbone, pad
@@ -83,7 +84,7 @@ def embed_blocks(
                 note=progress.note,
             )
         ) as decoded,
-        ShardWriter(settings, write, about, clock) as writer,
+        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers) as writer,
     ):
         model = _Model(backbone, settings, clock, progress, _Long(files, pool, scratch, unavailable))
         for number in numbers:
@@ -199,7 +200,7 @@ class _Model:
         """Embed a long clip; start again if its folder or the cache folder was unavailable meanwhile."""
 
         def unavailable() -> Path | None:
-            return unavailable_folder(Path(clip.path)) or self.long.unavailable()
+            return unavailable_folder(file_of(clip.path)) or self.long.unavailable()
 
         return self.retry(lambda: self._embed_long(clip), unavailable)
 

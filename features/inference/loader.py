@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from features.audio.containers import file_of
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import Waveform, read_waveform
 from features.backbones.base import pad
@@ -117,7 +118,7 @@ def decode_ahead(
             return None
         started = time.perf_counter()
         try:
-            return retry(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(Path(clip.path)))
+            return retry(lambda: read_planned(clip, sample_rate, files), lambda: unavailable_folder(file_of(clip.path)))
         except AudioError as error:
             return error
         except RunError:
@@ -163,7 +164,7 @@ def read_planned(clip: PlannedClip, sample_rate: int | None, files: DecodedFiles
 def check_unchanged(clip: PlannedClip) -> None:
     """Raise `AudioError` if a clip's file has changed since it was planned."""
     try:
-        stat = Path(clip.path).stat()
+        stat = file_of(clip.path).stat()
     except OSError as error:
         raise AudioError(f"became unavailable while it was read ({error.strerror})") from None
     if (stat.st_size, stat.st_mtime_ns) != (clip.size, clip.mtime_ns):

@@ -15,7 +15,7 @@ import numpy as np
 from features.errors import AudioError
 from features.inference.device_transfer import ToHost
 from features.inference.loader import check_unchanged
-from features.inference.timing import Clock
+from features.inference.timing import Clock, machine_load
 from features.planning.plan import PlannedClip
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
@@ -83,7 +83,9 @@ class Batch:
 class ShardWriter:
     """Writes shards in a thread. Leaving its `with` block waits for all batches, even after an error or Ctrl-C."""
 
-    def __init__(self, settings: Settings, write: WriteShard, about: dict[str, Any], clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, write: WriteShard, about: dict[str, Any], clock: Clock, *, own_threads: int = 0
+    ) -> None:
         """Write shards with `write`.
 
         Args:
@@ -91,7 +93,9 @@ class ShardWriter:
             write: Called in this object's thread, block by block.
             about: Values to record with the cost of every block.
             clock: Measures the busy time of each part.
+            own_threads: Number of threads of this run that compute or decode, see `machine_load`.
         """
+        self._own_threads = own_threads
         self._settings = settings
         self._write = write
         self._about = about
@@ -148,17 +152,22 @@ class ShardWriter:
         """Run in the thread: collect batches and write blocks until the end or the first error."""
         block = _Block(self._settings)
         since, before = time.perf_counter(), self._clock.seconds()
+        steady_since: float | None = None  # the first batch of a run pays for starting libraries and buffers
         while (batch := self._batches.get()) is not None:
             try:
                 if self._error is None:
                     with self._clock.measure("write"):
                         block.add(batch)
+                    if steady_since is None:
+                        steady_since = time.perf_counter()
+                        block.end_warm_up()
                     self._finished.put((batch.clips, batch.embedded_s, len(batch.failures)))
                     if batch.last:
                         now, busy = time.perf_counter(), self._clock.seconds()
                         spent = {f"{part}_s": busy.get(part, 0.0) - before.get(part, 0.0) for part in busy}
                         cost = {**self._about, **spent, **block.size(), "compute_s": now - since}
-                        since, before = now, busy
+                        cost |= {"steady_s": now - steady_since, "load": machine_load(self._own_threads)}
+                        since, before, steady_since = now, busy, now
                         with self._clock.measure("write"):
                             self._write(batch.block, block.rows(), cost)
                         block = _Block(self._settings)
@@ -178,10 +187,17 @@ class _Block:
         self._rows = CacheRows(frames=[] if "frames" in settings.pooling else None)
         self._pooled: dict[str, list[np.ndarray]] = {method: [] for method in self._methods}
         self._clips, self._audio_s = 0, 0.0
+        self._warm = 0, 0.0
 
     def size(self) -> dict[str, float]:
-        """Return the number of clips and seconds of audio."""
-        return {"clips": self._clips, "audio_s": self._audio_s}
+        """Return the number of clips and seconds of audio, also without those of the warm-up."""
+        clips, audio_s = self._warm
+        steady = {"steady_clips": self._clips - clips, "steady_audio_s": self._audio_s - audio_s}
+        return {"clips": self._clips, "audio_s": self._audio_s, **steady}
+
+    def end_warm_up(self) -> None:
+        """Count the clips so far as warm-up."""
+        self._warm = self._clips, self._audio_s
 
     def add(self, batch: Batch) -> None:
         """Add a batch; clips whose embedding is not finite are added to its failures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict
@@ -46,6 +47,22 @@ class Timings:
 
 def _short(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 10 or seconds == 0 else f"{seconds:.2g}" if seconds >= 0.01 else "0"
+
+
+def machine_load(own_threads: int) -> float | None:
+    """Return the load of the machine per core over the last minute; above 1, programs wait for each other.
+
+    Threads that this run starts beyond the number of cores do not count. None where the system does not tell.
+
+    Args:
+        own_threads: Number of threads of this run that compute or decode.
+    """
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(0.0, load - max(0, own_threads - cores)) / cores
 
 
 class Clock:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from features.audio.decoding import read_waveform
 from features.backbones import get_family
@@ -25,6 +24,7 @@ from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import readable
 from features.system.atomic_write import atomic_write
+from features.system.number_types import has_bf16
 
 LOWEST_COSINE = 0.9995  # required between a clip's frames in reduced precision and in fp32, on every layer
 CLIPS = 8
@@ -84,12 +84,7 @@ def _cosine(exact: np.ndarray, rough: np.ndarray) -> float:
 
 def auto_precision(device: str) -> str:
     """Return the precision that `auto` selects on a device: `bf16` if the hardware supports it, else `fp32`."""
-    if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else FULL
-    if torch.device(device).type == "cpu":
-        checks = (getattr(torch.cpu, f"_is_{feature}_supported", None) for feature in ("avx512_bf16", "amx_tile"))
-        return "bf16" if any(check is not None and check() for check in checks) else FULL
-    return FULL
+    return "bf16" if has_bf16(device) else FULL
 
 
 def settle(
@@ -122,7 +117,7 @@ def settle(
 
     def cache_file(precision: str) -> Path:
         own = replace(settings, precision=precision)
-        return fp.cache_path(cache, corpus.manifest.name, own.cache_spec(backbone))
+        return fp.cache_path(cache, corpus.manifest.name, own.cache_spec(backbone), backbone.title)
 
     wanted = settings.precision
     if wanted == "auto":

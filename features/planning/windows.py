@@ -49,7 +49,7 @@ class Windows:
         hop = int((spec.max_samples - overlap_s * spec.sample_rate) / frame)
         if overlap_s < 0 or 2 * overlap_s > spec.max_duration_s or hop < 1:
             raise ConfigError(
-                f"features.window_overlap_s: {overlap_s:g} s should be at most half of a window; {spec.name} uses "
+                f"features.window_overlap_s: {overlap_s:g} s should be at most half of a window; {spec.title} uses "
                 f"windows of {spec.max_duration_s:g} s"
             )
         return cls(spec.max_samples, round(hop * frame), hop, (int(spec.max_samples / frame) - hop) // 2)

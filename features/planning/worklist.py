@@ -63,7 +63,7 @@ def make_worklist(
         CacheError: The file is damaged or from another version.
     """
     spec = settings.cache_spec(backbone)
-    path = fp.cache_path(cache, corpus.manifest.name, spec)
+    path = fp.cache_path(cache, corpus.manifest.name, spec, backbone.title)
     opened = store.check_table if verify else store.open_table
     table = opened(path) if path.exists() else None
     ids = corpus.manifest.clips["id"]

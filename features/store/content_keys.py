@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.audio.containers import file_of, open_audio
 from features.audio.decoding import probe
 from features.audio.file import AudioInfo
 from features.errors import AudioError, RunError, decoder_error
@@ -31,7 +32,10 @@ LEFTOVER_AGE_S = 86_400.0  # locks do not work on all network folders: another m
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """One audio file: its identity on disk, the digest of its bytes, and its header or the reason it is unusable."""
+    """One audio file: its identity on disk, the digest of its bytes, and its header or the reason it is unusable.
+
+    Size and modification time of a member of a container are those of the container.
+    """
 
     path: str
     size: int
@@ -50,8 +54,8 @@ class ClipContent:
         key: SHA-256 of the file's bytes, with `#start+duration` for a segment; empty if unreadable.
         frames: Length in samples at the file's sample rate; 0 if unreadable.
         sample_rate: The file's sample rate in Hz.
-        size: Size of the file in bytes.
-        mtime_ns: Modification time of the file.
+        size: Size of the file, or of the container that holds it, in bytes.
+        mtime_ns: Modification time of that file.
         failure: Why the clip cannot be used, or empty.
     """
 
@@ -143,7 +147,7 @@ def readable(contents: Records[ClipContent]) -> np.ndarray:
 def _file_content(path: str, known: dict[str, Any]) -> FileContent:
     """Return a file's digest and header; the `known` record (values None if unknown) if the file is unchanged."""
     try:
-        stat = Path(path).stat()
+        stat = file_of(path).stat()
     except OSError:
         stat = None
     size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (-1, -1)
@@ -151,7 +155,7 @@ def _file_content(path: str, known: dict[str, Any]) -> FileContent:
         return FileContent(**known)
     try:
         info = probe(Path(path))
-        with Path(path).open("rb") as file:
+        with open_audio(Path(path)) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except AudioError as error:
         return FileContent(path, size, mtime_ns, "", 0, 0, str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -48,7 +47,7 @@ def cache_spec(
         frames = {"layers": list(layers), "dtype": frame_dtype}
     spec: dict[str, Any] = {
         "schema": SCHEMA,
-        "backbone": dataclasses.asdict(backbone),
+        "backbone": backbone.stored(),
         "audio": AUDIO_SPEC if resample == "cpu" else {**AUDIO_SPEC, "resampler": DEVICE_RESAMPLER},
         "pooling": methods,
         "frames": frames,
@@ -85,9 +84,29 @@ def backbone_of(spec: dict[str, Any]) -> BackboneSpec:
     return BackboneSpec(**{**stored, "layers": tuple(stored["layers"])})
 
 
-def cache_path(cache: Path, dataset: str, spec: dict[str, Any]) -> Path:
-    """Return the path of a dataset's cache file: `cache/<dataset>/<backbone>-<fingerprint12>.h5`."""
-    return cache / dataset / f"{spec['backbone']['name']}-{fingerprint(spec)[:12]}.h5"
+def cache_path(cache: Path, dataset: str, spec: dict[str, Any], title: str | None = None) -> Path:
+    """Return the path of a dataset's cache file: `cache/<dataset>/<title>-<fingerprint12>.h5`.
+
+    The fingerprint identifies the file. If there is no file of this title, a finished or started file with the same
+    fingerprint and another title is used: entries can be labelled differently in different configs.
+
+    Args:
+        cache: The cache folder.
+        dataset: The dataset's name.
+        spec: From `cache_spec`.
+        title: Title of the backbone's entry; None: its name.
+    """
+    suffix = f"-{fingerprint(spec)[:12]}"
+    folder = cache / dataset
+    name = spec["backbone"]["name"]
+    own = folder / f"{title or name}{suffix}.h5"
+    marks = (f"{suffix}.h5", f"{suffix}.parts", f"{suffix}.h5.lock", f"{suffix}.drift.json")
+    try:
+        there = [item.name for item in folder.iterdir() if item.name.endswith(marks) and not item.name.startswith(".")]
+    except OSError:
+        return own
+    titles = sorted({item[: item.rindex(suffix)] for item in there}, key=lambda one: (one != name, one))
+    return folder / f"{titles[0]}{suffix}.h5" if titles and (title or name) not in titles else own
 
 
 def canonical_json(value: Any) -> str:

@@ -17,7 +17,10 @@ from features.store.writer import CacheRows, Totals
 COPY_BYTES = 1 << 26
 
 
-SUMMED_COSTS = ("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s", "write_s")
+SUMMED_COSTS = (
+    *("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s", "write_s"),
+    *("steady_clips", "steady_audio_s", "steady_s"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str,
     for table in sources:
         embedded = set(table.ids) if failed else set()
         failed = {clip: failure for clip, failure in failed.items() if clip not in embedded} | table.failures
-        cost = table.cost | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
+        load = max((known for known in (cost.get("load"), table.cost.get("load")) if known is not None), default=None)
+        cost = (
+            table.cost | {"load": load} | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
+        )
     failed |= {clip: (key, reason) for clip, key, reason in failures}
     return Merged(_newest(sources), [(clip, *failure) for clip, failure in sorted(failed.items())], cost)
 

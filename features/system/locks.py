@@ -16,6 +16,10 @@ except ImportError:  # not a POSIX system: users must avoid concurrent runs them
     fcntl = None  # type: ignore[assignment]
 
 
+TAKEN = (errno.EAGAIN, errno.EACCES)  # another process holds the lock
+NO_LOCKS = "AUDIOHEADS_NO_LOCKS"  # environment variable: run without locks, one run at a time
+
+
 class CacheLock:
     """An advisory lock on `<cache file>.lock`, held in a `with` block; the system releases it if the process dies.
 
@@ -77,22 +81,37 @@ class CacheLock:
     def alone(self) -> bool:
         """Try to acquire the lock exclusively without waiting; on failure it is not held at all."""
         self.is_alone = True
-        if fcntl is not None:
+        if _locking():
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise RunError(_without_locks(self.path, error)) from error
                 self.is_alone = False
         return self.is_alone
 
     def _take(self, mode: str) -> None:
         self.is_alone = mode == "LOCK_EX"
-        if fcntl is None:
+        if not _locking():
             return
         flag = getattr(fcntl, mode)
         try:
             fcntl.flock(self._descriptor, flag | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise RunError(f"cannot lock {self.path} ({error.strerror})") from error
+            if error.errno not in TAKEN:
+                raise RunError(_without_locks(self.path, error)) from error
             self._on_wait(f"waiting for another run on {self.path.with_suffix('')}")
             fcntl.flock(self._descriptor, flag)
+
+
+def _locking() -> bool:
+    """Return whether locks are taken."""
+    return fcntl is not None and os.environ.get(NO_LOCKS, "") in ("", "0")
+
+
+def _without_locks(path: Path, error: OSError) -> str:
+    """Describe a folder whose file system refuses locks, and what to do."""
+    return (
+        f"cannot lock {path} ({error.strerror}): this folder's file system has no locks; choose a folder on another "
+        f"one (--set output.cache=FOLDER), or set {NO_LOCKS}=1 and start only one run at a time on this folder"
+    )

@@ -16,6 +16,8 @@ from heads.splits.protocol import Split
 ALL_LAYERS = -1  # the `layer` of a block that contains all layers
 Item = TypeVar("Item")
 BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
+RESOLUTION = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-3}
+"""Deviation, relative to the mean, up to which a column of this type is constant: it can be rounding."""
 
 
 class Place(NamedTuple):
@@ -35,7 +37,7 @@ class Block:
         valid: Validation rows, standardised with `mean` and `scale`, (v, D) or (v, L, D); v may be 0.
         valid_targets: Targets of the validation rows, as `train_targets`.
         mean: Mean of the training rows, shape (D,) or (L, D) float64.
-        scale: Standard deviation of the training rows, same shape; 1 for constant columns.
+        scale: Standard deviation of the training rows, same shape; infinite for constant columns, see `scales`.
         target_mean: Mean of the training values in regression, else 0.
         target_scale: Standard deviation of the training values in regression, else 1.
     """
@@ -106,10 +108,7 @@ def standardize(
     else:
         train, valid = (features[rows, layer].astype(np.float64) for rows in (split.train, split.valid))
     mean = train.mean(axis=0, dtype=np.float64)
-    scale = train.std(axis=0, dtype=np.float64)
-    # Because of rounding, a constant column has a deviation of about 1e-16 of its value (1e-7 in single precision).
-    smallest = 1e-12 if train.dtype == np.float64 else 1e-6
-    scale = np.where(scale > smallest * np.maximum(np.abs(mean), 1e-30), scale, 1.0)
+    scale = scales(train.std(axis=0, dtype=np.float64), mean, features.dtype)
     target_mean, target_scale = 0.0, 1.0
     if task == "regression":
         values = targets[split.train].astype(np.float64)
@@ -136,6 +135,22 @@ def standardize(
         target_mean=target_mean,
         target_scale=target_scale,
     )
+
+
+def scales(spread: np.ndarray, mean: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return what standardised columns are divided by: their deviation, or infinity for constant columns.
+
+    A column that is constant in the training rows tells nothing about the targets. Divided by infinity it is zero
+    everywhere. Divided by a rounding error, or by 1, it could have any size in rows that differ from the training
+    rows, and weights that no training row has tested.
+
+    Args:
+        spread: Standard deviation of each column over the training rows.
+        mean: Mean of each column.
+        dtype: Type in which the features were stored, which determines their rounding errors.
+    """
+    smallest = RESOLUTION.get(np.dtype(dtype).name, RESOLUTION["float64"])
+    return np.where(spread > smallest * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
 
 
 def chunks(items: Sequence[Item], bytes_each: int, budget: int = BUDGET_BYTES) -> Iterator[Sequence[Item]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from threading import Event
 from typing import NamedTuple, cast
 
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from heads.batched.adamw import HeadNetwork, Minibatch, Rate, Stack, aligned
 from heads.batched.blocks import BUDGET_BYTES, BlockFit, Loader, Place, chunks
+from heads.batched.cores import on_threads
 from heads.batched.job import Job
 from heads.batched.losses import loss_gradient
 from heads.batched.minibatches import BlockRows, Turn
@@ -119,11 +118,11 @@ class _Work:
     def outcomes(self) -> Iterator[StoppedFit]:
         """Train all waiting fits."""
         on_cpu = self.job.device.type == "cpu"
-        n_workers = min(torch.get_num_threads(), len(self.waiting)) if on_cpu else 1
+        n_workers = min(self.job.cores, len(self.waiting)) if on_cpu else 1
         size = self._stack_size(CPU_STACK_BYTES if on_cpu else CUDA_STACK_BYTES)
         size = min(size, -(-len(self.waiting) // n_workers))
         if on_cpu:
-            yield from _on_threads(n_workers, lambda stop: self._train(size, stop))
+            yield from on_threads(n_workers, lambda stop: self._train(size, stop))
         else:
             yield from self._train(size, Event())
 
@@ -135,6 +134,8 @@ class _Work:
 
     def _train(self, size: int, stop: Event) -> Iterator[StoppedFit]:
         """Train waiting fits, up to `size` at a time, until none is left."""
+        if self.job.device.type == "cpu":
+            torch.set_flush_denormal(True)  # the moments of dead units become denormal, which is slow
         stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
         running: list[FitProgress] = []
         while not stop.is_set():
@@ -201,37 +202,3 @@ class _Work:
             progress.best, progress.best_loss, progress.best_epoch = stack.snapshot(at), float(loss), progress.epoch
         waited = progress.epoch - progress.best_epoch
         return waited >= self.options.patience or progress.epoch >= self.options.max_epochs
-
-
-def _on_threads(n_threads: int, work: Callable[[Event], Iterator[StoppedFit]]) -> Iterator[StoppedFit]:
-    """Run `work` in several threads with one core each, so that results do not depend on the number of threads."""
-    stop, found = Event(), SimpleQueue[StoppedFit | BaseException | None]()
-
-    def run() -> None:
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)  # the moments of dead units become denormal, which is slow
-        try:
-            for outcome in work(stop):
-                found.put(outcome)
-            found.put(None)
-        except BaseException as error:
-            found.put(error)
-
-    cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fits")
-    try:
-        active = n_threads
-        for _ in range(n_threads):
-            pool.submit(run)
-        while active:
-            outcome = found.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            if outcome is None:
-                active -= 1
-            else:
-                yield outcome
-    finally:
-        stop.set()
-        pool.shutdown()
-        torch.set_num_threads(cores)  # torch keeps the last number that any thread set

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from features.errors import RunError
 from features.labels import Task
-from heads.batched.blocks import standardize
+from heads.batched.blocks import scales, standardize
 from heads.splits.protocol import Split
 
 PIECE_NUMBERS = 2**23  # values read at once, so that hours of audio fit in memory
@@ -97,7 +97,7 @@ class FrameBlock:
         train: Training rows, shape (n,).
         valid: Validation rows, shape (v,).
         mean: Mean of the training rows' frames, shape (D,) float64.
-        scale: Standard deviation of the training rows' frames, shape (D,); 1 for constant columns.
+        scale: Standard deviation of the training rows' frames, shape (D,); infinite for constant columns.
     """
 
     frames: ClipLayers
@@ -185,12 +185,14 @@ def _moments(
         inside[rows, at] = True
     shape = (len(sets), len(layers), frames.shape[2])
     count, mean, scatter = np.zeros(len(sets)), np.zeros(shape), np.zeros(shape)
+    dtype = np.dtype(np.float32)
     piece = max(1, PIECE_NUMBERS // (frames.shape[1] * frames.shape[2]))
     for row, length in zip(used.tolist(), frames.lengths(used).tolist(), strict=True):
         if not length:
             raise RunError(f"row {row} has no frames; leave the clip out")
         for start in range(0, length, piece):
-            values = frames.read(row, start, min(start + piece, length))[:, layers].astype(np.float64)
+            stored = frames.read(row, start, min(start + piece, length))[:, layers]
+            values, dtype = stored.astype(np.float64), stored.dtype
             if not np.isfinite(values).all():
                 raise RunError(f"frames of row {row} are NaN or infinite; extract them again or leave the clip out")
             own = values.mean(axis=0)
@@ -203,5 +205,4 @@ def _moments(
                 scatter[at] += own_scatter + delta * delta * (count[at] * len(values) / total)
                 count[at] = total
     spread = np.sqrt(scatter / np.maximum(count, 1)[:, None, None])
-    scale = np.where(spread > 1e-6 * np.maximum(np.abs(mean), 1e-30), spread, 1.0)
-    return list(zip(mean, scale, strict=True))
+    return list(zip(mean, scales(spread, mean, dtype), strict=True))

@@ -35,6 +35,7 @@ class Job:
         device: Device to train on.
         epochs: Per seed, the exact number of epochs, after which the last state is kept; for blocks without
             validation rows. None: training stops early by validation, or after the options' `max_epochs`.
+        cores: Number of fits that a CPU computes at once, each on one thread.
     """
 
     options: HeadOptions
@@ -47,6 +48,7 @@ class Job:
     n_layers: int
     device: torch.device
     epochs: tuple[int, ...] | None = None
+    cores: int = 1
 
 
 Trainer: TypeAlias = "Callable[[Sequence[Place], Loader, Job], Iterator[BlockFit]]"
@@ -68,7 +70,7 @@ class HeadType:
         fit: Its trainer.
         predict: Its predictor. Features are (n, D), (n, L, D) for a head that reads all layers, or a
             sequence of (F, D) for one that reads frames.
-        apart: Its fits share no computation, so all splits can be trained as one group on any device.
+        apart: Its splits share no computation on a CPU, so all of them can be trained as one group on any device.
         graph: Its scores as torch operations, for ONNX export; for a head that reads frames, one clip at a
             time, (1, F, D). None: the head cannot be exported to ONNX.
         no_graph: Why it has no graph, as the end of the sentence "a head knn …".

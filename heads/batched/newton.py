@@ -129,7 +129,12 @@ def _steps(models: Quadratics, gradient: Tensor, running: Tensor) -> tuple[Tenso
             step, residual, search, size, enough, active = (x[:, live] for x in state)
         rounds[:, columns] += active
         product = models.product(search)
-        length = torch.where(active, size / _dot(search, product), 0.0)[..., None]
+        curvature = _dot(search, product)
+        # Without curvature only rounding is left of the gradient, such as a shift of all classes: no step can help.
+        flat = active & ~(curvature > 0)
+        active = active & ~flat
+        solved[:, columns] |= flat
+        length = torch.where(active, size / curvature, 0.0)[..., None]
         step = step + length * search
         residual = residual - length * product
         closer = models.precondition(residual)

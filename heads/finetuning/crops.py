@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heads.batched.blocks import scales
 from heads.batched.frame_blocks import StoredFrames
 
 
@@ -76,14 +77,21 @@ class ScoringWindows:
 
 
 def band_statistics(frames: StoredFrames, clips: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each band over all frames of some clips, (D,) float32 each."""
+    """Return mean and standard deviation of each band over all frames of some clips, (D,) float32 each.
+
+    The deviation of a constant band is infinite, see `heads.batched.blocks.scales`.
+    """
     count, total, squares = 0, np.zeros(frames.dim), np.zeros(frames.dim)
+    low, high, dtype = np.full(frames.dim, np.inf), np.full(frames.dim, -np.inf), np.dtype(np.float32)
     for clip in clips:
-        values = frames.read(int(clip)).astype(np.float64)
+        stored = frames.read(int(clip))
+        values, dtype = stored.astype(np.float64), stored.dtype
         count += len(values)
         total += values.sum(axis=0)
         squares += np.square(values).sum(axis=0)
+        low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    deviation[deviation < 1e-8 * np.maximum(1, np.abs(mean))] = 1.0  # a constant band
+    # The difference of two large numbers is not exact enough to tell whether a band is constant; its range is.
+    deviation[np.isinf(scales(high - low, mean, dtype))] = np.inf
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()

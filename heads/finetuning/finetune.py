@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.lightning_module import Learner, TrainingClips
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
+from heads.finetuning.processes import agreed, is_main_process
 from heads.finetuning.rng import n_batches
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -92,7 +92,7 @@ def finetune(
     precision = resolve_precision(recipe.precision, device)
     torch.manual_seed(seed)
     network = build()
-    state = read_state(folder) or TrainingState()
+    state = agreed(read_state(folder) or TrainingState(), device)
     learner = Learner(network, clips, rows.train, rows.valid, recipe, seed, state, on_step, on_epoch)
     with _threads(recipe.threads), _quiet():
         if not state.is_over(recipe.epochs):
@@ -105,11 +105,6 @@ def finetune(
         with mixed_precision(precision, target):
             probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
     return FinetunedModel(network, probabilities.astype(np.float32), state)
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that writes results, among those that Lightning's strategy started."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) == 0
 
 
 def _fit(

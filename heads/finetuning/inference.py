@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from features.system.number_types import has_bf16, has_float64
 from heads.finetuning.crops import ScoringWindows
 from heads.finetuning.network import StandardisedNetwork
 
@@ -25,7 +26,10 @@ def score(
     counts = np.zeros(len(clips))
     with torch.inference_mode():
         for inputs, lengths, owners in windows.covering(clips, batch_size):
-            probabilities = network(inputs.to(device), lengths).double().softmax(dim=1).cpu().numpy()
+            logits = network(inputs.to(device), lengths)
+            if not has_float64(device):
+                logits = logits.cpu()
+            probabilities = logits.double().softmax(dim=1).cpu().numpy()
             if total is None:
                 total = np.zeros((len(clips), probabilities.shape[1]))
             np.add.at(total, owners.numpy(), probabilities)
@@ -36,10 +40,13 @@ def score(
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Replace `auto` by bf16 on CUDA devices that support it, and by fp32 elsewhere."""
+    """Replace `auto` by bf16 on CUDA devices with instructions for it, and by fp32 elsewhere.
+
+    On a CPU it is fp32 although some have bf16: gradients of convolutions are hundreds of times slower in bf16 there.
+    """
     if precision != "auto":
         return precision
-    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.device(device).type == "cuda" and has_bf16(device) else "fp32"
 
 
 def mixed_precision(precision: str, device: torch.device) -> torch.autocast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import numpy as np
@@ -40,7 +41,7 @@ class AttentionOptions(SteppedOptions):
 
 
 def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed, one fit after another, with AdamW.
+    """Train every configuration on every block with every seed with AdamW; on a CPU, each fit on one thread.
 
     A frame h has the score w · tanh(V h + b). A clip's vector is the mean of its frames weighted by the
     softmax of their scores (Ilse et al. 2018, arXiv 1802.04712, without the gate). Padding has no weight, so
@@ -55,22 +56,29 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
     Yields:
         One candidate per block and configuration.
     """
+    from heads.batched.cores import on_cores
+
+    widest = max(point["units"] for point in job.grid)
+    units = [partial(_fit_seeds, place, number, load, job) for place in places for number in range(len(job.grid))]
+    yield from on_cores(units, job.cores, job.device, 4 * MAX_FRAMES * 4 * (job.dim + widest))
+
+
+def _fit_seeds(place: Place, configuration: int, load: Loader, job: Job) -> Iterator[BlockFit]:
+    """Train one configuration on one block with every seed."""
     from heads.batched.attention import TRAINED, AttentionFit
     from heads.batched.blocks import BlockFit
 
-    for place in places:
-        block = cast("FrameBlock", load(place))
-        for number, point in enumerate(job.grid):
-            fits = [AttentionFit(block, job, point, seed, MAX_FRAMES) for seed in range(len(job.seeds))]
-            results = [fit.train() for fit in fits]
-            yield BlockFit(
-                place,
-                number,
-                [result.state for result in results],
-                np.array([result.valid_loss for result in results]),
-                np.array([result.epochs for result in results]),
-                sum(results[0].state[name].size for name in TRAINED),
-            )
+    block = cast("FrameBlock", load(place))
+    point = job.grid[configuration]
+    results = [AttentionFit(block, job, point, seed, MAX_FRAMES).train() for seed in range(len(job.seeds))]
+    yield BlockFit(
+        place,
+        configuration,
+        [result.state for result in results],
+        np.array([result.valid_loss for result in results]),
+        np.array([result.epochs for result in results]),
+        sum(results[0].state[name].size for name in TRAINED),
+    )
 
 
 def predict_attention(state: State, features: Sequence[np.ndarray], task: Task = "single-label") -> np.ndarray:

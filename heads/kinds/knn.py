@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -55,30 +56,37 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
     Raises:
         ConfigError: Every k is above the number of training rows of a block.
     """
+    from heads.batched.cores import on_cores
+
+    units = [partial(_score_block, place, load, job) for place in places]
+    yield from on_cores(units, job.cores, job.device, 2 * DISTANCES_BYTES + 32 * job.n_train * job.dim)
+
+
+def _score_block(place: Place, load: Loader, job: Job) -> Iterator[BlockFit]:
+    """Score every k and metric on one block."""
     from heads.batched.blocks import BlockFit
     from heads.batched.losses import valid_loss
 
-    for place in places:
-        block = load(place)
-        ks = [point["k"] for point in job.grid if point["k"] <= len(block.train)]
-        if not ks:
-            wanted = ", ".join(dict.fromkeys(str(point["k"]) for point in job.grid))
-            n = len(block.train)
-            raise ConfigError(f"{job.options.title}: k: {wanted} for {n} training clips; use a smaller one")
-        rows = block.train.float()
-        answers = _answers(block, job)
-        targets = block.valid_targets.cpu().numpy()
-        shared = {**standardisation(block), "rows": rows.cpu().numpy(), "answers": answers.cpu().numpy()}
-        near = {
-            metric: neighbours(block.valid, rows, metric, max(ks)) for metric in {point["metric"] for point in job.grid}
-        }
-        for configuration, point in enumerate(job.grid):
-            k, metric = point["k"], point["metric"]
-            loss = np.nan
-            if len(targets) and k in ks:
-                loss = valid_loss(votes(near[metric], answers, k, job.task).cpu().numpy(), targets, job.task)
-            state = {**shared, "k": np.array([k]), "metric": np.array([METRICS.index(metric)])}
-            yield BlockFit(place, configuration, [state], np.array([loss]), np.array([0]), 0)
+    block = load(place)
+    ks = [point["k"] for point in job.grid if point["k"] <= len(block.train)]
+    if not ks:
+        wanted = ", ".join(dict.fromkeys(str(point["k"]) for point in job.grid))
+        n = len(block.train)
+        raise ConfigError(f"{job.options.title}: k: {wanted} for {n} training clips; use a smaller one")
+    rows = block.train.float()
+    answers = _answers(block, job)
+    targets = block.valid_targets.cpu().numpy()
+    shared = {**standardisation(block), "rows": rows.cpu().numpy(), "answers": answers.cpu().numpy()}
+    near = {
+        metric: neighbours(block.valid, rows, metric, max(ks)) for metric in {point["metric"] for point in job.grid}
+    }
+    for configuration, point in enumerate(job.grid):
+        k, metric = point["k"], point["metric"]
+        loss = np.nan
+        if len(targets) and k in ks:
+            loss = valid_loss(votes(near[metric], answers, k, job.task).cpu().numpy(), targets, job.task)
+        state = {**shared, "k": np.array([k]), "metric": np.array([METRICS.index(metric)])}
+        yield BlockFit(place, configuration, [state], np.array([loss]), np.array([0]), 0)
 
 
 def predict_knn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
@@ -170,4 +178,4 @@ def _answers(block: Block, job: Job) -> Tensor:
     return block.train_targets.to(torch.uint8 if job.task == "multi-label" else torch.float64)
 
 
-HEAD = HeadType(KnnOptions, fit_knn, predict_knn, no_graph="asks its training clips")
+HEAD = HeadType(KnnOptions, fit_knn, predict_knn, apart=True, no_graph="asks its training clips")

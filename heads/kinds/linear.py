@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
@@ -58,20 +60,32 @@ def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Bloc
         One candidate per block and penalty, with one fit each.
     """
     from heads.batched.blocks import BUDGET_BYTES, chunks
-    from heads.batched.closed_form import principal_axes
+    from heads.batched.cores import on_cores
 
     block_bytes, point_bytes = _memory(job)
-    budget = BUDGET_BYTES if job.device.type == "cuda" else CPU_STACK_BYTES
+    on_cpu = job.device.type == "cpu"
+    budget = CPU_STACK_BYTES if on_cpu else BUDGET_BYTES
     at_once = max(1, (BUDGET_BYTES - block_bytes) // point_bytes)
-    for chunk in chunks(places, block_bytes + point_bytes * len(job.grid), budget):
-        blocks = [load(place) for place in chunk]
-        turned = [principal_axes(block.train) for block in blocks]
-        for first in range(0, len(job.grid), at_once):
-            part = job.grid[first : first + at_once]
-            solved = _solve(turned, blocks, part, job)
-            for place, block, (_, axes), points, rounds in zip(chunk, blocks, turned, *solved, strict=True):
-                for at, (point, taken) in enumerate(zip(points, rounds, strict=True)):
-                    yield _candidate(place, block, first + at, axes, point, taken, job.task)
+    # On a CPU, blocks of different folds are not stacked, so that a fold's bits depend on its own rows alone.
+    groups = [list(own) for _, own in groupby(places, key=lambda place: place.fold)] if on_cpu else [places]
+    stacks = [chunk for group in groups for chunk in chunks(group, block_bytes + point_bytes * len(job.grid), budget)]
+    units = [partial(_fit_stack, chunk, load, job, at_once) for chunk in stacks]
+    bytes_each = max(map(len, stacks)) * (block_bytes + point_bytes * min(at_once, len(job.grid)))
+    yield from on_cores(units, job.cores, job.device, bytes_each)
+
+
+def _fit_stack(places: Sequence[Place], load: Loader, job: Job, at_once: int) -> Iterator[BlockFit]:
+    """Fit every penalty, `at_once` at a time, on some blocks that are stacked."""
+    from heads.batched.closed_form import principal_axes
+
+    blocks = [load(place) for place in places]
+    turned = [principal_axes(block.train) for block in blocks]
+    for first in range(0, len(job.grid), at_once):
+        part = job.grid[first : first + at_once]
+        solved = _solve(turned, blocks, part, job)
+        for place, block, (_, axes), points, rounds in zip(places, blocks, turned, *solved, strict=True):
+            for at, (point, taken) in enumerate(zip(points, rounds, strict=True)):
+                yield _candidate(place, block, first + at, axes, point, taken, job.task)
 
 
 def _memory(job: Job) -> tuple[int, int]:
@@ -148,4 +162,4 @@ def _candidate(
     )
 
 
-HEAD = HeadType(LinearOptions, fit_linear, predict_layers, graph=layers_graph)
+HEAD = HeadType(LinearOptions, fit_linear, predict_layers, apart=True, graph=layers_graph)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from features.errors import ConfigError, ManifestError
 from features.manifest import SPLITS, Manifest
+from heads.splits.advice import class_sizes_advice, listed
 from heads.splits.fold_names import fold_names, natural_order
 from heads.splits.groups import clip_groups, spread, unique_keys
 from heads.splits.targets import Targets, strata, targets_of
 
 PROTOCOLS = ("folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot")
 OFFICIAL = ("folds", "folds-no-valid", "split")
+AbsentClasses = Literal["error", "score"]
+"""What happens if a class has no training clip for some test fold: an error, or its test clips count as errors."""
 N_FOLDS = 5  # folds of `kfold`
 MIN_GROUPS = 3  # groups per label in a drawn protocol: train, valid and test need one each
 
@@ -36,13 +40,16 @@ def base_protocol(manifest: Manifest, protocol: str) -> str:
     return resolve_protocol(manifest, "auto" if protocol == "few-shot" else protocol)
 
 
-def check_protocol(manifest: Manifest, protocol: str, *, shots: int = 1) -> None:
+def check_protocol(
+    manifest: Manifest, protocol: str, *, shots: int = 1, absent_classes: AbsentClasses = "error"
+) -> None:
     """Check that the protocol can divide the corpus.
 
     Args:
         manifest: The labelled clips.
         protocol: Any of `PROTOCOLS`, or `auto`.
         shots: Training clips per class of `few-shot`.
+        absent_classes: Whether a label may lack training clips for some test fold: `error` or `score`.
 
     Raises:
         ConfigError: The protocol is unknown.
@@ -59,9 +66,9 @@ def check_protocol(manifest: Manifest, protocol: str, *, shots: int = 1) -> None
         _check_shots(manifest.name, targets, shots)
     base = base_protocol(manifest, protocol)
     if base in OFFICIAL:
-        _check_official(manifest, targets, base)
+        _check_official(manifest, targets, base, absent_classes)
     else:
-        _check_drawn(manifest, targets, base)
+        _check_drawn(manifest, targets, base, absent_classes)
 
 
 def _check_labels(name: str, targets: Targets) -> None:
@@ -83,7 +90,7 @@ def _check_shots(name: str, targets: Targets, shots: int) -> None:
     if held.min() < shots:
         raise ManifestError(
             f"{name}: label {targets.names[held.argmin()]!r} has {int(held.min())} clip(s); protocol 'few-shot' draws "
-            f"{shots} of each label to train on (few_shot.shots)"
+            f"{shots} of each label to train on (few_shot.shots); dataset.min_clips: {shots} leaves out smaller classes"
         )
 
 
@@ -136,7 +143,7 @@ def official_overlaps(manifest: Manifest, protocol: str, keys: Sequence[str] | N
     return tuple(sentences)
 
 
-def _check_official(manifest: Manifest, targets: Targets, protocol: str) -> None:
+def _check_official(manifest: Manifest, targets: Targets, protocol: str, absent_classes: AbsentClasses) -> None:
     sides = official_sides(manifest, protocol)
     names = natural_order(sides)
     noun = "split" if protocol == "split" else "fold"
@@ -150,21 +157,25 @@ def _check_official(manifest: Manifest, targets: Targets, protocol: str) -> None
             f"{manifest.name}: every clip is in fold {names[0]!r}; protocol {protocol!r} needs two or more"
         )
     where = {label: set(sides[members]) for label, members in zip(targets.names, targets.members.T, strict=True)}
-    for label, found in where.items():
-        if len(found) == 1:
-            raise ManifestError(
-                f"{manifest.name}: label {label!r} occurs in {noun} {found.pop()!r} only; "
-                f"give it clips in other {noun}s or leave it out"
-            )
     for name in names:
         _check_side(manifest.name, targets, sides == name, f"{noun} {name!r}")
+    if absent_classes == "score":
+        return
+    single = [label for label, found in where.items() if len(found) == 1]
+    if single:
+        (side,) = where[single[0]]
+        raise ManifestError(
+            f"{manifest.name}: label {single[0]!r} occurs in {noun} {side!r} only{listed(single)}; "
+            f"give it clips in other {noun}s, {class_sizes_advice(single)}"
+        )
     for fold, training in training_sides(protocol, names):
-        for label, found in where.items():
-            if not found & training:
-                raise ManifestError(
-                    f"{manifest.name}: label {label!r} has no training clip when {noun} {fold!r} is tested "
-                    f"(it occurs in {', '.join(repr(name) for name in natural_order(found))})"
-                )
+        lacking = [label for label, found in where.items() if not found & training]
+        if lacking:
+            there = ", ".join(repr(name) for name in natural_order(where[lacking[0]]))
+            raise ManifestError(
+                f"{manifest.name}: label {lacking[0]!r} has no training clip when {noun} {fold!r} is tested "
+                f"(it occurs in {there}){listed(lacking)}; {class_sizes_advice(lacking)}"
+            )
 
 
 def _check_side(name: str, targets: Targets, rows: np.ndarray, side: str) -> None:
@@ -195,7 +206,7 @@ def training_sides(protocol: str, names: Sequence[int | str]) -> list[tuple[int 
     ]
 
 
-def _check_drawn(manifest: Manifest, targets: Targets, protocol: str) -> None:
+def _check_drawn(manifest: Manifest, targets: Targets, protocol: str, absent_classes: AbsentClasses) -> None:
     grouped = "group" in manifest.clips
     if protocol == "leave-one-group-out" and not grouped:
         raise ManifestError(f"{manifest.name}: protocol {protocol!r} needs a 'group' column; the manifest has none")
@@ -208,13 +219,16 @@ def _check_drawn(manifest: Manifest, targets: Targets, protocol: str) -> None:
         raise ManifestError(
             f"{manifest.name}: {n_groups} {noun}s are too few for protocol {protocol!r} ({least}); use {ways_out}"
         )
-    for label, members in zip(targets.names, targets.members.T, strict=True):
-        held = len(np.unique(groups[members]))
-        if held < MIN_GROUPS:
-            raise ManifestError(
-                f"{manifest.name}: label {label!r} has {held} {noun}(s); protocol {protocol!r} needs {MIN_GROUPS} of "
-                f"each label, one each to train, validate and test on"
-            )
+    held = {
+        label: len(np.unique(groups[members])) for label, members in zip(targets.names, targets.members.T, strict=True)
+    }
+    small = [label for label, count in held.items() if count < MIN_GROUPS]
+    if small and absent_classes == "error":
+        raise ManifestError(
+            f"{manifest.name}: label {small[0]!r} has {held[small[0]]} {noun}(s); protocol {protocol!r} needs "
+            f"{MIN_GROUPS} of each label, one each to train, validate and test on{listed(small)}; "
+            f"{class_sizes_advice(small, None if grouped else MIN_GROUPS)}"
+        )
     if protocol == "kfold" and np.bincount(strata(targets)).max() < N_FOLDS:
         few = "no fifth of the values" if targets.task == "regression" else "no label"
         raise ManifestError(

@@ -9,10 +9,12 @@ import numpy as np
 
 from features.errors import ManifestError
 from features.manifest import Manifest
+from heads.splits.absent import absent_text, check_training, without_training
 from heads.splits.feasibility import (
     N_FOLDS,
     OFFICIAL,
     PROTOCOLS,
+    AbsentClasses,
     base_protocol,
     check_protocol,
     official_overlaps,
@@ -56,12 +58,16 @@ class Splits:
     Attributes:
         protocol: The resolved protocol, never `auto`.
         splits: One `Split` per test fold, and per draw within it.
-        warnings: Warnings to show with the results, one sentence each.
+        warnings: Warnings to show with the results, one sentence each, also about labels that look the same.
+        absent_classes: Whether classes may lack training clips: `error` or `score`.
+        n_absent: Test clips of a class without a training clip in their split, which count as errors.
     """
 
     protocol: str
     splits: tuple[Split, ...]
     warnings: tuple[str, ...]
+    absent_classes: AbsentClasses = "error"
+    n_absent: int = 0
 
     @property
     def n_folds(self) -> int:
@@ -108,6 +114,7 @@ def make_splits(
     shots: int = SHOTS,
     draws: int = DRAWS,
     failed: Sequence[int] = (),
+    absent_classes: AbsentClasses = "error",
 ) -> Splits:
     """Divide the corpus.
 
@@ -127,6 +134,8 @@ def make_splits(
         shots: `few-shot`: clips per class.
         draws: `few-shot`: number of draws per fold.
         failed: Rows that some model cannot use. They are removed from all splits before `few-shot` draws.
+        absent_classes: `error`, or `score` to allow classes without training clips in some split. Their test clips
+            count as errors, and their validation clips are not used.
 
     Returns:
         The splits, with warnings about groups or audio that official folds or splits share.
@@ -137,7 +146,7 @@ def make_splits(
             fewer than `shots`; all training values of a regression are equal; overlap under `strict`.
     """
     protocol = resolve_protocol(manifest, protocol)
-    check_protocol(manifest, protocol, shots=shots)
+    check_protocol(manifest, protocol, shots=shots, absent_classes=absent_classes)
     targets, groups = targets_of(manifest), clip_groups(manifest, keys)
     ids = manifest.clips["id"].to_numpy(dtype=str)
     base = base_protocol(manifest, protocol)
@@ -149,6 +158,8 @@ def make_splits(
     splits = []
     for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
         train = ~(valid | test)
+        if absent_classes == "score":
+            valid = valid & ~without_training(rows.members, train)
         if not valid.any() and base != "folds-no-valid":
             valid = rows.part(train, _seed(split_seed, number + 1))
             if not valid.any():
@@ -157,16 +168,20 @@ def make_splits(
                     f"fold {fold!r} without losing a label or parting a group; mark some as `split: valid`"
                 )
             train &= ~valid
-        _check_training(manifest.name, fold, targets, order[train])
+        check_training(manifest.name, fold, targets, order[train], absent_classes)
         splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
     tested = targets.members[np.concatenate([split.test for split in splits])]
     untested = np.flatnonzero(~tested.any(axis=0))
     if len(untested):
         first = targets.names[untested[0]]
         warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
-    found = Splits(base, tuple(splits), warnings)
+    if manifest.similar_labels:
+        warnings += (manifest.similar_labels,)
+    found = Splits(base, tuple(splits), warnings, absent_classes)
     if len(failed):
         found = found.without(failed)
+    if absent_classes == "score":
+        found = _score_absent(found, targets, manifest.name)
     if protocol == "few-shot":
         found = few_shot_splits(found, targets, groups, ids, shots, draws, split_seed, name=manifest.name)
     return found
@@ -235,18 +250,18 @@ def few_shot_splits(
     return replace(splits, protocol="few-shot", splits=tuple(found))
 
 
-def _check_training(name: str, fold: int | str, targets: Targets, train: np.ndarray) -> None:
-    """Raise if the training rows lack a class, or if all their values are equal."""
-    absent = np.flatnonzero(~targets.members[train].any(axis=0))
-    if len(absent):
-        raise ManifestError(
-            f"{name}: label {targets.names[absent[0]]!r} has no training clip when fold {fold!r} is tested"
-        )
-    if targets.task == "regression" and np.ptp(targets.values[train]) == 0:
-        raise ManifestError(
-            f"{name}: every training clip has the label {targets.values[train[0]]} when fold {fold!r} is tested; "
-            "there is nothing to learn"
-        )
+def _score_absent(splits: Splits, targets: Targets, name: str) -> Splits:
+    """Remove validation rows of classes without training rows, and count their test rows."""
+    lost = [without_training(targets.members, split.train) for split in splits.splits]
+    kept = tuple(
+        replace(split, valid=split.valid[~own[split.valid]]) for split, own in zip(splits.splits, lost, strict=True)
+    )
+    tested = np.unique(np.concatenate([split.test[own[split.test]] for split, own in zip(kept, lost, strict=True)]))
+    if not len(tested):
+        return replace(splits, splits=kept)
+    total = len(np.unique(np.concatenate([split.test for split in kept])))
+    warning = absent_text(name, targets, [(split.train, split.test) for split in kept], len(tested), total)
+    return replace(splits, splits=kept, warnings=(*splits.warnings, warning), n_absent=len(tested))
 
 
 def _divide(
@@ -268,6 +283,12 @@ def _divide(
             )
         yield protocol, nothing.copy(), test
     elif protocol == "kfold":
+        n_groups = len(np.unique(rows.groups))
+        if n_groups < N_FOLDS:
+            raise ManifestError(
+                f"{manifest.name}: clips with identical audio count as one, which leaves {n_groups} of "
+                f"{len(rows.order)}; protocol 'kfold' needs {N_FOLDS} or more"
+            )
         folds = draw_folds(rows.strata, rows.groups, N_FOLDS, _seed(split_seed, 0))
         for fold in range(N_FOLDS):
             yield fold + 1, nothing.copy(), folds == fold

@@ -14,6 +14,7 @@ import numpy as np
 
 from heads.batched.blocks import BlockFit, Place
 from heads.batched.job import Job, Predictor
+from heads.evaluation.absent import never
 from heads.options import Configuration
 from heads.splits.protocol import Split
 
@@ -53,6 +54,7 @@ class LayerScores:
         names: Sequence[int],
         predict: Predictor,
         rows: Callable[[np.ndarray, int], Any],
+        absent: Sequence[np.ndarray],
     ) -> None:
         """Start without candidates.
 
@@ -62,9 +64,10 @@ class LayerScores:
             names: The backbone's index of each layer position.
             predict: Predictor of the head.
             rows: Function that returns raw features of some rows at a layer position.
+            absent: Classes without training rows of each split.
         """
         self._job, self._folds, self._names = job, folds, names
-        self._predict, self._rows = predict, rows
+        self._predict, self._rows, self._absent = predict, rows, absent
         self._best: dict[Place, BlockFit] = {}
         self._seen: Counter[Place] = Counter()
         self.fits: list[LayerFit] = []
@@ -89,7 +92,8 @@ class LayerScores:
         if not np.isfinite(best.valid_loss).all():
             return
         rows = self._rows(split.test, best.place.layer)
-        predicted = [self._predict(state, rows, self._job.task) for state in best.states]
+        absent, task = self._absent[best.place.fold], self._job.task
+        predicted = [never(self._predict(state, rows, task), absent, task) for state in best.states]
         if not all(np.isfinite(one).all() for one in predicted):
             return
         self.fits += [

@@ -35,7 +35,15 @@ def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -
         )
 
 
-def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
+def check_rows(
+    features: np.ndarray,
+    targets: np.ndarray,
+    splits: Sequence[Split],
+    n_classes: int,
+    task: Task,
+    *,
+    may_lack_classes: bool = False,
+) -> None:
     """Check features and splits.
 
     Args:
@@ -44,6 +52,7 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
         splits: The splits.
         n_classes: C.
         task: The task, which determines the form of the targets.
+        may_lack_classes: Whether a class may have no training clip.
 
     Raises:
         ValueError: The shapes of features and targets do not match.
@@ -54,7 +63,7 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
         raise ValueError(
             f"features of shape {features.shape} for {len(targets)} targets; they should be (N, L, D) and (N,)"
         )
-    check_splits(targets, splits, n_classes, task)
+    check_splits(targets, splits, n_classes, task, may_lack_classes=may_lack_classes)
     used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
     bad = ~np.isfinite(features[used])
     if bad.any():
@@ -65,7 +74,9 @@ def check_rows(features: np.ndarray, targets: np.ndarray, splits: Sequence[Split
         )
 
 
-def check_splits(targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task) -> None:
+def check_splits(
+    targets: np.ndarray, splits: Sequence[Split], n_classes: int, task: Task, *, may_lack_classes: bool = False
+) -> None:
     """Check splits.
 
     Raises:
@@ -85,5 +96,5 @@ def check_splits(targets: np.ndarray, splits: Sequence[Split], n_classes: int, t
             continue
         held = answers.sum(axis=0) if task == "multi-label" else np.bincount(answers, minlength=n_classes)
         absent = np.flatnonzero(held == 0)
-        if len(absent):
+        if len(absent) and not may_lack_classes:
             raise RunError(f"fold {split.fold!r} has no training clip of class {absent[0]} (of {n_classes})")

@@ -14,8 +14,10 @@ import torch
 from features.errors import ConfigError, RunError
 from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
+from heads.batched.cores import one_thread
 from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.job import HeadType, Job
+from heads.evaluation.absent import absent_classes, never
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions, SteppedOptions
 from heads.splits.protocol import Split, Splits
@@ -46,9 +48,10 @@ def train_head(
     to the earlier configuration, then to the lower layer. Training uses the blocks of `heads.batched.blocks`,
     which contain no test rows.
 
-    On a CPU, the splits are trained one after another: combining them saves no time there, and the results of
-    a split depend only on its own training and validation rows. On a GPU, all splits are trained together,
-    because small stacks would leave it idle.
+    On a CPU, splits are not combined, so that the results of a split depend only on its own training and
+    validation rows. Every fit and prediction is computed on one thread, and the cores work on different fits, so
+    results do not depend on the number of threads. On a GPU, all splits are trained together, because small
+    stacks would leave it idle.
 
     Args:
         options: A head and its grid. `linear` is deterministic: it is trained once per split, and the result
@@ -73,6 +76,8 @@ def train_head(
     Returns:
         The chosen fits with their test probabilities, and every candidate's validation score.
 
+    A class without training rows in a split is never predicted in it; this needs `Splits.absent_classes: score`.
+
     Raises:
         ConfigError: The options contain a layer that the features lack; there are no seeds; there is a choice
             but no validation rows.
@@ -81,64 +86,70 @@ def train_head(
     """
     started = time.perf_counter()
     folds = list(splits.splits if isinstance(splits, Splits) else splits)
+    lacking = isinstance(splits, Splits) and splits.absent_classes == "score"
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
     positions = layer_positions(options, names)
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give at least one seed, such as [0]")
     source: FrameSource | _Arrays
     if isinstance(features, ClipLayers):
-        check_splits(targets, folds, n_classes, task)
+        check_splits(targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = FrameSource(features, targets, folds, positions, task, refit=refit)
     else:
         if options.reads == "layers":
             features, positions = features[:, positions], [ALL_LAYERS]
-        check_rows(features, targets, folds, n_classes, task)
+        check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = _Arrays(features, targets, task)
-    grid = tuple(options.configurations())
-    job = Job(
-        options,
-        grid,
-        tuple(seeds),
-        task,
-        n_outputs=n_classes,
-        n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
-        dim=features.shape[2],
-        n_layers=features.shape[1],
-        device=torch.device(device),
-    )
-    run = _Run(head_type(options.name), job, source, folds)
-    places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
-    if together is None:
-        together = job.device.type == "cuda" or run.head.apart
-    groups = [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
-    losses = np.full((len(folds), len(grid), len(positions)), np.nan)
-    best: dict[int, BlockFit] = {}
-    by_layer = LayerScores(job, folds, names, run.head.predict, source.rows)
-    keep_layers &= options.reads == "layer" and len(positions) > 1
-    done = 0
-    for group in groups:
-        for fitted in run.fit(group):
-            fold, layer = fitted.place
-            losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
-            if fold not in best or fitted.rank < best[fold].rank:
-                best[fold] = fitted
-            if keep_layers:
-                by_layer.see(fitted)
-            done += 1
-            if on_candidate:
-                on_candidate(done, len(places) * len(grid))
-    titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
-    fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
-    candidates = {
-        (fold.fold, fold.draw): tuple(
-            CandidateScore(point, titles[layer], float(losses[at, number, column]))
-            for number, point in enumerate(grid)
-            for column, layer in enumerate(positions)
+    with one_thread() as cores:
+        grid = tuple(options.configurations())
+        job = Job(
+            options,
+            grid,
+            tuple(seeds),
+            task,
+            n_outputs=n_classes,
+            n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
+            dim=features.shape[2],
+            n_layers=features.shape[1],
+            device=torch.device(device),
+            cores=cores,
         )
-        for at, fold in enumerate(folds)
-    }
+        absent = [absent_classes(targets[fold.train], n_classes, task) for fold in folds]
+        run = _Run(head_type(options.name), job, source, folds, absent)
+        places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
+        if together is None:
+            together = job.device.type == "cuda" or run.head.apart
+        groups = (
+            [places] if together else [[place for place in places if place.fold == fold] for fold in range(len(folds))]
+        )
+        losses = np.full((len(folds), len(grid), len(positions)), np.nan)
+        best: dict[int, BlockFit] = {}
+        by_layer = LayerScores(job, folds, names, run.head.predict, source.rows, absent)
+        keep_layers &= options.reads == "layer" and len(positions) > 1
+        done = 0
+        for group in groups:
+            for fitted in run.fit(group):
+                fold, layer = fitted.place
+                losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
+                if fold not in best or fitted.rank < best[fold].rank:
+                    best[fold] = fitted
+                if keep_layers:
+                    by_layer.see(fitted)
+                done += 1
+                if on_candidate:
+                    on_candidate(done, len(places) * len(grid))
+        titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
+        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
+        candidates = {
+            (fold.fold, fold.draw): tuple(
+                CandidateScore(point, titles[layer], float(losses[at, number, column]))
+                for number, point in enumerate(grid)
+                for column, layer in enumerate(positions)
+            )
+            for at, fold in enumerate(folds)
+        }
     return HeadResult(tuple(fits), candidates, time.perf_counter() - started, by_layer.in_order())
 
 
@@ -167,6 +178,7 @@ class _Run:
     job: Job
     source: FrameSource | _Arrays
     folds: Sequence[Split]
+    absent: Sequence[np.ndarray]
 
     def fit(self, places: Sequence[Place]) -> Iterator[BlockFit]:
         """Train every candidate of some blocks."""
@@ -182,7 +194,8 @@ class _Run:
             )
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
         rows = self.source.rows(split.test, chosen.place.layer)
-        scored = [self.head.predict(state, rows, job.task) for state in fitted.states]
+        absent = self.absent[chosen.place.fold]
+        scored = [never(self.head.predict(state, rows, job.task), absent, job.task) for state in fitted.states]
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a deterministic head has one fit
             if not np.isfinite(scored[fit]).all():

@@ -20,6 +20,7 @@ from pipeline.audit.leaks import (
     overlap_findings,
     same_audio,
     sides_of,
+    similar_label_findings,
 )
 from pipeline.audit.near_duplicates import NearDuplicates
 
@@ -159,10 +160,11 @@ def plain_findings(
     found: list[Finding] = []
     if splits is not None:
         found += overlap_findings(manifest, splits, keys, sides, strict=strict)
-        overlaps = {one.message for one in found}
+        overlaps = {one.message for one in found} | {manifest.similar_labels}
         found += [finding("splits", warning) for warning in splits.warnings if warning not in overlaps]
     found += failure_findings(manifest, failures, strict=strict)
     found += audio_findings(manifest, same_audio(manifest, keys, sides), strict=strict)
+    found += similar_label_findings(manifest)
     found += label_findings(manifest)
     found += group_findings(manifest)
     found += length_findings(manifest, contents, specs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from features.labels import similar_labels
 from features.manifest import Manifest
 from heads.splits.feasibility import base_protocol, official_overlaps, official_sides
 from heads.splits.groups import clip_groups, spread, unique_keys
@@ -194,6 +195,14 @@ def audio_findings(manifest: Manifest, sets: Sequence[SameAudio], *, strict: boo
             )
         )
     return found
+
+
+def similar_label_findings(manifest: Manifest) -> list[Finding]:
+    """Return a finding if labels differ only by case or blanks."""
+    sets = similar_labels(manifest.label_counts)
+    if not sets:
+        return []
+    return [finding("similar-labels", manifest.similar_labels, count=len(sets), items=sets)]
 
 
 def label_findings(manifest: Manifest) -> list[Finding]:

@@ -13,6 +13,7 @@ import pandas as pd
 from features import backbones
 from features.corpus import Corpus
 from features.datasets import load_manifest
+from features.datasets.questions import task_question
 from features.errors import AudioheadsError, ManifestError
 from features.manifest import Manifest
 from features.spec import BackboneSpec
@@ -53,7 +54,8 @@ def run_audit(config: Config, *, strict: bool, similarity: float = SIMILARITY, c
         ManifestError: The corpus is missing or its table is invalid.
         RunError: `audit.json` cannot be written.
     """
-    audit = examine(config, strict=strict, similarity=similarity)
+    with console.progress("audit", None, ""):
+        audit = examine(config, strict=strict, similarity=similarity)
     path = config.run_dir / AUDIT_FILE
     write_json(path, as_json(audit))
     print_audit(audit, path, console)
@@ -76,6 +78,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
             manifest,
             protocol,
             split_seed=config.split_seed,
+            absent_classes=config.absent_classes,
             keys=keys,
             shots=config.few_shot.shots,
             draws=config.few_shot.draws,
@@ -88,6 +91,8 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
     near = find_near_duplicates(manifest, tables, contents, sides, similarity)
     near.skipped |= without
     found += near_findings(manifest, near, config.command("features"), strict=strict)
+    if question := task_question(manifest, config.dataset):
+        found.append(finding("task", question))
     found += plain_findings(manifest, splits, contents, specs, failures, strict=strict)
     return Audit(
         manifest,
@@ -173,7 +178,7 @@ def _cached(
         label = label_of(options)
         try:
             specs[label] = spec = backbones.describe(options)  # type: ignore[arg-type]
-            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
+            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec), spec.title)
             if path.exists():
                 tables[label] = open_table(path)
             else:

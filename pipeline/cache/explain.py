@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from features.errors import CacheError
+from features.planning.adoption import held_elsewhere
 from features.planning.precision import settle
 from features.planning.worklist import make_worklist
 from features.store import fingerprint as fp
@@ -29,6 +30,9 @@ def explain(config: Config, console: Console) -> None:
                 console.line(f"  {line}")
         counts = f"{len(work.reused)} reused, {len(work.new)} new, {len(work.changed)} changed"
         console.line(f"  {counts}{f', {len(work.failed)} failed earlier' if len(work.failed) else ''}")
+        for held in held_elsewhere(work):
+            what = "other ids" if held.path == work.path else f"the dataset {held.dataset!r}"
+            console.line(f"  {len(held.ids)} of the new or changed have the audio of rows of {what}, which are reused")
         for state, rows in (("new", work.new), ("changed", work.changed)):
             for row in rows[:IDS_SHOWN]:
                 console.line(f"    {state}: {corpus.manifest.clips['id'].iat[row]}")
@@ -40,11 +44,13 @@ def _why_new(path: Path, spec: dict) -> list[str]:
     """Return how a spec without a cache file differs from the existing files of the same backbone."""
     wanted = fp.flatten(spec)
     lines = []
-    for other in sorted(path.parent.glob(f"{spec['backbone']['name']}-*.h5")):
+    for other in sorted(path.parent.glob("*.h5")):
         try:
             table: EmbeddingTable = open_table(other)
         except CacheError as error:
             lines.append(str(error))
+            continue
+        if table.spec.name != spec["backbone"]["name"]:  # file names begin with labels
             continue
         held = fp.flatten(table.cache_spec)
         for key in sorted(wanted.keys() | held.keys()):

@@ -16,6 +16,7 @@ from pipeline.cli.cache import cache_app
 from pipeline.cli.datasets import datasets_app
 from pipeline.cli.init import init
 from pipeline.cli.leaderboard import leaderboard
+from pipeline.cli.mistakes import check_arguments
 from pipeline.cli.models import export, models_app, predict
 from pipeline.cli.options import (
     ConfigFile,
@@ -174,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        check_arguments(arguments)
         code = app(args=arguments, prog_name="audioheads", standalone_mode=False) or 0
         sys.stdout.flush()
         if code == 130:  # newer typer versions report Ctrl-C this way

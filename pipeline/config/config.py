@@ -14,7 +14,9 @@ from features.errors import ConfigError
 from heads.finetuning.options import Tracking
 from pipeline.config.errors import FieldError, Location, closest, dotted, shown, validate
 from pipeline.config.overrides import Override, apply_overrides
+from pipeline.config.read import read_mapping
 from pipeline.config.schema import (
+    AbsentClasses,
     ConfigSection,
     FeaturesSection,
     FewShotSection,
@@ -26,7 +28,7 @@ from pipeline.config.schema import (
     Seed,
     no_repeats,
 )
-from pipeline.config.yaml import YamlError, dump_yaml, parse_yaml
+from pipeline.config.yaml import dump_yaml
 
 DEFAULT_BACKBONES = [{"name": "mfcc"}]
 DEFAULT_HEADS = [{"name": "linear"}, {"name": "mlp"}]
@@ -43,6 +45,9 @@ class Config(ConfigSection):
     finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
     tracking: list[Tracking] = Field([], description="where their curves are logged: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="how clips are split into training, validation and test")
+    absent_classes: AbsentClasses = Field(
+        "error", description="a class without training clips for some test fold: error, or score as errors"
+    )
     few_shot: FewShotSection = FewShotSection()
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
@@ -85,7 +90,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The file or an override is invalid; one line per error, each with file and key.
     """
-    values = _read(Path(path))
+    values = read_mapping(Path(path), list(Config.model_fields))
     _fill_lists(values)
     applied = apply_overrides(values, overrides)
     values.setdefault("name", Path(path).stem)
@@ -101,28 +106,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def dump_config(config: Config) -> str:
     """Return the resolved config as YAML, which `load_config` reads back unchanged."""
     return dump_yaml(config.model_dump(mode="json"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Read the mapping in a config file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such config file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        values = parse_yaml(text)
-    except YamlError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if values is None:
-        raise ConfigError(f"{path}: empty; a config needs at least `dataset: {{kind: …, root: …}}`")
-    if not isinstance(values, dict):
-        keys = ", ".join(Config.model_fields)
-        raise ConfigError(f"{path}: should be a mapping with keys such as {keys}, got {shown(values)}")
-    return values
 
 
 def _fill_lists(values: dict[str, Any]) -> None:

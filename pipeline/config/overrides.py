@@ -55,9 +55,7 @@ def _apply(values: dict[str, Any], text: str) -> Override:
     try:
         value = parse_yaml(value_text)
     except YamlError as error:
-        raise ConfigError(
-            f"--set {text}: the value is not YAML ({error}); quote text with special characters"
-        ) from error
+        raise ConfigError(f"--set {text}: the value is not YAML ({error}); {_quoting(text, value_text)}") from error
     location: Location = ()
     here: Any = values
     added: Location | None = None
@@ -72,6 +70,13 @@ def _apply(values: dict[str, Any], text: str) -> Override:
             added = added or location
             here[key] = {}
         here = here[key]
+
+
+def _quoting(text: str, value: str) -> str:
+    """Return advice for a value that is not YAML."""
+    if value.lstrip().startswith(("[", "{")):
+        return f"if it has blanks, quote all of it: --set '{text} …'"
+    return "quote text with special characters"
 
 
 def _next_key(here: Any, rest: str, location: Location, text: str) -> tuple[str | int, str]:

@@ -13,6 +13,7 @@ from pipeline.config.errors import shown
 Pooling = Literal["mean", "std", "max", "frames"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Protocol = Literal["auto", "folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot"]
+AbsentClasses = Literal["error", "score"]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Options = SerializeAsAny[InstanceOf[BaseModel]]

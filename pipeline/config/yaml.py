@@ -7,6 +7,7 @@ read with this module, so they follow the same rules.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import yaml
 
@@ -67,12 +68,38 @@ def parse_yaml(text: str) -> object:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = " ".join(str(part) for part in (error.context, error.problem) if part)
+        if opened := _open_bracket(text):
+            bracket = text[opened.index]
+            problem = (
+                f"the {bracket!r} of line {opened.line + 1}, column {opened.column + 1} is not closed, or a comma is "
+                f"missing: {error.problem}"
+            )
+        elif error.problem == "mapping values are not allowed here":
+            problem += "; is a colon missing above, or should this text be quoted?"
         raise YamlError(f"{where}{_one_line(problem)}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(f"line {line}: character U+{int(error.character):04X} is not allowed in YAML") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise YamlError(_one_line(str(error)) or type(error).__name__) from error
+
+
+def _open_bracket(text: str) -> Any:
+    """Return the mark of the innermost bracket that is open where reading fails; None if there is none."""
+    marks: list[Any] = []
+    parser = _Loader(text)
+    try:
+        while parser.check_event():
+            event = parser.get_event()
+            if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                marks.append(event.start_mark)
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                marks.pop()
+    except yaml.YAMLError:
+        return next((mark for mark in reversed(marks) if text[mark.index : mark.index + 1] in ("{", "[")), None)
+    finally:
+        parser.dispose()
+    return None
 
 
 def dump_yaml(value: object) -> str:

@@ -45,6 +45,7 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
         OSError: The file cannot be written.
     """
     from features.datasets import load_manifest
+    from features.datasets.questions import task_question
 
     manifest = load_manifest(config.dataset.model_dump())
     output = output or config.run_dir / "manifest.csv"
@@ -63,6 +64,8 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
             counts = values.value_counts().sort_index()
             console.table((column, "clips"), list(counts.items()), right=("clips",))
             console.line("")
+    for warning in filter(None, (manifest.similar_labels, task_question(manifest, config.dataset))):
+        console.note(f"warning: {warning}")
     groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
     console.line(
         f"{manifest.name}: {len(manifest)} clips, {answers}{groups}; wrote {output}, paths relative to its folder"

@@ -145,7 +145,7 @@ def _write_heads(
         spec = backbones.describe({**entry, **{key: str(target / file) for key, file in files.items()}})
     elif Path(spec.weights).exists():
         entry["weights"] = Path(spec.weights).name  # without this machine's folders
-    stated = {**json.loads(json.dumps(dataclasses.asdict(spec))), "weights": _plain_source(predictor.spec.weights)}
+    stated = {**json.loads(json.dumps(spec.stored())), "weights": _plain_source(predictor.spec.weights)}
     stage1 = {**fitted.stage1, "backbone": {**entry, **files}}
     members = []
     for fit, head in zip(predictor.model.fits, fitted.heads, strict=True):

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from features.system.atomic_write import atomic_write, remove_leftovers
 from heads.finetuning.checkpoint import TrainingState
-from heads.finetuning.finetune import FinetunedModel, is_main_process
+from heads.finetuning.finetune import FinetunedModel
+from heads.finetuning.processes import is_main_process
 from heads.splits.protocol import Split
 from pipeline.results.run_folder import file_name, write_json
 

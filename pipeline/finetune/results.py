@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.store.table import EmbeddingTable
+from heads.evaluation.absent import absent_classes, never
 from heads.evaluation.predictions import Predictions
 from heads.finetuning.options import Recipe
 from heads.splits.protocol import Split
@@ -26,11 +27,12 @@ def place_of(options: Recipe, source: InitialWeights) -> tuple[str, str]:
 def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits: Fits) -> list[Predictions]:
     """Return the predictions of every fit."""
     pooling, layer = place_of(options, source)
-    targets = stage.targets.values
+    targets, task = stage.targets.values, stage.targets.task
+    n_classes = stage.targets.n_outputs
     ids = stage.manifest.clips["id"].to_numpy(dtype=object)
     return [
         Predictions(
-            probabilities=fit.probabilities,
+            probabilities=never(fit.probabilities, absent_classes(targets[split.train], n_classes, task), task),
             targets=targets[split.test],
             ids=ids[split.test],
             fold=split.fold,
@@ -65,6 +67,7 @@ def about_model(
         "layer": layer,
         "protocol": stage.splits.protocol,
         "n_folds": stage.splits.n_folds,
+        "n_absent": stage.splits.n_absent,
         "n_seeds": len(stage.config.seeds),
         "feature_dim": source.spec.dim if source.spec else table.spec.dim,
         "params_total": first.params_total,

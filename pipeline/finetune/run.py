@@ -16,10 +16,11 @@ from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
 from heads.evaluation.predictions import to_frame
 from heads.finetuning.checkpoint import TrainingState
-from heads.finetuning.finetune import finetune, is_main_process
+from heads.finetuning.finetune import finetune
 from heads.finetuning.loggers import check_tracking, open_loggers
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
+from heads.finetuning.processes import agreed, is_main_process
 from heads.splits.protocol import Split
 from heads.splits.targets import targets_of
 from pipeline.config.config import Config
@@ -94,13 +95,26 @@ def run_finetune(
     splits = splits_of(config, manifest, inputs, strict)
     if splits.protocol == "folds-no-valid":
         raise UserError("finetune: protocol 'folds-no-valid' has no validation clips for early stopping; use `folds`")
-    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, trainer_device(device, console), console)
     for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
     for options, source, table in zip(entries, sources, tables, strict=True):
         _train_all(stage, ModelToTrain(options, source, table))
     if is_main_process():
         collect_predictions(config, manifest, majority_fit(config, manifest, splits))
+
+
+def trainer_device(device: str, console: Console) -> str:
+    """Resolve the device of training: the CPU if Lightning does not support the given one, noted in one line.
+
+    Raises:
+        ConfigError: The device does not exist.
+    """
+    resolved = resolve_device(device)
+    if not resolved.startswith("xpu"):
+        return resolved
+    console.note(f"finetune: models are trained on the CPU, because Lightning does not support {resolved}")
+    return "cpu"
 
 
 def cache_model_inputs(config: Config, *, device: str, console: Console, corpus: Corpus | None = None) -> None:
@@ -169,8 +183,12 @@ def _train_all(stage: Stage2, model: ModelToTrain) -> None:
     with open_frames(stage, model.table) as frames:
         for split, seed, fit in fits:
             done = fit.read()
-            reused += done is not None
-            finished.append((split, seed, done or _train(stage, model, frames, split, seed, fit)))
+            if agreed(done is not None, stage.device):
+                reused += 1
+            else:
+                done = _train(stage, model, frames, split, seed, fit)
+            if done is not None:  # other processes than the first may not see it yet, and do not need it
+                finished.append((split, seed, done))
     if not is_main_process():
         return
     about = about_model(stage, options, model.source, model.table, job, finished)

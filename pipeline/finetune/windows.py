@@ -30,7 +30,8 @@ def fit_windows(
     """Return clips as windows of `length` frames, padded with silence; see `fit_clips`."""
     fill: float | Tensor = 0.0
     if in_decibels(options):
-        fill = statistics[0] - QUIET_DEVIATIONS * statistics[1] if options.standardize else SILENCE_DB
+        deviation = statistics[1].where(statistics[1].isfinite(), 0.0)  # infinite for a constant band
+        fill = statistics[0] - QUIET_DEVIATIONS * deviation if options.standardize else SILENCE_DB
     return ScoringWindows(
         frames,
         length,

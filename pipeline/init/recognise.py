@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from features.audio.containers import file_of
 from features.datasets import load_manifest
 from features.datasets.listing import audio_files, base_name, manifest_of, relative, subfolders
 from features.datasets.tabular import column_names
 from features.errors import ManifestError, UserError
 from features.manifest import SPLIT_ALIASES, SPLITS, Manifest
+from pipeline.init.layouts import archives_in, recognise_layout
 
 # Each with the options to try; the first that fits is used.
 CORPORA: dict[str, tuple[dict[str, str], ...]] = {
@@ -64,13 +66,31 @@ def recognise(path: Path, csv_path: Path) -> Found:
     Raises:
         UserError: No labelled audio was found; the message lists what was looked for.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such folder or manifest file")
+    if (layout := recognise_layout(path)) is not None:
+        return Found(layout.options, layout.manifest, layout.what, layout.notes)
     if path.is_file():
         return _table(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder or manifest file")
     audio = audio_files(path)
+    archives = archives_in(path)
+    if not audio and archives:
+        raise UserError(
+            f"{path}: contains no audio files, but {len(archives)} archive(s), first {archives[0].name}; "
+            "unpack them, and run init on the folder again"
+        )
     if not audio:
         raise UserError(f"{path}: contains no audio files")
+    found = _recognise_files(path, audio, csv_path)
+    if archives:
+        found.notes.append(
+            f"{len(archives)} archive(s) are not read, first {archives[0].name}; unpack them if they hold clips"
+        )
+    return found
+
+
+def _recognise_files(path: Path, audio: list[Path], csv_path: Path) -> Found:
+    """Recognise a folder of audio files."""
     if (found := _corpus(path, len(audio))) is not None:
         return found
     if (found := _own_table(path, len(audio))) is not None:
@@ -165,7 +185,7 @@ def _table(path: Path) -> Found:
         manifest = load_manifest(options)
     except ManifestError as error:
         raise UserError(str(error)) from error
-    missing = [row for row in range(len(manifest)) if not manifest.path_of(row).is_file()]
+    missing = [row for row in range(len(manifest)) if not file_of(manifest.path_of(row)).is_file()]
     if len(missing) * 2 > len(manifest):
         raise UserError(
             f"{path}: {len(missing)} of {len(manifest)} files are missing, first {manifest.path_of(missing[0])}; "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from features.backbones import BACKBONES, family_of, get_family, preset_options
 from features.backbones.family import Candidate
@@ -11,6 +12,7 @@ from features.backbones.loading.weights import BUNDLED
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from heads.splits.feasibility import check_protocol
+from pipeline.init.choosing import leaving_out
 from pipeline.init.look import Audio
 
 FEW_GROUPS = 12  # up to this number, leave-one-group-out is affordable
@@ -20,10 +22,11 @@ OTHER_SOUNDS = ("esc50", "urbansound8k", "gtzan")
 
 @dataclass(frozen=True)
 class ProtocolChoice:
-    """A protocol and the reason for it."""
+    """A protocol, the reason for it, and options of `dataset` without which it cannot divide the clips."""
 
     protocol: str
     why: str
+    needs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ RATE_HZ = 16_000  # sample rate of all pretrained candidates
 
 
 def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
-    """Return the first suitable protocol that can divide these clips.
+    """Return the first suitable protocol that can divide these clips, if necessary without small classes.
 
     Raises:
         UserError: No protocol can; the message gives the reason.
@@ -73,6 +76,9 @@ def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
             reason = reason or str(error)
             continue
         return choice
+    for choice in choices:
+        if (needs := leaving_out(manifest, choice.protocol)) is not None:
+            return replace(choice, needs=needs)
     raise UserError(f"no protocol can divide these clips: {reason}")
 
 

@@ -12,6 +12,7 @@ from features.errors import ManifestError, RunError, UserError
 from features.manifest import Manifest
 from pipeline.config.yaml import dump_yaml
 from pipeline.console import Console
+from pipeline.init.choosing import choice_comments, questions, small_classes
 from pipeline.init.recognise import Found, recognise
 from pipeline.results.group_names import groups_in_names
 from pipeline.results.refit import held_out
@@ -72,6 +73,11 @@ def run_init(path: Path, output: Path | None, *, device: str, force: bool, conso
     except OSError as error:
         raise RunError(f"cannot write {output} ({error.strerror})") from error
     load_config(output)
+    for question in questions(found.manifest, found.options):
+        console.note(f"note: {question}")
+    if choice.needs:
+        small = small_classes(found.manifest, choice.needs)
+        console.note(f"note: {small}; {output} has a comment with the line that leaves them out")
     used = ", ".join(one.candidate.name for one in suggestions if one.use)
     console.line(f"{path}: {found.what}; {summary(found.manifest, audio)}")
     console.line(f"wrote {output}: protocol {choice.protocol}, backbones {used}")
@@ -115,7 +121,9 @@ def config_text(
         *_classes(manifest),
         *_comment(_audio_line(manifest, audio)),
         *(line for note in found.notes for line in _comment(f"Note: {note}.")),
+        *(line for text in questions(manifest, found.options) for line in _comment(f"Note: {text}.")),
         dump_yaml({"dataset": found.options}).rstrip(),
+        *_choosing(found, choice),
         "",
         "features:",
         *_comment("Clip vector: mean and standard deviation of the frames.", 2),
@@ -141,6 +149,12 @@ def config_text(
         "",
     ]
     return "\n".join(lines)
+
+
+def _choosing(found: Found, choice: ProtocolChoice) -> list[str]:
+    """Return comment lines on how to choose clips."""
+    first, *instead = choice_comments(found.options, choice.needs, found.manifest)
+    return [*_comment(first), *(f"# {line}" for line in instead)]
 
 
 def _classes(manifest: Manifest) -> list[str]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from features.audio.containers import KINDS, file_of, split_member
 from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
+from pipeline.predicting.containers import clips_in, containers_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 NO_LABEL = "?"  # placeholder, because a manifest needs labels
 STDIN = "-"
+BYTE_ORDER_MARK = "\ufeff"  # at the start of a list of paths from Windows
 SLACK = 0.02  # fraction of a hop: many files are slightly longer than nominal, which needs no extra window
 
 
@@ -80,8 +83,9 @@ def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
     """Return all clips that the arguments name, in order and without duplicates.
 
     Args:
-        audio: Files, folders (searched recursively), manifests (`.csv`, `.tsv`, `.jsonl`, `.parquet`, as for the
-            dataset readers, labels not needed), or `-` for one path per line from stdin.
+        audio: Files, folders (searched recursively), archives (`.tar`), files with embedded audio (`.parquet`,
+            `.arrow`), members of both (`clips.tar::dog.wav`), manifests (`.csv`, `.tsv`, `.jsonl`, `.parquet`, as for
+            the dataset readers, labels not needed), or `-` for one path per line from stdin.
         stdin: The stream that `-` reads.
 
     Raises:
@@ -139,16 +143,19 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
     """Yield tables with columns `id`, `path` and optionally `start_s`, `duration_s` for one argument."""
     if named == STDIN:
         lines = [line.rstrip("\r\n") for line in stdin]
+        lines[:1] = [line.removeprefix(BYTE_ORDER_MARK) for line in lines[:1]]
         for line in lines:
             if line.strip():
                 yield from _tables(line, stdin) if line != STDIN else ()
         return
     path = Path(named)
     if path.is_dir():
-        files = audio_files(path)
+        files = audio_files(path) or [clip for container in containers_in(path) for clip in clips_in(container) or ()]
         if not files:
             raise UserError(f"{path}: contains no audio files")
         yield _files(files)
+    elif path.suffix.lower() in KINDS and split_member(path) is None and (clips := clips_in(path)) is not None:
+        yield _files(clips)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         table = tabular.read_clips(path)
         yield table.assign(path=[str(path.parent / file) for file in table["path"]])
@@ -158,7 +165,7 @@ def _tables(named: str, stdin: TextIO) -> Iterable[pd.DataFrame]:
 
 def _check_there(audio: Sequence[str]) -> None:
     """Raise `UserError` if all arguments are missing files. If only some are missing, they are failed clips."""
-    if audio and all(named != STDIN and not Path(named).exists() for named in audio):
+    if audio and all(named != STDIN and not file_of(named).exists() for named in audio):
         others = f" (none of the {len(audio)} arguments exists)" if len(audio) > 1 else ""
         raise UserError(f"{audio[0]}: no such file or folder{others}")
 

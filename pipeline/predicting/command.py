@@ -103,7 +103,9 @@ def run_predict(
         if options.output is not None:
             parts = stack.enter_context(Parts(options.output, predictor.digest, console.note))
         folder = parts.folder if parts else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audioheads-")))
-        clips = read_clips(manifest, _cut(options, predictor, console), folder)
+        cut = _cut(options, predictor, console)
+        with console.progress("predict: reading files", None, ""):
+            clips = read_clips(manifest, cut, folder)
         with redirect_stdout(sys.stderr):
             rows = _score(predictor, clips, parts, folder, console)
         top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)

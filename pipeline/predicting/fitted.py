@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from features import backbones
-from features.errors import UserError, WeightsError
+from features.errors import UserError, WeightsError, first_line
 from features.labels import Task
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
@@ -210,7 +210,7 @@ class NetworkEnsemble:
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise WeightsError(f"{fit.path}: does not fit the architecture: {str(error).splitlines()[-1]}") from None
+            raise WeightsError(f"{fit.path}: does not fit the architecture: {first_line(error)}") from None
         return network.to(self.device).eval()
 
 

@@ -13,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from features.errors import UserError, WeightsError
 from heads.splits.fold_names import natural_order
 from heads.training.file_format import FORMAT as HEAD_METADATA
+from pipeline.config.config import load_config
 from pipeline.config.errors import closest
+from pipeline.config.mistaken_files import CONFIG_SUFFIXES
 from pipeline.finetune.file_format import METADATA as NETWORK_METADATA
 from pipeline.results.run_folder import FIT_FILE
 
@@ -110,6 +112,8 @@ def find_model(path: Path) -> FoundModel:
     Raises:
         UserError: There is no usable model; the message states what was found.
     """
+    if path.suffix.lower() in CONFIG_SUFFIXES and path.is_file():
+        raise UserError(f"{path}: is a config, not a trained model; {_models_of_config(path)}")
     if path.is_file():
         found = FoundModel(path, (read_fit_file(path),))
         folder = path.parent
@@ -215,6 +219,18 @@ def _run_of(folder: Path) -> Path | None:
     """Return the run folder that contains a model's folder, or None."""
     is_runs = (folder / FIT_FILE).is_file() and folder.parent.parent.name == MODELS_FOLDER
     return folder.parent.parent.parent if is_runs else None
+
+
+def _models_of_config(path: Path) -> str:
+    """Return which models a config has, for the message that a model is expected."""
+    try:
+        run_dir = load_config(path).run_dir
+    except UserError:
+        return "see `audioheads models ls`"
+    models = models_of(run_dir)
+    if not models:
+        return f"none of its models is trained yet; first `audioheads run {path}`, then see `audioheads models ls`"
+    return "its models are\n  " + "\n  ".join(map(str, models))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -251,9 +251,7 @@ def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> No
     """
     if not expected:
         return
-    here, there = (
-        fp.flatten({"backbone": json.loads(json.dumps(side))}) for side in (dataclasses.asdict(spec), expected)
-    )
+    here, there = (fp.flatten({"backbone": json.loads(json.dumps(side))}) for side in (spec.stored(), expected))
     for key in sorted(here.keys() | there.keys()):
         if here.get(key) != there.get(key):
             name = key.removeprefix("backbone.")

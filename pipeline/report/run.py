@@ -49,7 +49,8 @@ def run_report(
     """
     folder = output or report_folder(configs)
     check_runs(configs)
-    studies = list(map(gather, configs, corpora or load_corpora(configs)))
+    with console.progress("report: scores", None, ""):
+        studies = list(map(gather, configs, corpora or load_corpora(configs)))
     try:
         write_tables(folder, studies)
         parts = [
@@ -59,7 +60,8 @@ def run_report(
         page = page_of(parts)
         (folder / "index.html").write_text(page, encoding="utf-8", errors="replace")
         remove_unused(folder, (source for part in parts for source in part.sources))
-        save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})
+        with console.progress("report: figures", None, ""):
+            save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
     for study in studies:
@@ -112,7 +114,8 @@ def check_runs(configs: Sequence[Config]) -> None:
 
 
 def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
-    sections = build(study, SECTIONS)
+    with console.progress("report: sections", None, ""):
+        sections = build(study, SECTIONS)
     with console.progress(f"audio {study.manifest.name}", len(tested_rows(study))) as work:
         sources = audio_sources(study, folder, audio, work.advance)
     return Part(study, sections, sources, anchor)

@@ -159,7 +159,7 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     collect_predictions(config, manifest, baseline)
     fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
-    backbone_of = {label: table.spec.name for label, table in inputs.tables.items()}
+    backbone_of = {label_of(one): str(getattr(one, "name")) for one in config.features.backbones}  # noqa: B009
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of)
     table = table_of(rows)
     curves = read_curves(config)

@@ -49,7 +49,12 @@ COLUMNS = (
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
 """Further columns of tables of multi-label and regression data, whose scores have no column above."""
 N_GROUPS = "n_groups"
-"""Last column: number of groups that the manifest gives to the test clips; 0 if it gives none."""
+"""Column of the number of groups that the manifest gives to the test clips; 0 if it gives none."""
+N_ABSENT = "n_absent"
+"""Column of tables with test clips of a class without training clips; they count as errors."""
+LATER_COLUMNS = ("extract_load",)
+"""Columns of later versions, after all others. `extract_load`: load of the machine per core during stage 1."""
+BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
@@ -71,13 +76,14 @@ def score_columns() -> tuple[str, ...]:
 def columns_of(task: Task) -> tuple[str, ...]:
     """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
-    return tuple(dict.fromkeys((*known, *_columns_of_scores(SCORES[task]), N_GROUPS)))
+    return tuple(dict.fromkeys((*known, *_columns_of_scores(SCORES[task]), N_GROUPS, N_ABSENT, *LATER_COLUMNS)))
 
 
 def later_columns() -> tuple[str, ...]:
     """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
     every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
-    return tuple(name for name in dict.fromkeys((*every, N_GROUPS)) if name not in COLUMNS + METRIC_COLUMNS)
+    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS))
+    return tuple(name for name in names if name not in COLUMNS + METRIC_COLUMNS)
 
 
 def _columns_of_scores(scores: Sequence[Score]) -> list[str]:
@@ -86,14 +92,6 @@ def _columns_of_scores(scores: Sequence[Score]) -> list[str]:
         ends = ("", "_ci_low", "_ci_high") if score.interval is not None else ("",)
         found += [f"{score.column}{end}" for end in ends if score.column]
     return found
-
-
-def legend(table: pd.DataFrame) -> str:
-    """Return what `tied` and the intervals mean in this table."""
-    groups = set(table[N_GROUPS])
-    if groups <= {0}:
-        return f"{TIED} No groups are known: intervals count every clip as independent."
-    return f"{TIED} Intervals are clustered by group ({'/'.join(map(str, sorted(groups)))} groups)."
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -126,7 +124,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     scored_otherwise = any(row.get("metric") for row in rows)
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
-    added = [name for name in later_columns() if any(name in row for row in rows)]
+    there = {name for row in rows for name, value in row.items() if name != N_ABSENT or value}
+    added = [name for name in later_columns() if name in there]
     table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"
@@ -169,6 +168,23 @@ def _scores(table: pd.DataFrame) -> pd.Series:
 
     accuracy = pd.to_numeric(table["accuracy"])
     return pd.to_numeric(table["value"]).fillna(accuracy) if "value" in table else accuracy
+
+
+def is_busy(row: Mapping[Any, Any]) -> bool:
+    """Return whether the load of the machine exceeded its cores while the embeddings of a row were computed."""
+    load = row.get("extract_load")
+    return load is not None and load > 1
+
+
+def legend(table: pd.DataFrame) -> str:
+    """Return the text below the shown table: what `tied`, the intervals and marks mean."""
+    groups = sorted({int(count) for count in table[N_GROUPS]})
+    if any(groups):
+        clusters = f"Intervals are clustered by group ({'/'.join(map(str, groups))} groups)."
+    else:
+        clusters = "No groups are known: intervals count every clip as independent."
+    busy = any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
+    return " ".join([TIED, clusters, *([BUSY] if busy else [])])
 
 
 def title(table: pd.DataFrame) -> str:
@@ -217,7 +233,7 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
     if key in forms:
         return format(value, forms[key])
     if key in ("extract_clips_per_s", "train_seconds"):
-        return f"{value:.1f}"
+        return f"{value:.1f}{'*' if key == 'extract_clips_per_s' and is_busy(row) else ''}"
     return str(value)
 
 

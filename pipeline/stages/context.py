@@ -16,7 +16,7 @@ from pipeline.console import Console
 from pipeline.results.run_folder import job_digest
 from pipeline.stages.inputs import Inputs
 
-TRAINER_VERSION = 3  # incremented when a change in `heads` changes results
+TRAINER_VERSION = 4  # incremented when a change in `heads` changes results
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) 
         strict=strict,
         shots=config.few_shot.shots,
         draws=config.few_shot.draws,
+        absent_classes=config.absent_classes,
         failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in inputs.failures],
     )
 

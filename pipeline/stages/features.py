@@ -18,17 +18,19 @@ from features.datasets import load_manifest
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
 from features.extract import Summary, extract
 from features.manifest import Manifest
+from features.planning.adoption import held_elsewhere
 from features.planning.precision import settle
 from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
 from features.system.locks import CacheLock
-from heads.splits.feasibility import check_protocol, official_overlaps, resolve_protocol
+from heads.splits.feasibility import official_overlaps, resolve_protocol
 from pipeline.config.config import Config, dump_config, label_of
 from pipeline.console import Console, ProgressTask
 from pipeline.results.features_index import features_entry, write_features_index
 from pipeline.results.run_folder import write_json
+from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
 
 FAILURES_SHOWN = 5
@@ -77,6 +79,8 @@ def run_features(
         if not dry_run and run_shard is None:
             write_run_inputs(config, manifest)
             write_json(failures_file(config), {})
+        with console.progress(f"reading the files of {manifest.name}", None, ""):
+            corpus.contents  # noqa: B018
         for options, spec in zip(config.features.backbones, specs, strict=True):
             label = label_of(options)
             with ExitStack() as stack:
@@ -134,7 +138,7 @@ def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:
             groups.
     """
     manifest = load_manifest(config.dataset.model_dump())
-    check_protocol(manifest, config.protocol, shots=config.few_shot.shots)
+    check_labels(config, manifest)
     if strict and (overlaps := official_overlaps(manifest, resolve_protocol(manifest, config.protocol))):
         raise ManifestError(f"{overlaps[0]} (an error under --strict)")
     return manifest
@@ -191,7 +195,7 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     for spec in specs:
         if console and spec.settings.get("normalize_assumed"):
             console.note(
-                f"{spec.name}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
+                f"{spec.title}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
                 f"rate of {spec.sample_rate} Hz (set `normalize` to change this)"
             )
     return specs
@@ -258,12 +262,14 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
 def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
     """Print what a run would compute."""
     work = make_worklist(corpus, spec, settings, cache)
-    clips = [content for content in corpus.contents.take(work.todo) if not content.failure]
-    failed = len(work.failed) + len(work.todo) - len(clips)
+    elsewhere = {clip for held in held_elsewhere(work) for clip in held.ids}
+    todo = work.todo[~corpus.manifest.clips["id"].iloc[work.todo].isin(elsewhere).to_numpy()]
+    clips = [content for content in corpus.contents.take(todo) if not content.failure]
+    failed = len(work.failed) + len(todo) - len(clips)
     seconds = sum(content.duration_s for content in clips)
     console.line(
         f"features {corpus.manifest.name} {label}: would compute {len(clips)} clips ({seconds:.0f} s of audio), "
-        f"reuse {len(work.reused)}{f', {failed} failed' if failed else ''} → {work.path}"
+        f"reuse {len(work.reused) + len(elsewhere)}{f', {failed} failed' if failed else ''} → {work.path}"
     )
 
 

@@ -68,7 +68,7 @@ def cached_inputs(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
     for options in config.finetune:
         if isinstance(options, Recipe):
             spec = backbones.describe(input_entry(options))
-            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec))
+            path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec), spec.title)
             if path.exists():
                 tables.append(open_table(path))
     return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,15 @@ from pipeline.stages.context import Stage2
 def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]:
     """Return the part of `fit.json` about the frozen backbone: source and cost of the embeddings."""
     cost, parameters, weights = table.cost, table.cost["parameters"], weights_text(table.spec.weights)
-    seconds = cost["compute_s"] or None
+    clips, audio_s, seconds = throughput_of(cost)
     return {
         "family": "handcrafted" if weights == "none" else "frozen",
         "weights": weights,
         "weights_sha256": table.spec.weights_sha256,
         "params_total": None if parameters is None else parameters + params_trained,
-        "extract_clips_per_s": seconds and cost["clips"] / seconds,
-        "extract_realtime_factor": seconds and cost["audio_s"] / seconds,
+        "extract_clips_per_s": seconds and clips / seconds,
+        "extract_realtime_factor": seconds and audio_s / seconds,
+        "extract_load": cost.get("load"),
         "extract_device": cost["device"],
         "cache_bytes_per_clip": table.size_bytes / max(1, len(table)),
         "precision": table.cache_spec["precision"],
@@ -34,12 +36,23 @@ def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]
     }
 
 
+def throughput_of(cost: Mapping[str, Any]) -> tuple[float, float, float | None]:
+    """Return clips, seconds of audio, and the seconds they took.
+
+    The first batch of each run of stage 1 is left out, because it pays for starting libraries, unless there is only
+    one batch, or the cache file is from an older version.
+    """
+    prefix = "steady_" if cost.get("steady_clips") and cost.get("steady_s") else ""
+    return cost[f"{prefix}clips"], cost[f"{prefix}audio_s"], cost["steady_s" if prefix else "compute_s"] or None
+
+
 def about_result(stage: Stage2, result: HeadResult) -> dict[str, Any]:
     """Return the part of `fit.json` about the training: protocol, choices and candidates."""
     return {
         "dataset": stage.manifest.name,
         "protocol": stage.splits.protocol + ("+refit" if stage.config.refit else ""),
         "n_folds": stage.splits.n_folds,
+        "n_absent": stage.splits.n_absent,
         "n_seeds": len(stage.config.seeds),
         "layer": layer_text([fit.layer for fit in result.fits]),
         "params_trained": result.params_trained,

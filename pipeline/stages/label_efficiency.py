@@ -165,6 +165,7 @@ def _base_splits(stage: Stage2) -> Splits:
         manifest,
         base_protocol(manifest, config.protocol),
         split_seed=config.split_seed,
+        absent_classes=config.absent_classes,
         keys=[content.key for content in stage.inputs.contents],
         failed=[row for row, clip in enumerate(manifest.clips["id"]) if clip in stage.inputs.failures],
     )

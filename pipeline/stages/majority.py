@@ -35,6 +35,7 @@ def majority_fit(config: Config, manifest: Manifest, splits: Splits) -> Fit:
         "protocol": splits.protocol + ("+refit" if config.refit else ""),
         "n_folds": splits.n_folds,
         "n_seeds": len(config.seeds),
+        "n_absent": splits.n_absent,
         "feature_dim": 0,
         "params_total": 0,
         "params_trained": 0,

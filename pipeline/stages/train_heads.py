@@ -11,6 +11,7 @@ from features.errors import ConfigError, UserError
 from features.labels import Task
 from features.manifest import Manifest
 from features.store.table import EmbeddingTable
+from features.system.number_types import has_float64
 from heads.evaluation.predictions import to_frame
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions
@@ -70,7 +71,7 @@ def run_heads(
         )
         return
     splits = splits_of(config, manifest, inputs, strict)
-    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, resolve_device(device), console)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
     if not dry_run:
         write_run_inputs(config, manifest)
     for warning in splits.warnings:
@@ -98,6 +99,19 @@ def run_heads(
         train_curves(stage, dry_run=dry_run)
     if not dry_run:
         collect_predictions(config, manifest, majority_fit(config, manifest, splits))
+
+
+def head_device(device: str, console: Console) -> str:
+    """Resolve the device of heads: the CPU if the given one has no double precision, which is noted in one line.
+
+    Raises:
+        ConfigError: The device does not exist.
+    """
+    resolved = resolve_device(device)
+    if has_float64(resolved):
+        return resolved
+    console.note(f"heads: trained on the CPU, because they need double precision, which {resolved} does not have")
+    return "cpu"
 
 
 def check_heads(config: Config, task: Task) -> None:

@@ -73,11 +73,11 @@ def test_changed_files_are_computed_again_and_touched_ones_are_not(seven):
     assert [name for name in NAMES if not np.array_equal(before[name], after[name])] == [NAMES[1]]
 
 
-def test_the_same_audio_under_another_id_has_its_own_row(seven):
+def test_the_same_audio_under_another_id_has_its_own_row_and_is_not_computed_again(seven):
     seven.run(seven.manifest(*NAMES))
     shutil.copy(seven.root / NAMES[0], seven.root / "copy.wav")
-    summary = seven.run(seven.manifest(*NAMES, "copy.wav"))
-    assert summary.computed == 1
+    summary = seven.rerun(seven.manifest(*NAMES, "copy.wav"))
+    assert summary.reused == 8
     rows = rows_of(summary.path)
     np.testing.assert_array_equal(rows["copy.wav"], rows[NAMES[0]])
 
@@ -133,3 +133,16 @@ def test_open_table_reads_the_finalized_cache(seven):
     table = open_table(summary.path)
     assert table.embeddings().shape == (7, 2, 4)
     assert table.cost["clips"] == 7
+
+
+def test_a_labelled_entry_uses_the_rows_that_another_label_computed(seven):
+    """Files of older versions are named after the backbone; entries of several configs can have any label."""
+    manifest = seven.manifest(*NAMES)
+    first = seven.run(manifest)
+    assert first.path.name.startswith("toy-")
+    for label in ("mine", "yours"):
+        again = seven.rerun(manifest, toy_spec(label=label))
+        assert (again.path, again.reused) == (first.path, len(NAMES))
+    other = seven.run(manifest, toy_spec(label="mine", settings={"hop": 80, "new": 1}))
+    assert other.path.name.startswith("mine-")
+    assert other.computed == len(NAMES)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from features.datasets import load_manifest
 from features.errors import ManifestError
-from features.labels import read_label, task_of
+from features.labels import read_label, similar_labels, similar_labels_text, task_of
 from features.manifest import Manifest
 
 
@@ -149,3 +149,14 @@ def test_csv_keeps_task_and_values(tmp_path, data, task):
     pd.testing.assert_frame_equal(read.clips, made.clips, check_exact=True)
     if task == "multi-label" or (task == "regression" and task_of(labels) == task):  # inferred without `task`
         assert load_manifest(options).task == task
+
+
+def test_labels_that_look_the_same_are_found():
+    counts = {"dog": 3, "Dog": 10, " dog ": 1, "cat": 2, "d\u00f6": 1, "do\u0308": 1, "do": 1, "a\u200bb": 1, "a b": 1}
+    assert similar_labels(counts) == [["Dog", "dog", " dog "], ["a b", "a\u200bb"], ["do\u0308", "d\u00f6"]]
+    assert similar_labels({"a": 1, "b": 2}) == []
+    assert similar_labels_text("birds", {"a": 1, "b": 2}) == ""
+    assert similar_labels_text("birds", {"dog": 3, "Dog": 10}) == (
+        "birds: labels that differ only by case or blanks are separate classes: 'Dog' (10 clips) and 'dog' (3 clips); "
+        'to merge them, set dataset.rename: {"dog": "Dog"}'
+    )

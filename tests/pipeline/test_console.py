@@ -1,11 +1,14 @@
 """Text is printed without markup, wrapped only on a terminal, with progress bars only there."""
 
 import io
+import re
 import sys
+import time
 
 import pytest
 from rich.console import Console as RichConsole
 
+from pipeline import console as console_module
 from pipeline.console import Console
 
 
@@ -70,3 +73,38 @@ def test_binds_to_the_current_streams(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     Console().line("ü")
     assert stream.getvalue() == "ü\n"
+
+
+def _wait_for(read, text):
+    """Wait until `text` was printed; return all output so far."""
+    printed = ""
+    while text not in printed:
+        printed += read()
+        time.sleep(0.005)
+    return printed
+
+
+def test_a_long_task_prints_lines_away_from_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(console_module, "LINE_EVERY_S", 0.02)
+    with Console().progress("features mfcc", total=10) as work:
+        work.advance(3, audio_s=1.5, failures=1)
+        line = _wait_for(lambda: capsys.readouterr().err, "so far")
+    assert re.match(r"features mfcc: 3/10 clips, \S+ clips/s, \S+ s audio/s, 1 failed; 0 min so far\n", line)
+
+
+def test_short_tasks_in_turn_print_lines_too(capsys, monkeypatch):
+    console = Console()
+    monkeypatch.setattr(console_module, "LINE_EVERY_S", 0.2)
+    printed = ""
+    while "so far" not in printed:  # no task lasts long enough for a line of its own
+        with console.progress("fit", None, "steps"):
+            time.sleep(0.05)
+        printed += capsys.readouterr().err
+    assert printed.startswith("fit: 0 min so far\n")
+
+
+def test_a_line_counts_from_the_last_output(capsys, monkeypatch):
+    monkeypatch.setattr(console_module, "LINE_EVERY_S", 3600.0)
+    with Console().progress("fit", None):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""

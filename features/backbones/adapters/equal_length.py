@@ -95,11 +95,11 @@ class UnpaddedBackbone(Backbone):
         except Exception as error:
             seconds = waveforms.shape[1] / self.spec.sample_rate
             what = f"{len(waveforms)} clip(s) of {seconds:.2f} s"
-            raise RunError(f"{self.spec.name}: the model fails on {what} with {described(error)}") from error
+            raise RunError(f"{self.spec.title}: the model fails on {what} with {described(error)}") from error
         expected = (len(waveforms), len(self.spec.layers), self.spec.dim)
         if values.ndim != 4 or (values.shape[0], values.shape[1], values.shape[3]) != expected:
             shape = tuple(values.shape)
-            raise RunError(f"{self.spec.name}: the model returned shape {shape}, expected (B, L, F, D) {expected}")
+            raise RunError(f"{self.spec.title}: the model returned shape {shape}, expected (B, L, F, D) {expected}")
         return values
 
 

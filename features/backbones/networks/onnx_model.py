@@ -108,6 +108,13 @@ class OnnxModel:
         port = inputs[chosen]
         if port.type not in FLOATS:
             raise ConfigError(f"{self.name}: input {chosen!r} is not floating point; {self.ports_text()}")
+        bands = 0 if n_mels or input_axes else _log_mel_bands(list(port.shape))
+        if bands:
+            raise ConfigError(
+                f"{self.name}: {self.path.name} takes log-mels of {bands} bands, not waveforms: input {chosen!r} has "
+                f"shape {_shape_text(port.shape)}; set `mel: {{n_mels: {bands}, n_fft: …, hop_length: …}}` as in the "
+                f"model's training, or input_axes if an axis has another meaning; {self.ports_text()}"
+            )
         axes = input_axes or _input_axes(list(port.shape), n_mels)
         if axes is None or len(axes) != len(port.shape):
             asked = f"input_axes {input_axes!r} do not fit" if input_axes else "set input_axes for"
@@ -238,6 +245,14 @@ def _input_axes(shape: list[Any], n_mels: int) -> str | None:
     orders = {2: ("FM", "MF"), 3: ("BFM", "BMF"), 4: ("B1FM", "B1MF")}.get(len(shape), ())
     fitting = [order for order in orders if shape[order.index("M")] == n_mels != shape[order.index("F")]]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _log_mel_bands(shape: list[Any]) -> int:
+    """Return the likely number of mel bands of an input with two axes longer than one besides the batch; else 0."""
+    inner = shape if len(shape) == 2 and shape[0] not in (1, None) and isinstance(shape[0], int) else shape[1:]
+    long = [size for size in inner if size != 1]
+    sizes = [size for size in long if isinstance(size, int)]
+    return min(sizes) if len(long) == 2 and sizes else 0
 
 
 def _arrange(values: np.ndarray, axes: str, wanted: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Forward pass of transformers' audio encoders: each clip is prepared alone, and inputs of equal shape are batched.
+"""Forward pass of transformers' audio encoders: inputs of equal shape are batched.
 
 A clip's input never depends on other clips, so batches need no extra masks. A feature extractor's padding (Whisper to
 30 s, AST to 1,024 frames) is the same for each clip. Only frames that cover the clip are returned.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from features.backbones.adapters.equal_length import SHORTEST_S
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
+from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -62,34 +64,44 @@ class TransformersBackbone(Backbone):
         self.dtype = dtype
         self.module = module.to(device)
         self._extractor = extractor
+        self._front_end = front_end_of(extractor, partial(prepare, extractor, module), device)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; the last layer is the encoder's normed output."""
-        clips = [wave[:n].detach().cpu().numpy() for wave, n in zip(waveforms, lengths.tolist(), strict=True)]
-        inputs = [prepare(self._extractor, self.module, clip) for clip in clips]
-        groups: dict[Any, list[int]] = {}
-        for row, each in enumerate(inputs):
-            groups.setdefault(tuple((key, value.shape) for key, value in sorted(each.items())), []).append(row)
+        counts = lengths.tolist()
         frames: dict[int, Tensor] = {}
         embedding = self.spec.settings["embedding"]
-        for rows in groups.values():
-            together = {key: torch.cat([inputs[row][key] for row in rows]).to(self.device) for key in inputs[rows[0]]}
+        for rows, inputs in self._inputs(waveforms, counts):
             try:
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    values = encode(self.module, together, embedding)  # [b, L, F, D]
+                    values = encode(self.module, inputs, embedding)  # [b, L, F, D]
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                raise RunError(f"{self.spec.name}: the encoder fails with {described(error)}") from error
+                raise RunError(f"{self.spec.title}: the encoder fails with {described(error)}") from error
             for row, value in zip(rows, values, strict=True):
-                count = valid_frames(self.module, self._extractor, len(clips[row]), value.shape[1])
+                count = valid_frames(self.module, self._extractor, counts[row], value.shape[1])
                 frames[row] = value[:, :count].transpose(0, 1)  # [F, L, D]
-        ordered = [frames[row] for row in range(len(clips))]
+        ordered = [frames[row] for row in range(len(counts))]
         values = nn.utils.rnn.pad_sequence(ordered, batch_first=True).transpose(1, 2)
         weights = None
         if embedding == "pooled" or _is_clap(self.module):  # weight vectors of windows by the windows' length
             weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device)
         return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
+
+    def _inputs(self, waveforms: Tensor, lengths: Sequence[int]) -> Inputs:
+        """Prepare a batch: on the device where a module for it exists, otherwise with the extractor, clip by clip."""
+        if self._front_end is not None:
+            return self._front_end(waveforms.detach(), lengths)
+        clips = [wave[:n].detach().cpu().numpy() for wave, n in zip(waveforms, lengths, strict=True)]
+        inputs = [prepare(self._extractor, self.module, clip) for clip in clips]
+        groups: dict[Any, list[int]] = {}
+        for row, each in enumerate(inputs):
+            groups.setdefault(tuple((key, value.shape) for key, value in sorted(each.items())), []).append(row)
+        return [
+            (rows, {key: torch.cat([inputs[row][key] for row in rows]).to(self.device) for key in inputs[rows[0]]})
+            for rows in groups.values()
+        ]
 
 
 def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:

@@ -48,9 +48,26 @@ class VggishBackbone(Backbone):
             module.to(dtype)
         window = mel_features.periodic_hann(WINDOW_LENGTH)
         mel = mel_features.spectrogram_to_mel_matrix(N_MELS, N_FFT // 2 + 1, SAMPLE_RATE, *MEL_RANGE_HZ)
-        self.window = torch.from_numpy(window).float().to(device)
-        self.mel = torch.from_numpy(mel).float().to(device)
-        self.pca = None if pca is None else tuple(part.to(device) for part in pca)
+        constants = {"window": torch.from_numpy(window).float(), "mel": torch.from_numpy(mel).float()}
+        if pca is not None:
+            constants |= {"pca_matrix": pca[0], "pca_means": pca[1]}
+        for name, value in constants.items():  # buffers follow the network to another device; they are not saved
+            module.register_buffer(name, value.to(device), persistent=False)
+
+    @property
+    def window(self) -> Tensor:
+        """The analysis window, shape (400,)."""
+        return self.module.window
+
+    @property
+    def mel(self) -> Tensor:
+        """The mel filters, shape (257, 64)."""
+        return self.module.mel
+
+    @property
+    def pca(self) -> tuple[Tensor, Tensor] | None:
+        """Matrix (D, D) and means (D,) of the postprocessing, if it is used."""
+        return (self.module.pca_matrix, self.module.pca_means) if hasattr(self.module, "pca_matrix") else None
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; F is the number of whole 0.96 s patches."""
@@ -59,14 +76,14 @@ class VggishBackbone(Backbone):
         clip_patches = [clip[:count] for clip, count in zip(patches, counts, strict=True)]
         inputs = torch.cat(clip_patches)[:, None].contiguous(memory_format=torch.channels_last)
         embedded = self._network(inputs.to(self.dtype)).float()  # [ΣP, D]
-        if self.pca is not None:
-            embedded = postprocess(embedded, *self.pca)
+        if (pca := self.pca) is not None:
+            embedded = postprocess(embedded, *pca)
         values = nn.utils.rnn.pad_sequence(list(embedded.split(counts)), batch_first=True)
         return Frames(values[:, None], torch.tensor(counts))
 
     def _network(self, patches: Tensor) -> Tensor:
         """Run `module` on patches, (P, 1, 96, 64) to (P, D), in an order that suits a CPU's caches and memory."""
-        parts = patches.split(CPU_PATCHES if self.device.type == "cpu" else len(patches))
+        parts = patches.split(CPU_PATCHES if patches.device.type == "cpu" else len(patches))
         maps = torch.cat([self.module.features(part) for part in parts])
         hidden = maps.permute(0, 2, 3, 1).flatten(1).T
         for layer in self.module.embeddings:  # 67 million weights, read once for all patches

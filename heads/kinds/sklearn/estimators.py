@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
@@ -123,6 +124,9 @@ def fit_estimator(
 ) -> EstimatorFit:
     """Fit one estimator on one core and predict the validation rows.
 
+    Many estimators cannot be fitted if every column is constant. Their place is taken by one that predicts the
+    frequencies of the classes, or the mean: nothing more can be known.
+
     Args:
         path: Import path of the estimator.
         parameters: Parameters of the estimator.
@@ -135,12 +139,19 @@ def fit_estimator(
     Returns:
         The result; if the estimator raised an error or predicted NaN, only the reason.
     """
+    is_constant = not train.any()  # before fitting, since some estimators modify their input
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always")
         try:
             outcome = _fit(build(import_estimator(path), parameters), train, targets, valid, task, n_outputs)
         except Exception as error:
             outcome = EstimatorFit(f"{type(error).__name__}: {_first_line(error)}")
+        if outcome.reason and is_constant:
+            warnings.warn(
+                f"all features are constant, so it predicts the average target ({outcome.reason})", stacklevel=1
+            )
+            average = DummyRegressor() if task == "regression" else DummyClassifier()
+            outcome = _fit(average, np.zeros_like(train), targets, np.zeros_like(valid), task, n_outputs)
     notes = tuple(dict.fromkeys(f"{item.category.__name__}: {_first_line(item.message)}" for item in caught))
     return EstimatorFit(**{**vars(outcome), "notes": notes})
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import soundfile as sf
 
+from features.audio.containers import open_audio, split_member
 from features.audio.decoding import read_waveform, resample
 from features.errors import AudioError, RunError
 from features.system.atomic_write import atomic_write
@@ -83,7 +84,8 @@ def audio_sources(
         study: The experiment.
         folder: The folder of the page.
         mode: `link` links to the user's files, and to FLAC copies in `audio/` for formats that browsers do not play.
-            `copy` copies all clips to `audio/`. `embed` returns data URLs with compact mono MP3.
+            Audio in containers is copied, too. `copy` copies all clips to `audio/`. `embed` returns data URLs with
+            compact mono MP3.
         advance: Called once per clip.
 
     Returns:
@@ -131,6 +133,8 @@ def remove_unused(folder: Path, sources: Iterable[str | None]) -> None:
 
 
 def _linked(folder: Path, clip: Clip) -> str:
+    if split_member(clip.path) is not None:
+        return _copied(folder, clip)
     if _suffix(clip.path) is None:
         return _converted(folder, clip)
     try:
@@ -154,7 +158,12 @@ def _copied(folder: Path, clip: Clip) -> str:
     suffix = _suffix(clip.path) if clip.is_whole else None
     if suffix is None:
         return _converted(folder, clip)
-    return _write(folder, clip.name(suffix), lambda path: shutil.copyfile(clip.path, path))
+
+    def write(path: Path) -> None:
+        with open_audio(clip.path) as stored, path.open("wb") as copy:
+            shutil.copyfileobj(stored, copy)
+
+    return _write(folder, clip.name(suffix), write)
 
 
 def _converted(folder: Path, clip: Clip) -> str:
@@ -203,7 +212,8 @@ def _suffix(path: Path) -> str | None:
         AudioError: The file cannot be read.
     """
     try:
-        info = sf.info(path)
+        with open_audio(path) as file:
+            info = sf.info(file)
     except (sf.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: cannot be read") from error
     return PLAYABLE.get((info.format, info.subtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from heads.splits.feasibility import resolve_protocol
+from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
 from pipeline.report.analysis.corpus import Histogram, audit_notes, divided, durations_of, histogram
 from pipeline.report.figure import Axis, Figure, Series
@@ -30,11 +31,13 @@ def section(study: Study) -> Section:
     rates = sorted({content.sample_rate for content in contents if content.frames})
     facts = {
         "clips": f"{len(manifest):,}",
+        "chosen by": "; ".join(manifest.choices),
         "task": manifest.task,
         "classes": f"{len(targets.names):,}" if targets.names else None,
         "groups": f"{clips['group'].nunique():,}" if "group" in clips else f"None given. {INDEPENDENT}",
         "protocol": resolve_protocol(manifest, study.config.protocol),
         "tested": _tested(division.are_folds, division.totals) if division else None,
+        "absent classes": _absent(splits),
         "audio": _audio(lengths),
         "sample rate": ", ".join(f"{rate:,} Hz" for rate in rates),
         "failed": counted(len(study.failures), "clip"),
@@ -60,6 +63,13 @@ def _tested(are_folds: bool, totals: list[int]) -> str:
         return f"{totals[-1]:,} clips, one split"
     low, high = min(totals), max(totals)
     return f"{sum(totals):,} clips in {len(totals)} folds of {low:,}" + (f" to {high:,}" if high > low else "")
+
+
+def _absent(splits: Splits | None) -> str | None:
+    """Return how many test clips have a class without training clips; None if there are none."""
+    if splits is None or not splits.n_absent:
+        return None
+    return f"{counted(splits.n_absent, 'test clip')} of a class without a training clip in the fold, counted as errors"
 
 
 def _audio(lengths: np.ndarray) -> str | None:

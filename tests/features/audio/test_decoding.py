@@ -190,3 +190,22 @@ def test_other_files_are_refused_with_a_reason_in_one_line(tmp_path, make, reaso
 def test_a_name_the_system_refuses_is_a_reason_too(tmp_path):
     with pytest.raises(AudioError, match="cannot be read"):
         read_waveform(tmp_path / ("x" * 300), 8000)
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"\0\0\0\x20ftypM4A ", "libsndfile does not read MPEG-4 audio"),
+        (b"\x1aE\xdf\xa3", "libsndfile does not read Matroska or WebM"),
+        (b"no header at all", "its format is not recognised"),
+    ],
+)
+def test_an_unknown_format_is_named_with_the_way_to_convert_it(tmp_path, head, what):
+    path = tmp_path / "a song.m4a"
+    path.write_bytes(head + bytes(100))
+    with pytest.raises(AudioError) as error:
+        probe(path)
+    assert str(error.value).startswith(f"cannot be decoded ({what}")
+    assert str(error.value).endswith(
+        "; convert it to WAV or FLAC, for example with ffmpeg -i 'a song.m4a' 'a song.flac'"
+    )

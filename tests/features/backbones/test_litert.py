@@ -99,6 +99,7 @@ def test_describing_gives_the_dimensions(options):
     ("change", "error", "message"),
     [
         ({"tensor": "layer29/reduce_mean"}, ConfigError, "no tensor ends in 'layer29/reduce_mean'"),
+        ({"tensor": "embedding"}, ConfigError, r"one vector per window: .*layer28/reduce_mean \(1024\), .*output"),
         ({"tensor": "depthwise"}, ConfigError, r"\d+ tensors end in 'depthwise'"),
         ({"tensor": "layer14/pointwise_conv"}, ConfigError, "no tensor ends"),
         ({"window_samples": 16_000}, ConfigError, "window_samples is 16000, but .* takes 1 input.* of 15600 float32"),

@@ -225,3 +225,21 @@ def test_threads_are_torchs_own(entry):
     with_one, with_four = started
     assert with_one == 0, "the calling thread is enough"
     assert with_four > 0 and with_four % 3 == 0, "three more for each session"
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_mels"),
+    [(["s", 80, 800], 80), ([1, 800, 80], 80), (["batch", 1, "frames", 128], 128), ([64, 96], 64), ([1, "t", 40], 40)],
+)
+def test_a_model_of_log_mels_without_mel_is_told_so(tmp_path, shape, n_mels):
+    weights = bands(tmp_path / "bands.onnx", shape)
+    message = rf"mine: bands.onnx takes log-mels of {n_mels} bands.*`mel: {{n_mels: {n_mels},"
+    with pytest.raises(ConfigError, match=message):
+        describe({"name": "onnx", "label": "mine", "weights": str(weights), "sample_rate_hz": RATE})
+
+
+def test_the_advice_for_log_mels_works(tmp_path):
+    entry = {"name": "onnx", "weights": str(bands(tmp_path / "bands.onnx", ["s", 8, 80])), "sample_rate_hz": RATE}
+    with pytest.raises(ConfigError, match="window_samples should be 12800"):
+        describe({**entry, "mel": MEL})
+    assert describe({**entry, "mel": MEL, "window_samples": 12_800}).dim == 80

@@ -109,6 +109,15 @@ def test_every_layer_is_what_transformers_gives_for_each_clip_alone(label, saved
         assert error(frames, alone(label, model, extractor, clip)) <= 1e-5
 
 
+@pytest.mark.parametrize("label", ["ast", "whisper", "clap", "clap-fused", "w2v-bert", "conformer", "sew"])
+def test_known_feature_extractors_run_as_batched_modules_on_the_device(label, saved, make_clips, monkeypatch):
+    folder, _, extractor = saved(label)
+    backbone = load({"name": "transformers", "weights": str(folder)}, device="cpu")
+    clips = make_clips(*(round(seconds * backbone.spec.sample_rate) for seconds in SECONDS[:4]))
+    monkeypatch.setattr(type(extractor), "__call__", lambda *args, **kwargs: pytest.fail("the extractor is called"))
+    assert len(backbone.embed(clips)) == 4
+
+
 @pytest.mark.parametrize(
     ("label", "layers", "dim", "rate", "longest_s"),
     [

@@ -203,3 +203,14 @@ def test_half_precision_stays_close(precision, backbone, weights, make_clips):
         x, y = a.mean(axis=(0, 1)), b.mean(axis=(0, 1))
         assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= 0.9995
         assert not np.array_equal(a, b)
+
+
+def test_everything_follows_the_network_to_another_device_and_nothing_more_is_saved(pca, weights, network):
+    options = {"name": "vggish", "weights": str(weights / "vggish.pth"), "postprocess": True, "pca_weights": str(pca)}
+    moved = load(options)
+    assert set(moved.module.state_dict()) == set(network.state_dict())
+    moved.module.to("meta")  # as a training process does with a device other than the first
+    assert {part.device.type for part in (moved.window, moved.mel, *moved.pca)} == {"meta"}
+    frames = moved.forward(torch.zeros(2, 2 * HOP + PATCH, device="meta"), torch.tensor([PATCH, 2 * HOP + PATCH]))
+    assert frames.values.device.type == "meta"
+    assert frames.values.shape == (2, 1, 3, 128)

@@ -1,5 +1,6 @@
 """Concurrent writing: nothing is lost, errors are raised soon, and the model waits for a slow disk."""
 
+import os
 import threading
 import time
 
@@ -9,8 +10,9 @@ import torch
 
 from features.errors import RunError
 from features.inference import worker
-from features.inference.timing import Clock, Timings
+from features.inference.timing import Clock, Timings, machine_load
 from features.store.table import verify_table
+from pipeline.stages.fit_metadata import throughput_of
 from tests.features.toys import NAMES, Toy, noise
 
 
@@ -182,3 +184,39 @@ def test_a_clock_counts_what_threads_do():
     assert clock.seconds()["forward"] == 8.0
     assert clock.seconds()["read"] >= 0.04
     assert np.isfinite(list(clock.seconds().values())).all()
+
+
+def test_the_first_batch_of_a_run_is_not_counted_as_throughput(seven, monkeypatch):
+    class Warming(Toy):
+        calls = 0
+
+        def forward(self, waveforms, lengths):
+            Warming.calls += 1
+            if Warming.calls == 1:
+                time.sleep(0.3)  # libraries start
+            return super().forward(waveforms, lengths)
+
+    seven.backbone = Warming
+    monkeypatch.setattr(os, "getloadavg", lambda: (9.0, 1.0, 1.0))
+    summary = seven.run(seven.manifest(*NAMES), block_rows=2)
+    cost = verify_table(summary.path).cost
+    assert cost["clips"] == 7
+    assert 0 < cost["steady_clips"] < 7
+    assert cost["compute_s"] - cost["steady_s"] >= 0.3
+    assert throughput_of(cost) == (cost["steady_clips"], cost["steady_audio_s"], cost["steady_s"])
+    assert cost["load"] > 0
+    older = {"clips": 4, "audio_s": 2.0, "compute_s": 8.0}
+    assert throughput_of(older) == (4, 2.0, 8.0)
+    assert throughput_of({**older, "steady_clips": 0, "steady_audio_s": 0.0, "steady_s": 0.1}) == (4, 2.0, 8.0)
+
+
+def test_load_leaves_out_the_threads_of_the_run_itself(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    monkeypatch.setattr(os, "getloadavg", lambda: (6.0, 1.0, 1.0), raising=False)
+    assert [machine_load(threads) for threads in (2, 4, 6, 20)] == [1.5, 1.5, 1.0, 0.0]
+
+    def absent():
+        raise OSError
+
+    monkeypatch.setattr(os, "getloadavg", absent)
+    assert machine_load(2) is None

@@ -25,6 +25,7 @@ CHANGED = {
 }
 SAME = {
     "name": "alias",
+    "label": "in this config",
     "weights": "elsewhere/on/this/disk",
     "settings": {**SPEC.settings, "normalize_assumed": True},
 }
@@ -91,3 +92,29 @@ def test_a_spec_comes_back_from_its_json(tmp_path):
     assert backbone_of(again) == SPEC
     assert fingerprint(again) == fingerprint(spec)
     assert cache_path(tmp_path, "birds", again) == tmp_path / "birds" / f"toy-{fingerprint(spec)[:12]}.h5"
+
+
+def test_a_new_file_has_the_title_of_its_entry(tmp_path):
+    spec = cache_spec(SPEC, ("mean",))
+    assert cache_path(tmp_path, "birds", spec, "mine").name == f"mine-{fingerprint(spec)[:12]}.h5"
+
+
+@pytest.mark.parametrize("ending", [".h5", ".parts", ".h5.lock", ".drift.json"])
+def test_a_file_with_the_same_fingerprint_is_used_whatever_its_title(tmp_path, ending):
+    spec = cache_spec(SPEC, ("mean",))
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "birds" / f"toy-{fingerprint(spec)[:12]}{ending}").touch()
+    assert cache_path(tmp_path, "birds", spec, "mine").name == f"toy-{fingerprint(spec)[:12]}.h5"
+
+
+def test_an_entrys_own_file_comes_first(tmp_path):
+    spec = cache_spec(SPEC, ("mean",))
+    (tmp_path / "birds").mkdir()
+    for title in ("another", "mine", "toy"):
+        (tmp_path / "birds" / f"{title}-{fingerprint(spec)[:12]}.h5").touch()
+    assert cache_path(tmp_path, "birds", spec, "mine").name.startswith("mine-")
+    assert cache_path(tmp_path, "birds", spec, "other").name.startswith("toy-")
+
+
+def test_files_do_not_record_the_label():
+    assert "label" not in cache_spec(dataclasses.replace(SPEC, label="mine"), ("mean",))["backbone"]

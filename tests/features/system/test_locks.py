@@ -1,11 +1,14 @@
 """One lock per cache file: planning and finalizing are exclusive, and a rival between two locks does no harm."""
 
+import errno
+import os
 import threading
 
 import pytest
 
 from features.errors import RunError
 from features.store.table import verify_table
+from features.system import locks
 from features.system.locks import CacheLock
 from tests.features.toys import NAMES, temporaries
 
@@ -71,3 +74,27 @@ def test_a_rival_that_finalizes_during_the_lock_upgrade(seven, monkeypatch, riva
     assert (rivals[1].computed, rivals[1].reused) == ((0, 7) if rival == "the same clips" else (1, 7))
     assert set(verify_table(summary.path).ids) == set(others.clips["id"])
     assert temporaries(seven.cache) == []
+
+
+class NoLocks:
+    """A file system without locks."""
+
+    LOCK_EX, LOCK_SH, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_SH, fcntl.LOCK_NB
+
+    def flock(self, descriptor, flags):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_a_folder_without_locks_says_what_to_do_and_works_when_that_is_done(tmp_path, monkeypatch, join):
+    monkeypatch.setattr(locks, "fcntl", NoLocks())
+    with (
+        pytest.raises(RunError, match=r"no locks; .*--set output.cache=FOLDER.*AUDIOHEADS_NO_LOCKS=1 and"),
+        CacheLock(tmp_path / "t.h5", print, join=join),
+    ):
+        pass
+    monkeypatch.setenv("AUDIOHEADS_NO_LOCKS", "1")
+    with CacheLock(tmp_path / "t.h5", print, join=join) as lock:
+        assert lock.is_alone
+        lock.shared()
+        lock.exclusive()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,27 @@ def test_two_processes_stop_together_and_agree(tmp_path):
     losses = [row["valid/loss"] for row in one["curves"]]
     assert len(losses) - 1 - int(np.argmin(losses)) == 2  # the patience
     assert len(losses) < 50
+
+
+@pytest.mark.e2e
+def test_no_process_decides_alone_that_nothing_is_left_to_train(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = []
+    for rank in ("0", "1"):  # as torchrun starts them
+        started = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        own = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+        command = [sys.executable, "-m", "tests.heads.finetuning.ranks", str(tmp_path), "stale"]
+        ranks.append(subprocess.Popen(command, cwd=Path(__file__).parents[3], env={**os.environ, **started, **own}))
+    try:
+        assert [process.wait(timeout=600) for process in ranks] == [0, 0]
+    finally:
+        for process in ranks:
+            process.kill()
+    one, other = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert one == other
+    assert len(one["curves"]) > 2
 
 
 def test_a_finished_fit_is_only_scored_again(tmp_path):

@@ -104,3 +104,8 @@ def test_audio_that_joins_a_label_into_one_group_is_refused():
     keys = ["same"] * 5 + [f"k{row}" for row in range(5)]
     with pytest.raises(ManifestError, match="label 'label0' has no training clip when fold"):
         make_splits(clips, "kfold", keys=keys)
+
+
+def test_too_few_distinct_clips_for_folds_are_counted():
+    with pytest.raises(ManifestError, match="toy: clips with identical audio count as one, which leaves 2 of 18; "):
+        make_splits(corpus(3, 6, 1), "kfold", keys=["silence"] * 17 + ["other"])

@@ -199,7 +199,7 @@ def test_constant_columns_are_harmless(options):
     features[:, :, 5] = np.float32(0.1)
     result = train(options, (features, targets, splits))
     assert accuracy(result, targets) > 0.95
-    assert all(fit.state["scale"][[3, 5]].tolist() == [1.0, 1.0] for fit in result.fits)
+    assert all(np.isinf(fit.state["scale"][[3, 5]]).all() for fit in result.fits)  # they become zero everywhere
 
 
 @pytest.mark.parametrize("options", [LINEAR, MLP], ids=["linear", "mlp"])

@@ -1,5 +1,6 @@
 """Configs: defaults, every kind of error, writing back to YAML, and the shipped files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -173,8 +174,6 @@ def test_files_that_are_no_config(write, text, words):
 
 def test_a_file_that_cannot_be_read(tmp_path):
     assert mistakes_of(tmp_path / "none.yaml") == [f"{tmp_path / 'none.yaml'}: no such config file"]
-    [line] = mistakes_of(tmp_path)
-    assert line.startswith(f"{tmp_path}: cannot be read: ")
 
 
 @pytest.mark.parametrize(
@@ -220,3 +219,56 @@ def test_shipped_configs_are_valid_and_dump_to_the_same(path, tmp_path):
 
 def test_the_named_configs_are_shipped():
     assert {path.stem for path in SHIPPED} >= {"demo", "esc10", "fsdd", "wav2vec2-vggish"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "sound.wav",
+            b"RIFF\xff\xff",
+            r"is audio, not a config; `audioheads init .*`audioheads predict MODEL ",
+        ),
+        (
+            "clips.csv",
+            b"path,label\na.wav,a\n",
+            r"is a table of clips, not a config; `audioheads init \S+csv` writes",
+        ),
+        ("clips.jsonl", b'{"path": "a.wav"}\n{"path": "b.wav"}\n', r"is a table of clips, not a config"),
+        ("head.safetensors", b"\xff\x00", r"is a trained model, not a config; `audioheads predict "),
+        ("mfcc-1.h5", b"\x89HDF\r\n", r"is a cache file, not a config; `audioheads cache verify "),
+        ("other.bin", b"\xff", r"not UTF-8 text \(byte 0\); a config is a YAML file"),
+    ],
+)
+def test_another_file_in_the_place_of_a_config_is_named(write, name, content, message):
+    (line,) = mistakes_of(write(content, name))
+    assert re.search(message, line), line
+
+
+def test_a_folder_in_the_place_of_a_config(tmp_path, write):
+    (line,) = mistakes_of(tmp_path)
+    assert (
+        line
+        == f"{tmp_path}: is a folder, not a config; if it holds labelled audio, `audioheads init {tmp_path}` "
+        + ("writes a config for it")
+    )
+    path = write(MINIMAL, "config.yaml")
+    assert mistakes_of(tmp_path) == [f"{tmp_path}: is a folder, not a config; did you mean {path}?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset: {kind: folder, root: x\nheads: [{name: linear}]\n", "the '{' of line 1, column 10 is not closed"),
+        ("dataset: {kind: folder, root: x}\nheads: [{name: linear]\n", "the '{' of line 2, column 9 is not closed"),
+        ("heads: [{name: linear}\n", "the '[' of line 1, column 8 is not closed"),
+        ("heads:\n  - {name: linear\n  - {name: knn}\n", "the '{' of line 2, column 5 is not closed"),
+        (
+            "dataset:\n  kind folder\n  root: x\n",
+            "line 3, column 7: mapping values are not allowed here; is a colon missing",
+        ),
+    ],
+)
+def test_a_missing_bracket_or_colon_is_located(write, text, message):
+    (line,) = mistakes_of(write(text))
+    assert message in line, line

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.errors import UserError
+from features.errors import ManifestError, UserError
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
 from pipeline.console import Console
@@ -237,3 +237,35 @@ def test_comments_stay_comments(tmp_path):
     config = load_config("odd.yaml")
     assert len(load_checked_manifest(config).labels) == 3
     assert all(re.match(r"#|\s*#|[\w ]|$", line) for line in text.splitlines())
+
+
+def test_small_classes_get_the_line_that_leaves_them_out(tmp_path, capsys):
+    six(tmp_path / "calls", "dog", "cat")
+    clips(tmp_path / "calls", "owl/0.wav")
+    output = init(tmp_path / "calls")
+    text = output.read_text()
+    assert "1 of 3 classes are too small for every protocol" in text.replace("\n# ", " ")
+    assert "note: 1 of 3 classes are too small for every protocol; calls.yaml has a comment" in capsys.readouterr().err
+    with pytest.raises(ManifestError, match=r"dataset.min_clips: 3"):
+        load_checked_manifest(load_config(output))
+    line = next(line for line in text.splitlines() if line.startswith("# dataset: "))
+    output.write_text(re.sub("(?m)^dataset: .*$", line.removeprefix("# "), text))
+    assert load_checked_manifest(load_config(output)).labels == ["cat", "dog"]
+
+
+def test_classes_of_one_group_are_listed(tmp_path):
+    names = [f"{label}{n}.wav" for label in ("a", "b", "c") for n in range(6)]
+    clips(tmp_path, *names)
+    rows = [f"{name},{name[0]},{'g0' if name[0] == 'c' else f'g{name[1]}'}" for name in names]
+    (tmp_path / "clips.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
+    text = init(tmp_path / "clips.csv").read_text()
+    assert "exclude: [c]" in text
+
+
+def test_labels_that_may_be_another_task_are_asked_about(tmp_path, capsys):
+    names = [f"{n}.wav" for n in range(24)]
+    clips(tmp_path, *names, seconds=0.1)
+    (tmp_path / "clips.csv").write_text("path,label\n" + "".join(f"{n},{20 + i % 4}.0\n" for i, n in enumerate(names)))
+    text = init(tmp_path / "clips.csv").read_text().replace("\n# ", " ")
+    assert "Note: clips: are the labels quantities? Numbers such as '20.0' are read as 4 classes" in text
+    assert "set dataset.task: regression" in capsys.readouterr().err

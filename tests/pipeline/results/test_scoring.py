@@ -13,14 +13,23 @@ from heads.evaluation.predictions import Predictions, to_frame
 from heads.evaluation.scores import SCORES, Score
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import score
-from pipeline.results.table import COLUMNS, METRIC_COLUMNS, headings, markdown, shown_rows, table_of
+from pipeline.results.table import (
+    COLUMNS,
+    LATER_COLUMNS,
+    METRIC_COLUMNS,
+    headings,
+    legend,
+    markdown,
+    shown_rows,
+    table_of,
+)
 
 N = 90
 BALANCED = ("balanced_accuracy", "balanced_accuracy_ci_low", "balanced_accuracy_ci_high")
 LAYOUT = {
-    "single-label": (*COLUMNS, *BALANCED, "n_groups"),
-    "multi-label": (*COLUMNS, *METRIC_COLUMNS, "n_groups"),
-    "regression": (*COLUMNS, *METRIC_COLUMNS, "n_groups"),
+    "single-label": (*COLUMNS, *BALANCED, "n_groups", *LATER_COLUMNS),
+    "multi-label": (*COLUMNS, *METRIC_COLUMNS, "n_groups", *LATER_COLUMNS),
+    "regression": (*COLUMNS, *METRIC_COLUMNS, "n_groups", *LATER_COLUMNS),
 }
 TASKS = ("single-label", "multi-label", "regression")
 
@@ -149,7 +158,7 @@ def test_a_new_score_is_one_entry_of_the_table(monkeypatch):
     monkeypatch.setitem(SCORES, "single-label", own)
     rows, details = scored("single-label")
     table = table_of(rows)
-    assert tuple(table.columns) == (*COLUMNS, *BALANCED, "worst_class", "n_groups")
+    assert tuple(table.columns) == (*COLUMNS, *BALANCED, "worst_class", "n_groups", *LATER_COLUMNS)
     pd.testing.assert_frame_equal(table[list(usual)], usual)
     wanted = {detail["model"]: min(detail["class_accuracy"].values()) for detail in details}
     assert dict(zip(table["model"], table["worst_class"], strict=True)) == pytest.approx(wanted)
@@ -171,3 +180,13 @@ def test_what_ranks_models_has_intervals(task):
     first, *others = SCORES[task]
     assert first.estimation is not None and first.higher_is_better and first.column in ("accuracy", "value")
     assert all(score.estimation is None for score in others)
+
+
+def test_throughput_measured_on_a_busy_machine_is_marked():
+    rows, _ = scored("single-label")
+    loads = {"good": 4.8, "twin": 0.9, "bad": None}
+    table = table_of([row | {"extract_clips_per_s": 39.14, "extract_load": loads[row["model"]]} for row in rows])
+    shown = [dict(zip(headings(table).values(), row, strict=True)) for row in shown_rows(table)]
+    assert {row["model"]: row["clips/s"] for row in shown} == {"good": "39.1*", "twin": "39.1", "bad": "39.1"}
+    assert "*: measured while the load of the machine exceeded its cores" in legend(table)
+    assert "load" not in legend(table[table["model"] != "good"])

@@ -1,0 +1,1 @@
+"""Choose clips and labels of a dataset after its reader has listed them."""

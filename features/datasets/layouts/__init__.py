@@ -1,0 +1,1 @@
+"""Readers of common layouts of labelled audio: one file per layout."""

@@ -1,0 +1,42 @@
+"""Messages about a backbone name the user's entry, and the option they advise changes that entry."""
+
+import re
+
+import pytest
+
+from features.backbones import describe, load
+from features.errors import UserError
+from pipeline.config.overrides import apply_overrides
+
+LITERT = {"tensor": "x", "sample_rate_hz": 16000, "window_samples": 10, "hop_samples": 10}
+UNAVAILABLE = [
+    {"name": "wav2vec2", "weights": "no/folder/here"},
+    {"name": "transformers", "weights": "no/folder/here"},
+    {"name": "vggish", "weights": "nowhere.pth"},
+    {"name": "litert", "weights": "nowhere.tflite", **LITERT},
+    {"name": "yamnet", "weights": "nowhere.tflite"},
+    {"name": "onnx", "weights": "nowhere.onnx", "sample_rate_hz": 16000},
+]
+
+
+@pytest.mark.parametrize("entry", UNAVAILABLE, ids=lambda entry: entry["name"])
+def test_the_advised_option_changes_the_labelled_entry(entry):
+    entries = [{**entry, "label": "first"}, {**entry, "label": "second"}]
+    with pytest.raises(UserError) as raised:
+        describe(entries[1])
+    message = str(raised.value)
+    assert message.startswith("second: ")
+    advised = re.search(r"set (features\.backbones\.\S+\.weights) to", message)
+    assert advised, message
+    apply_overrides({"features": {"backbones": entries}}, [f"{advised[1]}=elsewhere"])
+    assert [each["weights"] for each in entries] == [entry["weights"], "elsewhere"]
+
+
+def test_a_file_without_the_entrys_name_in_its_message_is_named_with_the_entry(tmp_path):
+    (tmp_path / "bad.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match=r"^mine: .*bad\.pth: contains more than tensors"):
+        load({"name": "vggish", "label": "mine", "weights": str(tmp_path / "bad.pth")})
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"^mine: .*config\.json: not valid JSON"):
+        describe({"name": "wav2vec2", "label": "mine", "weights": str(tmp_path)})
