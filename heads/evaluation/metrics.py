@@ -157,6 +157,11 @@ def per_class_accuracy(predictions: Sequence[Predictions]) -> np.ndarray:
     return scores.groupby("target")["score"].mean().reindex(range(n_classes)).to_numpy()
 
 
+def balanced_accuracy(predictions: Sequence[Predictions]) -> float:
+    """Return the mean of the classes' recalls, over classes with test clips."""
+    return float(np.nanmean(per_class_accuracy(predictions)))
+
+
 def clip_scores(predictions: Sequence[Predictions]) -> pd.DataFrame:
     """Compute how often each test clip is classified correctly, for intervals and comparisons.
 

@@ -17,6 +17,7 @@ from heads.evaluation.bootstrap import (
     resampled_macro_f1,
     resampled_precision,
 )
+from heads.evaluation.class_scores import balanced_accuracy_interval
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import DRAWS, TieTest, accuracy_interval, compare, tied_with_best
 
@@ -70,6 +71,8 @@ class Score:
         form: Format specification for printing.
         estimation: Its intervals and comparisons. Required for the first score of a task. The interval of another
             score is in `results.json`, under `<name>_ci`.
+        interval: Takes one model's predictions and the groups; returns the ends of the 95 % interval of a score that
+            has a column and no estimation, for the columns `<column>_ci_low` and `<column>_ci_high`. None: no interval.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Score:
     higher_is_better: bool = True
     form: str = ".3f"
     estimation: Estimation | None = None
+    interval: Callable[[Sequence[Predictions], np.ndarray], Ends] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,12 @@ SCORES: dict[Task, tuple[Score, ...]] = {
         Score("accuracy", metrics.accuracy, "accuracy", "accuracy", estimation=SHARE_OF_CLIPS),
         Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", estimation=bootstrapped(resampled_macro_f1)),
         Score("log_loss", metrics.log_loss, "log loss", "log_loss", higher_is_better=False),
+        Score(
+            "balanced_accuracy",
+            metrics.balanced_accuracy,
+            column="balanced_accuracy",
+            interval=balanced_accuracy_interval,
+        ),
     ),
     "multi-label": (
         Score("mAP", metrics.mean_average_precision, "value", "value", estimation=bootstrapped(resampled_precision)),

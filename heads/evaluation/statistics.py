@@ -61,16 +61,33 @@ def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 
     if not len(scores) == len(groups) > 0 or not np.all((scores >= 0) & (scores <= 1)):
         raise ValueError(f"{len(scores)} scores for {len(groups)} clips' groups; each clip needs one, in 0…1")
     numbers = np.unique(groups, return_inverse=True)[1]
-    sizes = np.bincount(numbers)
-    n, n_groups = len(scores), len(sizes)
+    residuals = np.bincount(numbers, weights=scores - float(np.mean(scores)))
+    alike = bool(np.all(scores == scores[0]))
+    return cluster_interval(float(np.mean(scores)), residuals, np.bincount(numbers), alike=alike, level=level)
+
+
+def cluster_interval(
+    share: float, residuals: np.ndarray, sizes: np.ndarray, *, alike: bool, level: float = 1 - ALPHA
+) -> tuple[float, float]:
+    """Compute the interval of a weighted mean over clips from sums over groups, see `accuracy_interval`.
+
+    Args:
+        share: The mean, 0…1.
+        residuals: Sum of weight times deviation from the mean over each group, shape (G,).
+        sizes: Sum of the weights of each group, shape (G,). Their total is the number of clips that the mean counts as.
+        alike: Whether all clips have the same score, so that a group counts as one observation.
+        level: Confidence level.
+
+    Returns:
+        Lower and upper end; 0 and 1 if there is only one group.
+    """
+    n, n_groups = sizes.sum(), len(sizes)
     if n_groups < 2:
         return 0.0, 1.0
-    share = float(np.mean(scores))
-    residuals = np.bincount(numbers, weights=scores - share)
     squares, fourths = float((residuals**2).sum()), float((residuals**4).sum())
     variance = n_groups / (n_groups - 1) * squares / n**2
-    if variance > 1e-12 / n:
-        effective = min(share * (1 - share) / variance, n)
+    if not alike:  # groups may still agree exactly, such as the majority row where every speaker says every word
+        effective = min(share * (1 - share) / variance, n) if variance > 1e-12 / n else n
         spread = fourths - squares**2 / n_groups
         freedom = 6 * squares**2 / spread if spread > 1e-9 * fourths else np.inf
         freedom = float(np.clip(freedom, 1, n_groups - 1))

@@ -15,6 +15,7 @@ from features.spec import BackboneSpec
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
 from pipeline.predicting.locate import FoundModel
 from pipeline.predicting.predictor import Predictor
+from pipeline.results.table import INDEPENDENT
 
 HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
 TASKS = {
@@ -139,12 +140,15 @@ class Card:
             return "Unknown: the model was exported without its run."
         interval = ""
         if evaluation.low is not None and evaluation.high is not None:
-            interval = f", 95 % interval {evaluation.low:.3f} to {evaluation.high:.3f} (clustered by source recording)"
+            clusters = f" (clustered by group, {evaluation.n_groups} groups)" if evaluation.n_groups else ""
+            interval = f", 95 % interval {evaluation.low:.3f} to {evaluation.high:.3f}{clusters}"
         text = (
             f"{evaluation.metric} **{evaluation.value:.3f}**{interval}, on {evaluation.n_test} test clips of "
             f"{about.get('dataset')}, protocol `{about.get('protocol')}`: each clip was scored by a fit that was not "
             f"trained on it ({about.get('n_folds')} folds, {about.get('n_seeds')} seeds)."
         )
+        if evaluation.n_groups == 0:
+            text += f" **{INDEPENDENT}**"
         if len(self.model.fits) > 1:
             text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
         return text

@@ -37,6 +37,7 @@ from pipeline.stages.context import Stage2, job_of, splits_of
 from pipeline.stages.features import announce, load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
 from pipeline.stages.fit_metadata import stage1_notes
+from pipeline.stages.majority import majority_fit
 from pipeline.stages.train_heads import collect_predictions
 
 VERSION = 1  # increased when a change in `heads` changes results
@@ -116,7 +117,7 @@ def _run(
     for options, source, table in zip(entries, sources, tables, strict=True):
         _train_all(stage, ModelToTrain(options, source, table))
     if is_main_process():
-        collect_predictions(config, manifest)
+        collect_predictions(config, manifest, majority_fit(config, manifest, splits))
 
 
 def trainer_device(device: str, console: Console) -> str:

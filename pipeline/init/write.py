@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.datasets.listing import base_name
-from features.errors import RunError, UserError
+from features.errors import ManifestError, RunError, UserError
 from features.manifest import Manifest
 from pipeline.console import Console
 from pipeline.init.choosing import choice_comments, questions, small_classes
 from pipeline.init.dataset_section import alternatives_text, comment, dataset_lines, other_lines
 from pipeline.init.found import Found
 from pipeline.init.recognise import recognise
+from pipeline.results.group_names import groups_in_names
+from pipeline.results.refit import held_out
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
@@ -169,6 +171,7 @@ def config_text(
         *_group_hint(manifest),
         f"protocol: {choice.protocol}",
         *_protocol_of_proposal(found, choice),
+        *_refit_hint(manifest, choice.protocol),
         "seeds: [0, 1, 2]",
         "",
     ]
@@ -218,10 +221,33 @@ def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
 def _group_hint(manifest: Manifest) -> list[str]:
     if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
         return []
-    return comment(
+    hint = (
         "If several clips come from one speaker or one recording, add a `group` column to the manifest; otherwise "
         "scores are too optimistic (`audioheads datasets index` writes a manifest to start from)."
     )
+    if (found := groups_in_names(manifest)) is not None:
+        hint += (
+            f" The file names suggest {found.count} groups, in part {found.place} of the name: "
+            f"{', '.join(found.examples)}{', …' if found.count > len(found.examples) else ''}."
+        )
+    return comment(hint)
+
+
+def _refit_hint(manifest: Manifest, protocol: str) -> list[str]:
+    """Return comment lines that offer `refit`, if validation takes many clips or some of few."""
+    from heads.splits.protocol import make_splits
+
+    try:
+        held = held_out(make_splits(manifest, protocol))
+    except ManifestError:  # `audioheads run` says what is missing
+        return []
+    if not held.matters:
+        return []
+    hint = (
+        f"Per fold, {held.valid} of the {held.valid + held.train} clips that are not tested validate. With refit, the "
+        "chosen heads are trained again on all of them. Remove the # to use it; training takes longer."
+    )
+    return [*comment(hint), "# refit: true"]
 
 
 def _refuse_overwriting(path: Path, force: bool) -> None:

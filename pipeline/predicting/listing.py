@@ -14,7 +14,7 @@ from features.json_files import try_object
 from pipeline.console import Console
 from pipeline.predicting.locate import FoundModel, find_model, models_of
 from pipeline.results.run_folder import read_fit
-from pipeline.results.table import counted
+from pipeline.results.table import N_GROUPS, counted
 
 
 class _Row(BaseModel):
@@ -37,6 +37,7 @@ class Evaluation:
         low: Lower end of the 95 % interval.
         high: Upper end of the 95 % interval.
         n_test: Number of distinct test clips.
+        n_groups: Number of groups that the manifest gives to them; 0 if it gives none, None if unknown.
     """
 
     metric: str = "accuracy"
@@ -44,6 +45,7 @@ class Evaluation:
     low: float | None = None
     high: float | None = None
     n_test: int | None = None
+    n_groups: int | None = None
 
     def __str__(self) -> str:
         """Return `0.967 (0.945–0.981)`, with the metric's name unless it is accuracy."""
@@ -87,7 +89,8 @@ def evaluate(model: FoundModel) -> Evaluation:
     row = _reported(model.run_dir, folder) or _computed(model, folder)
     name = row.get("metric") or "accuracy"
     key = "accuracy" if name == "accuracy" else "value"
-    return Evaluation(name, row.get(key), row.get(f"{key}_ci_low"), row.get(f"{key}_ci_high"), row.get("n_test"))
+    ends = row.get(f"{key}_ci_low"), row.get(f"{key}_ci_high")
+    return Evaluation(name, row.get(key), *ends, row.get("n_test"), row.get(N_GROUPS))
 
 
 def fits_text(model: FoundModel) -> str:
@@ -140,7 +143,8 @@ def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
             return {}
         rows: list[dict[str, Any]] = (try_object(report, _Results) or {"rows": []})["rows"]
         place = folder.parts[-2:]
-        return next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
+        row = next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
+        return row if N_GROUPS in row else {}  # older reports do not tell whether groups were known
     except OSError:
         return {}
 

@@ -9,14 +9,16 @@ from features.corpus import Corpus
 from features.errors import RunError, UserError
 from pipeline.config.config import Config
 from pipeline.console import Console
+from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.clips import tested_rows
-from pipeline.report.analysis.verdict import text_of, verdict
+from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
 from pipeline.report.render.files import write_tables
 from pipeline.report.render.page import Part, page_of
 from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build
 from pipeline.report.sections import SECTIONS
+from pipeline.report.sentence import text_of
 from pipeline.report.study import Study, gather
 from pipeline.results.run_folder import write_text
 from pipeline.results.run_lock import locked
@@ -79,7 +81,8 @@ def _write(
     names = " + ".join(study.manifest.name for study in studies)
     rows = sum(len(study.table) for study in studies)
     console.line(
-        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, figures/"
+        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, classes.csv, "
+        "figures/"
     )
 
 
@@ -142,7 +145,8 @@ def _print(study: Study, console: Console) -> None:
     if left_out:
         console.line(f"the terminal is too narrow for {', '.join(left_out)}; results.md contains all columns")
     console.line(legend(table))
-    console.line(text_of(verdict(study)))
+    for line in (*verdict(study), *caveats(study)):
+        console.line(text_of(line))
     if len(study.curve):
         shown = curve_cells(study.curve)
         console.table(

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from features.corpus import Corpus
+from features.errors import ManifestError
 from features.manifest import Manifest
+from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions, from_frame
 from heads.evaluation.scores import ranking_score
 from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
+from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
 from pipeline.results.expected_fits import poolings_of
+from pipeline.results.group_names import SuggestedGroups, groups_in_names
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
 from pipeline.results.table import table_of
+from pipeline.stages.context import splits_of
 from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_table, read_curves
+from pipeline.stages.majority import majority_of_run
 from pipeline.stages.train_heads import collect_predictions, read_fits
 
 
@@ -50,6 +57,11 @@ class StudyModel:
         """Whether it is an untrained control: a head on a network with random weights."""
         return is_control(self.row)
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is the majority row, which knows the training labels only."""
+        return self.row["family"] == BASELINE
+
 
 @dataclass(frozen=True)
 class Study:
@@ -60,7 +72,7 @@ class Study:
         manifest: Its N clips in order, including failed ones.
         inputs: Its caches by backbone label, the content of every clip, and failures (id -> reason).
         groups: The group of each clip by which intervals are clustered, shape (N,).
-        models: The models in the order of `table`, best first.
+        models: The models in the order of `table`, best first, and the majority row.
         table: `results.csv`, one row per model.
         curve: `label_efficiency.csv`; empty if the experiment has none.
         warnings: Warnings recorded with the models, without duplicates.
@@ -95,6 +107,34 @@ class Study:
         return None
 
     @property
+    def learned(self) -> tuple[StudyModel, ...]:
+        """The models without the majority row, best first."""
+        return tuple(model for model in self.models if not model.is_baseline)
+
+    @property
+    def baseline(self) -> StudyModel | None:
+        """The majority row; None if it cannot be computed for these models."""
+        return next((model for model in self.models if model.is_baseline), None)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups that the manifest gives to the test clips; 0 if it gives none."""
+        return int(self.models[0].row["n_groups"])
+
+    @cached_property
+    def splits(self) -> Splits | None:
+        """The experiment's splits; None if clips have changed so that the protocol no longer fits."""
+        try:
+            return splits_of(self.config, self.manifest, self.inputs, strict=False)
+        except ManifestError:
+            return None
+
+    @cached_property
+    def suggested_groups(self) -> SuggestedGroups | None:
+        """Groups that the file names suggest, if the manifest gives none."""
+        return groups_in_names(self.manifest)
+
+    @property
     def failures(self) -> dict[str, str]:
         """Failed clips, which are not scored: id -> reason."""
         return self.inputs.failures
@@ -114,8 +154,10 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     corpus = corpus or load_corpus(config)
     manifest = corpus.manifest
     fits = read_fits(config)
-    collect_predictions(config, manifest)
     inputs = read_inputs(config, corpus)
+    baseline = majority_of_run(config, manifest, inputs, fits)
+    collect_predictions(config, manifest, baseline)
+    fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
     backbone_of = {label_of(one): str(getattr(one, "name")) for one in config.features.backbones}  # noqa: B009
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of)

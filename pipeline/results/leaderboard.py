@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import UserError
 from heads.evaluation import scores
+from heads.evaluation.majority import BASELINE
 from pipeline.config.errors import closest
 from pipeline.console import Console
 from pipeline.results.leaderboard_text import print_leaderboard
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 BOARD = ["dataset", "protocol", "metric"]
 MODEL = ["model", "weights", "pooling", "head"]  # columns that identify a model across boards
-COUNTS = ("n_folds", "n_seeds", "n_test", "n_failed", "feature_dim", "params_total", "params_trained")
+COUNTS = ("n_folds", "n_seeds", "n_test", "n_failed", "n_groups", "feature_dim", "params_total", "params_trained")
 HIGH_FIRST = (
     "score",
     "extract_clips_per_s",
@@ -72,7 +73,7 @@ def run_leaderboard(
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    """Combine the rows of all runs in one table, without duplicates.
+    """Combine the rows of all runs in one table, without duplicates, and with one majority row for the same clips.
 
     Returns:
         The table, and notes about removed duplicates.
@@ -86,7 +87,8 @@ def joined(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
         again = ", ".join(sorted(set(table.loc[same, "run"])))
         notes.append(f"{int(same.sum())} row(s) of {again} duplicate rows of another run and are shown once")
         table = table[~same].reset_index(drop=True)
-    return table, notes
+    repeated = (table["family"] == BASELINE) & table.duplicated([*BOARD, "family", "score", "n_test"])
+    return table[~repeated].reset_index(drop=True), notes
 
 
 def filtered(table: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> pd.DataFrame:

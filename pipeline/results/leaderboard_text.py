@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.console import Console
-from pipeline.results.table import counted
+from pipeline.results.table import INDEPENDENT, N_GROUPS, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ SHOWN = (
 NUMBERS = ("rank", "score", "95 % interval", "log loss", "dim", "clips/s", "train s", "mean rank")
 SPARE = ("dim", "train s", "clips/s", "log loss", "layer", "pooling")
 LEGEND = (
-    "rank: by score; equal scores share the mean of their ranks. Intervals are 95 %, clustered by group.",
+    "rank: by score; equal scores share the mean of their ranks. Intervals are 95 %, clustered by group if known.",
     "best: tied rows do not differ significantly from the best (paired comparison); –: not compared, as between runs.",
 )
 
@@ -62,6 +62,8 @@ def print_leaderboard(table: pd.DataFrame, notes: Sequence[str], console: Consol
             spare=SPARE,
         )
         left_out.update(dict.fromkeys(hidden))
+        if caution := _caution(rows):
+            console.line(caution)
         console.line("")
     if left_out:
         console.line(f"terminal too narrow for {', '.join(left_out)}; --csv FILE writes all columns")
@@ -77,6 +79,14 @@ def print_leaderboard(table: pd.DataFrame, notes: Sequence[str], console: Consol
         console.line("mean rank: no model is on every board")
     for note in notes:
         console.line(f"note: {note}")
+
+
+def _caution(rows: pd.DataFrame) -> str:
+    """Return a sentence about the runs of a board for which no groups are known; empty if there are none."""
+    if N_GROUPS not in rows or not (unknown := rows[N_GROUPS] == 0).any():
+        return ""
+    runs = sorted(set(rows.loc[unknown, "run"]))
+    return INDEPENDENT if unknown.all() else f"{', '.join(runs)}: {INDEPENDENT}"
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:

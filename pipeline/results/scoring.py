@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
+from heads.evaluation.class_scores import class_estimates
+from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions, from_frame
 from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, Score, estimation_of
 from heads.splits.fold_names import natural_order
@@ -51,11 +54,13 @@ def score(
             raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
     groups = pd.Series(group_of, index=manifest.clips["id"]).loc[tested[0]].to_numpy()
     controls = [_control_of(fit, fits, backbone_of or {}) for fit in fits]
-    measured, details = _measured(parsed, groups, manifest, controls)
+    baseline = next((at for at, fit in enumerate(fits) if fit.about.get("family") == BASELINE), None)
+    measured, details = _measured(parsed, groups, manifest, controls, baseline)
     columns = columns_of(manifest.task)
+    given = manifest.clips.set_index("id").loc[tested[0], "group"].nunique() if "group" in manifest.clips else 0
     rows, more = [], []
     for fit, own, detail in zip(fits, measured, details, strict=True):
-        own = {"n_test": len(groups), "n_failed": n_failed, **own}
+        own = {"n_test": len(groups), "n_failed": n_failed, "n_groups": given, **own}
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
         about = {key: value for key, value in fit.about.items() if key not in columns}
         more.append(rows[-1] | detail | about | {"folder": str(fit.folder)})
@@ -80,7 +85,11 @@ def is_control(about: Mapping[str, Any]) -> bool:
 
 
 def _measured(
-    parsed: Sequence[list[Predictions]], groups: np.ndarray, manifest: Manifest, controls: Sequence[Control | None]
+    parsed: Sequence[list[Predictions]],
+    groups: np.ndarray,
+    manifest: Manifest,
+    controls: Sequence[Control | None],
+    baseline: int | None,
 ) -> tuple[Rows, Rows]:
     """Compute the scores of the models: columns of the table, and details for `results.json`."""
     task = manifest.task
@@ -96,6 +105,7 @@ def _measured(
             | {name: ranking.values[at], f"{name}_ci_low": low, f"{name}_ci_high": high}
             | ({"metric": first.name} if name in METRIC_COLUMNS else {})
             | {score.column: value for score, value in found.items() if score.column}
+            | _intervals(others, predictions, groups)
             | {"tied_with_best": ranking.comparisons[at].tied}
         )
         details.append(
@@ -105,6 +115,7 @@ def _measured(
                 **{f"{score.name}_ci": _ends(score, predictions, groups) for score in others if score.estimation},
                 **_by_class(predictions, groups, manifest),
                 **_comparison(ranking, at, controls[at]),
+                **_against_baseline(ranking, at, baseline),
             }
         )
     return measured, details
@@ -114,6 +125,16 @@ def _ends(score: Score, predictions: list[Predictions], groups: np.ndarray) -> l
     """Return the ends of the 95 % interval of a score that has an estimation."""
     assert score.estimation is not None
     return list(score.estimation.interval(predictions, groups)[1:])
+
+
+def _intervals(scores: Sequence[Score], predictions: list[Predictions], groups: np.ndarray) -> dict[str, float]:
+    """Return the intervals of the scores that have one, by column."""
+    found: dict[str, float] = {}
+    for score in scores:
+        if score.interval is not None:
+            ends = score.interval(predictions, groups)
+            found |= {f"{score.column}_ci_{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
+    return found
 
 
 def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:
@@ -127,6 +148,9 @@ def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Mani
     if score.intervals is not None:
         ends = score.intervals(predictions, groups)
         found[f"{score.name}_ci"] = {manifest.labels[own]: list(ends[own]) for own in tested}
+    found["classes"] = {
+        manifest.labels[own]: asdict(estimates) for own, estimates in class_estimates(predictions, groups).items()
+    }
     return found
 
 
@@ -155,6 +179,14 @@ def _comparison(ranking: Ranking, at: int, control: Control | None) -> dict[str,
     position, model = control
     gain = ranking.comparisons[position].difference - own.difference
     return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[str(position)]}}
+
+
+def _against_baseline(ranking: Ranking, at: int, baseline: int | None) -> dict[str, Any]:
+    """Compare a model with the majority row."""
+    if baseline is None or at == baseline:
+        return {}
+    gain = ranking.comparisons[baseline].difference - ranking.comparisons[at].difference
+    return {"majority": {"gain": gain, "p_value": ranking.comparisons[at].p_values[str(baseline)]}}
 
 
 def _finite(value: float) -> float | None:

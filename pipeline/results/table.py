@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from features.labels import Task
 
-LEGEND = "tied: not significantly different from the best (paired bootstrap). Intervals are clustered by group."
+TIED = "tied: not significantly different from the best (paired bootstrap)."
+INDEPENDENT = (
+    "Every clip counted as independent, because no groups are known: if clips share a speaker or recording, the score "
+    "is too high."
+)
 COLUMNS = (
     "dataset",
     "model",
@@ -43,12 +47,15 @@ COLUMNS = (
     "tied_with_best",
 )
 METRIC_COLUMNS = ("metric", "value", "value_ci_low", "value_ci_high")
-"""Last columns of tables of multi-label and regression data, whose scores have no column above."""
+"""Further columns of tables of multi-label and regression data, whose scores have no column above."""
+N_GROUPS = "n_groups"
+"""Column of the number of groups that the manifest gives to the test clips; 0 if it gives none."""
 N_ABSENT = "n_absent"
 """Column of tables with test clips of a class without training clips; they count as errors."""
 LATER_COLUMNS = ("extract_load",)
 """Columns of later versions, after all others. `extract_load`: load of the machine per core during stage 1."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
+REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
@@ -69,8 +76,22 @@ def score_columns() -> tuple[str, ...]:
 def columns_of(task: Task) -> tuple[str, ...]:
     """Return the columns of a task's `results.csv`, in order; scores added in later versions are at the end."""
     known = COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS
-    own = (score.column for score in SCORES[task] if score.column)
-    return tuple(dict.fromkeys((*known, *own, N_ABSENT, *LATER_COLUMNS)))
+    return tuple(dict.fromkeys((*known, *_columns_of_scores(SCORES[task]), N_GROUPS, N_ABSENT, *LATER_COLUMNS)))
+
+
+def later_columns() -> tuple[str, ...]:
+    """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
+    every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
+    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS))
+    return tuple(name for name in names if name not in COLUMNS + METRIC_COLUMNS)
+
+
+def _columns_of_scores(scores: Sequence[Score]) -> list[str]:
+    found = []
+    for score in scores:
+        ends = ("", "_ci_low", "_ci_high") if score.interval is not None else ("",)
+        found += [f"{score.column}{end}" for end in ends if score.column]
+    return found
 
 
 def layer_text(layers: Sequence[int | str]) -> str:
@@ -103,9 +124,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     scored_otherwise = any(row.get("metric") for row in rows)
     known = COLUMNS + METRIC_COLUMNS if scored_otherwise else COLUMNS
-    added = [name for name in score_columns() if name not in known and any(name in row for row in rows)]
-    added += [N_ABSENT] if any(row.get(N_ABSENT) for row in rows) else []
-    added += [name for name in LATER_COLUMNS if any(name in row for row in rows)]
+    there = {name for row in rows for name, value in row.items() if name != N_ABSENT or value}
+    added = [name for name in later_columns() if name in there]
     table = pd.DataFrame(list(rows), columns=[*known, *added])
     best_first = table.assign(score=_scores(table)).sort_values(
         ["dataset", "score"], ascending=[True, False], kind="stable"
@@ -121,7 +141,8 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
         first = {"metric": "metric", "value": "value", "value_interval": INTERVAL}
         scores = {key: score for key, score in scores.items() if table[key].notna().any()}
     more = {key: str(score.heading) for key, score in scores.items() if key not in first}
-    return {**SHOWN_FIRST, **first, **more, **SHOWN_LAST}
+    refit = {"refit": "refit"} if table["protocol"].astype(str).str.endswith(REFIT).any() else {}
+    return {**SHOWN_FIRST, **refit, **first, **more, **SHOWN_LAST}
 
 
 def shown_scores(table: pd.DataFrame) -> dict[str, Score]:
@@ -156,9 +177,14 @@ def is_busy(row: Mapping[Any, Any]) -> bool:
 
 
 def legend(table: pd.DataFrame) -> str:
-    """Return the text below the shown table."""
+    """Return the text below the shown table: what `tied`, the intervals and marks mean."""
+    groups = sorted({int(count) for count in table[N_GROUPS]})
+    if any(groups):
+        clusters = f"Intervals are clustered by group ({'/'.join(map(str, groups))} groups)."
+    else:
+        clusters = "No groups are known: intervals count every clip as independent."
     busy = any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
-    return f"{LEGEND} {BUSY}" if busy else LEGEND
+    return " ".join([TIED, clusters, *([BUSY] if busy else [])])
 
 
 def title(table: pd.DataFrame) -> str:
@@ -173,13 +199,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def markdown(table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: str = "") -> str:
-    """Format the shown table as Markdown, with legend, warnings, failed clips and the answer in one sentence."""
+def markdown(
+    table: pd.DataFrame, failures: Mapping[str, str], warnings: Sequence[str], answer: Sequence[str] = ()
+) -> str:
+    """Format the shown table as Markdown, with legend, warnings, failed clips and the lines of the answer."""
     head = list(headings(table).values())
     lines = [head, ["---:" if name in NUMBERS else "---" for name in head], *shown_rows(table)]
     blocks = [
         f"# {_escape(title(table))}",
-        *([_escape(answer)] if answer else []),
+        *(["  \n".join(map(_escape, answer))] if answer else []),  # two blanks break the line
         "\n".join("| " + " | ".join(_escape(cell) for cell in line) + " |" for line in lines),
         legend(table),
         *(f"**Warning:** {_escape(warning)}" for warning in warnings),
@@ -197,6 +225,8 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
         return "–".join(format(row[f"{name}_ci_{end}"], forms.get(name, ".3f")) for end in ("low", "high"))
     if key == "tied":
         return "tied" if row["tied_with_best"] else ""
+    if key == "refit":
+        return "yes" if str(row["protocol"]).endswith(REFIT) else "no"
     value = row[key]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"

@@ -40,6 +40,7 @@ from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_no
 from pipeline.stages.head_fits import fit_head, predictions_of
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
+from pipeline.stages.majority import majority_fit
 
 
 def run_heads(
@@ -104,7 +105,7 @@ def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: boo
 
         train_curves(stage, dry_run=dry_run)
     if not dry_run:
-        collect_predictions(config, manifest)
+        collect_predictions(config, manifest, majority_fit(config, manifest, splits))
 
 
 def head_device(device: str, console: Console) -> str:
@@ -149,13 +150,13 @@ def read_fits(config: Config) -> list[Fit]:
     ]
 
 
-def collect_predictions(config: Config, manifest: Manifest) -> None:
-    """Write the run's table of predictions from all complete fits."""
+def collect_predictions(config: Config, manifest: Manifest, baseline: Fit | None) -> None:
+    """Write the run's table of predictions from all complete fits, then those of the baseline."""
     fits = []
     for model, head, _ in expected_fits(config):
         with suppress(UserError):
             fits.append(read_fit(fit_folder(config.run_dir, model, head), model, ""))
-    write_predictions(config.run_dir, fits, manifest.labels)
+    write_predictions(config.run_dir, fits + ([baseline] if baseline else []), manifest.labels)
 
 
 def _train(

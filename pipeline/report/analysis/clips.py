@@ -21,7 +21,7 @@ def tested_rows(study: Study) -> np.ndarray:
     The position of a clip in this array is its number in the page, used in `Series.clips` and in the script's
     `study.clips`.
     """
-    tested = {clip for one in study.models[0].predictions for clip in one.ids}
+    tested = {clip for one in study.learned[0].predictions for clip in one.ids}
     return np.flatnonzero(study.manifest.clips["id"].isin(tested).to_numpy())
 
 
@@ -56,7 +56,7 @@ def clips_json(study: Study, sources: Sequence[str | None]) -> dict[str, Any]:
             "duration": [_rounded(study.inputs.contents[row].duration_s) for row in rows],
             "src": list(sources),
         },
-        "models": [_model(model, order) for model in study.models],
+        "models": [_model(model, order) for model in study.learned],
     }
 
 

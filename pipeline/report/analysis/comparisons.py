@@ -94,7 +94,7 @@ def _comparison(study: Study, row: PublishedRow) -> PublishedComparison:
 
     Choosing the model with the best score instead would be choosing by the result.
     """
-    meant = [(model, differences(study, model, row.protocol)) for model in study.models if is_same_model(row, model)]
+    meant = [(model, differences(study, model, row.protocol)) for model in study.learned if is_same_model(row, model)]
     if not meant:
         return PublishedComparison(row)
     model, found = min(meant, key=lambda pair: len(pair[1]))

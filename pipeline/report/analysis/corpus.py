@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from features.errors import ManifestError
 from features.store.content_keys import ClipContent
 from heads.splits.feasibility import resolve_protocol
 from heads.splits.protocol import Splits
@@ -17,7 +16,6 @@ from pipeline.audit.file_findings import plain_findings, worst_first
 from pipeline.audit.run import AUDIT_FILE, FORMAT, FORMAT_VERSION
 from pipeline.report.study import Study
 from pipeline.results.run_folder import read_json
-from pipeline.stages.context import splits_of
 
 MOST_BINS = 30
 ALIKE_S = 0.01  # no histogram is drawn for values with a smaller range
@@ -98,14 +96,6 @@ def divided(splits: Splits, targets: Targets) -> Division:
     }
     totals = [len(rows) for rows in sides.values()]
     return Division(list(sides), counts if targets.names else None, totals, len(first) > 1)
-
-
-def splits_or_none(study: Study) -> Splits | None:
-    """Return the experiment's splits; None if clips have changed so that the protocol no longer fits."""
-    try:
-        return splits_of(study.config, study.manifest, study.inputs, strict=False)
-    except ManifestError:
-        return None
 
 
 def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:

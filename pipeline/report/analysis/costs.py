@@ -48,7 +48,7 @@ class Cost:
 def costs_of(study: Study) -> list[Cost]:
     """Return the cost of every model, in the order of the table."""
     usable = len(study.manifest) - len(study.failures)
-    return [cost_of(model, study.score, usable) for model in study.models]
+    return [cost_of(model, study.score, usable) for model in study.learned]
 
 
 def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:

@@ -49,7 +49,7 @@ def score_curves(study: Study) -> list[LayerCurve]:
     targets, ids = targets_of(study.manifest), study.manifest.clips["id"].tolist()
     group_of = pd.Series(study.groups, index=ids)
     found = []
-    for model in study.models:
+    for model in study.learned:
         frame = read_layers(model.fit.folder)
         if frame is None:
             continue
@@ -103,7 +103,7 @@ def validation_curves(study: Study, without: Sequence[str] = ()) -> list[LayerCu
         without: Titles of models to leave out.
     """
     found = []
-    for model in study.models:
+    for model in study.learned:
         losses = {} if model.title in without else validation_losses(model.details.get("candidates") or {})
         if len(losses) > 1:
             layers = sorted(losses)
@@ -135,7 +135,7 @@ def validation_losses(candidates: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 def weight_curves(study: Study) -> list[LayerCurve]:
     """Return the learned weights of heads that sum layers: mean, minimum and maximum over folds, seeds and draws."""
     found = []
-    for model in study.models:
+    for model in study.learned:
         names = _summed_layers(study, model)
         learned = [weights for path in sorted(model.fit.folder.glob("*.safetensors")) for weights in _weights(path)]
         if len(names) > 1 and learned and all(len(weights) == len(names) for weights in learned):

@@ -65,7 +65,7 @@ class Learning:
 def learning_of(study: Study) -> list[Learning]:
     """Return the learning curves of all models trained end to end that stored them."""
     found = []
-    for model in study.models:
+    for model in study.learned:
         if "recipe" not in model.details:
             continue
         fits = read_training_progress(model.fit.folder)

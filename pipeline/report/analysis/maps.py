@@ -45,7 +45,7 @@ def views(study: Study) -> dict[str, View]:
     Backbones without a head that reads pooled embeddings of one layer are left out.
     """
     found: dict[str, View] = {}
-    for model in study.models:
+    for model in study.learned:
         label = str(model.row["model"])
         table = study.inputs.tables.get(label)
         if label in found or table is None or model.row["family"] not in ("frozen", "handcrafted"):

@@ -74,7 +74,7 @@ def commands_of(config: Config) -> list[str]:
 def sources_of(study: Study) -> list[ModelProvenance]:
     """Return the provenance of every backbone, then of every model trained end to end."""
     found = [_cached(label, table) for label, table in study.inputs.tables.items()]
-    for model in study.models:
+    for model in study.learned:
         about = model.details
         if "recipe" in about:
             text = {
@@ -118,12 +118,12 @@ def stages_of(study: Study) -> list[Stage]:
         }
         found.append(Stage("features", label, float(cost["compute_s"]), parts, str(cost.get("device") or "")))
     usable = len(study.manifest) - len(study.failures)
-    inputs = {m.details["fingerprint"]: m for m in reversed(study.models) if "recipe" in m.details}
+    inputs = {m.details["fingerprint"]: m for m in reversed(study.learned) if "recipe" in m.details}
     for model in inputs.values():  # models may share their cached inputs
         if rate := model.row["extract_clips_per_s"]:
             device = str(model.details.get("extract_device") or "")
             found.append(Stage("features", f"inputs of {model.title}", usable / float(rate), {}, device))
-    for model in study.models:
+    for model in study.learned:
         name = "finetune" if "recipe" in model.details else "train-heads"
         device = str(model.details.get("train_device") or "")
         found.append(Stage(name, model.title, float(model.row["train_seconds"]), {}, device))
@@ -142,7 +142,7 @@ def versions_of(study: Study) -> list[tuple[str, str, str]]:
     now = library_versions()
     then: dict[str, dict[str, None]] = {}
     recorded = [table.versions for table in study.inputs.tables.values()]
-    recorded += [model.details.get("versions") or {} for model in study.models]
+    recorded += [model.details.get("versions") or {} for model in study.learned]
     for versions in recorded:
         for name, version in versions.items():
             then.setdefault(name, {})[str(version)] = None

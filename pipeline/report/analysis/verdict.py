@@ -1,46 +1,35 @@
-"""The answer in one sentence: the best frozen backbone, the models tied with it, and the best trained model."""
+"""The answer in three lines: the model to use, the cheapest one tied with it, and the best one of each kind."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from numbers import Real
 
+from heads.evaluation.majority import ANSWERS
 from heads.evaluation.statistics import ALPHA
+from pipeline.report.analysis.caveats import unknown_groups
+from pipeline.report.analysis.costs import cost_of
+from pipeline.report.sentence import Name, Sentence
 from pipeline.report.study import Study, StudyModel
 
 TRAINED = ("finetuned", "scratch")
-NAMED = 3  # a larger number of tied models is counted instead of named
 
 
-@dataclass(frozen=True)
-class Name:
-    """A model's name in a sentence. It comes from the user and is kept apart from the text of the program."""
-
-    text: str
-
-
-Sentence = tuple[str | Name, ...]
+def verdict(study: Study) -> tuple[Sentence, Sentence, Sentence]:
+    """Return the three lines of the answer. The first also says what is unknown about the independence of the clips."""
+    lines = _nothing(study) if nothing_learned(study) else (_winner(study), _cheapest(study))
+    caveat = unknown_groups(study)
+    first = (*lines[0], " ", *caveat) if caveat else lines[0]
+    return first, lines[1], _kinds(study)
 
 
-def verdict(study: Study) -> Sentence:
-    """Return the answer: the best frozen backbone (else the best model), the best trained model, and their costs."""
-    best = study.models[0]
-    lead = _first(study.models, is_pretrained) or _first(study.models, lambda model: not is_trained(model)) or best
-    rival = _first(study.models, is_trained) if not is_trained(lead) else None
-    pieces = [*_opening(study, lead), *_rank(study, lead, best, rival)]
-    if rival is not None and rival is not best:
-        pieces += [" and " if len(study.models) > 2 else ", ", *_against(lead, rival, best)]
-    costs = [cost for cost in (_cost(study, lead), _cost(study, rival) if rival else "") if cost]
-    if costs:
-        pieces.append("; it took " + (" against ".join(costs)))
-    return (*pieces, ".", *_pretraining(study, lead))
-
-
-def text_of(sentence: Iterable[str | Name]) -> str:
-    """Return a sentence as plain text."""
-    return "".join(piece.text if isinstance(piece, Name) else piece for piece in sentence)
+def nothing_learned(study: Study) -> bool:
+    """Return whether no model is significantly better than the majority row."""
+    if study.baseline is None:
+        return False
+    compared = [model.details["majority"] for model in study.learned]
+    return not any(one["gain"] > 0 and one["p_value"] <= ALPHA for one in compared)
 
 
 def is_trained(model: StudyModel) -> bool:
@@ -53,60 +42,88 @@ def is_pretrained(model: StudyModel) -> bool:
     return model.row["family"] == "frozen" and not model.is_control
 
 
-def score_of(model: StudyModel) -> float:
-    """Return the ranking score of a model: its metric if it has one, otherwise accuracy."""
-    return float(model.row["value" if model.row.get("metric") else "accuracy"])
+def is_handcrafted(model: StudyModel) -> bool:
+    """Return whether a model is a head on fixed features without weights."""
+    return model.row["family"] == "handcrafted"
 
 
-def _first(models: Sequence[StudyModel], wanted: Callable[[StudyModel], bool]) -> StudyModel | None:
-    return next((model for model in models if wanted(model)), None)
-
-
-def _scored(model: StudyModel, *, named: bool = False) -> str:
-    """Return text such as `0.968 (95 % interval 0.945–0.981)`."""
-    key = "value" if model.row.get("metric") else "accuracy"
+def scored(model: StudyModel) -> str:
+    """Return text such as `0.968 (0.945–0.981)`, with the metric's name before it if it is not accuracy."""
+    metric = model.row.get("metric")
+    key = "value" if metric else "accuracy"
     low, high = model.row[f"{key}_ci_low"], model.row[f"{key}_ci_high"]
-    what = "95 % interval " if named else ""
-    return f"{model.row[key]:.3f} ({what}{low:.3f}–{high:.3f})"
+    return f"{f'{metric} ' if metric else ''}{model.row[key]:.3f} ({low:.3f}–{high:.3f})"
 
 
-def _opening(study: Study, lead: StudyModel) -> list[str | Name]:
-    which = "only" if len(study.models) == 1 else "best"
-    what: list[str | Name]
-    if is_pretrained(lead):
-        what = [f"The {which} frozen backbone is ", Name(lead.title)]
-    elif is_trained(lead):
-        what = [f"No frozen backbone was run; the {which} trained model is ", *_called(lead)]
-    else:
-        what = [f"No pretrained backbone was run; the {which} model on fixed features is ", *_called(lead)]
-    return [*what, f" with {lead.row.get('metric') or 'accuracy'} {_scored(lead, named=True)}"]
+def _winner(study: Study) -> Sentence:
+    best = study.models[0]
+    return ("Use ", *_called(best), f": {scored(best)}.")
 
 
-def _rank(study: Study, lead: StudyModel, best: StudyModel, rival: StudyModel | None) -> list[str | Name]:
-    """Describe the rank of the leading model: the models tied with it, or the better model. Leaves out the rival."""
-    if lead is not best:
-        how = "which it ties with" if lead.row["tied_with_best"] else "which is better"
-        return [", behind ", *_called(best), f" with {_scored(best)}, {how}"]
-    others = [model for model in study.models if model is not lead and model is not rival]
-    ties = [model for model in others if model.row["tied_with_best"]]
+def _nothing(study: Study) -> tuple[Sentence, Sentence]:
+    """Return the first two lines if no model is significantly better than the majority row."""
+    baseline, best = study.baseline, study.learned[0]
+    assert baseline is not None
+    first: Sentence = (
+        "Nothing learned anything: no model is significantly better than the majority row, which "
+        f"{ANSWERS[study.manifest.task]}: {scored(baseline)}.",
+    )
+    return first, ("Highest of the models: ", *_called(best), f": {scored(best)}. It is not a model to use.")
+
+
+def _cheapest(study: Study) -> Sentence:
+    """Return the line on the cheapest model among the best and those tied with it, without untrained controls."""
+    best = study.models[0]
+    candidates = [model for model in study.learned if model is not best and not model.is_control]
+    ties = [model for model in candidates if model.row["tied_with_best"]]
     if not ties:
-        tied = rival is not None and rival.row["tied_with_best"]
-        return [", ahead of all others"] if others and not tied else []
-    if len(ties) == len(others) > 1 and rival is None:
-        return [f", tied with all {len(ties)} other models"]
-    if len(ties) > NAMED:
-        return [f", tied with {len(ties)} others, the nearest ", Name(ties[0].title)]
-    listed: list[str | Name] = [", tied with "]
-    for at, model in enumerate(ties):
-        listed += [" and " if at and at == len(ties) - 1 else ", " if at else "", Name(model.title)]
-    return listed
+        return ("Cheapest tied: none, no other model is tied with it.",)
+    count = f"{len(ties)} model{'' if len(ties) == 1 else 's'}"
+    usable = len(study.manifest) - len(study.failures)
+    costs = [(cost_of(model, study.score, usable), model) for model in (best, *ties)]
+    known = [(cost.total_s, cost.device, model) for cost, model in costs if cost.total_s is not None]
+    if not known:
+        return (f"Cheapest tied: unknown, no cost was recorded for the {count} tied with it.",)
+    seconds, device, cheapest = min(known, key=lambda one: one[0])
+    among = f"{len(ties)} other model{'' if len(ties) == 1 else 's'} {'is' if len(ties) == 1 else 'are'} tied with it"
+    if cheapest is best:
+        return ("Cheapest tied: ", *_called(best), f" itself, {_seconds(seconds)} in all; {among}.")
+    own = next((one for one in known if one[2] is best), None)
+    against = f" against {_seconds(own[0])}" if own else ""
+    elsewhere = " on another device" if own and own[1] != device else ""
+    line = f": {scored(cheapest)}, {_seconds(seconds)} in all{against}{elsewhere}"
+    return ("Cheapest tied: ", *_called(cheapest), f"{line}." if len(ties) == 1 else f"{line}; {len(ties)} are tied.")
 
 
-def _pretraining(study: Study, lead: StudyModel) -> list[str | Name]:
-    """Compare the leading model with its untrained control, if that was run."""
+def _kinds(study: Study) -> Sentence:
+    """Return the line on the best pretrained, trained and handcrafted model and the majority row, with their costs."""
+    parts: list[Sentence] = []
+    pretrained = _first(study.models, is_pretrained)
+    if pretrained is None:
+        parts.append(("Best pretrained: none was run",))
+    else:
+        parts.append(("Best pretrained: ", *_with_cost(study, pretrained), *_pretraining(study, pretrained)))
+    for kind, wanted in (("trained", is_trained), ("handcrafted", is_handcrafted)):
+        model = _first(study.models, wanted)
+        if model is not None:
+            parts.append((f"Best {kind}: ", *_with_cost(study, model)))
+    if study.baseline is None:
+        parts.append(("Baseline: unknown, run train-heads again for the majority row",))
+    else:
+        parts.append(("Baseline: ", Name(str(study.baseline.row["model"])), f" {scored(study.baseline)}"))
+    return tuple(piece for at, part in enumerate(parts) for piece in ((" " if at else ""), *part, ".") if piece)
+
+
+def _with_cost(study: Study, model: StudyModel) -> Sentence:
+    cost = _cost(study, model)
+    return (Name(model.title), f" {scored(model)}{f', {cost}' if cost else ''}")
+
+
+def _pretraining(study: Study, lead: StudyModel) -> Sentence:
+    """Compare a pretrained model with its untrained control, if that was run."""
     compared = lead.details.get("control")
     if compared is None:
-        return []
+        return ()
     same = ("head", "pooling")
     control = next(
         one
@@ -116,26 +133,16 @@ def _pretraining(study: Study, lead: StudyModel) -> list[str | Name]:
     gain, p_value = compared["gain"], compared["p_value"]
     significance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
     how = f"is {abs(gain):.3f} {'below' if gain > 0 else 'above'} it" if p_value <= ALPHA else "ties with it"
-    return [" Its untrained control, ", Name(control.title), f", {how} ({significance})."]
+    return ("; its untrained control, ", Name(control.title), f", {how} ({significance})")
 
 
-def _called(model: StudyModel) -> list[str | Name]:
-    """Return a model's name, preceded by its kind unless it is a pretrained frozen backbone."""
-    kinds = {"handcrafted": "handcrafted ", "finetuned": "fine-tuned ", "scratch": "trained-from-scratch "}
-    kind = "untrained " if model.is_control else kinds.get(str(model.row["family"]), "")
-    return [kind, Name(model.title)] if kind else [Name(model.title)]
+def _called(model: StudyModel) -> Sentence:
+    """Return a model's name. An untrained control is marked."""
+    return (Name(model.title), " (untrained)") if model.is_control else (Name(model.title),)
 
 
-def _against(lead: StudyModel, rival: StudyModel, best: StudyModel) -> list[str | Name]:
-    """Compare the leading model with the best trained model. Ties were only tested against the best model overall."""
-    difference = score_of(lead) - score_of(rival)
-    if lead is best and not rival.row["tied_with_best"]:
-        how = f"{difference:.3f} above "
-    elif lead is best:
-        how = "tied with "
-    else:
-        how = f"{abs(difference):.3f} {'above' if difference >= 0 else 'below'} "
-    return [how, "the best trained model, ", *_called(rival), f" with {_scored(rival)}"]
+def _first(models: Sequence[StudyModel], wanted: Callable[[StudyModel], bool]) -> StudyModel | None:
+    return next((model for model in models if wanted(model)), None)
 
 
 def _cost(study: Study, model: StudyModel) -> str:

@@ -1,4 +1,4 @@
-"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` with the same numbers."""
+"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` with the same numbers, and `classes.csv`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import pandas as pd
 
 from features.store.writer import library_versions
-from pipeline.report.analysis.verdict import text_of, verdict
+from pipeline.report.analysis.caveats import caveats
+from pipeline.report.analysis.class_table import class_table
+from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.latex import latex
+from pipeline.report.sentence import text_of
 from pipeline.report.study import Study
 from pipeline.results.run_folder import write_json, write_text, write_whole
 from pipeline.results.table import COLUMNS, METRIC_COLUMNS, markdown
@@ -38,7 +41,12 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
         write_whole(folder / "label_efficiency.csv", lambda path: curve.to_csv(path, index=False))
     else:
         (folder / "label_efficiency.csv").unlink(missing_ok=True)
-    parts = [markdown(study.table, study.failures, study.warnings, text_of(verdict(study))) for study in studies]
+    classes = joined([class_table(study) for study in studies], studies)
+    if len(classes):
+        write_whole(folder / "classes.csv", lambda path: classes.to_csv(path, index=False))
+    else:
+        (folder / "classes.csv").unlink(missing_ok=True)
+    parts = [markdown(study.table, study.failures, study.warnings, _answer(study)) for study in studies]
     write_text(folder / "results.md", "\n".join(parts))
     write_text(folder / "results.tex", latex([study.table for study in studies]))
     write_json(folder / "results.json", _json(studies))
@@ -54,6 +62,11 @@ def joined(tables: Sequence[pd.DataFrame], studies: Sequence[Study]) -> pd.DataF
     return whole[[*known, *(name for name in whole if name not in (*known, "run")), "run"]]
 
 
+def _answer(study: Study) -> list[str]:
+    """Return the lines of the answer and what limits it."""
+    return [text_of(line) for line in (*verdict(study), *caveats(study))]
+
+
 def _json(studies: Sequence[Study]) -> dict[str, Any]:
     stamp = {
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -67,7 +80,8 @@ def _json(studies: Sequence[Study]) -> dict[str, Any]:
 
 def _about(study: Study) -> dict[str, Any]:
     return {
-        "answer": text_of(verdict(study)),
+        "answer": "\n".join(map(text_of, verdict(study))),
+        "caveats": list(map(text_of, caveats(study))),
         "rows": [dict(model.details) for model in study.models],
         "label_efficiency": study.curve.to_dict("records"),
         "warnings": list(study.warnings),

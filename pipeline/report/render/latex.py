@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.results.table import NUMBERS, headings, legend, shown_rows, title
+from pipeline.results.table import INDEPENDENT, N_GROUPS, NUMBERS, headings, legend, shown_rows, title
 
 PREAMBLE = r"""% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}. pdfLaTeX sets Latin letters;
 % names in other scripts need XeLaTeX or LuaLaTeX with a font that has them.
@@ -56,13 +56,19 @@ def escape(text: str) -> str:
     return re.sub(r"(?<=([-',]))(?=\1)", "{}", escaped) if re.search(r"--|''|,,", visible) else escaped
 
 
+def _notes(table: pd.DataFrame) -> str:
+    """Return the legend, and what is unknown about the independence of the clips, since a paper has no answer line."""
+    unknown = not table[N_GROUPS].any()
+    return f"{legend(table)} {INDEPENDENT}" if unknown else legend(table)
+
+
 def _float(table: pd.DataFrame) -> str:
     head = list(headings(table).values())
     columns = "".join("r" if name in NUMBERS else "l" for name in head)
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(title(table))}. {escape(legend(table))}}}",
+        rf"\caption{{{escape(title(table))}. {escape(_notes(table))}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape, head)) + r" \\",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.analysis.verdict import Sentence, verdict
+from pipeline.report.analysis.verdict import verdict
+from pipeline.report.sentence import Sentence
 from pipeline.report.study import Study
 from pipeline.results.table import headings, shown_rows
 
@@ -43,7 +44,7 @@ class Answer:
 
     run: str
     anchor: str
-    sentence: Sentence
+    lines: Sequence[Sentence]
 
 
 def answers(studies: Sequence[Study], anchors: Sequence[str]) -> list[Answer]:

@@ -118,7 +118,7 @@ def _overview(parts: Sequence[Part]) -> Markup:
             lines=rows,
             runs=list(dict.fromkeys(row.run for row in rows)),
             families=sorted({row.family for row in rows}),
-            heads=sorted({row.head for row in rows}),
+            heads=sorted({row.head for row in rows if row.head}),
         )
     )
     return Markup(html)

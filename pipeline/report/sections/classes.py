@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from heads.evaluation.scores import CLASS_SCORES
+from pipeline.report.analysis.class_table import shown_classes
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.confusions import (
     DECISIONS,
@@ -30,18 +31,18 @@ WRITTEN_CLASSES = 20  # a saved confusion matrix shows its counts up to this man
 def section(study: Study) -> Section:
     """Build a table of classes by models and the confusions. For regression, plot predicted against true values."""
     ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
-    found = [outcomes(model.predictions, ids) for model in study.models]
+    found = [outcomes(model.predictions, ids) for model in study.learned]
     return _of_numbers(study, found) if study.manifest.task == "regression" else _of_classes(study, found)
 
 
 def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
     single, labels = study.manifest.task == "single-label", study.manifest.labels
     matrices = [confusions(model) if single else decisions(model) for model in found]
-    scores = [class_scores(model, labels) for model in study.models]
+    scores = [class_scores(model, labels) for model in study.learned]
     totals = matrices[0].totals
     order = order_of_classes(study, scores)
     measure = CLASS_SCORES[study.manifest.task].heading
-    best = study.models[0]
+    best = study.learned[0]
     figures = {"scores": _heatmap(study, scores, order, measure)}
     if single:
         figures["confusions"] = _printed_matrix(best, matrices[0], labels)
@@ -52,8 +53,9 @@ def _of_classes(study: Study, found: Sequence[Outcomes]) -> Section:
         context={
             "measure": measure,
             "single": single,
-            "models": [model.title for model in study.models],
-            "controls": [model.title for model in study.models if model.is_control],
+            "models": [model.title for model in study.learned],
+            "of_models": [shown_classes(model) for model in study.learned],
+            "controls": [model.title for model in study.learned if model.is_control],
             "repetitions": [len(model.probabilities) for model in found],
             "rows": [
                 {
@@ -93,7 +95,7 @@ def class_scores(model: StudyModel, labels: Sequence[str]) -> dict[int, tuple[fl
 
 def order_of_classes(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]]) -> list[int]:
     """Return the tested classes, lowest mean score first; untrained controls count only if there are no others."""
-    counting = [one for model, one in zip(study.models, scores, strict=True) if not model.is_control] or scores
+    counting = [one for model, one in zip(study.learned, scores, strict=True) if not model.is_control] or scores
     means = {at: float(np.mean([one[at][0] for one in counting])) for at in counting[0]}
     return sorted(means, key=lambda at: (round(means[at], 9), at))
 
@@ -122,14 +124,14 @@ def _heatmap(study: Study, scores: Sequence[Mapping[int, tuple[Any, ...]]], orde
     labels = study.manifest.labels
     hardest, easiest = labels[order[0]], labels[order[-1]]
     return Figure(
-        alt=f"Heat map of the {what} of {len(study.models)} models on {len(order)} classes. Hardest on average is "
+        alt=f"Heat map of the {what} of {len(study.learned)} models on {len(order)} classes. Hardest on average is "
         f"{hardest}, easiest {easiest}.",
         x=Axis("model"),
         y=Axis("class"),
         heatmap=Heatmap(
             values=[[one[at][0] if at in one else None for one in scores] for at in order],
             rows=[labels[at] for at in order],
-            columns=[model.title for model in study.models],
+            columns=[model.title for model in study.learned],
             texts=[[f"{one[at][0]:.2f}" if at in one else "" for one in scores] for at in order],
         ),
         height=120 + 22 * len(order),
@@ -156,13 +158,13 @@ def _of_numbers(study: Study, found: Sequence[Outcomes]) -> Section:
     ids = study.manifest.clips["id"].iloc[tested_rows(study)].tolist()
     figures = {
         f"values-{number}": _scatter(model, one, ids)
-        for number, (model, one) in enumerate(zip(study.models, found, strict=True), 1)
+        for number, (model, one) in enumerate(zip(study.learned, found, strict=True), 1)
     }
     return Section(
         key=KEY,
         title="Values",
         template="values.html",
-        context={"models": [model.title for model in study.models], "charts": list(figures)},
+        context={"models": [model.title for model in study.learned], "charts": list(figures)},
         figures=figures,
     )
 

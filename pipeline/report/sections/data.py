@@ -7,11 +7,11 @@ import numpy as np
 from heads.splits.feasibility import resolve_protocol
 from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
-from pipeline.report.analysis.corpus import Histogram, audit_notes, divided, durations_of, histogram, splits_or_none
+from pipeline.report.analysis.corpus import Histogram, audit_notes, divided, durations_of, histogram
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
-from pipeline.results.table import counted
+from pipeline.results.table import INDEPENDENT, counted
 
 MOST_FOLDS = 20  # more folds get no columns in the table of classes
 
@@ -19,7 +19,7 @@ MOST_FOLDS = 20  # more folds get no columns in the table of classes
 def section(study: Study) -> Section:
     """Build the section about the dataset."""
     manifest, contents = study.manifest, study.inputs.contents
-    splits = splits_or_none(study)
+    splits = study.splits
     targets = targets_of(manifest)
     lengths, division = durations_of(contents), divided(splits, targets) if splits else None
     figures = {}
@@ -34,7 +34,7 @@ def section(study: Study) -> Section:
         "chosen by": "; ".join(manifest.choices),
         "task": manifest.task,
         "classes": f"{len(targets.names):,}" if targets.names else None,
-        "groups": f"{clips['group'].nunique():,}" if "group" in clips else "none given",
+        "groups": f"{clips['group'].nunique():,}" if "group" in clips else f"None given. {INDEPENDENT}",
         "protocol": resolve_protocol(manifest, study.config.protocol),
         "tested": _tested(division.are_folds, division.totals) if division else None,
         "absent classes": _absent(splits),

@@ -64,8 +64,8 @@ def section(study: Study) -> Section:
     shown = study.manifest.clips.iloc[rows]
     task = study.manifest.task
     clips = ClipNames(shown["id"].tolist(), [_label(value) for value in shown["label"]], study.manifest.labels, task)
-    found = [outcomes(model.predictions, clips.ids) for model in study.models]
-    counting = [one for model, one in zip(study.models, found, strict=True) if not model.is_control] or found
+    found = [outcomes(model.predictions, clips.ids) for model in study.learned]
+    counting = [one for model, one in zip(study.learned, found, strict=True) if not model.is_control] or found
     missed = missed_by_all(counting) if task != "regression" else []
     context: dict[str, Any] = {
         "task": task,
@@ -75,7 +75,7 @@ def section(study: Study) -> Section:
         "listed": LISTED,
         "hardest": hardest_listing(counting, clips, hardest(counting, LISTED)),
         "hardest_means": DIFFICULTY[task][1],
-        "models": [model.title for model in study.models],
+        "models": [model.title for model in study.learned],
         "of_models": [model_listing(one, clips) for one in found],
         "missed": hardest_listing(counting, clips, missed[:LISTED]),
         "all_missed": missed,

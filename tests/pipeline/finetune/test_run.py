@@ -102,7 +102,7 @@ def test_the_real_run_of_esc10_trains_all_four_models(tmp_path):
     assert [model.title for model in config.finetune] == models
     run(config)
     table = pd.read_parquet(config.run_dir / "predictions.parquet")
-    assert set(table["model"]) == set(models)
+    assert set(table["model"]) == {*models, "majority"}
     assert (table.groupby("model")["id"].nunique() == 20).all()
     assert (table.groupby(["model", "fold"])["id"].nunique() == 4).all()
 
@@ -300,5 +300,5 @@ def test_a_clip_that_only_a_trained_model_cannot_use_is_in_no_score(tmp_path):
         main(["run", str(path), "--device", "cpu"])
     assert ended.value.code == 0
     table = pd.read_csv(tmp_path / "runs" / "loud" / "report" / "results.csv")
-    assert sorted(table["model"]) == ["cnn", "waveform"]
-    assert table["n_failed"].tolist() == [1, 1] and table["n_test"].nunique() == 1
+    assert sorted(table["model"]) == ["cnn", "majority", "waveform"]
+    assert table["n_failed"].tolist() == [1, 1, 1] and table["n_test"].nunique() == 1

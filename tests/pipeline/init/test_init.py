@@ -58,7 +58,8 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
         main(["run", "my-sounds.yaml", "--set", "seeds=[0]", "--set", "heads=[{name: linear}]"])
     assert end.value.code == 0
     table = pd.read_csv(tmp_path / "runs" / "my-sounds" / "report" / "results.csv")
-    assert set(table["model"]) == {one.name for one in candidates() if f"    - {{name: {one.name}}}" in text}
+    used = {one.name for one in candidates() if f"    - {{name: {one.name}}}" in text}
+    assert set(table["model"]) == used | {"majority"}
     assert "mfcc" in set(table["model"])
 
 
@@ -173,6 +174,24 @@ def test_a_table_without_labels_or_files_gives_the_reason(tmp_path):
     table.write_text("path,label\na.wav,x\nb.wav,y\n")
     with pytest.raises(UserError, match="2 of 2 files are missing"):
         init(table)
+
+
+def test_refit_is_offered_where_it_goes_if_validation_takes_much_of_few_clips(tmp_path):
+    root = small_corpora.urbansound8k(tmp_path / "UrbanSound8K")  # three folds: one tests, one validates
+    path = init(root)
+    lines = path.read_text().splitlines()
+    at = lines.index("protocol: folds")
+    assert lines[at + 1].startswith("# Per fold, 4 of the 8 clips that are not tested validate. With refit, ")
+    assert lines[at + 3 : at + 5] == ["# refit: true", "seeds: [0, 1, 2]"]
+    assert not load_config(path).refit
+    path.write_text(path.read_text().replace("# refit: true", "refit: true"))
+    assert load_config(path).refit
+
+
+def test_groups_that_names_suggest_are_named(tmp_path):
+    names = [f"{label}/{who}_{n}.wav" for label in ("dog", "cat") for who in ("anna", "bert", "cleo") for n in range(3)]
+    text = init(clips(tmp_path / "pets", *names)).read_text()
+    assert "The file names suggest 3 groups, in part 1 of the name: anna, bert, cleo." in text.replace("\n# ", " ")
 
 
 def audio(**changes):

@@ -81,6 +81,7 @@ def test_the_card_has_metadata_for_hubs_and_text_for_people(everything, folds, t
     assert metric["type"] == "accuracy" and metric["value"] == pytest.approx(row["accuracy"], abs=1e-4)
     for text in ("band_noise, siren, warble", "untrained", "protocol `holdout`", f"{row['accuracy_ci_low']:.3f}"):
         assert text in body
+    assert "**Every clip counted as independent, because no groups are known" in body and "clustered" not in body
     averaged = (tmp_path / "f" / "README.md").read_text(encoding="utf-8")
     assert "averages 5 of these fits" in averaged
     assert len(json.loads((tmp_path / "f" / "config.json").read_text())["members"]) == 5

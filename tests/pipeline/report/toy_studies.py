@@ -9,14 +9,16 @@ from features.labels import Task
 from features.manifest import Manifest
 from features.records import Records
 from features.store.content_keys import ClipContent
-from heads.evaluation.predictions import Predictions, to_frame
+from heads.evaluation.predictions import Predictions, from_frame, to_frame
 from heads.splits.targets import targets_of
 from pipeline.config.config import load_config
 from pipeline.report.study import Study, StudyModel, order_of
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import score
 from pipeline.results.table import table_of
+from pipeline.stages.context import splits_of
 from pipeline.stages.inputs import Inputs
+from pipeline.stages.majority import majority_fit
 
 CONFIG = """
 name: toy
@@ -44,6 +46,7 @@ def study_of(
     tables: dict | None = None,
     contents: list[ClipContent] | None = None,
     backbone_of: dict[str, str] | None = None,
+    majority: bool = False,
 ) -> Study:
     """A study of models with given probabilities.
 
@@ -56,6 +59,7 @@ def study_of(
         tables: Caches by backbone label.
         contents: Contents of the clips; three seconds each by default.
         backbone_of: Backbone by label.
+        majority: Whether it has the majority row.
     """
     (folder / "toy.yaml").write_text(CONFIG.format(folder=folder))
     config = load_config(folder / "toy.yaml")
@@ -85,6 +89,10 @@ def study_of(
         fits.append(
             (Fit(config.run_dir / "models" / model / head, notes, to_frame(kept, manifest.labels)), kept, title)
         )
+    if majority:
+        inputs = Inputs({}, Records.of(ClipContent, _contents(len(manifest))), {})
+        fit = majority_fit(config, manifest, splits_of(config, manifest, inputs, strict=False))
+        fits.append((fit, from_frame(fit.predictions, manifest.labels, manifest.task), "majority"))
     groups = np.arange(len(manifest)) // 2
     rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of)
     table = table_of(rows)
@@ -93,7 +101,7 @@ def study_of(
         for (fit, kept, title), row, detail in zip(fits, rows, details, strict=True)
     ]
     if contents is None:
-        contents = [ClipContent(f"key{row}", 48_000, 16_000, 96_044, 1, "") for row in range(len(manifest))]
+        contents = _contents(len(manifest))
     return Study(
         config=config,
         manifest=manifest,
@@ -104,6 +112,11 @@ def study_of(
         curve=pd.DataFrame(),
         warnings=(),
     )
+
+
+def _contents(n_clips: int) -> list[ClipContent]:
+    """Clips of three seconds."""
+    return [ClipContent(f"key{row}", 48_000, 16_000, 96_044, 1, "") for row in range(n_clips)]
 
 
 def random_study(

@@ -234,3 +234,33 @@ def test_a_config_names_its_run() -> None:
     run("two", {"model": "b"})
     Path("two.yaml").write_text("dataset: {kind: esc50, root: nowhere}\n")
     assert board("two.yaml")["model"].tolist() == ["b"]
+
+
+BASELINE = {"model": "majority", "family": "baseline", "head": "", "pooling": "", "layer": "", "accuracy": 0.1}
+LATER = (*COLUMNS, "n_groups")
+
+
+def test_runs_without_groups_are_marked_below_their_board(capsys: pytest.CaptureFixture[str]) -> None:
+    run("plain", {"model": "a", "n_groups": 0}, columns=LATER)
+    sentence = (
+        "Every clip counted as independent, because no groups are known: if clips share a speaker or recording, the "
+        "score is too high."
+    )
+    board()
+    out = " ".join(capsys.readouterr().out.split())
+    assert f" {sentence}" in out and f"plain: {sentence}" not in out
+    run("speakers", {"model": "a", "accuracy": 0.4, "n_groups": 6}, columns=LATER)
+    run("old", {"model": "b"})
+    rows = board()
+    assert f"plain: {sentence}" in " ".join(capsys.readouterr().out.split())
+    assert rows.set_index("run")["n_groups"].dropna().to_dict() == {"plain": 0, "speakers": 6}
+    board("runs/speakers")
+    assert "independent" not in capsys.readouterr().out
+
+
+def test_one_majority_row_for_the_same_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    run("one", {"model": "a", "n_groups": 6}, {**BASELINE, "n_groups": 6, "tied_with_best": True}, columns=LATER)
+    run("two", {"model": "b", "n_groups": 6}, {**BASELINE, "n_groups": 6}, columns=LATER)
+    rows = board()
+    assert rows["model"].tolist() == ["a", "b", "majority"] and rows["rank"].tolist() == [1.5, 1.5, 3]
+    assert "note: " not in capsys.readouterr().out

@@ -25,6 +25,12 @@ from pipeline.results.table import (
 )
 
 N = 90
+BALANCED = ("balanced_accuracy", "balanced_accuracy_ci_low", "balanced_accuracy_ci_high")
+LAYOUT = {
+    "single-label": (*COLUMNS, *BALANCED, "n_groups", *LATER_COLUMNS),
+    "multi-label": (*COLUMNS, *METRIC_COLUMNS, "n_groups", *LATER_COLUMNS),
+    "regression": (*COLUMNS, *METRIC_COLUMNS, "n_groups", *LATER_COLUMNS),
+}
 TASKS = ("single-label", "multi-label", "regression")
 
 
@@ -77,7 +83,7 @@ def scored(task, **kwargs):
 def test_best_first_with_ties_and_an_interval_around_the_score(task):
     rows, details = scored(task)
     table = table_of(rows)
-    assert tuple(table.columns) == (COLUMNS if task == "single-label" else COLUMNS + METRIC_COLUMNS) + LATER_COLUMNS
+    assert tuple(table.columns) == LAYOUT[task]
     assert set(table["model"][:2]) == {"good", "twin"} and table["tied_with_best"].tolist() == [True, True, False]
     name = "accuracy" if task == "single-label" else "value"
     assert (table[f"{name}_ci_low"] < table[name]).all() and (table[name] <= table[f"{name}_ci_high"]).all()
@@ -160,8 +166,8 @@ def test_a_new_score_is_one_entry_of_the_table(monkeypatch):
     monkeypatch.setitem(SCORES, "single-label", own)
     rows, details = scored("single-label")
     table = table_of(rows)
-    assert tuple(table.columns) == (*COLUMNS, "worst_class", *LATER_COLUMNS)
-    pd.testing.assert_frame_equal(table[list(COLUMNS)], usual[list(COLUMNS)])
+    assert tuple(table.columns) == (*COLUMNS, *BALANCED, "worst_class", "n_groups", *LATER_COLUMNS)
+    pd.testing.assert_frame_equal(table[list(usual)], usual)
     wanted = {detail["model"]: min(detail["class_accuracy"].values()) for detail in details}
     assert dict(zip(table["model"], table["worst_class"], strict=True)) == pytest.approx(wanted)
     shown = [dict(zip(headings(table).values(), row, strict=True)) for row in shown_rows(table)]
@@ -173,7 +179,7 @@ def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
     own = (*SCORES["regression"], Score("bias", lambda runs: float(np.mean([one.predicted.mean() for one in runs]))))
     monkeypatch.setitem(SCORES, "regression", own)
     rows, details = scored("regression")
-    assert tuple(table_of(rows).columns) == COLUMNS + METRIC_COLUMNS + LATER_COLUMNS
+    assert tuple(table_of(rows).columns) == LAYOUT["regression"]
     assert all(np.isfinite(detail["bias"]) for detail in details)
 
 

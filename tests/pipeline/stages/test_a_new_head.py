@@ -91,7 +91,7 @@ def test_a_new_head_goes_all_the_way(config: Path) -> None:
         main(["run", str(config)])
     assert not end.value.code
     loaded = load_config(config)
-    table = pd.read_csv(loaded.run_dir / "report" / "results.csv").set_index("head")
+    table = pd.read_csv(loaded.run_dir / "report" / "results.csv").dropna(subset="head").set_index("head")
     assert set(table.index) == {"nearest-mean", "linear"}
     assert table.loc["nearest-mean", "accuracy"] > 0.7 and table.loc["nearest-mean", "params_trained"] > 0
     assert "nearest-mean" in (loaded.run_dir / "report" / "results.md").read_text(encoding="utf-8")

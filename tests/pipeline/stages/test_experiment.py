@@ -58,19 +58,31 @@ def stage1(config: Config, dry_run: bool = False) -> None:
     run_features(config, device="cpu", limit=None, dry_run=dry_run, strict=False, rehash=False, console=Console())
 
 
+def results(config: Config) -> pd.DataFrame:
+    """The results table; the majority row has empty cells."""
+    table = pd.read_csv(config.run_dir / "report" / "results.csv")
+    return table.fillna({"head": "", "pooling": "", "layer": "", "weights": "none"})
+
+
 def test_the_table_has_the_columns_in_order_and_a_row_per_model_and_head(experiment: Config) -> None:
-    table = pd.read_csv(experiment.run_dir / "report" / "results.csv")
-    assert tuple(table.columns) == COLUMNS + LATER_COLUMNS
+    table = results(experiment)
+    added = ("balanced_accuracy", "balanced_accuracy_ci_low", "balanced_accuracy_ci_high", "n_groups")
+    assert tuple(table.columns) == (*COLUMNS, *added, *LATER_COLUMNS)
     assert set(zip(table["model"], table["head"], table["pooling"], strict=True)) == {
         (model, head, pooling)
         for model in ("mfcc", "wav2vec2")
         for head, pooling in (("linear", "mean+std"), ("mlp", "mean+std"), ("linear", "mean"))
-    }
-    assert dict(zip(table["model"], table["weights"].fillna("none"), strict=True)) == {
+    } | {("majority", "", "")}
+    assert dict(zip(table["model"], table["weights"], strict=True)) == {
         "mfcc": "none",
         "wav2vec2": "untrained",
+        "majority": "none",
     }
-    assert dict(zip(table["model"], table["family"], strict=True)) == {"mfcc": "handcrafted", "wav2vec2": "frozen"}
+    assert dict(zip(table["model"], table["family"], strict=True)) == {
+        "mfcc": "handcrafted",
+        "wav2vec2": "frozen",
+        "majority": "baseline",
+    }
     assert (table["n_test"] == 30).all() and (table["n_seeds"] == 2).all() and (table["n_failed"] == 0).all()
     assert (table["accuracy_ci_low"] < table["accuracy"]).all() or (table["accuracy"] == 0).any()
     assert (table["accuracy"] <= table["accuracy_ci_high"] + 1e-9).all()
@@ -80,7 +92,7 @@ def test_the_table_has_the_columns_in_order_and_a_row_per_model_and_head(experim
 def test_every_score_can_be_recomputed_from_the_kept_predictions(experiment: Config) -> None:
     predictions = pd.read_parquet(experiment.run_dir / "predictions.parquet")
     labels = json.loads((experiment.run_dir / "labels.json").read_text())
-    table = pd.read_csv(experiment.run_dir / "report" / "results.csv").set_index(["model", "head", "pooling"])
+    table = results(experiment).set_index(["model", "head", "pooling"])
     probabilities = np.stack(predictions["probabilities"].to_list())
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (np.array(labels)[probabilities.argmax(axis=1)] == predictions["predicted"]).all()
@@ -92,7 +104,7 @@ def test_every_score_can_be_recomputed_from_the_kept_predictions(experiment: Con
 
 def test_markdown_and_json_show_the_numbers_of_the_csv(experiment: Config) -> None:
     folder = experiment.run_dir / "report"
-    table = pd.read_csv(folder / "results.csv")
+    table = results(experiment)
     text = (folder / "results.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert text.startswith("# synthetic: protocol folds, 5 folds × 2 seeds, 30 clips tested\n")

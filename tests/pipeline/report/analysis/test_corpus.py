@@ -9,7 +9,7 @@ import pytest
 from features.store.content_keys import ClipContent
 from heads.splits.protocol import Split, Splits
 from heads.splits.targets import targets_of
-from pipeline.report.analysis.corpus import audit_notes, divided, durations_of, histogram, splits_or_none
+from pipeline.report.analysis.corpus import audit_notes, divided, durations_of, histogram
 from pipeline.report.render.page import render
 from pipeline.report.sections import data
 from tests.pipeline.report.toy_studies import manifest_of, study_of
@@ -66,7 +66,7 @@ def stored(toy, **changes):
 def test_an_audit_of_these_clips_is_used(tmp_path):
     toy = study(tmp_path)
     stored(toy)
-    notes = audit_notes(toy, splits_or_none(toy))
+    notes = audit_notes(toy, toy.splits)
     assert notes.created_utc == "2026-01-01T00:00:00+00:00" and notes.near_duplicates
     html = str(render(data.section(toy), toy).html)
     assert HOSTILE not in html and "&lt;script&gt;x&lt;/script&gt; found" in html and "2026-01-01" in html
@@ -76,7 +76,7 @@ def test_an_audit_of_these_clips_is_used(tmp_path):
 def test_an_audit_of_other_clips_is_not_used(tmp_path, change):
     toy = study(tmp_path)
     stored(toy, **change)
-    notes = audit_notes(toy, splits_or_none(toy))
+    notes = audit_notes(toy, toy.splits)
     assert notes.created_utc is None and not notes.near_duplicates
     assert {found["kind"] for found in notes.findings} == {"groups"}
     assert "Near-duplicate clips were not checked" in str(render(data.section(toy), toy).html)
@@ -84,7 +84,7 @@ def test_an_audit_of_other_clips_is_not_used(tmp_path, change):
 
 def test_findings_from_labels_and_headers_need_no_audit(tmp_path):
     toy = study(tmp_path, [*["a"] * 38, *["b"] * 2])
-    kinds = [(found["severity"], found["kind"]) for found in audit_notes(toy, splits_or_none(toy)).findings]
+    kinds = [(found["severity"], found["kind"]) for found in audit_notes(toy, toy.splits).findings]
     assert ("warning", "imbalance") in kinds and kinds == sorted(kinds, key=lambda one: one[0] == "note")
 
 

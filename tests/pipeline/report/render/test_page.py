@@ -95,18 +95,19 @@ def latex_rows(text):
 
 def test_all_files_show_the_numbers_of_the_csv(hostile):
     folder = hostile.run_dir / "report"
-    table = pd.read_csv(folder / "results.csv", keep_default_na=False)
+    texts = {name: "" for name in ("head", "pooling", "layer", "weights")}
+    table = pd.read_csv(folder / "results.csv").fillna(texts | {"weights": "none"})
     stored = json.loads((folder / "results.json").read_text())["rows"]
     shown = [
         read(folder).results(),
         markdown_rows((folder / "results.md").read_text()),
         latex_rows((folder / "results.tex").read_text()),
     ]
-    assert len(table) == 4
+    assert len(table) == 5
     for at, row in enumerate(table.to_dict("records")):
-        assert {key: value for key, value in stored[at].items() if key in row and value is not None} == {
+        assert {key: value for key, value in stored[at].items() if key in row and value not in (None, "")} == {
             key: pytest.approx(value) if isinstance(value, float) else value for key, value in row.items()
-            if value != ""
+            if value != "" and value == value
         }  # fmt: skip
         for rows in shown:
             found = rows[at]
@@ -114,17 +115,35 @@ def test_all_files_show_the_numbers_of_the_csv(hostile):
             assert found["accuracy"] == f"{row['accuracy']:.3f}"
             assert found["95 % interval"] == f"{row['accuracy_ci_low']:.3f}–{row['accuracy_ci_high']:.3f}"
             assert found["macro F1"] == f"{row['macro_f1']:.3f}" and found["log loss"] == f"{row['log_loss']:.3f}"
-            assert found["train s"] == f"{row['train_seconds']:.1f}"
+            assert found["train s"] == ("–" if row["model"] == "majority" else f"{row['train_seconds']:.1f}")
             assert found["best"] == ("best" if at == 0 else "tied" if row["tied_with_best"] else "")
 
 
-def test_the_sentence_is_the_same_everywhere(hostile):
+def test_the_answer_is_the_same_everywhere(hostile):
     folder = hostile.run_dir / "report"
-    sentence = json.loads((folder / "results.json").read_text())["answer"]
+    lines = json.loads((folder / "results.json").read_text())["answer"].split("\n")
     page = (folder / "index.html").read_text()
     shown = re.search(r'<p class="answer">(.*?)</p>', page, flags=re.DOTALL)[1]
-    assert re.sub(r"</?(strong|bdi)>", "", shown) == sentence
-    assert sentence.replace("_", "\\_") in (folder / "results.md").read_text()
+    shown = [re.sub(r"</?(strong|bdi)>", "", line) for line in re.findall(r'<span class="line">(.*?)</span>', shown)]
+    assert shown == lines and len(lines) == 3
+    assert "  \n".join(lines).replace("_", "\\_").replace("`", "\\`") in (folder / "results.md").read_text()
+
+
+def test_classes_are_kept_with_intervals_beside_the_results(hostile):
+    table = pd.read_csv(hostile.run_dir / "report" / "classes.csv")
+    results = pd.read_csv(hostile.run_dir / "report" / "results.csv")
+    assert table["model"].value_counts().to_dict() == {"mfcc": 8, "wav2vec2": 8, "majority": 4}
+    assert (table.groupby(["model", "head"], dropna=False)["support"].sum() == 36).all()
+    for measure in ("precision", "recall", "f1"):
+        value, low, high = (table[f"{measure}{end}"] for end in ("", "_ci_low", "_ci_high"))
+        known = value.notna()
+        assert (low[known] <= value[known]).all() and (value[known] <= high[known]).all()
+        assert (low[known] < high[known]).all() and low[~known].isna().all()
+    kept = table.groupby(["model", "head"], dropna=False)["recall"].mean()
+    balanced = results.set_index(["model", "head"])["balanced_accuracy"]
+    assert kept.to_dict() == pytest.approx(balanced.to_dict(), nan_ok=True)
+    section = (hostile.run_dir / "report" / "index.html").read_text().split("Precision, recall and F1")[1]
+    assert "{recall:.3f} ({recall_ci_low:.3f}–{recall_ci_high:.3f})".format(**table.iloc[0]) in section
 
 
 def test_no_name_is_markup_anywhere_in_the_page(hostile):
@@ -233,7 +252,7 @@ def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
     assert targets <= set(ids) and {"study-1-answer", "study-2-answer"} <= targets
     table = pd.read_csv(folder / "results.csv")
-    assert table["run"].tolist() == ["hostile"] * 4 + ["other"] * 4 and table.columns[-1] == "run"
+    assert table["run"].tolist() == ["hostile"] * 5 + ["other"] * 5 and table.columns[-1] == "run"
     for name, config in (("hostile", hostile), ("other", other)):
         alone = tmp_path / name
         run_report(config, console=Console(), output=alone)
@@ -241,10 +260,12 @@ def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
         assert rows.equals(pd.read_csv(alone / "results.csv"))
         stored = json.loads((folder / "results.json").read_text())["runs"][name]["rows"]
         assert stored == json.loads((alone / "results.json").read_text())["rows"]
+        classes = pd.read_csv(folder / "classes.csv")
+        assert classes.columns[-1] == "run" and (classes["run"] == name).sum() == 20
         own = (alone / "results.md").read_text()
         assert own in (folder / "results.md").read_text()
     text = (folder / "index.html").read_text()
-    assert "Models were compared within their experiment only" in text and text.count('<tr data-run="other"') == 4
+    assert "Models were compared within their experiment only" in text and text.count('<tr data-run="other"') == 5
     assert (folder / "results.tex").read_text().count("\\begin{tabular}") == 2
 
 

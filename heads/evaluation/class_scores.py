@@ -1,0 +1,118 @@
+"""Precision, recall and F1 of each class, and balanced accuracy, with intervals clustered by group.
+
+Each is a ratio of sums over clips: hits over weights. The interval is that of `accuracy_interval`, with the residuals
+of the linearised ratio (Woodruff 1971) instead of those of a mean. For recall both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from heads.evaluation import metrics
+from heads.evaluation.predictions import Predictions
+from heads.evaluation.statistics import cluster_interval
+
+Estimate = tuple[float, float, float]
+"""A score, and the lower and upper end of its 95 % interval."""
+
+
+@dataclass(frozen=True)
+class ClassEstimates:
+    """Scores of one class. None: the score is not defined, because the class was never predicted or has no test clip.
+
+    Attributes:
+        support: Test clips of the class.
+        precision: Correct fraction of the clips that are predicted as the class.
+        recall: Fraction of the class' clips that are predicted as it.
+        f1: Harmonic mean of both.
+    """
+
+    support: int
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
+
+
+def class_estimates(predictions: Sequence[Predictions], groups: np.ndarray) -> dict[int, ClassEstimates]:
+    """Compute the scores of each class that has test clips or is predicted. Scores are means over repetitions.
+
+    Args:
+        predictions: Predictions of one model for classes, all folds and repetitions.
+        groups: Group of each test clip, shape (n,), clips in the order of their ids.
+    """
+    pooled = list(metrics.pool(predictions).values())
+    numbers = np.unique(groups, return_inverse=True)[1]
+    found = {}
+    for own in range(pooled[0].probabilities.shape[1]):
+        true = _has(pooled[0].targets, own)
+        predicted = np.stack([_has(one.predicted, own) for one in pooled])  # (R, n)
+        rows = np.flatnonzero(true | predicted.any(axis=0))
+        if not len(rows):
+            continue
+        truth, said, of = true[rows].astype(float), predicted[:, rows].astype(float), numbers[rows]
+        hits, whole = said * truth, np.broadcast_to(truth, said.shape)
+        found[own] = ClassEstimates(
+            support=int(truth.sum()),
+            precision=ratio_interval(hits, said, of),
+            recall=ratio_interval(hits, whole, of),
+            f1=ratio_interval(hits, (said + whole) / 2, of),
+        )
+    return found
+
+
+def ratio_interval(hits: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> Estimate | None:
+    """Compute the mean over repetitions of Σ hits / Σ weights, and its interval.
+
+    Args:
+        hits: Numerator of each clip, shape (R, n), at most its weight.
+        weights: Denominator of each clip, shape (R, n), not negative.
+        groups: Group of each clip, shape (n,) int.
+
+    Returns:
+        The score and the ends of its interval; None if all weights are zero. Repetitions without weight are left out.
+    """
+    totals = weights.sum(axis=1)
+    kept = totals > 0
+    if not kept.any():
+        return None
+    hits, weights, totals = hits[kept], weights[kept], totals[kept]
+    shares = hits.sum(axis=1) / totals
+    share = float(shares.mean())
+    counting = weights.any(axis=0)
+    of = np.unique(groups[counting], return_inverse=True)[1]
+    scale = totals.mean() / totals[:, None]
+    residuals = (scale * (hits - shares[:, None] * weights)).mean(axis=0)[counting]
+    sizes = (scale * weights).mean(axis=0)[counting]
+    sums = np.bincount(of, weights=residuals), np.bincount(of, weights=sizes)
+    low, high = cluster_interval(share, *sums, alike=not residuals.any())
+    return share, low, high
+
+
+def balanced_accuracy_interval(predictions: Sequence[Predictions], groups: np.ndarray) -> tuple[float, float]:
+    """Compute the interval of balanced accuracy: the mean of the classes' recalls.
+
+    Args:
+        predictions: Predictions of one model, all folds and repetitions.
+        groups: Group of each test clip, shape (n,), clips in the order of their ids.
+
+    Returns:
+        Lower and upper end.
+    """
+    clips = metrics.clip_scores(predictions)
+    score, target = clips["score"].to_numpy(), clips["target"].to_numpy()
+    of = np.unique(groups, return_inverse=True)[1]
+    classes, number, counts = np.unique(target, return_inverse=True, return_counts=True)
+    recalls = np.bincount(number, weights=score) / counts
+    weights = 1 / (len(classes) * counts[number])  # of each clip; they sum to 1
+    weights *= 1 / float((weights**2).sum())  # they sum to the number of equally weighted clips that they are worth
+    residuals = np.bincount(of, weights=weights * (score - recalls[number]))
+    sizes = np.bincount(of, weights=weights)
+    return cluster_interval(float(recalls.mean()), residuals, sizes, alike=bool(np.all(score == score[0])))
+
+
+def _has(values: np.ndarray, own: int) -> np.ndarray:
+    """Return whether each clip has a class, from class numbers (n,) or zeros and ones (n, C)."""
+    return values[:, own] > 0 if values.ndim == 2 else values == own
