@@ -27,6 +27,7 @@ from features.inference.loader import Decoded, check_unchanged, decode_ahead
 from features.inference.oom import Splitter, find_budget
 from features.inference.shard_writer import Batch, Embedded, ShardWriter, WriteShard
 from features.inference.timing import Clock, Timings
+from features.numerics import full_float32
 from features.planning.plan import Plan, PlannedClip
 from features.planning.progress import Progress
 from features.planning.settings import Settings
@@ -35,6 +36,7 @@ from features.pooling import POOLINGS, Frames, Moments
 from features.system.retry import Retry, unavailable_folder
 
 
+@full_float32()
 def embed_blocks(
     plan: Plan,
     numbers: Sequence[int],
