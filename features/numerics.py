@@ -62,7 +62,7 @@ def _pin() -> list[Callable[[], None]]:
     newer = []
     for module, backend, name in parts:
         part = getattr(module, name, None)
-        if hasattr(part, "fp32_precision"):  # since torch 2.9
+        if part is not None and hasattr(part, "fp32_precision"):  # since torch 2.9
             own, inherited = part.fp32_precision, backend.fp32_precision
             newer.append((part, "none" if own == inherited else own))
     with suppress(RuntimeError):  # the two interfaces disagree already; the newer one has the values in effect
