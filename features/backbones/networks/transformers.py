@@ -86,7 +86,7 @@ class TransformersBackbone(Backbone):
         values = nn.utils.rnn.pad_sequence(ordered, batch_first=True).transpose(1, 2)
         weights = None
         if embedding == "pooled" or _is_clap(self.module):  # weight vectors of windows by the windows' length
-            weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device)
+            weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device, non_blocking=True)
         return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
 
     def _inputs(self, waveforms: Tensor, lengths: Sequence[int]) -> Inputs:

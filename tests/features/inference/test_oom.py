@@ -121,8 +121,6 @@ def test_the_budget_comes_from_two_small_batches():
 
 @pytest.mark.gpu
 def test_a_budget_is_found_on_a_gpu_and_batches_of_it_fit():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     from features import backbones
 
     backbone = backbones.load({"name": "wav2vec2", "weights": "random", "size": "tiny"}, "cuda")
