@@ -6,16 +6,17 @@
         assert device.waits == {"event": 1}
 
 - An operation on tensors of both devices is an error.
-- What makes the host wait for the device is counted: `item`, copies that are not asynchronous, shapes that depend on values
-  (`nonzero`, boolean indices), and synchronisation of events, streams and the device.
-- An asynchronous copy to the host holds garbage until something has waited for it. What was copied on another stream cannot
-  be used before the current stream waits for that stream.
+- What makes the host wait for the device is counted: `item`, copies that are not asynchronous, shapes that depend on
+  values (`nonzero`, boolean indices), and synchronisation of events, streams and the device.
+- An asynchronous copy to the host holds garbage until something has waited for it. What was copied on another stream
+  cannot be used before the current stream waits for that stream.
 - Large copies to the device from memory that is not pinned are counted, as are float32 products while TF32 is allowed.
-- Memory is counted and limited; beyond the limit, operations raise `torch.OutOfMemoryError`.
+- Memory is counted and limited; beyond the limit, operations raise `torch.OutOfMemoryError`. The first product takes a
+  workspace and keeps it, as cuBLAS does.
 
-Tensors are intercepted by their class, since threads do not share dispatch modes; the mode intercepts what makes new tensors.
-Autograd sees the hidden device, because its engine asks the driver for streams of a CUDA device. Python sees `cuda:0` always.
-Attention runs torch's math kernel and recurrent networks run as on a CPU: the other kernels ask for the properties of a GPU.
+Tensors are intercepted by their class, as threads do not share dispatch modes; the mode intercepts what makes new ones.
+Autograd sees the hidden device, as its engine asks the driver for streams of a CUDA device. Python sees `cuda:0`.
+Attention runs torch's math kernel and recurrent networks run as on a CPU: other kernels ask the driver, too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from torch.utils._pytree import tree_iter, tree_map_only
 
 aten = torch.ops.aten
 GIB = 2**30
+WORKSPACE_BYTES = 2**23
 PAGEABLE_BYTES = 2**16  # a driver stages smaller copies without waiting
 WAITS = {
     aten._local_scalar_dense.default: "item",
@@ -185,6 +187,7 @@ class PretendCuda(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         self.shortcuts: Counter[str] = Counter()
         self.default_stream: Any = None
+        self._workspace: _Claim | None = None
         self._arriving: list[Callable[[], None]] = []
         self._arrived = 0
         self._lock = threading.RLock()
@@ -233,14 +236,14 @@ class PretendCuda(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not _is_composed(func):
-            return self.run(func, args, kwargs or {})
+            return self.run(func, *args, **(kwargs or {}))
         TorchDispatchMode.__enter__(self)  # it is off while it handles an operation
         try:
             return func.decompose(*args, **(kwargs or {}))
         finally:
             TorchDispatchMode.__exit__(self, None, None, None)
 
-    def run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def run(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Run an operation on the hidden tensors."""
         if func is torch.ops.prim.device.default:
             return torch.device("cpu") if _seen_by_autograd() else torch.device("cuda:0")
@@ -276,7 +279,7 @@ class PretendCuda(TorchDispatchMode):
         elif func in INDEXING and any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1]):
             self.wait("boolean index")
         hidden = tree_map_only(PretendTensor, lambda tensor: tensor.hidden, (args, kwargs))
-        self._check_exact(func, hidden[0])
+        self._count_product(func, hidden[0])
         with seen_as_cpu():
             result = func(*hidden[0], **hidden[1])
         if torch.Tag.inplace_view in func.tags:  # such as transpose_, which changes the shape of the tensor itself
@@ -289,11 +292,14 @@ class PretendCuda(TorchDispatchMode):
         """Return a result as a tensor of the device, if there is memory for it."""
         storage: Any = hidden.untyped_storage()
         if not hasattr(storage, "_claim"):
-            if self.allocated + storage.nbytes() > self.memory:
-                size = storage.nbytes() / 2**20
-                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size:.2f} MiB (pretend device)")
-            storage._claim = _Claim(self, storage.nbytes())
+            storage._claim = self._claim(storage.nbytes())
         return PretendTensor.of(hidden)
+
+    def _claim(self, size: int) -> _Claim:
+        """Take memory, if there is enough."""
+        if self.allocated + size > self.memory:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB")
+        return _Claim(self, size)
 
     def _on_host(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run an operation of the CPU; pinned memory is ordinary memory with a mark."""
@@ -375,9 +381,7 @@ class PretendCuda(TorchDispatchMode):
         for value in tree_iter((args, kwargs)):
             if not isinstance(value, Tensor) or isinstance(value, PretendTensor):
                 continue
-            if hasattr(
-                value.untyped_storage(), "_by_autograd"
-            ):  # zeros on the device it sees, for what has no gradient
+            if hasattr(value.untyped_storage(), "_by_autograd"):  # zeros, for what has no gradient
                 continue
             if func in INDEXING and value is not args[0]:
                 self.wait("index from the host")
@@ -387,10 +391,14 @@ class PretendCuda(TorchDispatchMode):
                     f"(when running {func})"
                 )
 
-    def _check_exact(self, func: Any, args: Any) -> None:
-        """Count float32 products that a GPU would compute in TF32."""
+    def _count_product(self, func: Any, args: Any) -> None:
+        """Take the workspace of products, and count float32 products that a GPU would compute in TF32."""
         name = func._schema.name.removeprefix("aten::")
-        if name in PRODUCTS and any(isinstance(one, Tensor) and one.dtype == torch.float32 for one in args):
+        if name not in PRODUCTS:
+            return
+        if self._workspace is None:
+            self._workspace = self._claim(WORKSPACE_BYTES)
+        if any(isinstance(one, Tensor) and one.dtype == torch.float32 for one in args):
             part = torch.backends.cudnn.conv if name.startswith("conv") else torch.backends.cuda.matmul
             if part.fp32_precision == "tf32":
                 self.shortcuts[name] += 1

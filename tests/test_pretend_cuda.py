@@ -91,7 +91,7 @@ def test_what_does_not_wait_is_not_counted(device):
     device.reset()
     moved = pinned.to("cuda", non_blocking=True)
     (moved + there).softmax(0).cumsum(0).to("cpu", non_blocking=True)
-    torch.arange(3, device="cuda") < torch.tensor([2]).to("cuda", non_blocking=True)
+    torch.arange(3, device="cuda").lt(torch.tensor([2]).to("cuda", non_blocking=True))
     assert not device.waits
     assert pinned.is_pinned() and pinned[1:].is_pinned() and not torch.ones(3).is_pinned()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
+from features.system.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,13 +89,11 @@ class UnpaddedBackbone(Backbone):
         return Frames(padded.transpose(1, 2), counts, weights)
 
     def _checked(self, waveforms: Tensor) -> Tensor:
-        import torch
-
         try:
             values = self.embed_equal(waveforms)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             seconds = waveforms.shape[1] / self.spec.sample_rate
             what = f"{len(waveforms)} clip(s) of {seconds:.2f} s"
             raise RunError(f"{self.spec.title}: the model fails on {what} with {described(error)}") from error
