@@ -86,6 +86,22 @@ class Event:
         return 1000 * (end._at - self._at)
 
 
+class Generator(torch.Generator):
+    """Random numbers for a device, drawn on the CPU."""
+
+    place: torch.device
+
+    def __new__(cls, device: Any = "cpu") -> Generator:
+        made = super().__new__(cls, "cpu")
+        made.place = torch.device(device)
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the numbers are for."""
+        return torch.device("cuda:0") if self.place.type == "cuda" else self.place
+
+
 class Properties:
     """Some of what torch knows about a GPU."""
 
@@ -122,7 +138,11 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         with seen_as_cpu():
             return recurrent(*given)
 
-    recurrent = torch._VF.gru
+    def one_hot(tensor: torch.Tensor, num_classes: int = -1) -> torch.Tensor:
+        with torch.no_grad():  # whole numbers have no gradients; else its parts are made on the device autograd sees
+            return encoded(tensor, num_classes)
+
+    recurrent, encoded = torch._VF.gru, torch.nn.functional.one_hot
     answers: dict[str, Any] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -161,7 +181,9 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, answer in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         stack.enter_context(mock.patch.object(torch._VF, "gru", gru))
+        stack.enter_context(mock.patch.object(torch.nn.functional, "one_hot", one_hot))
         stack.callback(setattr, torch.backends.cudnn, "enabled", cudnn)
         torch.backends.cudnn.enabled = False  # it decides how recurrent networks keep their weights
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)
