@@ -17,6 +17,7 @@ from transformers import Wav2Vec2Config
 from benchmarks.clips import manifest_of
 from benchmarks.figures import Figure
 from benchmarks.matmul import model_flops
+from features.backbones.base import pad
 from features.inference.loader import decode_ahead
 from features.planning.plan import make_plan
 from features.spec import BackboneSpec
@@ -67,7 +68,7 @@ def _rate(paths: Sequence[Path], folder: Path) -> float:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         started = time.process_time()
         for decoded in decode_ahead(plan.clips, batches, SAMPLE_RATE, spec.max_samples, pool):
-            decoded.batch(spec.min_samples, SAMPLE_RATE)
+            pad([wave.samples for _, wave in decoded.usable()], spec.min_samples)
         spent = time.process_time() - started
     return sum(clip.native_s for clip in plan.clips) / spent
 

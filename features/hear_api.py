@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from features import backbones
 from features.backbones.base import Backbone
 from features.errors import ConfigError
+from features.numerics import full_float32
 from features.pooling import POOLINGS, Frames, Moments
 
 DEFAULT = "mfcc"  # needs no weights
@@ -145,9 +146,10 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
     """Return one vector per clip, (B, D · poolings), for clips (B, T) of equal length, pooled as in stage 1."""
     moments: Moments | None = None
-    for part in model.windows(audio):
-        found = Moments.of(part, model.pooling)
-        moments = found if moments is None else moments.join(found)
+    with full_float32():
+        for part in model.windows(audio):
+            found = Moments.of(part, model.pooling)
+            moments = found if moments is None else moments.join(found)
     assert moments is not None, "there is at least one window"
     return torch.cat([moments.pooled(method)[:, 0] for method in model.pooling], dim=1).to(audio.device)
 

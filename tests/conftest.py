@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.places import CPU, Place
+
 # One thread per test process: there is one process for each core. Tests of threads set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
@@ -26,6 +28,31 @@ def pytest_xdist_auto_num_workers() -> int:
     """How many processes `-n auto` starts."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(os.environ.get("AUDIOHEADS_TEST_WORKERS", usable))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs a GPU where there is none; with AUDIOHEADS_REQUIRE_CUDA=1 that is a failure."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        if os.environ.get("AUDIOHEADS_REQUIRE_CUDA", "0") not in ("", "0"):
+            pytest.fail("AUDIOHEADS_REQUIRE_CUDA is set, but torch finds no CUDA device", pytrace=False)
+        pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where networks run: on the CPU, unless the test says `tests.places.at_each`."""
+    return Place(getattr(request, "param", CPU))
+
+
+@pytest.fixture
+def there(place: Place) -> Iterator[Place]:
+    """The place, in use for one test."""
+    with place:
+        yield place
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.errors import ConfigError, WeightsError
+from features.numerics import full_float32
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,10 +85,10 @@ class Backbone(ABC):
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def embed_batch(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """Run `forward` without gradients; inputs may be on any device."""
+        """Run `forward` without gradients and with full float32 products; inputs may be on any device."""
         import torch
 
-        with torch.inference_mode():
+        with full_float32(), torch.inference_mode():
             return self.forward(waveforms.to(self.device), lengths.cpu())
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:

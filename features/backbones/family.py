@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+
+def always_cpu(device: str) -> str:
+    """Return `cpu`: what a family without code for other devices runs on."""
+    return "cpu"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Family:
         fp32_only: Whether it computes in fp32 regardless of the requested precision.
         runs_code: The option that names third-party code to run; None: it runs none.
         batch_s: Kind of device (`cpu`, `cuda`) -> padded seconds of audio per batch; others use the general default.
+        runs_on: The device that it computes on when a run is on a device; the default is that device.
         end_to_end: How it is trained end to end; None: this is not supported.
         licences: Hub id of weights, or the backbone's name for weights from other sources -> the licence that their
             publisher states. In a model card, the licence of other weights is unknown.
@@ -65,6 +71,7 @@ class Family:
     fp32_only: bool = False
     runs_code: str | None = None
     batch_s: Mapping[str, float] = field(default_factory=dict)
+    runs_on: Callable[[str], str] = str
     end_to_end: EndToEndTraining | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from features.backbones.adapters.fixed_windows import cut_windows
 from features.backbones.base import Backbone, Bundle
-from features.backbones.family import Candidate, Family
+from features.backbones.family import Candidate, Family, always_cpu
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
 from features.backbones.options import BackboneOptions
@@ -50,6 +50,7 @@ FAMILY = Family(
     extra="litert",
     libraries=("ai-edge-litert",),
     fp32_only=True,
+    runs_on=always_cpu,
     licences={"yamnet": "apache-2.0"},
     candidates=(Candidate("yamnet", "pretrained on 521 kinds of sound", False, 0.975, 0.29),),
 )

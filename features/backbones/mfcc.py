@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.backbones.base import Bundle
-from features.backbones.family import Candidate, Family
+from features.backbones.family import Candidate, Family, always_cpu
 from features.backbones.networks.mfcc_frontend import DIM, HOP_LENGTH, N_FFT, N_MELS, N_MFCC, SAMPLE_RATE
 from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FAMILY = Family(
     libraries=("librosa", "scipy"),
     fp32_only=True,
+    runs_on=always_cpu,
     candidates=(Candidate("mfcc", "handcrafted features, the control that needs no weights", None, 0.0, None),),
 )
 

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 
     from features.pooling import Frames
 
-FAMILY = Family(weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True)
+
+def _runs_on(device: str) -> str:
+    """Return the device if onnxruntime can use it, else `cpu`."""
+    if device.partition(":")[0] != "cuda":
+        return "cpu"
+    try:
+        import onnxruntime
+    except ImportError:
+        return "cpu"
+    return device if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
+
+
+FAMILY = Family(weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True, runs_on=_runs_on)
 LN_10 = math.log(10)
 LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # factor from decibels
 

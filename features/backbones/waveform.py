@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from features.backbones.base import Backbone, Bundle
-from features.backbones.family import Family
+from features.backbones.family import Family, always_cpu
 from features.backbones.options import BackboneOptions
 from features.spec import BackboneSpec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SAMPLE_RATE = 16_000
 
-FAMILY = Family(fp32_only=True)
+FAMILY = Family(fp32_only=True, runs_on=always_cpu)
 
 
 class Options(BackboneOptions):

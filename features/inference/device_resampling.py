@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -10,29 +11,25 @@ from torch import Tensor
 from features.audio.decoding import Waveform, resampled_length
 from features.backbones.base import pad
 from features.inference.device_transfer import ToDevice
-from features.inference.loader import AudioBatch, Decoded
 
 # torchaudio's parameters for the quality of resampy's `kaiser_best`
 QUALITY = {"lowpass_filter_width": 64, "rolloff": 0.9475937167399596, "beta": 14.769656459379492}
 
 
-def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: ToDevice) -> AudioBatch | None:
-    """Move the decoded clips of a batch to a device at their files' rates and resample them there.
+def batch_on_device(
+    clips: Sequence[Waveform], min_samples: int, sample_rate: int, feed: ToDevice
+) -> tuple[Tensor, Tensor]:
+    """Move the clips of a batch to a device at their files' rates and resample them there.
 
     Args:
-        decoded: Clips at their files' sample rates.
+        clips: Clips at their files' sample rates.
         min_samples: The shortest length of a clip, at `sample_rate`.
         sample_rate: Target sample rate in Hz.
         feed: Moves a batch to the device.
 
     Returns:
-        The batch with waveforms on the device; None if no clip could be decoded. A clip's samples do not depend on the
-        other clips.
+        Waveforms (B, T) on the device, and lengths (B,) on the CPU. A clip's samples do not depend on the other clips.
     """
-    good = [(row, clip) for row, clip in zip(decoded.rows, decoded.samples, strict=True) if isinstance(clip, Waveform)]
-    if not good:
-        return None
-    clips = [clip for _, clip in good]
     wanted = [resampled_length(len(clip.samples), clip.sample_rate, sample_rate) for clip in clips]
     lengths = torch.tensor([max(length, min_samples) for length in wanted])
     waveforms = torch.zeros(len(clips), int(lengths.max()), device=feed.device)
@@ -42,7 +39,7 @@ def batch_on_device(decoded: Decoded, min_samples: int, sample_rate: int, feed: 
         resampled = native if rate == sample_rate else resample_batch(native, rate, sample_rate)
         for at, samples in zip(positions, resampled, strict=True):
             waveforms[at, : wanted[at]] = samples[: wanted[at]]
-    return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
+    return waveforms, lengths
 
 
 def resample_batch(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:

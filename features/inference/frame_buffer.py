@@ -16,7 +16,11 @@ MEMORY_BYTES = 1 << 25
 
 
 class FrameBuffer:
-    """Collects frames in pieces and returns them in order, see `features.store.writer.LongFrames`."""
+    """Collects frames in pieces and returns them in order, see `features.store.writer.LongFrames`.
+
+    Attributes:
+        finite: Whether all values so far are finite.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         """Use `folder` for the temporary file; None for the system's temporary folder."""
@@ -26,6 +30,7 @@ class FrameBuffer:
         self._shape: tuple[int, ...] = ()
         self._dtype = np.dtype(np.float32)
         self._count = 0
+        self.finite = True
 
     def __len__(self) -> int:
         """Number of frames added."""
@@ -47,6 +52,7 @@ class FrameBuffer:
                 f"cannot write {where} ({error.strerror or error}); finished work is kept, run again to continue"
             ) from error
         self._count += len(frames)
+        self.finite = self.finite and bool(np.isfinite(frames).all())
 
     def pieces(self, most_bytes: int) -> Iterator[np.ndarray]:
         """Yield all frames as (f, L, D) arrays of about `most_bytes` at most."""

@@ -10,35 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from features.audio.containers import file_of
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import Waveform, read_waveform
-from features.backbones.base import pad
 from features.errors import AudioError, RunError, decoder_error
 from features.planning.plan import PlannedClip
 from features.system.attempts import Attempts
 from features.system.retry import Retry, unavailable_folder
 
 READ_AHEAD = 3  # batches
-
-
-@dataclass(frozen=True)
-class AudioBatch:
-    """A padded batch of clips for a model.
-
-    Attributes:
-        waveforms: (B, T) float32.
-        lengths: (B,) valid samples, int64.
-        rows: (B,) positions in the plan's clips.
-        sample_rate: Sample rate in Hz.
-    """
-
-    waveforms: Tensor
-    lengths: Tensor
-    rows: tuple[int, ...]
-    sample_rate: int
 
 
 @dataclass(frozen=True)
@@ -55,10 +35,6 @@ class Decoded:
     clips: Sequence[PlannedClip]
     samples: Sequence[Waveform | AudioError | None]
 
-    def clip(self, row: int) -> PlannedClip:
-        """Return the clip at a position in the plan."""
-        return self.clips[row - self.rows.start]
-
     def failures(self) -> list[tuple[PlannedClip, str]]:
         """Return (clip, reason) of clips that could not be decoded."""
         return [(clip, str(s)) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
@@ -67,22 +43,9 @@ class Decoded:
         """Return the clips that are to be streamed."""
         return [clip for clip, samples in zip(self.clips, self.samples, strict=True) if samples is None]
 
-    def batch(self, min_samples: int, sample_rate: int, *, pinned: bool = False) -> AudioBatch | None:
-        """Pad the decoded clips to a batch.
-
-        Args:
-            min_samples: Shorter clips are padded to this length.
-            sample_rate: Sample rate in Hz.
-            pinned: Use pinned memory.
-
-        Returns:
-            The batch; None if no clip could be decoded.
-        """
-        good = [(row, s.samples) for row, s in zip(self.rows, self.samples, strict=True) if isinstance(s, Waveform)]
-        if not good:
-            return None
-        waveforms, lengths = pad([samples for _, samples in good], min_samples, pinned=pinned)
-        return AudioBatch(waveforms, lengths, tuple(row for row, _ in good), sample_rate)
+    def usable(self) -> list[tuple[PlannedClip, Waveform]]:
+        """Return the clips that could be decoded, with their waveforms."""
+        return [(clip, s) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, Waveform)]
 
 
 def decode_ahead(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from features.backbones.base import Backbone
+from features.system.out_of_memory import is_out_of_memory
 
 T = TypeVar("T")
 PROBE_S = (4.0, 8.0)  # padded seconds of silence with which the memory per second of audio is measured
@@ -42,27 +43,25 @@ class Splitter:
         self.budget = budget
         self._note = note
 
-    def run(self, waveforms: Tensor, lengths: Tensor, work: Callable[[Tensor, Tensor], T]) -> Iterator[SubBatch[T]]:
+    def run(self, lengths: Sequence[int], work: Callable[[range], T]) -> Iterator[SubBatch[T]]:
         """Call `work` on a batch. If memory runs out, split it in halves, and split later batches to that size.
 
         Args:
-            waveforms: (B, T), padded.
-            lengths: (B,) valid samples, on the CPU.
-            work: Called with the waveforms and lengths of a sub-batch, padded to its longest clip.
+            lengths: Valid samples of each of B clips.
+            work: Called with the rows of a sub-batch; everything that it allocates on the device is inside.
 
         Yields:
             The result of each sub-batch, in order; together they cover the batch.
         """
-        waiting = [range(len(lengths))]
+        waiting = [range(len(lengths))] if lengths else []
         while waiting:
             rows = waiting.pop()
-            part = lengths[rows.start : rows.stop]
-            longest = int(part.max())
+            longest = max(lengths[rows.start : rows.stop])
             if self.budget is not None and len(rows) > 1 and len(rows) * longest > self.budget:
                 count = max(1, self.budget // longest)
                 waiting += [range(rows.start + count, rows.stop), range(rows.start, rows.start + count)]
                 continue
-            result = attempt(partial(work, waveforms[rows.start : rows.stop, :longest], part))
+            result = attempt(partial(work, rows))
             if result is not None:
                 yield SubBatch(rows, result)
             elif len(rows) == 1:
@@ -75,22 +74,26 @@ class Splitter:
 
 
 def attempt(work: Callable[[], T]) -> T | None:
-    """Return the result of `work`; None if the device runs out of memory, which is then freed."""
+    """Return the result of `work`; None if memory runs out, of which the device's is then freed."""
     try:
         return work()
-    except torch.OutOfMemoryError:
-        pass  # the error refers to the tensors of all stack frames; leaving this block releases them
+    except Exception as error:  # it refers to the tensors of all stack frames; leaving this block releases them
+        if not is_out_of_memory(error):
+            raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
 
 
 def find_budget(backbone: Backbone, work: Callable[[Tensor, Tensor], Any]) -> int | None:
-    """Estimate how many padded samples fit in a CUDA device's memory, from the memory use of two small batches.
+    """Estimate how many padded samples fit in a CUDA device's memory, from the memory use of two sizes of batches.
+
+    Batches of equal and of unlike lengths are measured, since masks need memory of their own. The smaller ones run once
+    before: what libraries keep from their first use on, such as the workspace of cuBLAS, is in neither measurement.
 
     Args:
         backbone: Determines the device and the length of clips.
-        work: The work done on each batch.
+        work: The work done on each batch, padded waveforms and lengths on the CPU, with everything that it keeps.
 
     Returns:
         The budget; None on other devices, or if it cannot be estimated.
@@ -98,19 +101,27 @@ def find_budget(backbone: Backbone, work: Callable[[Tensor, Tensor], Any]) -> in
     if backbone.device.type != "cuda":
         return None
     spec = backbone.spec
-    length = max(spec.min_samples, min(spec.max_samples, spec.sample_rate))
-    peaks, samples = [], []
-    for seconds in PROBE_S:
-        count = max(1, round(seconds * spec.sample_rate / length))
+    length = max(spec.min_samples, min(spec.max_samples, max(2 * spec.min_samples, spec.sample_rate)))
+    unlike = max(spec.min_samples, length * 3 // 4)
+    counts = [max(2, round(seconds * spec.sample_rate / length)) for seconds in PROBE_S]
+
+    def peak(count: int) -> int | None:
+        """Return the bytes that a batch of equal or of unlike lengths needs at most; None if it does not fit."""
         torch.cuda.reset_peak_memory_stats(backbone.device)
         before = torch.cuda.memory_allocated(backbone.device)
-        if attempt(partial(work, torch.zeros(count, length), torch.full((count,), length))) is None:
-            return None
+        for other in (length, unlike):
+            lengths = torch.tensor([length, other] * count)[:count]
+            if attempt(partial(work, torch.zeros(count, length), lengths)) is None:
+                return None
         torch.cuda.synchronize(backbone.device)
-        peaks.append(torch.cuda.max_memory_allocated(backbone.device) - before)
-        samples.append(count * length)
+        return torch.cuda.max_memory_allocated(backbone.device) - before
+
+    measured = [peak(count) for count in (counts[0], *counts)][1:]
     torch.cuda.empty_cache()
-    return budget_of(samples, peaks, torch.cuda.mem_get_info(backbone.device)[0])
+    peaks = [bytes_ for bytes_ in measured if bytes_ is not None]
+    if len(peaks) < len(counts):
+        return None
+    return budget_of([count * length for count in counts], peaks, torch.cuda.mem_get_info(backbone.device)[0])
 
 
 def budget_of(samples: list[int], peaks: list[int], free_bytes: int) -> int | None:

@@ -14,14 +14,18 @@ import numpy as np
 
 from features.errors import AudioError
 from features.inference.device_transfer import ToHost
+from features.inference.frame_buffer import FrameBuffer
 from features.inference.loader import check_unchanged
 from features.inference.timing import Clock, machine_load
 from features.planning.plan import PlannedClip
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
-from features.store.writer import CacheRows, LongFrames
+from features.store.writer import CacheRows
 
 IN_FLIGHT = 3  # batches by which writing may lag behind the model
+FLOAT16_OVERFLOW = (
+    f"its frames exceed {np.finfo(np.float16).max:.0f}, the largest float16; set features.frame_dtype to float32"
+)
 
 WriteShard = Callable[[int, CacheRows, dict[str, Any]], None]
 """Writes one block. Arguments: its number, its rows, and their cost (see `EmbeddingTable.cost`)."""
@@ -41,7 +45,7 @@ class Embedded:
     clips: list[PlannedClip]
     n_frames: list[int]
     arriving: ToHost
-    frames: list[np.ndarray | LongFrames] | None = None
+    frames: list[FrameBuffer] | None = None
 
 
 @dataclass
@@ -200,13 +204,14 @@ class _Block:
         self._warm = self._clips, self._audio_s
 
     def add(self, batch: Batch) -> None:
-        """Add a batch; clips whose embedding is not finite are added to its failures."""
+        """Add a batch; clips of which a value to be stored is not finite are added to its failures."""
         for part in batch.parts:
             values = {name: tensor.numpy() for name, tensor in part.arriving.wait().items()}
-            finite = np.isfinite(values["mean"]).all(axis=(1, 2))
+            flaws = [self._flaw(values, part, at) for at in range(len(part.clips))]
+            finite = np.array([flaw is None for flaw in flaws], bool)
             for at, clip in enumerate(part.clips):
-                if not finite[at]:
-                    batch.fail(clip, "its embedding is not finite")
+                if (flaw := flaws[at]) is not None:
+                    batch.fail(clip, flaw)
                     continue
                 self._rows.ids.append(clip.id)
                 self._rows.keys.append(clip.key)
@@ -221,6 +226,19 @@ class _Block:
             self._rows.failures.append((clip.id, _failure_key(clip) if content else "", reason))
         self._clips += batch.clips
         self._audio_s += batch.embedded_s
+
+    def _flaw(self, values: dict[str, np.ndarray], part: Embedded, at: int) -> str | None:
+        """Return why a clip cannot be stored: which of its values are not finite; None if all are finite."""
+        if not np.isfinite(values["mean"][at]).all():
+            return "its embedding is not finite"
+        for method in self._methods:
+            if not np.isfinite(values[method][at]).all():
+                return f"the {method} of its frames is not finite"
+        if self._rows.frames is None or self._settings.frame_dtype != "float16":  # then the mean shows it
+            return None
+        frames = part.frames[at] if part.frames is not None else values["frames"][at, : part.n_frames[at]]
+        finite = frames.finite if isinstance(frames, FrameBuffer) else np.isfinite(frames).all()
+        return None if finite else FLOAT16_OVERFLOW
 
     def rows(self) -> CacheRows:
         """Return all rows, ready to be written."""

@@ -132,16 +132,14 @@ def work_here(
 
 @contextlib.contextmanager
 def computing_as_planned(threads: int) -> Iterator[None]:
-    """Set the thread count of torch and BLAS and disable TF32 on CUDA; restore the old settings afterwards.
+    """Set the thread count of torch and BLAS; restore the old settings afterwards.
 
     Thread counts change the last bits of matrix products, and the environment of the process may have set them.
     """
-    before, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False
     try:
         with threadpool_limits(threads, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)
-        torch.backends.cudnn.allow_tf32 = tf32

@@ -175,9 +175,15 @@ class Plan:
 
 
 def default_batch_s(spec: BackboneSpec, device: str) -> float:
-    """Return the default number of padded audio seconds per batch."""
-    kind = device.partition(":")[0]
-    return get_family(spec.family).batch_s.get(kind, BATCH_AUDIO_S.get(kind, BATCH_AUDIO_S["cpu"]))
+    """Return the default number of padded audio seconds per batch.
+
+    Args:
+        spec: The backbone's spec.
+        device: The run's device. Some families compute on the CPU anyway.
+    """
+    family = get_family(spec.family)
+    kind = family.runs_on(device).partition(":")[0]
+    return family.batch_s.get(kind, BATCH_AUDIO_S.get(kind, BATCH_AUDIO_S["cpu"]))
 
 
 def stated_digest(path: Path) -> bytes:

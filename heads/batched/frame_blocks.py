@@ -194,7 +194,10 @@ def _moments(
             stored = frames.read(row, start, min(start + piece, length))[:, layers]
             values, dtype = stored.astype(np.float64), stored.dtype
             if not np.isfinite(values).all():
-                raise RunError(f"frames of row {row} are NaN or infinite; extract them again or leave the clip out")
+                raise RunError(
+                    f"frames of row {row} are NaN or infinite; if they were stored as float16, extract them with "
+                    "--set features.frame_dtype=float32, else leave the clip out"
+                )
             own = values.mean(axis=0)
             values -= own
             own_scatter = np.einsum("fld,fld->ld", values, values)

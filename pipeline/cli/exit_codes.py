@@ -6,6 +6,7 @@ import errno
 import os
 
 from features.errors import AudioheadsError, first_line
+from features.system.out_of_memory import is_out_of_memory
 
 INTERRUPTED = 130
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -26,7 +27,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; finished work is kept, run the same command to continue", INTERRUPTED
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return "out of memory; lower features.batch_s (--set features.batch_s=20)", 1
     if isinstance(error, OSError):
         return _file_trouble(error), 1
@@ -36,12 +37,6 @@ def explain(error: BaseException) -> tuple[str, int]:
 def is_usage_error(error: BaseException) -> bool:
     """Return whether the command line itself was wrong (typer exceptions, whichever click package defines them)."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Return whether Python, CUDA or torch's CPU allocator (a RuntimeError) ran out of memory."""
-    names = {base.__name__ for base in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
 
 
 def _file_trouble(error: OSError) -> str:

@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch.utils.data import DataLoader, Dataset
 
+from features.numerics import full_float32
 from features.system.malloc import keep_large_buffers
 from recipes.nano.clips import HELD_OUT, TRAIN
 from recipes.nano.student import OBJECTIVES, Student, Training
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ],
     )
     clips = Clips(corpus, given)
-    with warnings.catch_warnings():
+    with full_float32(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\b")  # advice about workers and folders
         trainer.fit(student, datamodule=clips, ckpt_path=last if last.exists() else None, weights_only=True)
 

@@ -11,6 +11,7 @@ from features import backbones
 from features.errors import RunError
 from features.extract import extract
 from features.planning.settings import Settings
+from features.pooling import Frames
 from features.store.table import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of
 
@@ -185,3 +186,56 @@ def test_more_than_half_undecodable_is_an_error_that_loses_nothing(seven):
         seven.rerun(seven.manifest(*NAMES))
     seven.write(NAMES[3])
     assert seven.run(seven.manifest(*NAMES)).computed == 1
+
+
+class Loud(Toy):
+    """Frames of one clip exceed what float16 holds, but not float32; those of another overflow only when squared."""
+
+    def forward(self, waveforms, lengths):
+        frames = super().forward(waveforms, lengths)
+        frames.values[lengths == 800 + 300 * 2] += 7e4
+        frames.values[lengths == 800 + 300 * 3] *= 1e25
+        return frames
+
+
+def test_frames_too_large_for_float16_fail_with_that_reason_and_float32_stores_them(seven):
+    seven.backbone = Loud
+    how = {"pooling": ("mean", "frames")}
+    summary = seven.run(seven.manifest(*NAMES), **how, frame_dtype="float16")
+    reason = "its frames exceed 65504, the largest float16; set features.frame_dtype to float32"
+    assert summary.failures == {NAMES[2]: reason, NAMES[3]: reason}
+    table = verify_table(summary.path)
+    assert all(np.isfinite(table.frames(name)).all() for name in table.ids)
+    assert seven.rerun(seven.manifest(*NAMES), **how, frame_dtype="float16").failures == summary.failures
+    assert seven.run(seven.manifest(*NAMES), **how).failures == {}
+
+
+def test_padding_that_is_too_large_for_float16_does_not_count(seven):
+    class LoudPadding(Toy):
+        def forward(self, waveforms, lengths):
+            frames = super().forward(waveforms, lengths)
+            frames.values[~frames.mask()[:, None, :, None].expand_as(frames.values)] = 7e4
+            return frames
+
+    seven.backbone = LoudPadding
+    assert seven.run(seven.manifest(*NAMES), pooling=("frames",), frame_dtype="float16").failures == {}
+
+
+def test_a_long_clip_too_large_for_float16_in_one_window_fails(corpus):
+    class LoudOnce(Toy):
+        def forward(self, waveforms, lengths):
+            frames = super().forward(waveforms, lengths)
+            return Frames(frames.values + (7e4 if int(lengths[0]) < 40_000 else 0), frames.lengths)
+
+    corpus.write("long.wav", noise(100_000))
+    corpus.write("short.wav", noise(50_000))
+    corpus.backbone = LoudOnce
+    summary = corpus.run(corpus.manifest("long.wav", "short.wav"), pooling=("frames",), frame_dtype="float16")
+    assert list(summary.failures) == ["long.wav"]
+    assert "its frames exceed 65504" in summary.failures["long.wav"]
+
+
+def test_whatever_is_stored_is_finite_not_only_the_mean(seven):
+    seven.backbone = Loud
+    summary = seven.run(seven.manifest(*NAMES), pooling=("mean", "std", "max"))
+    assert summary.failures == {NAMES[3]: "the std of its frames is not finite"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
+from features.system.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,7 +72,9 @@ class UnpaddedBackbone(Backbone):
             groups = [(length, [row]) for length, rows in by_length.items() for row in rows]
         else:
             groups = list(by_length.items())
-        embedded = [self._checked(waveforms[rows, :length]) for length, rows in groups]
+        # rows one by one: a list as an index is copied to the device, and the host waits for that
+        equal = [torch.stack([waveforms[row, :length] for row in rows]) for length, rows in groups]
+        embedded = [self._checked(clips) for clips in equal]
         counts = torch.zeros(len(lengths), dtype=torch.int64)
         clips: dict[int, Tensor] = {}
         for (_, rows), values in zip(groups, embedded, strict=True):
@@ -82,17 +85,15 @@ class UnpaddedBackbone(Backbone):
         weights = None
         if self.spec.settings["whole"]:
             weights = (lengths.float() / self.spec.max_samples)[:, None].expand(-1, padded.shape[1])
-            weights = weights.to(padded.device)
+            weights = weights.to(padded.device, non_blocking=True)
         return Frames(padded.transpose(1, 2), counts, weights)
 
     def _checked(self, waveforms: Tensor) -> Tensor:
-        import torch
-
         try:
             values = self.embed_equal(waveforms)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             seconds = waveforms.shape[1] / self.spec.sample_rate
             what = f"{len(waveforms)} clip(s) of {seconds:.2f} s"
             raise RunError(f"{self.spec.title}: the model fails on {what} with {described(error)}") from error

@@ -24,6 +24,7 @@ from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec
+from features.system.out_of_memory import is_out_of_memory
 
 AST = "audio-spectrogram-transformer"
 WHISPER = "whisper"
@@ -75,9 +76,9 @@ class TransformersBackbone(Backbone):
             try:
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     values = encode(self.module, inputs, embedding)  # [b, L, F, D]
-            except torch.OutOfMemoryError:
-                raise
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise
                 raise RunError(f"{self.spec.title}: the encoder fails with {described(error)}") from error
             for row, value in zip(rows, values, strict=True):
                 count = valid_frames(self.module, self._extractor, counts[row], value.shape[1])
@@ -86,7 +87,7 @@ class TransformersBackbone(Backbone):
         values = nn.utils.rnn.pad_sequence(ordered, batch_first=True).transpose(1, 2)
         weights = None
         if embedding == "pooled" or _is_clap(self.module):  # weight vectors of windows by the windows' length
-            weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device)
+            weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device, non_blocking=True)
         return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
 
     def _inputs(self, waveforms: Tensor, lengths: Sequence[int]) -> Inputs:

@@ -9,7 +9,8 @@ import torch
 from features.backbones import BACKBONES, blank, bundle, describe, family_of, load, preset_options
 from features.backbones.base import pad
 from features.errors import UserError
-from features.pooling import pool
+from features.pooling import POOLINGS, Frames, pool
+from tests.places import CPU, DEVICES, GPU, PRETEND, at_each
 
 # Options under which each line is cheap enough to test; None: only with a file from `../shared`.
 TINY_SIZE = {"weights": "random", "size": "tiny"}
@@ -55,6 +56,7 @@ SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weigh
 DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
+ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx"}  # whatever device a run has
 
 
 def test_every_backbone_of_the_table_has_a_case_here():
@@ -79,9 +81,25 @@ def options(request):
 
 
 @pytest.fixture(scope="module")
-def backbone(options):
-    """The backbone, loaded once for all its tests."""
-    return load(options)
+def backbone(options, place):
+    """The backbone, loaded once for all its tests at a place."""
+    if place.name != CPU and family_of(options["name"]) in ON_THE_CPU:
+        pytest.skip("computes on the CPU wherever a run is")
+    with place:
+        return load(options, place.device)
+
+
+@pytest.fixture(scope="module")
+def expected(options, clips):
+    """Each clip's frames, computed on the CPU."""
+    return load(options).embed(clips)
+
+
+@pytest.fixture(autouse=True)
+def _there(place):
+    """Compute at the test's place."""
+    with place:
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +110,10 @@ def clips(backbone, make_clips):
 
 
 @pytest.fixture(scope="module")
-def alone(backbone, clips):
+def alone(backbone, clips, place):
     """Each clip's frames when nothing else is in its batch."""
-    return [backbone.embed([clip])[0] for clip in clips]
+    with place:
+        return [backbone.embed([clip])[0] for clip in clips]
 
 
 def error(a, b):
@@ -103,6 +122,7 @@ def error(a, b):
     return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-12) for x, y in zip(a, b, strict=True))
 
 
+@at_each(CPU, GPU)
 def test_frames_match_the_spec(backbone, clips, alone):
     spec = backbone.spec
     assert (spec.family in BACKBONES) and len(spec.layers) >= 1
@@ -115,6 +135,7 @@ def test_frames_match_the_spec(backbone, clips, alone):
         assert abs(frames.shape[1] - seconds * spec.frame_rate) <= 1.5  # a window does not end with its hop
 
 
+@at_each(CPU, GPU)
 def test_a_clip_in_a_batch_equals_the_clip_alone(backbone, clips, alone):
     together = backbone.embed(clips)
     assert [error(a, b) <= 1e-5 for a, b in zip(together, alone, strict=True)] == [True] * len(clips)
@@ -127,6 +148,27 @@ def test_order_and_other_clips_of_the_batch_do_not_matter(backbone, clips, alone
         assert max(error(frames, alone[i]) for frames, i in zip(batch, chosen, strict=True)) <= 1e-5
 
 
+@at_each(*DEVICES)
+def test_frames_are_those_of_the_cpu(backbone, clips, expected):
+    assert max(error(a, b) for a, b in zip(backbone.embed(clips), expected, strict=True)) <= 1e-4
+
+
+@at_each(PRETEND)
+def test_the_host_never_waits_for_the_device(backbone, clips, place):
+    waveforms, lengths = pad(clips[2:], backbone.spec.min_samples, pinned=True)
+    moved = waveforms.to(place.device, non_blocking=True)
+    place.pretend.reset()
+    with torch.inference_mode():
+        frames = backbone.embed_batch(moved, lengths)
+        pool(Frames(frames.values, frames.lengths.to(place.device, non_blocking=True), frames.weights), POOLINGS)
+    assert frames.values.is_cuda and not frames.lengths.is_cuda
+    assert not place.pretend.shortcuts, "float32 products in TF32"
+    # for an encoder with a mask, transformers asks whether it masks anything
+    assert place.pretend.waits == ({"item": 1} if backbone.spec.name == "transformers" else {})
+    assert place.pretend.pageable == 0
+
+
+@at_each()
 def test_samples_beyond_a_clip_are_ignored(backbone, clips):
     waveforms, lengths = pad(clips[2:5], backbone.spec.min_samples)
     clean = backbone.embed_batch(waveforms, lengths)
@@ -135,7 +177,8 @@ def test_samples_beyond_a_clip_are_ignored(backbone, clips):
     dirty = backbone.embed_batch(waveforms, lengths)
     assert torch.equal(clean.lengths, dirty.lengths)
     for row, count in enumerate(clean.lengths.tolist()):
-        assert error(dirty.values[row, :, :count].numpy(), clean.values[row, :, :count].numpy()) <= 1e-5
+        one, other = (frames.values[row, :, :count].float().cpu().numpy() for frames in (dirty, clean))
+        assert error(one, other) <= 1e-5
 
 
 def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(backbone, clips, options):
@@ -148,6 +191,7 @@ def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(backbo
         assert np.array_equal(a, b)
 
 
+@at_each(CPU, GPU)
 def test_silence_is_finite_and_the_same_in_a_batch(backbone, clips, alone):
     silence = np.zeros(backbone.spec.sample_rate * 2, np.float32)
     quiet = backbone.embed([silence])[0]
@@ -165,6 +209,7 @@ def test_a_short_clip_is_padded_to_the_minimum(backbone, clips):
     assert error(backbone.embed([clips[0]])[0], backbone.embed([padded])[0]) <= 1e-6
 
 
+@at_each(CPU, GPU)
 def test_a_long_clip_goes_through_in_windows(backbone, make_clips):
     spec = backbone.spec
     assert 0.95 <= spec.max_samples / (10 * spec.sample_rate) <= 1
@@ -209,9 +254,11 @@ def test_networks_that_can_be_trained_are_those_tested_so(request, backbone):
     assert (backbone.module is not None) == (request.node.callspec.params["options"] in TRAINABLE)
 
 
+@at_each()
 @pytest.mark.parametrize("options", TRAINABLE, indirect=True)
-def test_forward_is_differentiable(backbone, clips):
+def test_forward_is_differentiable(backbone, clips, place):
     waveforms, lengths = pad(clips[3:6], backbone.spec.min_samples)
+    waveforms = waveforms.to(place.device)
     waveforms.requires_grad_(backbone.spec.family not in FIXED_FRONT_END)
     pooled = pool(backbone.forward(waveforms, lengths), ["mean"])["mean"]
     pooled[0].square().sum().backward()

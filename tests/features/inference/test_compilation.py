@@ -62,6 +62,41 @@ def test_what_compiles_but_does_not_run_stays_uncompiled():
     assert len(toy.embed([noise(1000)])) == 1
 
 
+def test_a_failure_in_a_later_batch_costs_one_line(seven):
+    class Breaking(Toy):
+        calls = 0
+
+        def compile(self):
+            return True
+
+        def forward(self, waveforms, lengths):
+            Breaking.calls += self.compiled
+            if self.compiled and Breaking.calls > 2:
+                raise torch._dynamo.exc.InternalTorchDynamoError("recompilation failed\nand much more")
+            return super().forward(waveforms, lengths)
+
+    seven.backbone = Breaking
+    summary = seven.run(seven.manifest(*NAMES), compile=True, batch_s=0.4)
+    assert (summary.computed, summary.failures) == (7, {})
+    assert Breaking.calls == 3
+    assert seven.log.notes == ["the compiled network failed (recompilation failed); continuing without compilation"]
+
+
+def test_a_bug_of_the_network_itself_is_raised(seven):
+    class Broken(Toy):
+        def compile(self):
+            return True
+
+        def forward(self, waveforms, lengths):
+            if len(lengths) != 2:  # the first call is to compile
+                raise RuntimeError("a bug")
+            return super().forward(waveforms, lengths)
+
+    seven.backbone = Broken
+    with pytest.raises(RuntimeError, match="a bug"):
+        seven.run(seven.manifest(*NAMES), compile=True)
+
+
 def test_auto_compiles_where_the_audio_repays_it(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/g++")
     enough = int(REPAID_AFTER_AUDIO_S["cpu"] / 5)

@@ -8,7 +8,6 @@ import torch
 from features.audio.decoding import Waveform, read_waveform, resampled_length
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice
-from features.inference.loader import Decoded
 from features.store.table import verify_table
 from tests.features.toys import NAMES, noise, rows_of
 
@@ -18,36 +17,32 @@ def tone(rate, seconds, hertz=440.0):
 
 
 def batch(*clips, to=16_000, min_samples=1):
-    decoded = Decoded(range(len(clips)), [], clips)
-    return batch_on_device(decoded, min_samples, to, ToDevice(torch.device("cpu")))
+    return batch_on_device(clips, min_samples, to, ToDevice(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
 def test_it_is_close_to_soxr_and_of_the_same_length(rate, tmp_path):
     sf.write(tmp_path / "tone.wav", 0.5 * tone(rate, 1.0), rate, subtype="FLOAT")
     expected = read_waveform(tmp_path / "tone.wav", 16_000).samples
-    got = batch(read_waveform(tmp_path / "tone.wav", None))
-    assert got.lengths.tolist() == [len(expected)] == [resampled_length(rate, rate, 16_000)]
+    waveforms, lengths = batch(read_waveform(tmp_path / "tone.wav", None))
+    assert lengths.tolist() == [len(expected)] == [resampled_length(rate, rate, 16_000)]
     middle = slice(2000, -2000)
-    np.testing.assert_allclose(got.waveforms[0].numpy()[middle], expected[middle], atol=1e-3)
+    np.testing.assert_allclose(waveforms[0].numpy()[middle], expected[middle], atol=1e-3)
 
 
 def test_clips_are_independent():
     clips = [Waveform(noise(3000, 1), 44_100), Waveform(noise(9000, 2), 44_100), Waveform(noise(500, 3), 8000)]
-    together = batch(*clips, Waveform(noise(700, 4), 16_000))
-    assert together.rows == (0, 1, 2, 3)
+    together, lengths = batch(*clips, Waveform(noise(700, 4), 16_000))
     for at, clip in enumerate(clips):
-        alone = batch(clip)
-        length = int(alone.lengths[0])
-        assert together.lengths[at] == length
-        np.testing.assert_allclose(together.waveforms[at, :length], alone.waveforms[0, :length], atol=1e-6)
-        assert not together.waveforms[at, length:].any()
-    np.testing.assert_array_equal(together.waveforms[3, :700], noise(700, 4))
+        alone, (length,) = batch(clip)
+        assert lengths[at] == length
+        np.testing.assert_allclose(together[at, :length], alone[0, :length], atol=1e-6)
+        assert not together[at, length:].any()
+    np.testing.assert_array_equal(together[3, :700], noise(700, 4))
 
 
-def test_short_clips_are_padded_and_none_give_none():
-    assert batch(Waveform(noise(10), 16_000), min_samples=80).lengths.tolist() == [80]
-    assert batch(None) is None
+def test_short_clips_are_padded():
+    assert batch(Waveform(noise(10), 16_000), min_samples=80)[1].tolist() == [80]
 
 
 def test_a_run_has_its_own_cache_and_the_same_clips(seven):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from features.inference.oom import Splitter, budget_of, find_budget
 from features.store.table import verify_table
+from features.system.out_of_memory import is_out_of_memory
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, toy_spec
 
 POOLINGS = ("mean", "std", "max", "frames")
@@ -79,17 +80,15 @@ def test_a_window_too_large_fails_its_clip_and_no_other(corpus):
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(1, 400), st.none() | st.integers(1, 400))
 def test_sub_batches_cover_the_batch_in_order_and_fit(lengths, room, budget):
-    lengths = torch.tensor(sorted(lengths, reverse=True))
-    waveforms = torch.arange(len(lengths))[:, None].repeat(1, int(lengths.max()))
+    lengths = sorted(lengths, reverse=True)
 
-    def work(part, valid):
-        if part.numel() > room:
+    def work(rows):
+        if len(rows) * lengths[rows[0]] > room:
             raise torch.OutOfMemoryError
-        assert part.shape == (len(valid), valid.max())
-        return part[:, 0].tolist()
+        return list(rows)
 
     splitter = Splitter(lambda message: None, budget)
-    pieces = list(splitter.run(waveforms, lengths, work))
+    pieces = list(splitter.run(lengths, work))
     assert [row for piece in pieces for row in piece.rows] == list(range(len(lengths)))
     for piece in pieces:
         if piece.result is None:
@@ -98,7 +97,7 @@ def test_sub_batches_cover_the_batch_in_order_and_fit(lengths, room, budget):
         else:
             assert piece.result == list(piece.rows)
     before = splitter.budget
-    list(splitter.run(waveforms, lengths, work))
+    list(splitter.run(lengths, work))
     assert splitter.budget == before or splitter.budget < before, "it never grows"
 
 
@@ -119,10 +118,47 @@ def test_the_budget_comes_from_two_small_batches():
     assert find_budget(Toy(toy_spec()), lambda waveforms, lengths: None) is None
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("[ONNXRuntimeError] : 6 : Available memory of 10 is smaller than requested bytes of 20"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_every_way_to_run_out_of_memory_splits_the_batch(seven, error):
+    class Full(Small):
+        def forward(self, waveforms, lengths):
+            if waveforms.numel() > self.room:
+                raise error
+            return Toy.forward(self, waveforms, lengths)
+
+    assert is_out_of_memory(error)
+    seven.backbone = Full
+    summary = seven.run(seven.manifest(*NAMES))
+    assert (summary.computed, summary.failures) == (7, {})
+    wrapped = RuntimeError("the model fails")
+    wrapped.__cause__ = error
+    assert is_out_of_memory(wrapped)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("out of memory"), OSError(12, "x"), RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")]
+)
+def test_other_errors_are_not_taken_for_it(error):
+    assert not is_out_of_memory(error)
+
+
 @pytest.mark.gpu
 def test_a_budget_is_found_on_a_gpu_and_batches_of_it_fit():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     from features import backbones
 
     backbone = backbones.load({"name": "wav2vec2", "weights": "random", "size": "tiny"}, "cuda")

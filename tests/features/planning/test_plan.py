@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.manifest import Manifest
-from features.planning.plan import BLOCK_AUDIO_S, Plan, make_plan
+from features.planning.plan import BLOCK_AUDIO_S, Plan, default_batch_s, make_plan
 from features.records import Records
 from features.store.content_keys import ClipContent
 from tests.features.toys import RATE, toy_spec
@@ -131,3 +131,25 @@ def test_like_goes_with_like(rows):
 def test_a_well_filled_batch_takes_no_much_shorter_clip():
     _, _, plan = planned([4.0, 4.0, 3.9, 2.0, 1.9, 0.6], batch_s=20.0)
     assert [[plan.clips[at].id for at in batch] for batch in plan.blocks[0]] == [["c0", "c1", "c2"], ["c3", "c4", "c5"]]
+
+
+@pytest.mark.parametrize(
+    ("family", "providers", "expected"),
+    [
+        ("wav2vec2", [], 320.0),
+        ("logmel", [], 320.0),
+        ("mfcc", [], 20.0),
+        ("waveform", [], 20.0),
+        ("litert", [], 20.0),
+        ("onnx", ["CPUExecutionProvider"], 20.0),
+        ("onnx", ["CUDAExecutionProvider", "CPUExecutionProvider"], 320.0),
+    ],
+)
+def test_batches_on_a_gpu_machine_are_as_large_as_where_the_backbone_runs_allows(
+    family, providers, expected, monkeypatch
+):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    spec = toy_spec(family=family)
+    assert default_batch_s(spec, "cuda") == default_batch_s(spec, "cuda:1") == expected
+    assert default_batch_s(spec, "cpu") == 20.0
