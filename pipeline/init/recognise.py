@@ -16,6 +16,7 @@ from pipeline.init.layouts import archives_in, recognise_layout
 from pipeline.init.patterns import Guess, guess_groups, guess_labels, known_scheme
 from pipeline.init.tables import find_tables, read_table
 
+FEW = 0.2  # a reading of a smaller fraction of the audio comes after the others
 GUESS = "the labels are a guess: check the classes"
 
 
@@ -33,8 +34,10 @@ def recognise(path: Path, csv_path: Path, pattern: str | None = None) -> Found:
     with listed_once():
         if not path.exists():
             raise UserError(f"{path}: no such folder or manifest file")
-        if not pattern and (layout := recognise_layout(path)) is not None:
-            found = Found(layout.options, layout.manifest, layout.what, layout.notes)
+        with heard() as records:
+            layout = None if pattern else recognise_layout(path)
+        if layout is not None:
+            found = Found(layout.options, layout.manifest, layout.what, layout.notes, records=records)
         elif path.is_file():
             found = read_table(path, path.parent, pattern=pattern)
         elif pattern:
@@ -74,6 +77,7 @@ def _folder(path: Path, csv_path: Path) -> Found:
             readings.extend(_single_folder(path))
     if not readings:
         raise _nothing(path, len(audio), tables.unusable)
+    readings.sort(key=lambda one: one.manifest.clips["path"].nunique() < FEW * len(audio))
     best, *rest = readings
     if archives:
         best.notes.append(

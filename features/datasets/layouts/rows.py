@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from features.datasets.listing import base_name, is_hidden
+from features.datasets.listing import all_files, base_name
 from features.errors import ManifestError
 from features.labels import Task
 from features.manifest import SPLIT_ALIASES, SPLITS, Manifest
@@ -31,10 +30,10 @@ def existing_root(root: Path, source: str) -> Path:
 
 def files_below(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     """Yield the files below a folder that are not hidden, down to `depth` folders."""
-    for folder, folders, files in os.walk(root, followlinks=True):
-        level = len(Path(folder).relative_to(root).parts)
-        folders[:] = [] if level >= depth else [name for name in folders if not is_hidden(Path(name))]
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
+    start = len(root.parts)
+    for path in map(Path, all_files(root)):
+        if len(path.parts) - start <= depth + 1:
+            yield path
 
 
 def split_of(name: str) -> str | None:
