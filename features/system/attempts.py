@@ -124,8 +124,8 @@ class Attempts:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.pwrite(descriptor, EMPTY * SLOTS, 0)
-            new.rename(path)
-        except OSError:
+            new.replace(path)
+        except BaseException:
             os.close(descriptor)
             with suppress(OSError):
                 new.unlink()
