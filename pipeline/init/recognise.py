@@ -34,8 +34,10 @@ def recognise(path: Path, csv_path: Path, pattern: str | None = None) -> Found:
     with listed_once():
         if not path.exists():
             raise UserError(f"{path}: no such folder or manifest file")
-        if not pattern and (layout := recognise_layout(path)) is not None:
-            found = Found(layout.options, layout.manifest, layout.what, layout.notes)
+        with heard() as records:
+            layout = None if pattern else recognise_layout(path)
+        if layout is not None:
+            found = Found(layout.options, layout.manifest, layout.what, layout.notes, records=records)
         elif path.is_file():
             found = read_table(path, path.parent, pattern=pattern)
         elif pattern:

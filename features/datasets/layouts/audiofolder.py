@@ -64,7 +64,7 @@ def metadata_files(root: Path) -> list[Path]:
 
 def _rows(root: Path, path: Path, given: dict[str, str | None]) -> Iterator[dict[str, Any]]:
     """Yield the rows of one table, with their place for messages."""
-    from features.datasets.tabular import read_cells
+    from features.datasets.tables.cells import read_cells
 
     table: pd.DataFrame = read_cells(path, path.suffix[1:])
     if FILE not in table:
@@ -72,7 +72,7 @@ def _rows(root: Path, path: Path, given: dict[str, str | None]) -> Iterator[dict
     found = choose(path, list(table.columns), given)
     if "label" not in found:
         raise no_label(path, [name for name in table.columns if name != FILE])
-    folder = relative(path.parent, root)
+    folder = posixpath.dirname(relative(path, root))
     for place, row in zip(table.index, table.to_dict("records"), strict=True):
         for column in (FILE, found["label"]):
             if row[column] is None or row[column] != row[column]:

@@ -7,22 +7,14 @@ from collections.abc import Collection, Mapping
 from pydantic import Field
 
 from features.datasets.options import DatasetOptions
+from features.datasets.tables import columns as tables
 from features.errors import ManifestError
 from features.labels import Task
 
-# Names in use for each role, the project's own first; capitals, spaces and hyphens do not matter.
-NAMES: dict[str, tuple[str, ...]] = {
-    "label": (
-        *("label", "labels", "class", "class_name", "category", "target", "emotion", "genre", "species", "intent"),
-        *("intent_class", "language", "lang_id", "event", "tag", "tags", "annotation"),
-    ),
-    "group": (
-        *("group", "speaker", "speaker_id", "spk_id", "patient", "participant", "subject", "actor", "recordist"),
-        *("client_id", "recording", "recording_id", "session", "src_file"),
-    ),
-    "fold": ("fold", "folds"),
-    "split": ("split", "subset", "partition"),
-}
+# Further names of labels; they are compared in lower case, with `_` for anything else than letters and digits.
+LABELS = ("intent", "intent_class", "language", "lang_id", "event", "tag", "annotation")
+ROLES = ("label", "group", "fold", "split")
+NAMES = {role: (*tables.NAMES[role], *(LABELS if role == "label" else ())) for role in ROLES}
 
 
 class ColumnOptions(DatasetOptions):
@@ -58,7 +50,7 @@ def choose(where: object, names: Collection[str], given: Mapping[str, str | None
                 )
             found[role] = wanted
             continue
-        by_plain = {_plain(name): name for name in reversed(list(names))}
+        by_plain = {tables.plain(name): name for name in reversed(list(names))}
         if name := next((by_plain[one] for one in usual if one in by_plain), None):
             found[role] = name
     return found
@@ -70,10 +62,6 @@ def no_label(where: object, names: Collection[str]) -> ManifestError:
         f"{where}: no column that looks like the label; the columns are {_listed(names)}, "
         f"looked for {', '.join(NAMES['label'])}; set dataset.label_column to one of them"
     )
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _listed(names: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from features.datasets.layouts.annotations import Annotation, LeftOut, segments
 from features.datasets.layouts.rows import files_below, laid_out
 from features.datasets.listing import audio_files, existing_folder, layout_error
 from features.datasets.options import DatasetOptions
-from features.datasets.tabular import read_csv
+from features.datasets.tables.cells import read_csv
 from features.errors import ManifestError
 from features.manifest import Manifest
 
