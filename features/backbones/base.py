@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import ConfigError, WeightsError
 from features.numerics import full_float32
+from features.system.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,11 +177,32 @@ def check_device(device: str) -> str:
     import torch
 
     try:
+        if torch.device(device).type == "cuda" and (problem := _cuda_problem(torch.device(device).index or 0)):
+            raise ConfigError(f"device {device!r} is not available: {problem}")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if is_out_of_memory(error):
+            reason = f"{reason}; its memory is full, nvidia-smi lists what uses it"
         raise ConfigError(f"device {device!r} is not available ({reason}); use cpu") from None
     return device
+
+
+def _cuda_problem(index: int) -> str | None:
+    """Return why there is no CUDA device of this number, and what to do; None if there is one or torch knows why."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if torch.version.cuda is None and torch.version.hip is None:
+        return "this torch is built for the CPU only; install one that is built for CUDA, or use cpu"
+    if visible is not None and visible.strip() in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES={visible} hides all GPUs; unset it, or use cpu"
+    count = torch.cuda.device_count()
+    if not 0 < count <= index:
+        return None
+    named = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+    shown = f" (CUDA_VISIBLE_DEVICES={visible})" if visible else ""
+    return f"there {'is one' if count == 1 else f'are {count}'} here, {named}{shown}; use one of these, or cpu"
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, ignore: Iterable[str] = ()) -> None:
