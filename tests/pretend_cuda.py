@@ -14,7 +14,7 @@
 - Memory is counted and limited; beyond the limit, operations raise `torch.OutOfMemoryError`. The first product takes a
   workspace and keeps it, as cuBLAS does.
 
-Tensors are intercepted by their class, as threads do not share dispatch modes; the mode intercepts what makes new ones.
+The dispatch mode intercepts every operation, also in threads that are started meanwhile.
 Autograd sees the hidden device, as its engine asks the driver for streams of a CUDA device. Python sees `cuda:0`.
 Attention runs torch's math kernel and recurrent networks run as on a CPU: other kernels ask the driver, too.
 """
@@ -74,9 +74,8 @@ class PretendTensor(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert cls.owner is not None, "a tensor outlived its pretend device"
-        return (
-            func.decompose(*args, **(kwargs or {})) if _is_composed(func) else cls.owner.run(func, args, kwargs or {})
-        )
+        given = kwargs or {}
+        return func.decompose(*args, **given) if _is_composed(func) else cls.owner.run(func, *args, **given)
 
     # What Python asks, whatever autograd sees.
     device = property(lambda self: torch.device("cuda:0"))  # type: ignore[assignment]
@@ -212,6 +211,16 @@ class PretendCuda(TorchDispatchMode):
 
     def __exit__(self, *error: Any) -> None:
         self._entered.pop().__exit__(*error)
+
+    @contextlib.contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """Use the device in a thread that another thread has started."""
+        torch._C._set_only_lift_cpu_tensors(True)
+        TorchDispatchMode.__enter__(self)
+        try:
+            yield
+        finally:
+            TorchDispatchMode.__exit__(self, None, None, None)
 
     def reset(self) -> None:
         """Forget what was counted, but not the memory."""

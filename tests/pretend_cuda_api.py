@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -138,6 +139,12 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         with seen_as_cpu():
             return recurrent(*given)
 
+    def run(thread: threading.Thread) -> None:
+        with device.in_thread():
+            started(thread)
+
+    started = threading.Thread.run
+
     def one_hot(tensor: torch.Tensor, num_classes: int = -1) -> torch.Tensor:
         with torch.no_grad():  # whole numbers have no gradients; else its parts are made on the device autograd sees
             return encoded(tensor, num_classes)
@@ -181,6 +188,7 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, answer in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        stack.enter_context(mock.patch.object(threading.Thread, "run", run))
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         stack.enter_context(mock.patch.object(torch._VF, "gru", gru))
         stack.enter_context(mock.patch.object(torch.nn.functional, "one_hot", one_hot))

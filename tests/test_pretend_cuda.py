@@ -4,6 +4,7 @@ import copy
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -219,3 +220,9 @@ def test_a_test_that_needs_a_gpu_is_skipped_unless_one_is_required(required, out
     assert outcome in done.stdout, done.stdout + done.stderr
     assert done.returncode == (outcome == "1 error")
     assert outcome != "1 error" or "torch finds no CUDA device" in done.stdout
+
+
+def test_threads_use_the_device_too(device):
+    there = on_device(2)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: (there + torch.ones(2).to("cuda")).cpu().tolist()).result() == [2, 2]
