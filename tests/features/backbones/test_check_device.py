@@ -16,11 +16,11 @@ def problem(device):
 
 
 def test_a_number_beyond_the_last_gpu(monkeypatch):
-    with PretendCuda():
+    with PretendCuda(), monkeypatch.context() as patch:  # undone before the device is
         assert check_device("cuda") == "cuda"
         assert problem("cuda:3").endswith("there is one here, cuda:0; use one of these, or cpu")
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
         assert problem("cuda:3") == (
             "device 'cuda:3' is not available: there are 2 here, cuda:0 to cuda:1 (CUDA_VISIBLE_DEVICES=4,5); "
             "use one of these, or cpu"
