@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ class Backbone(ABC):
     Attributes:
         compiled: Whether `forward` runs compiled; None until it is requested.
         budget: Padded samples per batch that fit in this device's memory; None: not known yet.
+        prepare: Prepares one clip (T,) on the host for `forward_prepared`. Stage 1 calls it in its decoding threads,
+            next to the model. None: `forward` needs only the samples.
+        measure: Measures the time of a part of `forward`; stage 1 sets it.
     """
 
     spec: BackboneSpec
@@ -49,6 +53,8 @@ class Backbone(ABC):
     module: Any = None
     compiled: bool | None = None
     budget: int | None = None
+    prepare: Callable[[np.ndarray], Any] | None = None
+    measure: Callable[[str], AbstractContextManager[None]] = staticmethod(lambda part: nullcontext())
 
     @abstractmethod
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
@@ -62,6 +68,18 @@ class Backbone(ABC):
         Returns:
             `Frames` with values (B, L, F, D); each clip's valid frames depend on that clip alone.
         """
+
+    def forward_prepared(self, inputs: Sequence[Any], lengths: Tensor) -> Frames:
+        """Embed clips that `prepare` has prepared.
+
+        Args:
+            inputs: Its result for each clip.
+            lengths: (B,) valid samples, on the CPU.
+
+        Returns:
+            The same as `forward`.
+        """
+        raise NotImplementedError(f"{self.spec.title} prepares nothing on the host")
 
     def graph(self) -> nn.Module | None:
         """Return an fp32 module for `torch.export` that maps one waveform (1, T) to its frames (1, L, F, D).
@@ -92,6 +110,13 @@ class Backbone(ABC):
 
         with full_float32(), torch.inference_mode():
             return self.forward(waveforms.to(self.device), lengths.cpu())
+
+    def embed_prepared(self, inputs: Sequence[Any], lengths: Tensor) -> Frames:
+        """Run `forward_prepared` as `embed_batch` runs `forward`."""
+        import torch
+
+        with full_float32(), torch.inference_mode():
+            return self.forward_prepared(inputs, lengths.cpu())
 
     def embed(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Embed clips as stage 1 does: short ones padded to the minimum, long ones in windows.

@@ -14,7 +14,7 @@ import torch
 from features.audio.decoded_cache import DecodedFiles
 from features.backbones.base import Backbone
 from features.inference.compilation import compile_network
-from features.inference.embedder import Embedder, LongClips
+from features.inference.embedder import Embedder, LongClips, preparing
 from features.inference.loader import decode_ahead
 from features.inference.shard_writer import Batch, ShardWriter, WriteShard
 from features.inference.timing import Clock, Timings
@@ -77,6 +77,7 @@ def embed_blocks(
                 on_read=lambda seconds: clock.add("read", seconds / workers),
                 note=progress.note,
                 attempts=attempts,
+                prepare=None if settings.resample == "device" else preparing(backbone, clock, workers),
             )
         ) as decoded,
         ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers) as writer,

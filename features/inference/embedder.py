@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from features.errors import AudioError, AudioheadsError, decoder_error, first_li
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice, ToHost
 from features.inference.frame_buffer import FrameBuffer
-from features.inference.loader import Decoded, attempting, check_unchanged
+from features.inference.loader import Decoded, Prepared, attempting, check_unchanged
 from features.inference.oom import Splitter, find_budget
 from features.inference.shard_writer import Batch, Embedded
 from features.inference.timing import Clock
@@ -69,9 +70,12 @@ class Embedder:
         self.windows = Windows.of(backbone.spec, settings.window_overlap_s)
         self.feed = ToDevice(backbone.device)
         if settings.batch_s is None and backbone.budget is None:
-            backbone.budget = find_budget(backbone, lambda *audio: self._embedded(self.feed(audio[0]), audio[1]))
+            backbone.budget = find_budget(
+                backbone, lambda waveforms, lengths: self._embedded(self._forward(self.feed(waveforms), lengths))
+            )
         self.splitter = Splitter(progress.note, backbone.budget)
         self.note = progress.note
+        backbone.measure = lambda part: clock.measure(part.replace(" ", "_"), backbone.device, within="forward")
 
     def embed(self, decoded: Decoded, batch: Batch) -> None:
         """Run a decoded batch through the model and add the results to `batch`."""
@@ -92,7 +96,7 @@ class Embedder:
         lengths = [resampled_length(len(wave.samples), wave.sample_rate, spec.sample_rate) for _, wave in usable]
         for piece in self.splitter.run(
             [max(length, spec.min_samples) for length in lengths],
-            lambda rows: self._embedded(*self._audio([wave for _, wave in usable[rows.start : rows.stop]])),
+            lambda rows: self._embedded(self._frames([wave for _, wave in usable[rows.start : rows.stop]])),
         ):
             clips = [clip for clip, _ in usable[piece.rows.start : piece.rows.stop]]
             if piece.result is None:
@@ -100,6 +104,15 @@ class Embedder:
             else:
                 batch.parts.append(Embedded(clips, *piece.result))
         self.backbone.budget = self.splitter.budget
+
+    def _frames(self, waves: Sequence[Waveform]) -> Frames:
+        """Return the frames of some clips: of their samples, or of what the front end made of them on the host."""
+        prepared = [wave for wave in waves if isinstance(wave, Prepared)]
+        if not prepared:
+            return self._forward(*self._audio(waves))
+        lengths = torch.tensor([max(len(wave.samples), self.backbone.spec.min_samples) for wave in prepared])
+        with self.clock.measure("forward", self.backbone.device):
+            return self.backbone.embed_prepared([wave.inputs for wave in prepared], lengths)
 
     def _audio(self, waves: Sequence[Waveform]) -> tuple[Tensor, Tensor]:
         """Return the waveforms of some clips on the device, padded to the longest, and their lengths on the CPU."""
@@ -109,9 +122,8 @@ class Embedder:
         waveforms, lengths = pad([wave.samples for wave in waves], spec.min_samples, pinned=self.feed.pinned)
         return self.feed(waveforms), lengths
 
-    def _embedded(self, waveforms: Tensor, lengths: Tensor) -> tuple[list[int], ToHost]:
-        """Return frame counts, and the transfer of the vectors and frames to store, for waveforms on the device."""
-        frames = self._forward(waveforms, lengths)
+    def _embedded(self, frames: Frames) -> tuple[list[int], ToHost]:
+        """Return frame counts, and the transfer of the vectors and frames to store."""
         moments = self._moments(frames)
         with self.clock.measure("pool", self.backbone.device):
             tensors = self._vectors(moments)
@@ -170,10 +182,12 @@ class Embedder:
             decoded=self.long.files,
             isolated=isolated,
         )
-        with contextlib.closing(read_ahead(_failing_one_clip(windows), self.long.pool)) as ahead:
-            for number, (window, last) in enumerate(ahead):
-                embedded = partial(self._window, window, number == 0, last)
-                (piece,) = self.splitter.run([max(len(window), spec.min_samples)], embedded)
+        prepare = preparing(self.backbone, self.clock, 1) or (lambda wave: wave)
+        waves = _failing_one_clip(windows, lambda window: prepare(Waveform(window, spec.sample_rate)))
+        with contextlib.closing(read_ahead(waves, self.long.pool)) as ahead:
+            for number, (wave, last) in enumerate(ahead):
+                embedded = partial(self._window, wave, number == 0, last)
+                (piece,) = self.splitter.run([max(len(wave.samples), spec.min_samples)], embedded)
                 if piece.result is None:
                     raise _TooLargeError(self._too_large(spec.max_duration_s))
                 count, part, kept = piece.result
@@ -188,16 +202,13 @@ class Embedder:
             raise AudioError("holds no samples")
         return Embedded([clip], [n_frames], ToHost(self._vectors(moments)), None if buffer is None else [buffer])
 
-    def _window(
-        self, window: np.ndarray, first: bool, last: bool, _: range
-    ) -> tuple[int, Moments | None, ToHost | None]:
+    def _window(self, window: Waveform, first: bool, last: bool, _: range) -> tuple[int, Moments | None, ToHost | None]:
         """Embed one window of a long clip.
 
         Returns:
             The number of frames to keep, their moments, and the transfer of frames to store, if frames are stored.
         """
-        waveforms, lengths = pad([window], self.backbone.spec.min_samples, pinned=self.feed.pinned)
-        frames = self.windows.keep(self._forward(self.feed(waveforms), lengths), first=first, last=last)
+        frames = self.windows.keep(self._frames([window]), first=first, last=last)
         if frames is None:
             return 0, None, None
         stored = ToHost({"frames": self._kept(frames)}) if "frames" in self.settings.pooling else None
@@ -208,19 +219,44 @@ class Embedder:
         return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
 
 
-def _failing_one_clip(windows: Generator[np.ndarray, None, None]) -> Generator[np.ndarray, None, None]:
-    """Yield the windows of a clip; an unexpected exception while decoding becomes an `AudioError`."""
+def preparing(backbone: Backbone, clock: Clock, workers: int) -> Callable[[Waveform], Waveform] | None:
+    """Return the function that prepares a decoded clip on the host; None if the backbone's `forward` does it all.
+
+    Args:
+        backbone: The backbone.
+        clock: Measures the time of the front end.
+        workers: The number of threads that prepare clips.
+    """
+    if (prepare := backbone.prepare) is None:
+        return None
+    shortest = backbone.spec.min_samples
+
+    def prepared(wave: Waveform) -> Waveform:
+        started = time.perf_counter()
+        samples = np.pad(wave.samples, (0, max(0, shortest - len(wave.samples))))
+        inputs = prepare(samples)
+        clock.add("front_end", (time.perf_counter() - started) / workers)
+        return Prepared(wave.samples, wave.sample_rate, inputs)
+
+    return prepared
+
+
+def _failing_one_clip(
+    windows: Generator[np.ndarray, None, None], finish: Callable[[np.ndarray], Waveform]
+) -> Generator[Waveform, None, None]:
+    """Yield the finished windows of a clip; an unexpected exception while decoding becomes an `AudioError`."""
     with contextlib.closing(windows):
         while True:
             try:
                 window = next(windows, None)
+                if window is None:
+                    return
+                wave = finish(window)
             except AudioheadsError:
                 raise
             except Exception as error:  # a crashing decoder fails one clip, not the run
                 raise decoder_error(error) from error
-            if window is None:
-                return
-            yield window
+            yield wave
 
 
 class _TooLargeError(Exception):

@@ -9,16 +9,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from features.audio.containers import file_of
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import Waveform, read_waveform
-from features.errors import AudioError, RunError, decoder_error
+from features.errors import AudioError, RunError, decoder_error, first_line
 from features.planning.plan import PlannedClip
 from features.system.attempts import Attempts
 from features.system.retry import Retry, unavailable_folder
 
 READ_AHEAD = 3  # batches
+
+
+@dataclass(frozen=True)
+class Prepared(Waveform):
+    """A decoded clip that the backbone's front end has prepared on the host.
+
+    Attributes:
+        inputs: The result of `Backbone.prepare`.
+    """
+
+    inputs: Any
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ def decode_ahead(
     on_read: Callable[[float], None] = lambda seconds: None,
     note: Callable[[str], None] = lambda message: None,
     attempts: Attempts | None = None,
+    prepare: Callable[[Waveform], Waveform] | None = None,
 ) -> Generator[Decoded, None, None]:
     """Decode batches in order, a few ahead of the consumer. Waits while a folder of clips is unavailable.
 
@@ -71,6 +84,7 @@ def decode_ahead(
         on_read: Called in the threads of `pool` with the seconds that decoding a clip took.
         note: Called with a message when a folder is unavailable, or a file is decoded in a process of its own.
         attempts: Marks the files that are being decoded; None for no marks.
+        prepare: Prepares decoded clips in the threads of `pool`, see `Prepared`.
 
     Yields:
         The decoded batches.
@@ -84,6 +98,15 @@ def decode_ahead(
     def read(clip: PlannedClip) -> Waveform | AudioError | None:
         if clip.n_samples > max_samples:
             return None
+        decoded = decode(clip)
+        if prepare is None or isinstance(decoded, AudioError):
+            return decoded
+        try:
+            return prepare(decoded)
+        except Exception as error:
+            return AudioError(f"cannot be prepared for the model ({first_line(error)})")
+
+    def decode(clip: PlannedClip) -> Waveform | AudioError:
         started = time.perf_counter()
         try:
             with attempting(clip, attempts, note) as isolated:

@@ -19,7 +19,8 @@ class Timings:
 
     Attributes:
         read_s: Decoding and resampling, averaged over the decoding threads.
-        forward_s: Forward passes; on a CUDA device measured on the device.
+        front_end_s: The backbone's front end where it is a part of its own: in the decoding threads, or on the device.
+        forward_s: The rest of the forward passes; on a CUDA device measured on the device.
         pool_s: Pooling.
         write_s: Collecting rows and writing shards.
         idle_s: Time the model waited for other parts.
@@ -32,17 +33,31 @@ class Timings:
     write_s: float = 0.0
     idle_s: float = 0.0
     compile_s: float = 0.0
+    front_end_s: float = 0.0
 
     def __add__(self, other: Timings) -> Timings:
         """Return the sums for two consecutive runs."""
         return Timings(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def __str__(self) -> str:
-        """Return one line such as `read 41 s · forward 312 s · pool 1.2 s · write 2 s · idle 6 s`."""
-        parts = {name.removesuffix("_s"): seconds for name, seconds in vars(self).items()}
-        compiling = parts.pop("compile")
-        first = [f"compile {compiling:.2g} s"] if compiling else []
-        return " · ".join([*first, *(f"{name} {_short(seconds)} s" for name, seconds in parts.items())])
+        """Return one line such as `read 41 s · forward 312 s · pool 1 s · write 2 s · idle 6 s · limited by forward`."""
+        parts = {"compile": self.compile_s, "read": self.read_s, "front end": self.front_end_s}
+        shown = [f"{name} {_short(seconds)} s" for name, seconds in parts.items() if seconds or name == "read"]
+        later = {"forward": self.forward_s, "pool": self.pool_s, "write": self.write_s, "idle": self.idle_s}
+        shown += [f"{name} {_short(seconds)} s" for name, seconds in later.items()]
+        return " · ".join([*shown, *([f"limited by {self.limit}"] if self.limit else [])])
+
+    @property
+    def limit(self) -> str | None:
+        """Return the part that was busy longest: `read`, `front end`, `forward` (with pooling) or `write`."""
+        busy = {
+            "read": self.read_s,
+            "front end": self.front_end_s,
+            "forward": self.forward_s + self.pool_s,
+            "write": self.write_s,
+        }
+        longest = max(busy, key=busy.__getitem__)
+        return longest if busy[longest] > 0 else None
 
 
 def _short(seconds: float) -> str:
@@ -72,23 +87,32 @@ class Clock:
         """Start at zero."""
         self._lock = threading.Lock()
         self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._marks: list[tuple[str, str | None, torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
-    def measure(self, part: str, device: torch.device | None = None) -> Iterator[None]:
-        """Add the block's time to `part`; with a CUDA device, the device time of the work queued by the block."""
+    def measure(self, part: str, device: torch.device | None = None, within: str | None = None) -> Iterator[None]:
+        """Add the block's time to `part`; with a CUDA device, the device time of the work queued by the block.
+
+        Args:
+            part: The part.
+            device: Where the work runs; None for the host.
+            within: The part that is being measured around this one, which does not count this time.
+        """
         if device is not None and device.type == "cuda":
             stream = torch.cuda.current_stream(device)
             start = stream.record_event(torch.cuda.Event(enable_timing=True))
             yield
             with self._lock:
-                self._marks.append((part, start, stream.record_event(torch.cuda.Event(enable_timing=True))))
+                self._marks.append((part, within, start, stream.record_event(torch.cuda.Event(enable_timing=True))))
             return
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.add(part, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self.add(part, seconds)
+            if within is not None:
+                self.add(within, -seconds)
 
     def add(self, part: str, seconds: float) -> None:
         """Add seconds to `part`."""
@@ -99,10 +123,13 @@ class Clock:
         """Return the busy seconds so far, without work that a device has not finished yet."""
         with self._lock:
             waiting = []
-            for part, start, end in self._marks:
-                if end.query():
-                    self._seconds[part] += start.elapsed_time(end) / 1000
-                else:
-                    waiting.append((part, start, end))
+            for part, within, start, end in self._marks:
+                if not end.query():
+                    waiting.append((part, within, start, end))
+                    continue
+                seconds = start.elapsed_time(end) / 1000
+                self._seconds[part] += seconds
+                if within is not None:
+                    self._seconds[within] -= seconds
             self._marks = waiting
             return dict(self._seconds)

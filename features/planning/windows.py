@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from concurrent.futures import Executor, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
-import numpy as np
 import torch
 
 from features.errors import ConfigError
 from features.pooling import Frames
 from features.spec import BackboneSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ class Windows:
         return Frames(frames.values[:, :, start:stop], torch.tensor([stop - start]), weights)
 
 
-def read_ahead(
-    windows: Generator[np.ndarray, None, None], pool: Executor
-) -> Generator[tuple[np.ndarray, bool], None, None]:
+def read_ahead(windows: Generator[T, None, None], pool: Executor) -> Generator[tuple[T, bool], None, None]:
     """Yield (window, whether it is the last one); the next window is decoded in `pool` meanwhile."""
     future = pool.submit(next, windows, None)
     try:

@@ -65,14 +65,42 @@ class TransformersBackbone(Backbone):
         self.dtype = dtype
         self.module = module.to(device)
         self._extractor = extractor
-        self._front_end = front_end_of(extractor, partial(prepare, extractor, module), device)
+        on_host = partial(prepare, extractor, module)
+        self._front_end = front_end_of(extractor, on_host, device)
+        if self._front_end is None:
+            self.prepare = on_host
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; the last layer is the encoder's normed output."""
+        if self._front_end is None:
+            clips = [wave[:n].detach().cpu().numpy() for wave, n in zip(waveforms, lengths.tolist(), strict=True)]
+            return self.forward_prepared([prepare(self._extractor, self.module, clip) for clip in clips], lengths)
+        with self.measure("front end"):
+            inputs = self._front_end(waveforms.detach(), lengths.tolist())
+        return self._encoded(inputs, lengths)
+
+    def forward_prepared(self, inputs: Sequence[dict[str, Tensor]], lengths: Tensor) -> Frames:
+        """See `Backbone.forward_prepared`; inputs of equal shape are batched."""
+        groups: dict[Any, list[int]] = {}
+        for row, each in enumerate(inputs):
+            groups.setdefault(tuple((key, value.shape) for key, value in sorted(each.items())), []).append(row)
+        together = [
+            (rows, {key: self._moved([inputs[row][key] for row in rows]) for key in inputs[rows[0]]})
+            for rows in groups.values()
+        ]
+        return self._encoded(together, lengths)
+
+    def _moved(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Return tensors of one row each as one on the device; the host does not wait for the copy."""
+        joined = torch.cat(list(tensors))
+        return (joined.pin_memory() if self.device.type == "cuda" else joined).to(self.device, non_blocking=True)
+
+    def _encoded(self, groups: Inputs, lengths: Tensor) -> Frames:
+        """Encode groups of prepared clips."""
         counts = lengths.tolist()
         frames: dict[int, Tensor] = {}
         embedding = self.spec.settings["embedding"]
-        for rows, inputs in self._inputs(waveforms, counts):
+        for rows, inputs in groups:
             try:
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     values = encode(self.module, inputs, embedding)  # [b, L, F, D]
@@ -89,20 +117,6 @@ class TransformersBackbone(Backbone):
         if embedding == "pooled" or _is_clap(self.module):  # weight vectors of windows by the windows' length
             weights = (lengths.float() / self.spec.max_samples)[:, None].to(values.device, non_blocking=True)
         return Frames(values, torch.tensor([len(clip) for clip in ordered]), weights)
-
-    def _inputs(self, waveforms: Tensor, lengths: Sequence[int]) -> Inputs:
-        """Prepare a batch: on the device where a module for it exists, otherwise with the extractor, clip by clip."""
-        if self._front_end is not None:
-            return self._front_end(waveforms.detach(), lengths)
-        clips = [wave[:n].detach().cpu().numpy() for wave, n in zip(waveforms, lengths, strict=True)]
-        inputs = [prepare(self._extractor, self.module, clip) for clip in clips]
-        groups: dict[Any, list[int]] = {}
-        for row, each in enumerate(inputs):
-            groups.setdefault(tuple((key, value.shape) for key, value in sorted(each.items())), []).append(row)
-        return [
-            (rows, {key: torch.cat([inputs[row][key] for row in rows]).to(self.device) for key in inputs[rows[0]]})
-            for rows in groups.values()
-        ]
 
 
 def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
