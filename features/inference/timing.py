@@ -40,7 +40,7 @@ class Timings:
         return Timings(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def __str__(self) -> str:
-        """Return one line such as `read 41 s · forward 312 s · pool 1 s · write 2 s · idle 6 s · limited by forward`."""
+        """Return one line: `read 41 s · forward 312 s · pool 1 s · write 2 s · idle 6 s · limited by forward`."""
         parts = {"compile": self.compile_s, "read": self.read_s, "front end": self.front_end_s}
         shown = [f"{name} {_short(seconds)} s" for name, seconds in parts.items() if seconds or name == "read"]
         later = {"forward": self.forward_s, "pool": self.pool_s, "write": self.write_s, "idle": self.idle_s}

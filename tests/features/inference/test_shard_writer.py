@@ -158,12 +158,12 @@ def test_busy_times_are_recorded_and_shown(seven):
     assert cost["clips"] == 7
     assert cost["forward_s"] == pytest.approx(times.forward_s)
     parts = str(times).split(" · ")
-    assert [part.split(" ")[0] for part in parts] == ["read", "forward", "pool", "write", "idle"]
+    assert [part.split(" ")[0] for part in parts] == ["read", "forward", "pool", "write", "idle", "limited"]
 
 
 def test_times_add_up_and_read_well():
     first = Timings(read_s=41.4, forward_s=312.0, pool_s=1.24, write_s=0.001, idle_s=6.0)
-    assert str(first) == "read 41 s · forward 312 s · pool 1.2 s · write 0 s · idle 6 s"
+    assert str(first) == "read 41 s · forward 312 s · pool 1.2 s · write 0 s · idle 6 s · limited by forward"
     assert (first + first).forward_s == 624.0
     assert str(Timings(compile_s=48.2)).startswith("compile 48 s · read 0 s")
 
