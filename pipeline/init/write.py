@@ -168,7 +168,7 @@ def config_text(
         "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation chooses",
         "",
         *comment(f"{choice.protocol}: {choice.why}."),
-        *_group_hint(manifest),
+        *_group_hint(found),
         f"protocol: {choice.protocol}",
         *_protocol_of_proposal(found, choice),
         *_refit_hint(manifest, choice.protocol),
@@ -218,18 +218,16 @@ def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
     yield f"    {'' if one.use else '# '}- {{name: {one.candidate.name}}}"
 
 
-def _group_hint(manifest: Manifest) -> list[str]:
+def _group_hint(found: Found) -> list[str]:
+    manifest = found.manifest
     if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
         return []
     hint = (
         "If several clips come from one speaker or one recording, add a `group` column to the manifest; otherwise "
         "scores are too optimistic (`audioheads datasets index` writes a manifest to start from)."
     )
-    if (found := groups_in_names(manifest)) is not None:
-        hint += (
-            f" The file names suggest {found.count} groups, in part {found.place} of the name: "
-            f"{', '.join(found.examples)}{', …' if found.count > len(found.examples) else ''}."
-        )
+    if not any(one.key == "pattern" for one in found.proposals):
+        hint += "".join(f" {one.text(with_pattern=False)}" for one in groups_in_names(manifest)[:1])
     return comment(hint)
 
 

@@ -20,12 +20,10 @@ def unknown_groups(study: Study) -> Sentence | None:
     listed: list[str | Name] = []
     for value in found.examples:
         listed += [", " if listed else "", Name(value)]
-    more = ", …" if found.count > len(found.examples) else ""
-    return (
-        f"{INDEPENDENT} The file names suggest {found.count} groups: ",
-        *listed,
-        f"{more} (part {found.place} of the name). To use them, add a column named group.",
-    )
+    dataset = study.config.dataset
+    patterned = "pattern" in type(dataset).model_fields and getattr(dataset, "pattern", None) is None
+    before, after = found.around(with_pattern=patterned)
+    return (f"{INDEPENDENT} {before}", *listed, after)
 
 
 def caveats(study: Study) -> tuple[Sentence, ...]:

@@ -191,7 +191,9 @@ def test_refit_is_offered_where_it_goes_if_validation_takes_much_of_few_clips(tm
 def test_groups_that_names_suggest_are_named(tmp_path):
     names = [f"{label}/{who}_{n}.wav" for label in ("dog", "cat") for who in ("anna", "bert", "cleo") for n in range(3)]
     text = init(clips(tmp_path / "pets", *names)).read_text()
-    assert "The file names suggest 3 groups, in part 1 of the name: anna, bert, cleo." in text.replace("\n# ", " ")
+    said = re.sub(r"\n +# (?!pattern)", " ", text)
+    assert said.count("The file names suggest 3 groups: anna, bert, cleo. If they are speakers") == 1
+    assert "\n  # pattern: '{group}_{}'\n" in text
 
 
 def audio(**changes):

@@ -69,7 +69,8 @@ def test_digits_without_groups_say_so_beside_the_answer_and_with_groups_do_not(t
     best = table.iloc[0]
     interval = f"{best['accuracy_ci_low']:.3f}–{best['accuracy_ci_high']:.3f}"
     use = f"Use mfcc · {best['head']}: {best['accuracy']:.3f} ({interval})."
-    named = "The file names suggest 6 groups: george, jackson, lucas, … (part 2 of the name). To use them, add a"
+    named = "The file names suggest 6 groups: george, jackson, lucas, …. If they are speakers or recordings, set "
+    named += "dataset.pattern to '{}_{group}_{}'; otherwise the same one is in training and test."
     assert f"{use} {INDEPENDENT} {named}" in out and "clustered by group" not in out
     assert (table["n_groups"] == 0).all() and table["model"].tolist() == ["mfcc", "mfcc", "majority"]
     for file in ("results.md", "results.tex", "index.html"):
