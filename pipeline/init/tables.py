@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.audio.containers import file_of
 from features.datasets import load_manifest, options_class
@@ -21,6 +21,9 @@ from features.manifest import Manifest
 from heads.splits.feasibility import MIN_GROUPS
 from pipeline.init.found import Found, Proposal, Reading, heard
 from pipeline.init.suggest import suggest_protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TABLES = 40  # in a folder; more are taken for notes on single recordings
 MOST_LEVELS = 2  # below the folder in which tables are looked for
@@ -89,7 +92,7 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     try:
         needed = ("path",) if pattern and "label" in parse_pattern(pattern).fields else ("path", "label")
         cells = read_cells(file, kind)
-        columns = choose_columns(str(file), cells, {}, needed)
+        columns = _columns(file, cells, needed, below, audio)
         options: Options = {"kind": kind, "root": str(file)}
         options |= {option_of(role): name for role, name in columns.names.items() if name != role}
         if pattern:
@@ -206,6 +209,29 @@ def _disagreement(one: Found, other: Found) -> str:
 
 def _labels_by_file(manifest: Manifest) -> dict[str, object]:
     return dict(zip(map(os.path.normpath, manifest.paths()), manifest.clips["label"], strict=True))
+
+
+def _columns(
+    file: Path, cells: pd.DataFrame, needed: Sequence[str], below: Path, audio: Sequence[str] | None
+) -> Columns:
+    """Choose the columns by their names; a path column of another name is the one whose cells are audio files."""
+    try:
+        return choose_columns(str(file), cells, {}, needed)
+    except ManifestError:
+        if audio is None:
+            audio = [one.relative_to(below).as_posix() for one in audio_files(below)]
+        names = {path.rpartition("/")[2] for path in audio}
+        names |= {name.rpartition(".")[0] for name in names}
+        found = [
+            str(column)
+            for column in cells
+            if (values := {str(cell).replace("\\", "/").rpartition("/")[2] for cell in cells[column]})
+            and len(values) > 1
+            and len(values & names) >= FOUND * len(values)
+        ]
+        if len(found) != 1:
+            raise
+        return choose_columns(str(file), cells, {"path": found[0]}, needed)
 
 
 def _keep_recordings_whole(found: Found, path_column: str) -> None:

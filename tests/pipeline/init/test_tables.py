@@ -182,5 +182,16 @@ def test_a_split_that_cannot_be_used_is_not_called_unknown(tmp_path):
 
 def test_a_table_in_a_folder_is_named_like_the_folder(tmp_path):
     clips(tmp_path / "frogs", *(f"audio/{n}.wav" for n in range(12)))
-    (tmp_path / "frogs" / "meta.csv").write_text("path,label\n" + "".join(f"{n}.wav,{'ab'[n % 2]}\n" for n in range(12)))
+    (tmp_path / "frogs" / "meta.csv").write_text(
+        "path,label\n" + "".join(f"{n}.wav,{'ab'[n % 2]}\n" for n in range(12))
+    )
     assert read(init(tmp_path / "frogs")).name == "frogs"
+
+
+def test_a_path_column_of_another_name_is_known_by_its_cells(tmp_path):
+    clips(tmp_path / "c", *(f"clips/{name}{n}.wav" for name in ("xa", "yb") for n in range(6)))
+    rows = [f"{n};{name}{n}.wav;{label}" for name, label in (("xa", "001"), ("yb", "NA")) for n in range(6)]
+    (tmp_path / "c" / "liste.csv").write_text("\ufeffNr;Dateiname;Class\r\n" + "\r\n".join(rows) + "\r\n")
+    config = init(tmp_path / "c")
+    assert load_config(config).dataset.path_column == "Dateiname"
+    assert read(config).labels == ["001", "NA"]

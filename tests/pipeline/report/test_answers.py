@@ -172,3 +172,13 @@ def test_without_the_clips_that_models_were_tested_on_there_is_no_majority_row(t
     assert table["model"].tolist() == ["mfcc", "mfcc"]
     assert "Baseline: unknown, run train-heads again for the majority row." in printed(capsys)
     assert set(pd.read_parquet(run_dir / "predictions.parquet")["model"]) == {"mfcc"}
+
+
+def test_only_files_that_were_written_are_named(tmp_path, capsys):
+    rows = [
+        {"path": str(noise(tmp_path, f"{n}.wav", n, 0.01 + 0.002 * n)), "label": 0.25 * n, "group": f"p{n // 4}"}
+        for n in range(40)
+    ]
+    run_dir = run(tmp_path, "levels", rows, "protocol=kfold", "dataset.task=regression")
+    assert not (run_dir / "report" / "classes.csv").exists()
+    assert "results.csv, .md, .tex, .json, figures/" in printed(capsys)

@@ -63,8 +63,12 @@ def test_the_text_gives_the_line_that_reads_the_groups():
 
 
 def test_names_with_unlike_separators_give_groups_without_a_pattern():
-    rows = [(f"{digit}{'-' if take % 2 else '_'}{who} {take}{'' if take % 3 else ' x'}.wav", label)
-            for digit, label in enumerate("abcde") for who in SPEAKERS for take in range(4)]
+    rows = [
+        (f"{digit}{'-' if take % 2 else '_'}{who} {take}{'' if take % 3 else ' x'}.wav", label)
+        for digit, label in enumerate("abcde")
+        for who in SPEAKERS
+        for take in range(4)
+    ]
     (found,) = groups_in_names(manifest(rows))
     assert (found.count, found.pattern, found.place) == (3, None, 2)
 
