@@ -11,6 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+MAJORITY = "majority"
+"""Name of the baseline in the column `model`; no model can have it."""
+
 
 def _as_list(value: object) -> object:
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from heads.evaluation.predictions import Predictions
+from heads.options import MAJORITY
 from heads.splits.protocol import Split
 from heads.splits.targets import Targets
 
-MAJORITY = "majority"
-"""Name of the baseline in the column `model`."""
 BASELINE = "baseline"
 """Its `family`."""
 ANSWERS = {

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from features.errors import ConfigError
 from heads.finetuning.options import Tracking
+from heads.options import MAJORITY
 from pipeline.config.errors import FieldError, Location, closest, dotted, shown, validate
 from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.read import read_mapping
@@ -227,6 +228,15 @@ def _contradictions(config: Config) -> list[FieldError]:
         for location, name in names
         if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
     ]
+    for section, models in ((("features", "backbones"), config.features.backbones), (("finetune",), config.finetune)):
+        errors.extend(
+            FieldError(
+                (*section, index, _label_key(item)),
+                f"{label_of(item)!r} is the name of the baseline in every table; give the model another `label`",
+            )
+            for index, item in enumerate(models)
+            if label_of(item).casefold() == MAJORITY
+        )
     first: dict[str, int] = {}
     for index, item in enumerate(config.features.backbones):
         before = first.setdefault(label_of(item).casefold(), index)

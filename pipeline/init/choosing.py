@@ -15,7 +15,7 @@ from features.manifest import Manifest
 from heads.splits.feasibility import MIN_GROUPS, check_protocol
 from heads.splits.groups import clip_groups
 from heads.splits.targets import targets_of
-from pipeline.config.yaml import dump_yaml
+from pipeline.init.found import Proposal
 
 HINT = (
     "To choose clips, add to `dataset` any of include: [a, b], exclude: [c], rename: {old: new}, min_clips: 10, "
@@ -50,17 +50,16 @@ def small_classes(manifest: Manifest, needs: Mapping[str, Any]) -> str:
     return f"{small} of {len(manifest.labels)} classes are too small for every protocol"
 
 
-def choice_comments(options: Mapping[str, Any], extra: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    """Return comments below the `dataset` section, without `#`: the line that leaves out small classes, or a hint."""
-    if not extra:
-        return [HINT]
-    kept = _choice(extra).apply(manifest)
-    instead = dump_yaml({"dataset": {**options, **extra}}).rstrip().splitlines()
-    return [
-        f"{small_classes(manifest, extra)}, so a run stops with a message. To leave them out "
-        f"({len(kept)} of {len(manifest)} clips stay), use this instead of the dataset above:",
-        *instead,
-    ]
+def proposals(needs: Mapping[str, Any], manifest: Manifest) -> list[Proposal]:
+    """Return the lines that leave out the classes which are too small."""
+    if not needs:
+        return []
+    kept = len(_choice(needs).apply(manifest))
+    why = (
+        f"{small_classes(manifest, needs)}, so a run stops with a message. This line leaves them out ({kept} of "
+        f"{len(manifest)} clips stay)"
+    )
+    return [Proposal(key, value, why) for key, value in needs.items()]
 
 
 def _choice(options: Mapping[str, Any]) -> Choice:

@@ -13,8 +13,9 @@ from pipeline.init.corpora import COVERED, find_corpus
 from pipeline.init.folders import find_class_folders, find_split_folders
 from pipeline.init.found import Found, Proposal, heard
 from pipeline.init.layouts import archives_in, recognise_layout
-from pipeline.init.patterns import Guess, guess_groups, guess_labels, known_scheme
+from pipeline.init.patterns import Guess, guess_labels, known_scheme
 from pipeline.init.tables import find_tables, read_table
+from pipeline.results.group_names import groups_in_names
 
 LISTED = 0.5  # fraction of the audio that a table must list to be preferred to class folders
 GUESS = "the labels are a guess: check the classes"
@@ -165,10 +166,8 @@ def _nothing(path: Path, n_audio: int, unusable: list[str]) -> UserError:
 
 def _propose_groups(found: Found) -> None:
     """Propose a pattern if file names suggest groups and none are known."""
-    clips = found.manifest.clips
-    if "group" in clips or "pattern" in found.options or found.manifest.task != "single-label":
+    if "pattern" in found.options or any(one.key == "pattern" for one in found.proposals):
         return
-    if any(one.key == "pattern" for one in found.proposals):
-        return
-    guesses = guess_groups(clips["path"].tolist(), clips["label"].tolist())
-    found.proposals.extend(Proposal("pattern", guess.pattern, guess.what) for guess in guesses)
+    for one in groups_in_names(found.manifest):
+        if one.pattern is not None:
+            found.proposals.append(Proposal("pattern", one.pattern, one.text().removesuffix(".")))

@@ -76,11 +76,20 @@ def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
         except ManifestError as error:
             reason = reason or str(error)
             continue
-        return choice
+        return replace(choice, why=_instead(manifest, choice, reason))
     for choice in choices:
         if (needs := leaving_out(manifest, choice.protocol)) is not None:
             return replace(choice, needs=needs)
     raise UserError(f"no protocol can divide these clips: {reason}")
+
+
+def _instead(manifest: Manifest, choice: ProtocolChoice, reason: str) -> str:
+    """Return the reason for a protocol, and why the folds or the split of the corpus are not used."""
+    given = [name for name in ("fold", "split") if name in manifest.clips]
+    if not given or choice.protocol in ("folds", "split"):
+        return choice.why
+    why = choice.why.replace("no folds, split or groups are known, so", "no groups are known, so")
+    return f"the column {given[0]!r} cannot be used ({reason}); {why}"
 
 
 def candidates() -> list[Candidate]:

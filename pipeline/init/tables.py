@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.audio.containers import file_of
 from features.datasets import load_manifest, options_class
@@ -18,7 +18,12 @@ from features.datasets.tables.cells import KINDS, read_cells
 from features.datasets.tables.columns import NAMES, Columns, choose_columns, option_of
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
+from heads.splits.feasibility import MIN_GROUPS
 from pipeline.init.found import Found, Proposal, Reading, heard
+from pipeline.init.suggest import suggest_protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TABLES = 40  # in a folder; more are taken for notes on single recordings
 MOST_LEVELS = 2  # below the folder in which tables are looked for
@@ -46,7 +51,7 @@ def find_tables(path: Path, pattern: str | None = None) -> Tables:
     found, unusable = [], []
     for file in files if len(files) <= MOST_TABLES else []:
         try:
-            found.append(read_table(file, path, audio, pattern))
+            found.append(_named(read_table(file, path, audio, pattern), base_name(path)))
         except UserError as error:
             unusable.append(str(error))
     if len(found) > 1 and (joint := _together(path, found)) is not None:
@@ -60,6 +65,13 @@ def find_tables(path: Path, pattern: str | None = None) -> Tables:
         listed = len(audio) - left
         found[0].notes.append(f"the table lists {listed} of {len(audio)} audio files; the others are left out")
     return Tables(found, unusable)
+
+
+def _named(found: Found, name: str) -> Found:
+    """Name the dataset like its folder: half of all tables are called `meta` or `train`."""
+    found.options["name"] = name
+    found.manifest = replace(found.manifest, name=name)
+    return found
 
 
 def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, pattern: str | None = None) -> Found:
@@ -80,7 +92,7 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     try:
         needed = ("path",) if pattern and "label" in parse_pattern(pattern).fields else ("path", "label")
         cells = read_cells(file, kind)
-        columns = choose_columns(str(file), cells, {}, needed)
+        columns = _columns(file, cells, needed, below, audio)
         options: Options = {"kind": kind, "root": str(file)}
         options |= {option_of(role): name for role, name in columns.names.items() if name != role}
         if pattern:
@@ -92,14 +104,15 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
             manifest = load_manifest(readings[0])
     except ManifestError as error:
         raise UserError(str(error)) from error
-    missing = [row for row in range(len(manifest)) if not file_of(manifest.path_of(row)).is_file()]
+    missing = [path for path in manifest.paths() if not (os.path.isfile(path) or file_of(path).is_file())]  # noqa: PTH113
     if len(missing) > FOUND * len(manifest):
         raise UserError(
-            f"{file}: {len(missing)} of {len(manifest)} files are missing, first {manifest.path_of(missing[0])}; "
+            f"{file}: {len(missing)} of {len(manifest)} files are missing, first {missing[0]}; "
             f"looked at the paths of column {columns.names['path']!r} and for files of these names below {below}; set "
             "dataset.audio_root to their folder"
         )
     found = Found(readings[0], manifest, f"the table {file}", records=records)
+    _keep_recordings_whole(found, columns.names["path"])
     found.others.extend(Reading(f"the same table with the audio in {one['audio_root']}", one) for one in readings[1:])
     _propose_columns(found, columns)
     _propose_task(found)
@@ -196,6 +209,46 @@ def _disagreement(one: Found, other: Found) -> str:
 
 def _labels_by_file(manifest: Manifest) -> dict[str, object]:
     return dict(zip(map(os.path.normpath, manifest.paths()), manifest.clips["label"], strict=True))
+
+
+def _columns(
+    file: Path, cells: pd.DataFrame, needed: Sequence[str], below: Path, audio: Sequence[str] | None
+) -> Columns:
+    """Choose the columns by their names; a path column of another name is the one whose cells are audio files."""
+    try:
+        return choose_columns(str(file), cells, {}, needed)
+    except ManifestError:
+        if audio is None:
+            audio = [one.relative_to(below).as_posix() for one in audio_files(below)]
+        names = {path.rpartition("/")[2] for path in audio}
+        names |= {name.rpartition(".")[0] for name in names}
+        found = [
+            str(column)
+            for column in cells
+            if (values := {str(cell).replace("\\", "/").rpartition("/")[2] for cell in cells[column]})
+            and len(values) > 1
+            and len(values & names) >= FOUND * len(values)
+        ]
+        if len(found) != 1:
+            raise
+        return choose_columns(str(file), cells, {"path": found[0]}, needed)
+
+
+def _keep_recordings_whole(found: Found, path_column: str) -> None:
+    """Make each file a group if the rows are parts of files and nothing else says how to divide them."""
+    clips = found.manifest.clips
+    n_files = clips["path"].nunique()
+    if "start_s" not in clips or not MIN_GROUPS <= n_files < len(clips) or {"group", "fold", "split"} & {*clips}:
+        return
+    options = {**found.options, "group_column": path_column}
+    try:
+        with heard():
+            manifest = load_manifest(options)
+        suggest_protocol(manifest)
+    except UserError:
+        return
+    found.options, found.manifest = options, manifest
+    found.notes.append("each row is a part of a recording, and the recording is its group")
 
 
 def _propose_columns(found: Found, columns: Columns) -> None:

@@ -12,7 +12,7 @@ from features.datasets.listing import base_name
 from features.errors import ManifestError, RunError, UserError
 from features.manifest import Manifest
 from pipeline.console import Console
-from pipeline.init.choosing import choice_comments, questions, small_classes
+from pipeline.init.choosing import HINT, proposals, questions
 from pipeline.init.dataset_section import alternatives_text, comment, dataset_lines, other_lines
 from pipeline.init.found import Found
 from pipeline.init.recognise import recognise
@@ -64,6 +64,7 @@ def run_init(
 
     audio = look(found.manifest)
     choice = suggest_protocol(found.manifest)
+    found.proposals[:0] = proposals(choice.needs, found.manifest)
     suggestions = suggest_backbones(audio, found.options["kind"])
     speed = measure(device_to_use(device))
     text = config_text(path, output, found, audio, choice, suggestions, speed)
@@ -78,15 +79,13 @@ def run_init(
     load_config(output)
     for question in questions(found.manifest, found.options):
         console.note(f"note: {question}")
-    if choice.needs:
-        small = small_classes(found.manifest, choice.needs)
-        console.note(f"note: {small}; {output} has a comment with the line that leaves them out")
     used = ", ".join(one.candidate.name for one in suggestions if one.use)
     console.line(f"{path}: {found.what}; {summary(found.manifest, audio)}")
     for line in (*found.notes, *alternatives_text(found)):
         console.note(line)
     console.line(f"wrote {output}: protocol {choice.protocol}, backbones {used}")
-    console.line(f"next: audioheads datasets audit {output}, then audioheads run {output}")
+    first = f"check the classes in {output}, then " if found.guess else ""
+    console.line(f"next: {first}audioheads datasets audit {output}, then audioheads run {output}")
     return output
 
 
@@ -148,7 +147,7 @@ def config_text(
         *(line for note in found.notes for line in comment(f"Note: {note}.")),
         *(line for text in questions(manifest, found.options) for line in comment(f"Note: {text}.")),
         *dataset_lines(found),
-        *_choosing(found, choice),
+        *([] if choice.needs else comment(HINT)),
         *other_lines(found),
         "",
         "features:",
@@ -168,7 +167,7 @@ def config_text(
         "  - {name: mlp, learning_rate: [1e-3, 3e-4]}  # a list is a grid; validation chooses",
         "",
         *comment(f"{choice.protocol}: {choice.why}."),
-        *_group_hint(manifest),
+        *_group_hint(found),
         f"protocol: {choice.protocol}",
         *_protocol_of_proposal(found, choice),
         *_refit_hint(manifest, choice.protocol),
@@ -176,12 +175,6 @@ def config_text(
         "",
     ]
     return "\n".join(lines)
-
-
-def _choosing(found: Found, choice: ProtocolChoice) -> list[str]:
-    """Return comment lines on how to choose clips."""
-    first, *instead = choice_comments(found.options, choice.needs, found.manifest)
-    return [*comment(first), *(f"# {line}" for line in instead)]
 
 
 def _classes(manifest: Manifest) -> list[str]:
@@ -218,18 +211,16 @@ def _backbone(one: Suggestion, speed: Speed, audio: Audio) -> Iterator[str]:
     yield f"    {'' if one.use else '# '}- {{name: {one.candidate.name}}}"
 
 
-def _group_hint(manifest: Manifest) -> list[str]:
+def _group_hint(found: Found) -> list[str]:
+    manifest = found.manifest
     if "group" in manifest.clips or "fold" in manifest.clips or "split" in manifest.clips:
         return []
     hint = (
         "If several clips come from one speaker or one recording, add a `group` column to the manifest; otherwise "
         "scores are too optimistic (`audioheads datasets index` writes a manifest to start from)."
     )
-    if (found := groups_in_names(manifest)) is not None:
-        hint += (
-            f" The file names suggest {found.count} groups, in part {found.place} of the name: "
-            f"{', '.join(found.examples)}{', …' if found.count > len(found.examples) else ''}."
-        )
+    if not any(one.key == "pattern" for one in found.proposals):
+        hint += "".join(f" {one.text(with_pattern=False)}" for one in groups_in_names(manifest)[:1])
     return comment(hint)
 
 

@@ -80,10 +80,8 @@ def _write(
         _print_audio(parts, folder, audio, len(page.encode("utf-8", "replace")), console)
     names = " + ".join(study.manifest.name for study in studies)
     rows = sum(len(study.table) for study in studies)
-    console.line(
-        f"report {names}: {counted(rows, 'row')} → {folder}/index.html, results.csv, .md, .tex, .json, classes.csv, "
-        "figures/"
-    )
+    files = ["results.csv, .md, .tex, .json", *(["classes.csv"] if (folder / "classes.csv").exists() else [])]
+    console.line(f"report {names}: {counted(rows, 'row')} → {folder}/index.html, {', '.join(files)}, figures/")
 
 
 def load_corpora(configs: Sequence[Config]) -> list[Corpus]:

@@ -132,7 +132,7 @@ class Study:
     @cached_property
     def suggested_groups(self) -> SuggestedGroups | None:
         """Groups that the file names suggest, if the manifest gives none."""
-        return groups_in_names(self.manifest)
+        return next(iter(groups_in_names(self.manifest)), None)
 
     @property
     def failures(self) -> dict[str, str]:

@@ -184,7 +184,11 @@ def legend(table: pd.DataFrame) -> str:
     else:
         clusters = "No groups are known: intervals count every clip as independent."
     busy = any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
-    return " ".join([TIED, clusters, *([BUSY] if busy else [])])
+    absent = sorted({int(count) for count in table.get(N_ABSENT, ()) if count == count and count})
+    errors = [
+        f"{'/'.join(map(str, absent))} test clips of classes without a training clip in their fold count as errors."
+    ]
+    return " ".join([TIED, clusters, *(errors if absent else []), *([BUSY] if busy else [])])
 
 
 def title(table: pd.DataFrame) -> str:

@@ -11,10 +11,7 @@ from features.datasets.tables import columns as tables
 from features.errors import ManifestError
 from features.labels import Task
 
-# Further names of labels; they are compared in lower case, with `_` for anything else than letters and digits.
-LABELS = ("intent", "intent_class", "language", "lang_id", "event", "tag", "annotation")
 ROLES = ("label", "group", "fold", "split")
-NAMES = {role: (*tables.NAMES[role], *(LABELS if role == "label" else ())) for role in ROLES}
 
 
 class ColumnOptions(DatasetOptions):
@@ -41,7 +38,7 @@ def choose(where: object, names: Collection[str], given: Mapping[str, str | None
         ManifestError: A given column is missing.
     """
     found = {}
-    for role, usual in NAMES.items():
+    for role in ROLES:
         wanted = given.get(f"{role}_column")
         if wanted is not None:
             if wanted not in names:
@@ -51,7 +48,7 @@ def choose(where: object, names: Collection[str], given: Mapping[str, str | None
             found[role] = wanted
             continue
         by_plain = {tables.plain(name): name for name in reversed(list(names))}
-        if name := next((by_plain[one] for one in usual if one in by_plain), None):
+        if name := next((by_plain[one] for one in tables.NAMES[role] if one in by_plain), None):
             found[role] = name
     return found
 
@@ -60,7 +57,7 @@ def no_label(where: object, names: Collection[str]) -> ManifestError:
     """Return the error for a table without a column that looks like the label."""
     return ManifestError(
         f"{where}: no column that looks like the label; the columns are {_listed(names)}, "
-        f"looked for {', '.join(NAMES['label'])}; set dataset.label_column to one of them"
+        f"looked for {', '.join(tables.NAMES['label'])}; set dataset.label_column to one of them"
     )
 
 

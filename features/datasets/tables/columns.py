@@ -26,6 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "label": (
         *("label", "labels", "class", "class_name", "class_label", "category", "target", "emotion", "genre"),
         *("species", "event_label", "label_name", "primary_label", "tags", "y"),
+        *("intent", "intent_class", "language", "lang_id", "event", "tag", "annotation"),
     ),
     "fold": ("fold", "fold_id", "cv_fold"),
     "split": ("split", "subset", "partition"),

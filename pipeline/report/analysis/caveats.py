@@ -1,4 +1,4 @@
-"""What limits the scores of an experiment: unknown groups, test folds of one class, few training clips."""
+"""What limits the scores of an experiment: unknown groups, classes without training clips, folds of one class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from heads.splits.targets import targets_of
 from pipeline.report.sentence import Name, Sentence
 from pipeline.report.study import Study
 from pipeline.results.refit import MUCH, held_out
-from pipeline.results.table import INDEPENDENT, REFIT
+from pipeline.results.table import INDEPENDENT, REFIT, counted
 
 
 def unknown_groups(study: Study) -> Sentence | None:
@@ -20,20 +20,34 @@ def unknown_groups(study: Study) -> Sentence | None:
     listed: list[str | Name] = []
     for value in found.examples:
         listed += [", " if listed else "", Name(value)]
-    more = ", …" if found.count > len(found.examples) else ""
-    return (
-        f"{INDEPENDENT} The file names suggest {found.count} groups: ",
-        *listed,
-        f"{more} (part {found.place} of the name). To use them, add a column named group.",
-    )
+    dataset = study.config.dataset
+    patterned = "pattern" in type(dataset).model_fields and getattr(dataset, "pattern", None) is None
+    before, after = found.around(with_pattern=patterned)
+    return (f"{INDEPENDENT} {before}", *listed, after)
 
 
 def caveats(study: Study) -> tuple[Sentence, ...]:
     """Return further sentences to print below the answer."""
     if study.splits is None:
         return ()
-    found = (_single_class_folds(study, study.splits), _few_to_train_on(study, study.splits))
+    found = (
+        _absent_classes(study, study.splits),
+        _single_class_folds(study, study.splits),
+        _few_to_train_on(study, study.splits),
+    )
     return tuple(sentence for sentence in found if sentence)
+
+
+def _absent_classes(study: Study, splits: Splits) -> Sentence | None:
+    """Say how many test clips count as errors, because no training clip of their fold has their class."""
+    if not splits.n_absent:
+        return None
+    total = int(study.models[0].row["n_test"])
+    most = f", so accuracy cannot exceed {1 - splits.n_absent / total:.3f}" if study.metric == "accuracy" else ""
+    return (
+        f"{splits.n_absent} of {counted(total, 'test clip')} have a class without a training clip in their fold. They "
+        f"count as errors{most}.",
+    )
 
 
 def _single_class_folds(study: Study, splits: Splits) -> Sentence | None:

@@ -81,6 +81,11 @@ ONE_MISTAKE = [
     ("features: {backbones: [{name: yamnett}]}", "features.backbones[0].name: unknown backbone 'yamnett'"),
     ("features: {backbones: [{name: mfcc}, {name: mfcc}]}", "features.backbones[1].name: 'mfcc' is also features"),
     ("features: {backbones: [{name: mfcc, label: a/b}]}", "features.backbones[0].label: 'a/b' cannot be a file name"),
+    (
+        "features: {backbones: [{name: mfcc, label: Majority}]}",
+        "features.backbones[0].label: 'Majority' is the name of the baseline in every table; give the model another",
+    ),
+    ("finetune: [{name: m5, label: majority}]", "finetune[0].label: 'majority' is the name of the baseline"),
     ("heads: []", "heads: should have at least 1 item(s), got []"),
     ("heads: [{name: lienar}]", "heads[0].name: unknown name 'lienar', did you mean 'linear'?"),
     ("heads: [{name: mlp, dropout: [1.5]}]", "heads[0].dropout[0]: should be less than 1, got 1.5"),

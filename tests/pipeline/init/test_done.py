@@ -1,7 +1,5 @@
 """From a layout to a table: `init`, at most one edited line, `run`."""
 
-import re
-
 import pandas as pd
 import pytest
 
@@ -11,13 +9,6 @@ from tests.pipeline.init.test_tables import here, init, without_mark
 
 __all__ = ["here"]
 pytestmark = pytest.mark.e2e
-
-
-def with_other_dataset(config, key):
-    """Put the commented `dataset` that has a key in place of the one above it, as a user would."""
-    text = config.read_text()
-    line = re.search(rf"^# (dataset: .*\b{key}: .*)$", text, re.MULTILINE)[1]
-    config.write_text(re.sub(r"^dataset: .*$", line.replace("\\", r"\\"), text, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(
@@ -35,9 +26,7 @@ def with_other_dataset(config, key):
 )
 def test_from_a_layout_to_a_table(tmp_path, layout, edited, n_test):
     config = init(getattr(layouts, layout)(tmp_path / "corpus"))
-    if edited == "min_clips":
-        with_other_dataset(config, edited)
-    elif edited:
+    if edited:
         without_mark(config, edited)
     sets = ("features.backbones=[{name: mfcc}]", "heads=[{name: linear}]", "seeds=[0]")
     with pytest.raises(SystemExit) as end:

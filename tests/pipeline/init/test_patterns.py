@@ -4,12 +4,15 @@ import os
 import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from features.errors import UserError
+from features.manifest import Manifest
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
-from pipeline.init.patterns import guess_groups, guess_labels, known_scheme
+from pipeline.init.patterns import guess_labels, known_scheme
+from pipeline.results.group_names import groups_in_names
 from tests.pipeline.init.layouts import clips, emodb, ravdess_in_other_folders, urbansound8k_without_table
 from tests.pipeline.init.test_tables import here, init, read, without_mark
 
@@ -21,6 +24,11 @@ def grid(*parts, form="{}_{}_{}.wav"):
     for part in parts:
         names = [[*name, one] for name in names for one in part]
     return [form.format(*name) for name in names]
+
+
+def of_paths(paths):
+    labels = [path.split("/")[0] for path in paths]
+    return Manifest("toy", ".", pd.DataFrame({"id": paths, "path": paths, "label": labels}))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +58,13 @@ def test_labels_in_names(paths, pattern):
     ],
 )
 def test_groups_cross_every_class_and_running_numbers_do_not_count(names, pattern):
-    paths = [f"{label}/{name}" for label in ("dog", "cat") for name in names]
-    guesses = guess_groups(paths, [path.split("/")[0] for path in paths])
-    assert (guesses[0].pattern if guesses else None) == pattern
+    found = groups_in_names(of_paths([f"{label}/{name}" for label in ("dog", "cat") for name in names]))
+    assert (found[0].pattern if found else None) == pattern
 
 
 def test_the_class_in_the_name_is_no_group():
     paths = [f"{label}/{label}_{n}.wav" for label in ("dog", "cat") for n in range(5)]
-    assert guess_groups(paths, [path.split("/")[0] for path in paths]) == []
+    assert groups_in_names(of_paths(paths)) == []
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,8 @@ def test_a_crossing_prefix_is_proposed_with_its_gain(tmp_path):
     clips(tmp_path / "c", *(f"{label}/s{s}_{n}.wav" for label in ("x", "y") for s in range(5) for n in range(2)))
     config = init(tmp_path / "c")
     text = re.sub(r"\n +# (?!pattern)", " ", config.read_text())
-    assert "5 values (s0, s1, s2 …) at one place in the file names, each in 2 of 2 classes" in text
-    assert "the same one is in training and test, and scores are too high" in text
+    (found,) = groups_in_names(read(config))
+    assert found.text() in text and "The file names suggest 5 groups: s0, s1, s2, …. If they are speakers" in text
     assert "group" not in read(config).clips
     assert read(without_mark(config, "pattern")).clips["group"].nunique() == 5
     assert "\n# protocol: leave-one-group-out\n" in config.read_text()

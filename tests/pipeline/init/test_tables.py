@@ -156,3 +156,42 @@ def test_a_pattern_for_a_table(tmp_path):
     write(tmp_path / "list.csv", "path,speaker", *(f"{name},s{n % 4}" for n, name in enumerate(names)))
     manifest = read(init(tmp_path / "list.csv", pattern="{label}-{}.wav"))
     assert manifest.labels == ["cat", "dog"] and manifest.clips["group"].nunique() == 4
+
+
+def test_parts_of_recordings_are_kept_whole(tmp_path, capfd):
+    names = [f"pond{n}.wav" for n in range(6)]
+    clips(tmp_path / "c", *names)
+    rows = [f"{name},{0.05 * at:.2f},{0.05 * at + 0.05:.2f},{'ab'[at % 2]}" for name in names for at in range(4)]
+    (tmp_path / "c" / "events.csv").write_text("filename,onset,offset,event_label\n" + "\n".join(rows) + "\n")
+    config = init(tmp_path / "c")
+    assert read(config).clips["group"].nunique() == 6
+    assert load_config(config).protocol == "leave-one-group-out"
+    assert "each row is a part of a recording, and the recording is its group" in capfd.readouterr().err
+
+
+def test_a_split_that_cannot_be_used_is_not_called_unknown(tmp_path):
+    names = [f"{n}.wav" for n in range(24)]
+    clips(tmp_path / "c", *names)
+    rows = [f"{name},{'ab'[n % 2]},{'val' if n % 3 else 'train'}" for n, name in enumerate(names)]
+    (tmp_path / "c" / "dev.csv").write_text("path,label,split\n" + "\n".join(rows) + "\n")
+    config = init(tmp_path / "c")
+    text = config.read_text().replace("\n# ", " ")
+    assert load_config(config).protocol == "kfold" and "kfold: the column 'split' cannot be used (" in text
+    assert "no folds, split" not in text
+
+
+def test_a_table_in_a_folder_is_named_like_the_folder(tmp_path):
+    clips(tmp_path / "frogs", *(f"audio/{n}.wav" for n in range(12)))
+    (tmp_path / "frogs" / "meta.csv").write_text(
+        "path,label\n" + "".join(f"{n}.wav,{'ab'[n % 2]}\n" for n in range(12))
+    )
+    assert read(init(tmp_path / "frogs")).name == "frogs"
+
+
+def test_a_path_column_of_another_name_is_known_by_its_cells(tmp_path):
+    clips(tmp_path / "c", *(f"clips/{name}{n}.wav" for name in ("xa", "yb") for n in range(6)))
+    rows = [f"{n};{name}{n}.wav;{label}" for name, label in (("xa", "001"), ("yb", "NA")) for n in range(6)]
+    (tmp_path / "c" / "liste.csv").write_text("\ufeffNr;Dateiname;Class\r\n" + "\r\n".join(rows) + "\r\n")
+    config = init(tmp_path / "c")
+    assert load_config(config).dataset.path_column == "Dateiname"
+    assert read(config).labels == ["001", "NA"]

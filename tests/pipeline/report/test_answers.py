@@ -69,7 +69,8 @@ def test_digits_without_groups_say_so_beside_the_answer_and_with_groups_do_not(t
     best = table.iloc[0]
     interval = f"{best['accuracy_ci_low']:.3f}–{best['accuracy_ci_high']:.3f}"
     use = f"Use mfcc · {best['head']}: {best['accuracy']:.3f} ({interval})."
-    named = "The file names suggest 6 groups: george, jackson, lucas, … (part 2 of the name). To use them, add a"
+    named = "The file names suggest 6 groups: george, jackson, lucas, …. If they are speakers or recordings, set "
+    named += "dataset.pattern to '{}_{group}_{}'; otherwise the same one is in training and test."
     assert f"{use} {INDEPENDENT} {named}" in out and "clustered by group" not in out
     assert (table["n_groups"] == 0).all() and table["model"].tolist() == ["mfcc", "mfcc", "majority"]
     for file in ("results.md", "results.tex", "index.html"):
@@ -171,3 +172,13 @@ def test_without_the_clips_that_models_were_tested_on_there_is_no_majority_row(t
     assert table["model"].tolist() == ["mfcc", "mfcc"]
     assert "Baseline: unknown, run train-heads again for the majority row." in printed(capsys)
     assert set(pd.read_parquet(run_dir / "predictions.parquet")["model"]) == {"mfcc"}
+
+
+def test_only_files_that_were_written_are_named(tmp_path, capsys):
+    rows = [
+        {"path": str(noise(tmp_path, f"{n}.wav", n, 0.01 + 0.002 * n)), "label": 0.25 * n, "group": f"p{n // 4}"}
+        for n in range(40)
+    ]
+    run_dir = run(tmp_path, "levels", rows, "protocol=kfold", "dataset.task=regression")
+    assert not (run_dir / "report" / "classes.csv").exists()
+    assert "results.csv, .md, .tex, .json, figures/" in printed(capsys)

@@ -70,6 +70,12 @@ def test_clips_of_an_absent_class_are_counted_in_the_answer_and_the_data(run, tm
     printed = run("run", "t.yaml")
     sentence = "t: 4 of 12 test clips have a label without a training clip in their fold ('owl') and count as errors"
     assert sentence in printed
+    text = " ".join(printed.split())
+    assert (
+        "4 of 12 test clips have a class without a training clip in their fold. They count as errors, so accuracy "
+        "cannot exceed 0.667." in text
+    )
+    assert "4 test clips of classes without a training clip in their fold count as errors." in text
     report = tmp_path / "runs" / "t" / "report"
     table = pd.read_csv(report / "results.csv")
     assert set(table["n_absent"]) == {4}
