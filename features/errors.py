@@ -34,12 +34,14 @@ class CacheError(AudioheadsError):
 
     Attributes:
         path: The file, if known.
+        reason: What is wrong with it, in a few words.
     """
 
-    def __init__(self, message: str, path: Path | None = None) -> None:
+    def __init__(self, message: str, path: Path | None = None, reason: str = "") -> None:
         """Create the error for the file at `path`."""
         super().__init__(message)
         self.path = path
+        self.reason = reason or message
 
 
 class AudioError(AudioheadsError):
