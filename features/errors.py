@@ -34,20 +34,34 @@ class CacheError(AudioheadsError):
 
     Attributes:
         path: The file, if known.
+        reason: What is wrong with it, in a few words.
     """
 
-    def __init__(self, message: str, path: Path | None = None) -> None:
+    def __init__(self, message: str, path: Path | None = None, reason: str = "") -> None:
         """Create the error for the file at `path`."""
         super().__init__(message)
         self.path = path
+        self.reason = reason or message
 
 
 class AudioError(AudioheadsError):
-    """One clip cannot be read. Stage 1 records the message as the clip's failure reason and continues."""
+    """One clip cannot be read. Stage 1 records the message as the clip's failure reason and continues.
+
+    Attributes:
+        lasting: Whether the file is the cause; if not, such as when memory ran out, a later run tries again.
+    """
+
+    lasting = True
 
 
 class DecoderCrashError(AudioError):
     """The process that decoded one file crashed, hung or was killed."""
+
+
+class DecoderKilledError(DecoderCrashError):
+    """The process that decoded one file was killed from outside, perhaps for lack of memory."""
+
+    lasting = False
 
 
 class RunError(AudioheadsError):
@@ -73,4 +87,6 @@ def first_line(error: object) -> str:
 
 def decoder_error(error: Exception) -> AudioError:
     """Return the failure of a clip whose decoding ended in an unexpected exception."""
-    return AudioError(f"cannot be decoded ({type(error).__name__}: {first_line(error)})")
+    failure = AudioError(f"cannot be decoded ({type(error).__name__}: {first_line(error)})")
+    failure.lasting = not isinstance(error, MemoryError)
+    return failure

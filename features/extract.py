@@ -209,7 +209,12 @@ class _Run:
         return [n for n, shard in enumerate(self.shards) if shard.name not in there]
 
     def finalize(self) -> None:
-        """Merge the shards into the cache file; damaged shards are computed again."""
+        """Merge the shards into the cache file; each damaged shard is computed again, once.
+
+        Raises:
+            RunError: A shard is damaged again. Its storage is bad, or it was written as no cache file may be.
+        """
+        again: set[int] = set()
         while True:
             try:
                 Retry(self.progress.note)(
@@ -221,6 +226,12 @@ class _Run:
                 damaged = [n for n, shard in enumerate(self.shards) if error.path == shard]
                 if not damaged:
                     raise
+                if not again.isdisjoint(damaged):
+                    raise RunError(
+                        f"{self.shards[damaged[0]]} is damaged again after its block was computed again "
+                        f"({error.reason}); check the disk, then run again; finished blocks are kept"
+                    ) from error
+                again.update(damaged)
                 self.progress.note(f"{self.shards[damaged[0]].name} is damaged: its block is computed again")
                 self._compute_blocks(damaged, resumed=[])
         if self.job.parts.exists():  # finalizing a set moves this folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from features.audio.file import AudioFile
-from features.audio.isolated import FAILURE, INFO, SAMPLES
+from features.audio.isolated import FAILURE, INFO, PASSING_FAILURE, SAMPLES
 from features.errors import AudioError, decoder_error
 
 
@@ -30,11 +30,16 @@ def main() -> None:
             start, stop = map(int, line.split())
             _answer(answers, SAMPLES, file.read(start, stop).tobytes())
     except AudioError as error:
-        _answer(answers, FAILURE, str(error).encode("utf-8", "backslashreplace"))
+        _answer_failure(answers, error)
     except BrokenPipeError:  # the parent is gone
         os._exit(0)
     except Exception as error:
-        _answer(answers, FAILURE, str(decoder_error(error)).encode("utf-8", "backslashreplace"))
+        _answer_failure(answers, decoder_error(error))
+
+
+def _answer_failure(answers: IO[bytes], error: AudioError) -> None:
+    kind = FAILURE if error.lasting else PASSING_FAILURE
+    _answer(answers, kind, str(error).encode("utf-8", "backslashreplace"))
 
 
 def _answer(answers: IO[bytes], kind: bytes, body: bytes) -> None:

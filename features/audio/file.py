@@ -26,6 +26,8 @@ TOLERANCE_S = 0.1  # a length may differ by this much from the one that is state
 FRAME_BYTES = 1 / 65_536  # bytes per frame that every codec needs; FLAC stores silence in ten bytes for 65,535 samples
 SUSPICIOUS_FRAME_BYTES = 1 / 256  # only silence is stored in less
 UNRECOGNISED = 1  # libsndfile's code for a file of no format that it knows
+UNSUPPORTED = (4, 18, 106, 110, 117, 140, 141)  # its codes for encodings that it does not read
+INCOMPLETE = 24  # its code for a header without a usable sample rate or number of channels
 HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
@@ -264,7 +266,10 @@ def unreadable(error: OSError) -> AudioError:
 
 def _decoding_error(error: sf.LibsndfileError) -> str:
     reason = error.error_string.strip().rstrip(".:")
-    return f"cannot be decoded ({reason or f'libsndfile error {error.code}'})"
+    if error.code == INCOMPLETE:
+        return "has an implausible sample rate or number of channels"
+    advice = "; convert it to WAV or FLAC, for example with ffmpeg" if error.code in UNSUPPORTED else ""
+    return f"cannot be decoded ({reason or f'libsndfile error {error.code}'}){advice}"
 
 
 def _count_frames(path: Path | Member) -> int:

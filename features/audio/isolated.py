@@ -16,11 +16,11 @@ import numpy as np
 
 import features
 from features.audio.file import AudioInfo
-from features.errors import AudioError, DecoderCrashError
+from features.errors import AudioError, DecoderCrashError, DecoderKilledError
 
 ANSWER_S = 600.0  # time to open a file or to decode one piece of it
 HEADER_BYTES = 9  # of an answer: its kind and the length of its body
-INFO, SAMPLES, FAILURE = b"i", b"s", b"f"
+INFO, SAMPLES, FAILURE, PASSING_FAILURE = b"i", b"s", b"f", b"p"  # the last: without the file being the cause
 
 
 class IsolatedFile:
@@ -93,8 +93,10 @@ class IsolatedFile:
             raise self._crash(timed_out=expired.is_set()) from None
         finally:
             timer.cancel()
-        if header[:1] == FAILURE:
-            raise AudioError(body.decode())
+        if header[:1] in (FAILURE, PASSING_FAILURE):
+            failure = AudioError(body.decode())
+            failure.lasting = header[:1] == FAILURE
+            raise failure
         return body
 
     def _receive(self, n_bytes: int) -> bytearray:
@@ -113,7 +115,7 @@ class IsolatedFile:
         if timed_out:
             return DecoderCrashError(f"cannot be decoded (the decoder does not come back within {ANSWER_S:g} s)")
         if code == -signal.SIGKILL:
-            return DecoderCrashError("cannot be decoded (the decoder was killed, perhaps for lack of memory)")
+            return DecoderKilledError("cannot be decoded (the decoder was killed, perhaps for lack of memory)")
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         return DecoderCrashError(f"cannot be decoded (the decoder crashes with {name})")
 

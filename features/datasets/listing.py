@@ -78,10 +78,11 @@ class Entry(NamedTuple):
 
 @dataclass
 class _Kept:
-    """Lists that were read before: those of single folders, and those of all audio below them."""
+    """Lists that were read before: those of single folders, and those of all audio below them; links already noted."""
 
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     audio: dict[str, list[Path]] = field(default_factory=dict)
+    links: set[str] = field(default_factory=set)
 
 
 _kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
@@ -165,14 +166,30 @@ def _walk(folder: Path) -> Iterator[str]:
             target = f"{real_path.rstrip(os.sep)}{os.sep}{entry.name}"
             target = os.path.realpath(target) if entry.is_link else target
             if target in above:
-                _log.info("%s: this link to a folder above it is not followed", inside)
+                _note_link(inside)
             else:
                 pending.append((inside, target, above | {target}))
 
 
+def _note_link(path: str) -> None:
+    """Report once that a link is not followed."""
+    kept = _kept.get()
+    if kept is None or path not in kept.links:
+        _log.info("%s: this link to a folder above it is not followed", path)
+    if kept is not None:
+        kept.links.add(path)
+
+
 def subfolders(root: Path) -> list[Path]:
-    """List the folders directly in `root`, sorted, without hidden ones."""
-    return [root / entry.name for entry in entries(root) if entry.is_folder]
+    """List the folders directly in `root`, sorted, without hidden ones and links to `root` or a folder above it."""
+    real = root.resolve()
+    folders = []
+    for entry in entries(root):
+        if entry.is_link and entry.is_folder and (root / entry.name).resolve() in (real, *real.parents):
+            _note_link(str(root / entry.name))
+        elif entry.is_folder:
+            folders.append(root / entry.name)
+    return folders
 
 
 def relative(path: Path, root: Path) -> str:

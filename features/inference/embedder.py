@@ -79,14 +79,14 @@ class Embedder:
 
     def embed(self, decoded: Decoded, batch: Batch) -> None:
         """Run a decoded batch through the model and add the results to `batch`."""
-        for clip, reason in decoded.failures():
-            batch.fail(clip, reason)
+        for clip, failure in decoded.failures():
+            batch.fail(clip, str(failure), content=failure.lasting)
         self._embed_short(decoded.usable(), batch)
         for clip in decoded.streamed():
             try:
                 batch.parts.append(self._embed_long_with_retry(clip))
             except AudioError as error:
-                batch.fail(clip, str(error))
+                batch.fail(clip, str(error), content=error.lasting)
             except _TooLargeError as error:
                 batch.fail(clip, str(error), content=False)
 

@@ -47,9 +47,9 @@ class Decoded:
     clips: Sequence[PlannedClip]
     samples: Sequence[Waveform | AudioError | None]
 
-    def failures(self) -> list[tuple[PlannedClip, str]]:
-        """Return (clip, reason) of clips that could not be decoded."""
-        return [(clip, str(s)) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
+    def failures(self) -> list[tuple[PlannedClip, AudioError]]:
+        """Return (clip, error) of clips that could not be decoded."""
+        return [(clip, s) for clip, s in zip(self.clips, self.samples, strict=True) if isinstance(s, AudioError)]
 
     def streamed(self) -> list[PlannedClip]:
         """Return the clips that are to be streamed."""

@@ -172,8 +172,8 @@ def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings
         for row in (good[at * len(good) // count] for at in range(count)):
             content, path = corpus.contents[row], corpus.manifest.path_of(row)
             start_s, _ = corpus.manifest.segment_of(row)
-            key, length_s = content.key.partition("#")[0], min(CLIP_S, content.duration_s)
-            with suppress(AudioError), attempts.attempt(key) as isolated:  # the run itself reports unreadable clips
+            length_s = min(CLIP_S, content.duration_s)
+            with suppress(AudioError), attempts.attempt(content.file_key) as isolated:  # the run itself reports unreadable clips
                 clip = read_waveform(path, backbone.sample_rate, start_s, length_s, isolated=isolated)
                 waveforms.append(clip.samples)
     return waveforms

@@ -72,6 +72,11 @@ class ClipContent:
         """Length in seconds; 0 if unreadable."""
         return self.frames / self.sample_rate if self.sample_rate else 0.0
 
+    @property
+    def file_key(self) -> str:
+        """The key of the whole file."""
+        return self.key.partition("#")[0]
+
 
 def clip_contents(manifest: Manifest, folder: Path, rehash: bool = False, *, save: bool = True) -> Records[ClipContent]:
     """Return keys and lengths of a manifest's clips, in its order.

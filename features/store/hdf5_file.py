@@ -149,6 +149,7 @@ def damaged(path: Path, why: str) -> CacheError:
         f"{path}: damaged ({why}); move the file away and run `audioheads features` with its config to compute "
         "it again; nothing was deleted",
         path,
+        why,
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from features.audio.decoding import read_waveform
-from features.errors import AudioError, CacheError
+from features.errors import AudioError, CacheError, decoder_error
 from features.manifest import Manifest
 from features.store.content_keys import ClipContent
 from features.store.table import EmbeddingTable
+from features.system.attempts import Attempts
 from heads.splits.groups import unique_keys
 from pipeline.audit.leaks import across
 
@@ -71,6 +73,7 @@ def find_near_duplicates(
     contents: Sequence[ClipContent],
     sides: np.ndarray,
     threshold: float = SIMILARITY,
+    marks: Path | None = None,
 ) -> NearDuplicates:
     """Compare all pairs of clips by every backbone with cached embeddings.
 
@@ -83,6 +86,7 @@ def find_near_duplicates(
         contents: File content of every manifest row.
         sides: Shape (S, N), from `pipeline.audit.leaks.sides_of`.
         threshold: The lowest cosine that counts.
+        marks: Folder in which the files being decoded are marked, see `features.system.attempts`; None for no marks.
     """
     found = NearDuplicates(threshold)
     codes = pd.factorize(unique_keys([content.key for content in contents]))[0]
@@ -114,9 +118,10 @@ def find_near_duplicates(
     pairs = pairs.sort_values(["across", "similarity", "first", "second"], ascending=[False, False, True, True])
     pairs = pairs.drop_duplicates(["first", "second"])
     found.n_pairs, found.n_across = len(pairs), int(pairs["across"].sum())
-    for at, (first, second, similarity, crosses, backbone) in enumerate(pairs.head(LISTED).itertuples(index=False)):
-        same = at < DECODED and similarity >= ALIKE and _same_samples(manifest, contents, first, second)
-        found.pairs.append(NearPair((first, second), similarity, backbone, crosses, same))
+    with Attempts(marks) as attempts:
+        for at, (first, second, similarity, crosses, backbone) in enumerate(pairs.head(LISTED).itertuples(index=False)):
+            same = at < DECODED and similarity >= ALIKE and _same_samples(manifest, contents, first, second, attempts)
+            found.pairs.append(NearPair((first, second), similarity, backbone, crosses, same))
     return found
 
 
@@ -154,19 +159,30 @@ def _table(block: Pairs, rows: np.ndarray, codes: np.ndarray, sides: np.ndarray,
     )
 
 
-def _same_samples(manifest: Manifest, contents: Sequence[ClipContent], one: int, other: int) -> bool:
+def _same_samples(
+    manifest: Manifest, contents: Sequence[ClipContent], one: int, other: int, attempts: Attempts
+) -> bool:
     """Return whether two clips decode to the same samples at their original rate."""
     shapes = {(contents[row].frames, contents[row].sample_rate) for row in (one, other)}
     if len(shapes) > 1:
         return False
     try:
-        first, second = (
-            read_waveform(manifest.path_of(row), contents[row].sample_rate, *manifest.segment_of(row)).samples
-            for row in (one, other)
-        )
+        first, second = (_samples(manifest, contents[row], row, attempts) for row in (one, other))
     except AudioError:
         return False
     return np.array_equal(first, second)
+
+
+def _samples(manifest: Manifest, content: ClipContent, row: int, attempts: Attempts) -> np.ndarray:
+    """Return the samples of a clip at their original rate."""
+    path, segment = manifest.path_of(row), manifest.segment_of(row)
+    with attempts.attempt(content.file_key) as isolated:
+        try:
+            return read_waveform(path, content.sample_rate, *segment, isolated=isolated).samples
+        except AudioError:
+            raise
+        except Exception as error:  # whatever a decoder raises costs this comparison
+            raise decoder_error(error) from error
 
 
 @dataclass(frozen=True)

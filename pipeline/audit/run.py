@@ -88,7 +88,7 @@ def examine(config: Config, *, strict: bool = False, similarity: float = SIMILAR
         found.append(finding("protocol", str(error)))
     sides = sides_of(splits, len(manifest))
     identical = same_audio(manifest, keys, sides)
-    near = find_near_duplicates(manifest, tables, contents, sides, similarity)
+    near = find_near_duplicates(manifest, tables, contents, sides, similarity, corpus.folder)
     near.skipped |= without
     found += near_findings(manifest, near, config.command("features"), strict=strict)
     if question := task_question(manifest, config.dataset):

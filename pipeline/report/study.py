@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,11 @@ class Study:
     def metric(self) -> str:
         """The score that ranks the models: `accuracy`, `mAP` or `CCC`."""
         return ranking_score(self.manifest.task).name
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of the dataset in the cache."""
+        return self.config.output.cache / self.manifest.name
 
     @property
     def score(self) -> str:

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 
+from features.audio import file as audio_file
 from features.audio.decoding import probe, read_waveform
 from features.audio.isolated import IsolatedFile
 from features.errors import AudioError, DecoderCrashError
@@ -167,7 +168,7 @@ def test_an_isolated_file_gives_the_same_samples_and_the_same_errors(seven):
         assert alone.samples.flags.writeable
     (seven.root / "text.wav").write_text("no audio")
     for isolated in (False, True):
-        with pytest.raises(AudioError, match="Format not recognised"):
+        with pytest.raises(AudioError, match="its format is not recognised"):
             probe(seven.root / "text.wav", isolated=isolated)
 
 
@@ -184,3 +185,45 @@ def test_a_decoder_that_hangs_or_is_killed_is_a_failure(seven, monkeypatch):
     with pytest.raises(DecoderCrashError, match="does not come back within"):
         file.read(0, 10)
     file.close()
+
+
+@pytest.mark.parametrize("seconds", [1, 11])
+def test_a_decoder_killed_from_outside_is_tried_again_and_one_that_crashes_is_not(seven, monkeypatch, seconds):
+    path = seven.write("killed.wav", noise(seconds * RATE))
+    names = [*NAMES, "killed.wav"]
+    (key,) = (content.file_key for content in seven.read("killed.wav").contents)
+    died = Attempts(seven.file().parent)
+    died._take(hashlib.sha256(key.encode()).digest())
+    os.close(died._descriptor)
+    how = [signal.SIGKILL]
+
+    class Dies(IsolatedFile):
+        def read(self, start, stop):
+            if how:
+                os.kill(self._process.pid, how[0])
+            return super().read(start, stop)
+
+    monkeypatch.setattr("features.audio.decoding.IsolatedFile", Dies)
+    summary = seven.run(seven.manifest(*names))
+    assert "killed, perhaps for lack of memory" in summary.failures["killed.wav"]
+    assert seven.run(seven.manifest(*names)).failures == summary.failures, "and reports it each time"
+    how[:] = [signal.SIGSEGV]
+    summary = seven.run(seven.manifest(*names))
+    assert "crashes with SIGSEGV" in summary.failures["killed.wav"]
+    how.clear()
+    assert seven.rerun(seven.manifest(*names)).failures == summary.failures
+    os.utime(path, ns=(1, 1))
+    path.write_bytes(path.read_bytes()[:-2] + bytes(2))  # another file
+    assert seven.run(seven.manifest(*names)).computed == 1
+
+
+def test_a_file_for_which_memory_ran_out_is_tried_again(seven, monkeypatch):
+    def read(file, start, stop, right=audio_file._read):
+        if file.name.endswith(NAMES[2]):
+            raise MemoryError
+        return right(file, start, stop)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audio_file, "_read", read)
+        assert seven.run(seven.manifest(*NAMES)).failures == {NAMES[2]: "cannot be decoded (MemoryError: MemoryError)"}
+    assert seven.run(seven.manifest(*NAMES)).computed == 1

@@ -25,6 +25,19 @@ def test_a_file_whose_header_claims_too_much_is_a_failure_of_its_clip(seven):
     assert "hold at most" in summary.failures["far.ogg"]
 
 
+def test_the_reason_says_what_a_header_claims_or_what_to_do(seven):
+    sf.write(seven.root / "fast.wav", noise(4000), RATE, subtype="PCM_16")
+    fast = bytearray((seven.root / "fast.wav").read_bytes())
+    fast[24:32] = struct.pack("<II", 4_000_000_000, 4_000_000_000)
+    (seven.root / "fast.wav").write_bytes(fast)
+    (seven.root / "no-codec.sph").write_bytes(b"NIST_1A\n   1024\n" + bytes(2000))
+    assert seven.read("fast.wav", "no-codec.sph").unreadable == {
+        "fast.wav": "has an implausible sample rate or number of channels",
+        "no-codec.sph": "cannot be decoded (File contains data in an unimplemented format); convert it to WAV or FLAC, "
+        "for example with ffmpeg",
+    }
+
+
 def with_checksum(page: bytes) -> bytes:
     crc = 0
     for byte in page[:22] + bytes(4) + page[26:]:

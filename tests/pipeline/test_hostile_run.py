@@ -94,6 +94,7 @@ def test_a_thousand_good_files_are_done_and_each_hostile_one_is_named_within_2_g
         code, printed, peak = run(tmp_path, hook)
         peaks.append(peak)
         assert code == expected, printed
+    sys.stdout.write(f"peak memory: {', '.join(f'{peak / 2**20:.0f} MiB' for peak in peaks)}\n")
     assert max(peaks) < MOST_BYTES, peaks
 
     failures = json.loads((tmp_path / "runs" / "hostile" / "failures.json").read_text())

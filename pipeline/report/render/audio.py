@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,11 @@ import numpy as np
 import soundfile as sf
 
 from features.audio.containers import open_audio, split_member
-from features.audio.decoding import read_waveform, resample
-from features.errors import AudioError, RunError
+from features.audio.decoding import Waveform, read_waveform, resample
+from features.audio.quiet import quiet_codecs
+from features.errors import AudioError, RunError, decoder_error
 from features.system.atomic_write import atomic_write
+from features.system.attempts import Attempts
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.study import Study
 
@@ -57,12 +59,14 @@ class Clip:
         start_s: Start of the clip in the file, in seconds.
         duration_s: Duration of the clip in seconds; None for the rest of the file.
         key: Digest of its content; empty if the file cannot be read.
+        isolated: Decode it in a process of its own, because an earlier process ended while decoding it.
     """
 
     path: Path
     start_s: float
     duration_s: float | None
     key: str
+    isolated: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -101,9 +105,10 @@ def audio_sources(
     }
     make = makers[mode]
 
-    def one(clip: Clip) -> str | None:
+    def one(clip: Clip, attempts: Attempts) -> str | None:
         try:
-            return make(clip) if clip.key else None
+            with attempts.attempt(clip.key.partition("#")[0]) as isolated:
+                return make(replace(clip, isolated=isolated)) if clip.key else None
         except AudioError:
             return None
         except OSError as error:
@@ -111,8 +116,8 @@ def audio_sources(
         finally:
             advance()
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(one, clips_of(study)))
+    with Attempts(study.cache_folder) as attempts, ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(partial(one, attempts=attempts), clips_of(study)))
 
 
 def clips_of(study: Study) -> list[Clip]:
@@ -135,7 +140,7 @@ def remove_unused(folder: Path, sources: Iterable[str | None]) -> None:
 def _linked(folder: Path, clip: Clip) -> str:
     if split_member(clip.path) is not None:
         return _copied(folder, clip)
-    if _suffix(clip.path) is None:
+    if _suffix(clip) is None:
         return _converted(folder, clip)
     try:
         # Symbolic links are not resolved, because browsers resolve URLs without following them.
@@ -155,7 +160,7 @@ def _part(clip: Clip) -> str:
 
 
 def _copied(folder: Path, clip: Clip) -> str:
-    suffix = _suffix(clip.path) if clip.is_whole else None
+    suffix = _suffix(clip) if clip.is_whole else None
     if suffix is None:
         return _converted(folder, clip)
 
@@ -168,7 +173,7 @@ def _copied(folder: Path, clip: Clip) -> str:
 
 def _converted(folder: Path, clip: Clip) -> str:
     def write(path: Path) -> None:
-        wave = read_waveform(clip.path, None, clip.start_s, clip.duration_s)
+        wave = _decoded(clip)
         path.write_bytes(_encoded(wave.samples, wave.sample_rate, format="FLAC", subtype="PCM_16"))
 
     return _write(folder, clip.name(".flac"), write)
@@ -185,7 +190,7 @@ def _write(folder: Path, name: str, write: Callable[[Path], object]) -> str:
 
 
 def _embedded(clip: Clip) -> str:
-    wave = read_waveform(clip.path, None, clip.start_s, clip.duration_s)
+    wave = _decoded(clip)
     rate = next((rate for rate in MP3_RATES_HZ if rate >= wave.sample_rate), MP3_RATES_HZ[-1])
     compact = _encoded(
         resample(wave.samples, wave.sample_rate, rate),
@@ -198,6 +203,16 @@ def _embedded(clip: Clip) -> str:
     return "data:audio/mpeg;base64," + base64.b64encode(compact).decode("ascii")
 
 
+def _decoded(clip: Clip) -> Waveform:
+    """Decode a clip at its own rate; whatever a decoder raises is an `AudioError`."""
+    try:
+        return read_waveform(clip.path, None, clip.start_s, clip.duration_s, isolated=clip.isolated)
+    except AudioError:
+        raise
+    except Exception as error:
+        raise decoder_error(error) from error
+
+
 def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
     """Encode mono samples as a file; samples beyond ±1 are clipped."""
     buffer = io.BytesIO()
@@ -205,15 +220,17 @@ def _encoded(samples: np.ndarray, rate: int, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _suffix(path: Path) -> str | None:
-    """Return the file name suffix for a format that browsers play; None for other formats.
+def _suffix(clip: Clip) -> str | None:
+    """Return the file name suffix for a format that browsers play; None for other formats and isolated files.
 
     Raises:
         AudioError: The file cannot be read.
     """
+    if clip.isolated:
+        return None
     try:
-        with open_audio(path) as file:
+        with open_audio(clip.path) as file, quiet_codecs():
             info = sf.info(file)
     except (sf.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: cannot be read") from error
+        raise AudioError(f"{clip.path}: cannot be read") from error
     return PLAYABLE.get((info.format, info.subtype))

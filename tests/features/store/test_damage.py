@@ -13,6 +13,8 @@ import pytest
 import features.store.finalize
 from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
+from features.store import table
+from features.store.checks import InvalidCacheError
 from features.store.table import verify_table
 from features.store.writer import write_file
 from tests import processes
@@ -121,6 +123,33 @@ def test_a_shard_damaged_before_finalizing_is_computed_again_and_noted(seven, lo
     assert set(rows_of(summary.path)) == set(NAMES)
     assert seven.log.notes == ["shard-000002.h5 is damaged: its block is computed again"]
     assert temporaries(seven.cache) == []
+
+
+def test_a_block_that_is_damaged_again_ends_the_run_in_one_line_that_names_it(seven, monkeypatch):
+    """As when the writer and the checks disagree about what a cache file may hold."""
+    computed = []
+
+    class Counts(Toy):
+        def forward(self, waveforms, lengths):
+            computed.append(len(lengths))
+            assert len(computed) < 20, "computes for ever"
+            return super().forward(waveforms, lengths)
+
+    def disagrees(ids, *columns, right=table.check_clips):
+        right(ids, *columns)
+        if ids.to_pylist() == NAMES[2:3]:
+            raise InvalidCacheError("a clip is not to this check's taste")
+
+    seven.backbone = Counts
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "check_clips", disagrees)
+        with pytest.raises(RunError, match=r"parts/shard-000004\.h5 is damaged again .*this check's taste") as error:
+            seven.run(seven.manifest(*NAMES), block_rows=1, batch_s=0.01)
+    assert "\n" not in str(error.value)
+    assert len(computed) == len(NAMES) + 1
+    assert seven.log.notes == ["shard-000004.h5 is damaged: its block is computed again"]
+    summary = seven.run(seven.manifest(*NAMES), block_rows=1)  # nothing was lost
+    assert (summary.computed, summary.reused) == (0, len(NAMES))
 
 
 def test_a_shard_of_other_settings_is_rejected(seven, monkeypatch):
