@@ -24,27 +24,29 @@ def without_training(members: np.ndarray, train: np.ndarray) -> np.ndarray:
     return np.asarray(members[:, ~members[train].any(axis=0)].any(axis=1))
 
 
-def absent_text(
-    name: str, targets: Targets, sides: Iterable[tuple[np.ndarray, np.ndarray]], tested: int, total: int
-) -> str:
+def absent_text(name: str, targets: Targets, absent: Iterable[int], tested: int, total: int) -> str:
     """Return the warning that states how many test clips have a class without training clips.
 
     Args:
         name: Name of the data set.
         targets: Targets of all clips.
-        sides: Training and test rows of each split.
+        absent: The classes that some split tests without training clips.
         tested: Number of such test clips.
         total: Number of all test clips.
     """
-    members = targets.members
-    absent = {
-        int(number) for train, test in sides for number in np.flatnonzero(~members[train].any(0) & members[test].any(0))
-    }
-    names = [targets.names[number] for number in sorted(absent)]
+    names = [targets.names[number] for number in sorted(set(absent))]
     shown = ", ".join(map(repr, names[:LABELS_SHOWN])) + (", …" if len(names) > LABELS_SHOWN else "")
     return (
         f"{name}: {tested} of {total} test clips have a label without a training clip in their fold ({shown}) and "
         "count as errors (absent_classes: score)"
+    )
+
+
+def nothing_to_spare(name: str, fold: int | str, n_train: int) -> str:
+    """Return the message of a split whose training clips cannot give any for validation."""
+    return (
+        f"{name}: no validation clips to spare among the {n_train} training clips of fold {fold!r} without losing a "
+        "label or parting a group; mark some as `split: valid`"
     )
 
 

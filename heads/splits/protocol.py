@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from features.errors import ManifestError
 from features.manifest import Manifest
-from heads.splits.absent import absent_text, check_training, without_training
+from heads.splits.absent import absent_text, check_training, nothing_to_spare, without_training
 from heads.splits.feasibility import (
     N_FOLDS,
     OFFICIAL,
@@ -24,31 +25,13 @@ from heads.splits.feasibility import (
 )
 from heads.splits.fold_names import fold_name, natural_order
 from heads.splits.groups import clip_groups
+from heads.splits.left_out import LeftOut, leave_one_out
 from heads.splits.sampling import draw_folds, draw_part, draw_shots
+from heads.splits.split import Split
 from heads.splits.targets import Targets, strata, targets_of
 
 __all__ = ["PROTOCOLS", "Split", "Splits", "check_protocol", "few_shot_splits", "make_splits", "resolve_protocol"]
 SHOTS, DRAWS = 8, 5  # defaults of `few-shot`
-
-
-@dataclass(frozen=True)
-class Split:
-    """One division of the corpus.
-
-    Attributes:
-        fold: The test fold's name in the manifest; 1…5 for `kfold`; the group for
-            `leave-one-group-out`; the protocol's name if there is only one split.
-        train: Training rows: positions in the manifest, ascending int64, disjoint from `valid` and `test`.
-        valid: Validation rows, for the choice of layer and hyper-parameters and for early stopping.
-        test: Test rows, which are scored once, at the end.
-        draw: Number of the draw, if a protocol repeats a fold with other rows.
-    """
-
-    fold: int | str
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,14 +40,15 @@ class Splits:
 
     Attributes:
         protocol: The resolved protocol, never `auto`.
-        splits: One `Split` per test fold, and per draw within it.
+        splits: One `Split` per test fold, and per draw within it. Those of `leave-one-group-out` are made when they are
+            read, see `heads.splits.left_out`.
         warnings: Warnings to show with the results, one sentence each, also about labels that look the same.
         absent_classes: Whether classes may lack training clips: `error` or `score`.
         n_absent: Test clips of a class without a training clip in their split, which count as errors.
     """
 
     protocol: str
-    splits: tuple[Split, ...]
+    splits: Sequence[Split]
     warnings: tuple[str, ...]
     absent_classes: AbsentClasses = "error"
     n_absent: int = 0
@@ -72,6 +56,8 @@ class Splits:
     @property
     def n_folds(self) -> int:
         """Number of test folds; repeated draws of a fold count once."""
+        if isinstance(self.splits, LeftOut):
+            return len(set(map(str, self.splits.folds)))
         return len({str(split.fold) for split in self.splits})
 
     def without(self, rows: Sequence[int] | np.ndarray) -> Splits:
@@ -80,6 +66,8 @@ class Splits:
         A split without remaining test rows is dropped.
         """
         gone = np.asarray(rows, dtype=np.int64)
+        if isinstance(self.splits, LeftOut):
+            return replace(self, splits=self.splits.without(gone))
 
         def rest(kept: np.ndarray) -> np.ndarray:
             return kept[~np.isin(kept, gone)]
@@ -155,29 +143,20 @@ def make_splits(
         raise ManifestError(f"{warnings[0]} (an error under --strict)")
     order = np.argsort(ids, kind="stable")
     rows = _Rows(order, strata(targets)[order], groups[order], targets.members[order])
-    splits = []
-    for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
-        train = ~(valid | test)
-        if absent_classes == "score":
-            valid = valid & ~without_training(rows.members, train)
-        if not valid.any() and base != "folds-no-valid":
-            valid = rows.part(train, _seed(split_seed, number + 1))
-            if not valid.any():
-                raise ManifestError(
-                    f"{manifest.name}: no validation clips to spare among the {int(train.sum())} training clips of "
-                    f"fold {fold!r} without losing a label or parting a group; mark some as `split: valid`"
-                )
-            train &= ~valid
-        check_training(manifest.name, fold, targets, order[train], absent_classes)
-        splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
-    tested = targets.members[np.concatenate([split.test for split in splits])]
+    splits: Sequence[Split]
+    if base == "leave-one-group-out":
+        splits = left_out = _leave_one_out(manifest, rows, targets, split_seed, absent_classes)
+        tested = targets.members[left_out.test_rows]
+    else:
+        splits = _drawn(manifest, base, rows, targets, split_seed, absent_classes)
+        tested = targets.members[np.concatenate([split.test for split in splits])]
     untested = np.flatnonzero(~tested.any(axis=0))
     if len(untested):
         first = targets.names[untested[0]]
         warnings += (f"{manifest.name}: {len(untested)} label(s) have no test clip, first {first!r}",)
     if manifest.similar_labels:
         warnings += (manifest.similar_labels,)
-    found = Splits(base, tuple(splits), warnings, absent_classes)
+    found = Splits(base, splits, warnings, absent_classes)
     if len(failed):
         found = found.without(failed)
     if absent_classes == "score":
@@ -185,6 +164,46 @@ def make_splits(
     if protocol == "few-shot":
         found = few_shot_splits(found, targets, groups, ids, shots, draws, split_seed, name=manifest.name)
     return found
+
+
+def _drawn(
+    manifest: Manifest, base: str, rows: _Rows, targets: Targets, split_seed: int, absent_classes: AbsentClasses
+) -> tuple[Split, ...]:
+    """Return the splits of any protocol but `leave-one-group-out`."""
+    order, splits = rows.order, []
+    for number, (fold, valid, test) in enumerate(_divide(manifest, base, rows, split_seed)):
+        train = ~(valid | test)
+        if absent_classes == "score":
+            valid = valid & ~without_training(rows.members, train)
+        if not valid.any() and base != "folds-no-valid":
+            valid = rows.part(train, _seed(split_seed, number + 1))
+            if not valid.any():
+                raise ManifestError(nothing_to_spare(manifest.name, fold, int(train.sum())))
+            train &= ~valid
+        check_training(manifest.name, fold, targets, order[train], absent_classes)
+        splits.append(Split(fold, np.sort(order[train]), np.sort(order[valid]), np.sort(order[test])))
+    return tuple(splits)
+
+
+def _leave_one_out(
+    manifest: Manifest, rows: _Rows, targets: Targets, split_seed: int, absent_classes: AbsentClasses
+) -> LeftOut:
+    """Return the splits of `leave-one-group-out`."""
+    names = pd.Series(manifest.clips["group"].to_numpy(dtype=object)[rows.order])
+    joined = names.groupby(rows.groups).agg(lambda held: "+".join(natural_order(held)))
+    merged = dict(zip(joined, joined.index, strict=True))
+    tested = natural_order(merged)  # identical audio may join several of the manifest's groups
+    groups = np.empty_like(rows.groups)
+    groups[rows.order] = rows.groups
+    return leave_one_out(
+        manifest.name,
+        [fold_name(name) for name in tested],
+        np.array([merged[name] for name in tested]),
+        groups,
+        targets,
+        [_seed(split_seed, number) for number in range(len(tested) + 1)],
+        absent_classes,
+    )
 
 
 def few_shot_splits(
@@ -252,16 +271,26 @@ def few_shot_splits(
 
 def _score_absent(splits: Splits, targets: Targets, name: str) -> Splits:
     """Remove validation rows of classes without training rows, and count their test rows."""
-    lost = [without_training(targets.members, split.train) for split in splits.splits]
-    kept = tuple(
-        replace(split, valid=split.valid[~own[split.valid]]) for split, own in zip(splits.splits, lost, strict=True)
-    )
-    tested = np.unique(np.concatenate([split.test[own[split.test]] for split, own in zip(kept, lost, strict=True)]))
-    if not len(tested):
+    if isinstance(splits.splits, LeftOut):
+        kept: Sequence[Split] = splits.splits.scored(targets)
+        tested, absent = splits.splits.absent(targets)
+        total = len(splits.splits.test_rows)
+    else:
+        members = targets.members
+        lost = [without_training(members, split.train) for split in splits.splits]
+        sides = list(zip(splits.splits, lost, strict=True))
+        kept = tuple(replace(split, valid=split.valid[~own[split.valid]]) for split, own in sides)
+        tested = len(np.unique(np.concatenate([split.test[own[split.test]] for split, own in sides])))
+        absent = {
+            int(number)
+            for split in kept
+            for number in np.flatnonzero(~members[split.train].any(0) & members[split.test].any(0))
+        }
+        total = len(np.unique(np.concatenate([split.test for split in kept])))
+    if not tested:
         return replace(splits, splits=kept)
-    total = len(np.unique(np.concatenate([split.test for split in kept])))
-    warning = absent_text(name, targets, [(split.train, split.test) for split in kept], len(tested), total)
-    return replace(splits, splits=kept, warnings=(*splits.warnings, warning), n_absent=len(tested))
+    warning = absent_text(name, targets, absent, tested, total)
+    return replace(splits, splits=kept, warnings=(*splits.warnings, warning), n_absent=tested)
 
 
 def _divide(
@@ -282,7 +311,7 @@ def _divide(
                 f"{manifest.name}: no test clips can be drawn without losing a label or parting a group"
             )
         yield protocol, nothing.copy(), test
-    elif protocol == "kfold":
+    else:
         n_groups = len(np.unique(rows.groups))
         if n_groups < N_FOLDS:
             raise ManifestError(
@@ -292,11 +321,6 @@ def _divide(
         folds = draw_folds(rows.strata, rows.groups, N_FOLDS, _seed(split_seed, 0))
         for fold in range(N_FOLDS):
             yield fold + 1, nothing.copy(), folds == fold
-    else:
-        names = manifest.clips["group"].to_numpy(dtype=object)[rows.order]
-        merged = {"+".join(natural_order(names[rows.groups == group])): group for group in np.unique(rows.groups)}
-        for name in natural_order(merged):  # identical audio may join several of the manifest's groups
-            yield fold_name(name), nothing.copy(), rows.groups == merged[name]
 
 
 def _seed(split_seed: int, draw: int) -> int:

@@ -64,7 +64,11 @@ def check_rows(
             f"features of shape {features.shape} for {len(targets)} targets; they should be (N, L, D) and (N,)"
         )
     check_splits(targets, splits, n_classes, task, may_lack_classes=may_lack_classes)
-    used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
+    in_use = np.zeros(len(features), dtype=bool)
+    for split in splits:
+        for rows in (split.train, split.valid, split.test):
+            in_use[rows] = True
+    used = np.flatnonzero(in_use)
     bad = ~np.isfinite(features[used])
     if bad.any():
         clips = used[bad.any(axis=(1, 2))]

@@ -85,7 +85,7 @@ def train_head(
             training; every candidate of a split failed.
     """
     started = time.perf_counter()
-    folds = list(splits.splits if isinstance(splits, Splits) else splits)
+    folds = splits.splits if isinstance(splits, Splits) else splits
     lacking = isinstance(splits, Splits) and splits.absent_classes == "score"
     names = list(range(features.shape[1])) if layer_names is None else list(layer_names)
     positions = layer_positions(options, names)

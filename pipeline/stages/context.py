@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from features.manifest import Manifest
@@ -14,6 +15,7 @@ from heads.splits.targets import Targets
 from pipeline.config.config import Config
 from pipeline.console import Console
 from pipeline.results.run_folder import job_digest
+from pipeline.stages.data_digest import data_digest
 from pipeline.stages.inputs import Inputs
 
 TRAINER_VERSION = 4  # incremented when a change in `heads` changes results
@@ -30,6 +32,13 @@ class Stage2:
     splits: Splits
     device: str
     console: Console
+
+    @cached_property
+    def data_digest(self) -> str:
+        """Digest of clips, labels, audio and splits, computed once for all fits."""
+        clips = self.manifest.clips
+        columns = (clips["id"].tolist(), clips["label"].tolist(), self.inputs.contents.texts("key").to_pylist())
+        return data_digest(columns, self.splits.splits, len(clips))
 
 
 def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
@@ -55,19 +64,13 @@ def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: 
 
 def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
     """Return the digest of everything that determines the result of one fit."""
-    clips = stage.manifest.clips
     return job_digest(
         {
             "version": TRAINER_VERSION,
             "model": model,
             "pooling": list(poolings),
             "protocol": stage.splits.protocol,
-            "splits": [
-                [str(s.fold), s.draw, s.train.tolist(), s.valid.tolist(), s.test.tolist()] for s in stage.splits.splits
-            ],
+            "data": stage.data_digest,
             "seeds": list(stage.config.seeds),
-            "ids": clips["id"].tolist(),
-            "labels": clips["label"].tolist(),
-            "keys": stage.inputs.contents.texts("key").to_pylist(),
         }
     )

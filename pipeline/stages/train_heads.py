@@ -42,6 +42,8 @@ from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
 from pipeline.stages.majority import majority_fit
 
+MANY_GROUPS = 50  # from here on, five folds of groups are suggested instead of one fold per group
+
 
 def run_heads(
     config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
@@ -83,6 +85,11 @@ def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: boo
         write_run_inputs(config, manifest)
     for warning in splits.warnings:
         console.note(f"warning: {warning}")
+    if splits.protocol == "leave-one-group-out" and splits.n_folds > MANY_GROUPS:
+        console.note(
+            f"leave-one-group-out trains every head {splits.n_folds} times per seed, once for each group; "
+            "`protocol: kfold` keeps groups whole in five folds"
+        )
     for label, table in inputs.tables.items():
         for head in config.heads:
             assert isinstance(head, HeadOptions)
