@@ -173,7 +173,8 @@ def _clips_to_measure(corpus: Corpus, backbone: BackboneSpec, settings: Settings
             content, path = corpus.contents[row], corpus.manifest.path_of(row)
             start_s, _ = corpus.manifest.segment_of(row)
             length_s = min(CLIP_S, content.duration_s)
-            with suppress(AudioError), attempts.attempt(content.file_key) as isolated:  # the run itself reports unreadable clips
+            # the run itself reports unreadable clips
+            with suppress(AudioError), attempts.attempt(content.file_key) as isolated:
                 clip = read_waveform(path, backbone.sample_rate, start_s, length_s, isolated=isolated)
                 waveforms.append(clip.samples)
     return waveforms
