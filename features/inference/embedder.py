@@ -32,6 +32,7 @@ from features.planning.settings import Settings
 from features.planning.windows import Windows, read_ahead
 from features.pooling import POOLINGS, Frames, Moments
 from features.system.attempts import Attempts
+from features.system.device_errors import is_device_failure
 from features.system.out_of_memory import is_out_of_memory
 from features.system.retry import Retry, unavailable_folder
 
@@ -137,7 +138,7 @@ class Embedder:
             try:
                 return self.backbone.embed_batch(waveforms, lengths)
             except Exception as error:
-                if not self.backbone.compiled or is_out_of_memory(error):
+                if not self.backbone.compiled or is_out_of_memory(error) or is_device_failure(error):
                     raise
                 self.backbone.compiled = False
                 self.note(f"the compiled network failed ({first_line(error)}); continuing without compilation")

@@ -6,6 +6,7 @@ import errno
 import os
 
 from features.errors import AudioheadsError, first_line
+from features.system.device_errors import device_failure
 from features.system.out_of_memory import is_out_of_memory
 
 INTERRUPTED = 130
@@ -29,6 +30,9 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "interrupted; finished work is kept, run the same command to continue", INTERRUPTED
     if is_out_of_memory(error):
         return "out of memory; lower features.batch_s (--set features.batch_s=20)", 1
+    if (failure := device_failure(error)) is not None:
+        advice = "finished work is kept, run the same command again; if it fails again, use --device cpu"
+        return f"the device failed ({failure}); {advice}", 1
     if isinstance(error, OSError):
         return _file_trouble(error), 1
     return f"unexpected {type(error).__name__}: {first_line(error)} (use --verbose for the traceback)", 1

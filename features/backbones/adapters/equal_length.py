@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.errors import ConfigError, RunError
+from features.system.device_errors import is_device_failure
 from features.system.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class UnpaddedBackbone(Backbone):
         try:
             values = self.embed_equal(waveforms)
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_device_failure(error):
                 raise
             seconds = waveforms.shape[1] / self.spec.sample_rate
             what = f"{len(waveforms)} clip(s) of {seconds:.2f} s"

@@ -24,6 +24,7 @@ from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec
+from features.system.device_errors import is_device_failure
 from features.system.out_of_memory import is_out_of_memory
 
 AST = "audio-spectrogram-transformer"
@@ -105,7 +106,7 @@ class TransformersBackbone(Backbone):
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     values = encode(self.module, inputs, embedding)  # [b, L, F, D]
             except Exception as error:
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or is_device_failure(error):
                     raise
                 raise RunError(f"{self.spec.title}: the encoder fails with {described(error)}") from error
             for row, value in zip(rows, values, strict=True):

@@ -11,6 +11,7 @@ import transformers
 from features.backbones import describe, load
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
+from tests.paths import SHARED
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
@@ -290,3 +291,15 @@ def test_a_mert_like_folder_loads_as_hubert(save_encoder, make_clips):
     edit_config(folder, deepnorm=True)
     with pytest.raises(WeightsError, match="deepnorm is True, which needs the model's own code"):
         describe({"name": "wav2vec2", "weights": str(folder), "read_as": "hubert"})
+
+
+def test_whispers_real_encoder_equals_the_one_of_transformers(make_clips):
+    folder = SHARED / "weights" / "whisper-base-encoder"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    model = transformers.WhisperModel.from_pretrained(folder, dtype=torch.float32).eval()
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder)
+    backbone = load({"name": "transformers", "weights": str(folder)}, device="cpu")
+    clips = make_clips(8000, 40_123)
+    for clip, frames in zip(clips, backbone.embed(clips), strict=True):
+        assert error(frames, alone("whisper", model, extractor, clip)) <= 1e-5
