@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.errors import UserError
 from features.store.table import EmbeddingTable
 from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.projection import SEED, SETTINGS, Projection, project
@@ -145,5 +146,5 @@ def _read(path: Path, key: str, n_clips: int) -> Projection | None:
             return None
         coordinates = np.column_stack([kept["x"], kept["y"]]).astype(np.float64)
         return Projection(coordinates, tuple(kept["explained"])) if len(coordinates) == n_clips else None
-    except (KeyError, TypeError, ValueError):
+    except (UserError, TypeError, ValueError):  # a missing key is a UserError
         return None

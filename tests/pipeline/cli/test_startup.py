@@ -124,7 +124,7 @@ def _write_model(folder: Path) -> None:
     (folder / "fit.json").write_text(json.dumps({"model": "mfcc", "head": "linear", "dataset": "toys"}))
     report = folder.parents[2] / "report"
     report.mkdir()
-    row = {"folder": "models/mfcc/linear", "metric": "accuracy", "accuracy": 0.5}
+    row = {"folder": "models/mfcc/linear", "metric": "accuracy", "accuracy": 0.5, "n_groups": 2}
     (report / "results.json").write_text(json.dumps({"rows": [row]}))
 
 
