@@ -14,7 +14,7 @@ from pipeline.init.folders import find_class_folders, find_split_folders
 from pipeline.init.found import Found, Proposal, heard
 from pipeline.init.layouts import archives_in, recognise_layout
 from pipeline.init.patterns import Guess, guess_labels, known_scheme
-from pipeline.init.tables import find_tables, read_table
+from pipeline.init.tables import find_tables, read_table, table_files
 from pipeline.results.group_names import groups_in_names
 
 LISTED = 0.5  # fraction of the audio that a table must list to be preferred to class folders
@@ -61,7 +61,9 @@ def _folder(path: Path, csv_path: Path) -> Found:
         )
     if not audio:
         others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other_files(path).items()))
-        raise UserError(f"{path}: contains no audio files{f' (but {others})' if others else ''}")
+        tables = [file.name for file in table_files(path)]
+        listed = f"; to use {tables[0]}, run init on a folder that holds the table and the audio" if tables else ""
+        raise UserError(f"{path}: contains no audio files{f' (but {others})' if others else ''}{listed}")
     with heard():
         if (found := find_corpus(path, len(audio))) is not None:
             return found

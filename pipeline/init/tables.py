@@ -46,7 +46,7 @@ class Tables:
 
 def find_tables(path: Path, pattern: str | None = None) -> Tables:
     """Read every table in a folder that lists audio below it."""
-    files = _table_files(path)
+    files = table_files(path)
     audio = [file.relative_to(path).as_posix() for file in audio_files(path)]
     found, unusable = [], []
     for file in files if len(files) <= MOST_TABLES else []:
@@ -86,7 +86,7 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     Raises:
         UserError: It is no manifest, has no path or label column, or lists missing files.
     """
-    kind = KINDS.get(file.suffix.lower())
+    kind, alone = KINDS.get(file.suffix.lower()), audio is None
     if kind is None:
         raise UserError(f"{file}: neither a folder nor a manifest file ({', '.join(KINDS)})")
     try:
@@ -108,8 +108,12 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     if len(missing) > FOUND * len(manifest):
         raise UserError(
             f"{file}: {len(missing)} of {len(manifest)} files are missing, first {missing[0]}; "
-            f"looked at the paths of column {columns.names['path']!r} and for files of these names below {below}; set "
-            "dataset.audio_root to their folder"
+            f"looked at the paths of column {columns.names['path']!r} and for files of these names below {below}; "
+            + (
+                "run init on a folder that holds the table and the audio"
+                if alone
+                else "set dataset.audio_root to their folder"
+            )
         )
     found = Found(readings[0], manifest, f"the table {file}", records=records)
     _keep_recordings_whole(found, columns.names["path"])
@@ -119,14 +123,14 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     return found
 
 
-def _table_files(path: Path, levels: int = MOST_LEVELS) -> list[Path]:
+def table_files(path: Path, levels: int = MOST_LEVELS) -> list[Path]:
     """List the tables in a folder and in the folders below it, the nearest first, without those of runs."""
     here = entries(path)
     if {"manifest.csv", "config.yaml"} <= {one.name for one in here}:
         return []
     found = [path / one.name for one in here if not one.is_folder and Path(one.name).suffix.lower() in KINDS]
     if levels:
-        below = [_table_files(path / one.name, levels - 1) for one in here if one.is_folder and not one.is_link]
+        below = [table_files(path / one.name, levels - 1) for one in here if one.is_folder and not one.is_link]
         found.extend(file for files in below for file in files)
     return sorted(found, key=lambda file: (len(file.parts), file.parts))
 

@@ -195,3 +195,12 @@ def test_a_path_column_of_another_name_is_known_by_its_cells(tmp_path):
     config = init(tmp_path / "c")
     assert load_config(config).dataset.path_column == "Dateiname"
     assert read(config).labels == ["001", "NA"]
+
+
+def test_a_table_away_from_its_audio_is_pointed_to_the_folder_of_both(tmp_path):
+    clips(tmp_path / "c", *(f"audio/{n}.wav" for n in range(12)))
+    table = write(tmp_path / "c" / "gt" / "dev.csv", "fname,labels", *(f"{n},{'ab'[n % 2]}" for n in range(12)))
+    for path in (table, table.parent):
+        with pytest.raises(UserError, match="run init on a folder that holds the table and the audio"):
+            init(path)
+    assert len(read(init(tmp_path / "c"))) == 12
