@@ -61,8 +61,8 @@ def _folder(path: Path, csv_path: Path) -> Found:
         )
     if not audio:
         others = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other_files(path).items()))
-        tables = [file.name for file in table_files(path)]
-        listed = f"; to use {tables[0]}, run init on a folder that holds the table and the audio" if tables else ""
+        names = [file.name for file in table_files(path)]
+        listed = f"; to use {names[0]}, run init on a folder that holds the table and the audio" if names else ""
         raise UserError(f"{path}: contains no audio files{f' (but {others})' if others else ''}{listed}")
     with heard():
         if (found := find_corpus(path, len(audio))) is not None:
