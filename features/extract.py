@@ -154,9 +154,10 @@ def check_mostly_good(failures: Mapping[str, str], manifest: Manifest, limit: in
     failed = considered[considered.isin(failures.keys())]
     if 2 * len(failed) > len(considered):
         first = failed.iloc[0]
+        hint = "" if "; set " in failures[first] else "; is dataset.root right?"  # the reason says what to do
         raise RunError(
             f"{manifest.name}: {len(failed)} of {len(considered)} clips cannot be used, first {first!r}: "
-            f"{failures[first]}; is dataset.root right?"
+            f"{failures[first]}{hint}"
         )
 
 

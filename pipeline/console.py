@@ -200,9 +200,10 @@ class ProgressTask:
     def __str__(self) -> str:
         """One line for outputs without bars: `features mfcc: 120/400 clips, 52 clips/s, 1 failed; 3 min so far`."""
         task = self.bar.tasks[self.bar.task_ids.index(self.task)]
-        minutes = self.elapsed_s / 60
+        minutes = int(self.elapsed_s // 60)
+        running = f"{minutes} min so far" if minutes else "less than a minute so far"
         rates = _rates(self.done, task.total, self.elapsed_s, self.unit, self.audio_s, self.failures)
-        return f"{task.description}: {'; '.join([*filter(None, [', '.join(rates)]), f'{minutes:.0f} min so far'])}"
+        return f"{task.description}: {'; '.join([*filter(None, [', '.join(rates)]), running])}"
 
     @property
     def elapsed_s(self) -> float:

@@ -14,7 +14,7 @@ from features.audio.containers.member import Member
 from features.audio.headers import enters_anywhere, flac_total, seeks_exactly, shortfall, stated_audio
 from features.audio.mpeg import mpeg_frames
 from features.audio.ogg import ogg_pages
-from features.audio.other_formats import unknown_format
+from features.audio.other_formats import decoding_error, unknown_format
 from features.audio.quiet import quiet_codecs
 from features.audio.spliced import SplicedFile, edited
 from features.errors import AudioError
@@ -26,8 +26,6 @@ TOLERANCE_S = 0.1  # a length may differ by this much from the one that is state
 FRAME_BYTES = 1 / 65_536  # bytes per frame that every codec needs; FLAC stores silence in ten bytes for 65,535 samples
 SUSPICIOUS_FRAME_BYTES = 1 / 256  # only silence is stored in less
 UNRECOGNISED = 1  # libsndfile's code for a file of no format that it knows
-UNSUPPORTED = (4, 18, 106, 110, 117, 140, 141)  # its codes for encodings that it does not read
-INCOMPLETE = 24  # its code for a header without a usable sample rate or number of channels
 HEADERLESS = (".raw", ".vox", ".gsm")  # libsndfile would guess the sample rate, or ask for it
 
 
@@ -112,7 +110,7 @@ class AudioFile:
         try:
             self._file.seek(frame)
         except sf.LibsndfileError as error:
-            raise AudioError(_decoding_error(error)) from None
+            raise AudioError(decoding_error(error)) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -146,7 +144,7 @@ def _opened(path: Path) -> tuple[_SoundFile, AudioInfo]:
             file.close()
             raise
     except sf.LibsndfileError as error:
-        raise AudioError(unknown_format(stored) if error.code == UNRECOGNISED else _decoding_error(error)) from None
+        raise AudioError(unknown_format(stored) if error.code == UNRECOGNISED else decoding_error(error)) from None
     except OSError as error:
         raise unreadable(error) from None
 
@@ -264,14 +262,6 @@ def unreadable(error: OSError) -> AudioError:
     return AudioError(f"cannot be read ({error.strerror or error})")
 
 
-def _decoding_error(error: sf.LibsndfileError) -> str:
-    reason = error.error_string.strip().rstrip(".:")
-    if error.code == INCOMPLETE:
-        return "has an implausible sample rate or number of channels"
-    advice = "; convert it to WAV or FLAC, for example with ffmpeg" if error.code in UNSUPPORTED else ""
-    return f"cannot be decoded ({reason or f'libsndfile error {error.code}'}){advice}"
-
-
 def _count_frames(path: Path | Member) -> int:
     """Count the frames of a file by decoding it, since its header does not state them."""
     frames = 0
@@ -280,7 +270,7 @@ def _count_frames(path: Path | Member) -> int:
             while n_read := len(file.read(STREAM_FRAMES, dtype="float32")):
                 frames += n_read
     except sf.LibsndfileError as error:
-        raise AudioError(_decoding_error(error)) from None
+        raise AudioError(decoding_error(error)) from None
     return frames
 
 
@@ -289,7 +279,7 @@ def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
     try:
         data = file.read(stop - start, dtype="float32", always_2d=True)
     except sf.LibsndfileError as error:
-        raise AudioError(_decoding_error(error)) from None
+        raise AudioError(decoding_error(error)) from None
     if len(data) < stop - start:
         raise AudioError(f"is cut short: announces {file.frames} frames, decodes to {start + len(data)}")
     return data

@@ -1,11 +1,16 @@
-"""Name the format of a file that libsndfile does not read, by its first bytes, and how to convert it."""
+"""Say why libsndfile does not read a file: its format, by its first bytes, or its codec, and how to convert it."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
+import soundfile as sf
+
 from features.audio.containers.member import Member
+
+UNSUPPORTED = (4, 18, 106, 110, 117, 140, 141)  # libsndfile's codes for encodings that it does not read
+INCOMPLETE = 24  # its code for a header without a usable sample rate or number of channels
 
 OTHER_FORMATS = (  # name, position and value of the first bytes
     ("MPEG-4 audio (AAC, ALAC)", 4, b"ftyp"),
@@ -32,3 +37,12 @@ def unknown_format(path: Path | Member) -> str:
     name = Path(path.name).name
     names = f"{shlex.quote(name)} {shlex.quote(f'{Path(name).stem}.flac')}"
     return f"cannot be decoded ({what}); convert it to WAV or FLAC, for example with ffmpeg -i {names}"
+
+
+def decoding_error(error: sf.LibsndfileError) -> str:
+    """Return why libsndfile does not decode a file, with advice if another program may."""
+    reason = error.error_string.strip().rstrip(".:")
+    if error.code == INCOMPLETE:
+        return "has an implausible sample rate or number of channels"
+    advice = "; convert it to WAV or FLAC, for example with ffmpeg" if error.code in UNSUPPORTED else ""
+    return f"cannot be decoded ({reason or f'libsndfile error {error.code}'}){advice}"

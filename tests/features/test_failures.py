@@ -207,6 +207,8 @@ def test_frames_too_large_for_float16_fail_with_that_reason_and_float32_stores_t
     table = verify_table(summary.path)
     assert all(np.isfinite(table.frames(name)).all() for name in table.ids)
     assert seven.rerun(seven.manifest(*NAMES), **how, frame_dtype="float16").failures == summary.failures
+    with pytest.raises(RunError, match=f"{reason}$"):  # no other advice
+        seven.run(seven.manifest(*NAMES[2:4]), **how, frame_dtype="float16")
     assert seven.run(seven.manifest(*NAMES), **how).failures == {}
 
 

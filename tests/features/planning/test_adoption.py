@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +77,13 @@ def test_changed_audio_or_other_settings_are_computed(seven):
     assert seven.run(named(manifest, "more"), toy_spec(settings={"hop": 80, "new": 1})).computed == 7
 
 
+def test_a_file_of_other_settings_under_the_name_of_these_is_not_reused(seven):
+    manifest = seven.manifest(*NAMES)
+    other = seven.run(manifest, toy_spec(settings={"hop": 80, "new": 1})).path
+    other.rename(seven.file())
+    assert seven.run(named(manifest, "other")).computed == 7
+
+
 def test_another_label_of_the_same_backbone_is_the_same(seven):
     manifest = seven.manifest(*NAMES)
     seven.run(manifest)
@@ -94,12 +102,23 @@ def test_rows_of_a_set_are_reused(seven, monkeypatch):
     assert temporaries(seven.cache) == []
 
 
-def test_a_damaged_file_is_not_reused(seven):
-    manifest = seven.manifest(*NAMES)
-    path = seven.run(manifest).path
+def flipped_bit(path):
     content = bytearray(path.read_bytes())
     content[-20] ^= 1
     path.write_bytes(content)
+
+
+def changed_value(path):
+    """Changes a value and HDF5's own checksum of it."""
+    with h5py.File(path, "r+") as file:
+        file["embeddings/mean"][2] += 1
+
+
+@pytest.mark.parametrize("damage", [flipped_bit, changed_value])
+def test_a_damaged_file_is_not_reused(seven, damage):
+    manifest = seven.manifest(*NAMES)
+    path = seven.run(manifest).path
+    damage(path)
     summary = seven.run(named(manifest, "other"))
     assert (summary.computed, summary.reused) == (7, 0)
     assert set(rows_of(summary.path)) == set(NAMES)

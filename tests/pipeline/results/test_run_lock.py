@@ -47,6 +47,7 @@ def test_a_second_command_waits_and_says_for_which_folder(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
         while not notes:
+            assert thread.is_alive(), "does not wait"
             time.sleep(0.01)
         assert not entered.is_set()
     thread.join()
