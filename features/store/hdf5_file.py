@@ -22,6 +22,7 @@ from features.store.checks import InvalidCacheError, check_objects
 FORMAT = "audioheads-embeddings"
 FORMAT_VERSION = 1
 SET_VERSION = 2  # the index of a set of shard files, see `features.store.shard_set`
+BLOCK_VALUES = 1 << 22  # values of a block of rows that is read for one layer: 16 MB in float32
 DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 
 
@@ -89,6 +90,28 @@ def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> 
     if values.dtype.kind == "S":
         values = values.astype(object)
     if array_digest(values).hexdigest() != dataset.attrs["sha256"]:
+        raise damaged(Path(file.filename), f"{name} does not match its checksum")
+    return values
+
+
+def read_layer(file: h5py.File, name: str, layer: int) -> np.ndarray:
+    """Read one layer of a dataset (N, L, D), some rows at a time, and compare the whole dataset with its checksum.
+
+    Returns:
+        The layer, (N, D) in the stored type.
+
+    Raises:
+        CacheError: The values do not match the checksum.
+    """
+    dataset = file[name]
+    n_rows, n_layers, dim = dataset.shape
+    values = np.empty((n_rows, dim), dataset.dtype)
+    digest, some = hashlib.sha256(), max(1, BLOCK_VALUES // max(1, n_layers * dim))
+    for at in range(0, n_rows, some):
+        block = dataset[at : at + some]
+        values[at : at + some] = block[:, layer]
+        array_digest(block, digest)
+    if digest.hexdigest() != dataset.attrs["sha256"]:
         raise damaged(Path(file.filename), f"{name} does not match its checksum")
     return values
 

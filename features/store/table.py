@@ -26,6 +26,7 @@ from features.store.hdf5_file import (
     opened_file,
     read_checked,
     read_clips,
+    read_layer,
     read_texts,
 )
 from features.store.layout import RowLocations, ShardFile, read_row_locations
@@ -149,8 +150,7 @@ class EmbeddingTable:
         Raises:
             CacheError: The pooling is not stored, or the data do not match their checksum.
         """
-        if pooling not in self.poolings:
-            raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
+        self._check_pooling(pooling)
         if not self.locations.is_set:
             return self._array(0, f"embeddings/{pooling}")
         values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
@@ -164,6 +164,24 @@ class EmbeddingTable:
                     read_checked(file, f"embeddings/{pooling}", part)
                 else:
                     values[rows] = read_checked(file, f"embeddings/{pooling}")[file_rows]
+        return values
+
+    def layer(self, pooling: str, layer: int) -> np.ndarray:
+        """Return the clip vectors of one layer, (N, D) float32, rows as in `ids`; the others are read and let go.
+
+        Args:
+            pooling: The pooling method.
+            layer: Position of the layer in `spec.layers`.
+
+        Raises:
+            CacheError: As `embeddings`.
+        """
+        self._check_pooling(pooling)
+        values = np.empty((len(self), self.spec.dim), np.float32)
+        for number, rows in self.locations.rows_by_shard_file():
+            with self.opened(number) as file:
+                stored = read_layer(file, f"embeddings/{pooling}", layer)
+            values[rows] = stored[self.locations.row[rows]]
         return values
 
     def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -233,6 +251,10 @@ class EmbeddingTable:
             np.maximum.at(most, where.shard_number, ends)
             needed.append(most)
         return needed[0], needed[1]
+
+    def _check_pooling(self, pooling: str) -> None:
+        if pooling not in self.poolings:
+            raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
 
     def _array(self, number: int, name: str) -> np.ndarray:
         with self.opened(number) as file:

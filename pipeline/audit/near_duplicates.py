@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from features.store.table import EmbeddingTable
 from features.system.attempts import Attempts
 from heads.splits.groups import unique_keys
 from pipeline.audit.leaks import across
+from pipeline.audit.similar_pairs import NOTHING, Pairs, directions, similar_pairs
 
 SIMILARITY = 0.98  # reached by one of 79,800 pairs of ESC-10 and one of 4.5 million of FSDD, by MFCC or YAMNet
 TOO_MANY = 1_000_000  # pairs by one backbone: too many to keep in memory or to be useful
 LISTED = 1000  # pairs listed by name; all are counted
 DECODED = 200  # maximum number of pairs whose samples are compared
-BLOCK_CELLS = 1 << 23  # similarities computed at a time: 32 MB
 MIN_DIMS = 16  # with fewer dimensions, different clips are similar by chance
 ALIKE = 0.9999  # files with the same samples are at least this similar
 
@@ -114,7 +114,7 @@ def find_near_duplicates(
                 own = []
                 break
         frames += own
-    pairs = pd.concat(frames, ignore_index=True) if frames else _table(_NOTHING, np.arange(0), codes, sides, "")
+    pairs = pd.concat(frames, ignore_index=True) if frames else _table(NOTHING, np.arange(0), codes, sides, "")
     pairs = pairs.sort_values(["across", "similarity", "first", "second"], ascending=[False, False, True, True])
     pairs = pairs.drop_duplicates(["first", "second"])
     found.n_pairs, found.n_across = len(pairs), int(pairs["across"].sum())
@@ -138,7 +138,7 @@ def _vectors(
         raise CacheError("its cache contains none of these clips")
     pooling = table.poolings[0]
     layer = len(table.spec.layers) // 2
-    values = table.embeddings(pooling)[table.rows([ids[row] for row in rows]), layer].astype(np.float32)
+    values = table.layer(pooling, layer)[table.rows([ids[row] for row in rows])]
     about: dict[str, object] = {"layer": table.spec.layers[layer], "pooling": pooling, "clips": len(rows)}
     return np.array(rows, dtype=np.int64), directions(values), about
 
@@ -183,54 +183,3 @@ def _samples(manifest: Manifest, content: ClipContent, row: int, attempts: Attem
             raise
         except Exception as error:  # whatever a decoder raises costs this comparison
             raise decoder_error(error) from error
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of similar rows: `first` < `second`, shape (P,) int64; `similarity`, shape (P,) float32."""
-
-    first: np.ndarray
-    second: np.ndarray
-    similarity: np.ndarray
-
-
-_NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-
-
-def directions(embeddings: np.ndarray) -> np.ndarray:
-    """Return unit vectors whose dot products are the cosines of the standardised embeddings.
-
-    Each dimension is standardised over all rows, so that all have the same weight. Constant dimensions are
-    removed.
-
-    Args:
-        embeddings: Shape (N, D), finite.
-
-    Returns:
-        Shape (N, D') float32, D' ≤ D; a row equal to the mean is zero.
-    """
-    mean = embeddings.mean(axis=0, dtype=np.float64)
-    scale = embeddings.std(axis=0, dtype=np.float64)
-    varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)  # smaller values are rounding
-    vectors = ((embeddings[:, varies] - mean[varies]) / scale[varies]).astype(np.float32)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
-
-
-def similar_pairs(vectors: np.ndarray, threshold: float, block_cells: int = BLOCK_CELLS) -> Iterator[Pairs]:
-    """Yield the pairs at or above a cosine, block by block, so that memory does not grow with N².
-
-    Args:
-        vectors: From `directions`, shape (N, D).
-        threshold: The lowest cosine that counts.
-        block_cells: Maximum number of similarities computed at a time (at least one row is).
-    """
-    start = 0
-    while start < len(vectors):
-        stop = start + max(1, block_cells // (len(vectors) - start))
-        similarity = vectors[start:stop] @ vectors[start:].T
-        first, second = np.nonzero(similarity >= threshold)
-        upper = second > first
-        first, second = first[upper], second[upper]
-        yield Pairs(first + start, second + start, similarity[first, second])
-        start = stop

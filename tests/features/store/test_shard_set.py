@@ -55,6 +55,8 @@ def test_a_set_holds_what_one_file_would(seven, monkeypatch):
     assert (summary.computed, summary.failures) == (7, {})
     assert everything(summary.path) == one_file
     assert len(shard_files(summary.path)) == 4
+    table = open_table(summary.path)
+    assert np.array_equal(table.layer(table.poolings[0], 0), table.embeddings(table.poolings[0])[:, 0])
     assert files_of(summary.path) == [summary.path, *shard_files(summary.path)]
     assert temporaries(seven.cache) == []
     seven.rerun(manifest, **POOLING)

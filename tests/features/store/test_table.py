@@ -34,6 +34,20 @@ def test_what_is_written_is_read(tmp_path):
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["t.h5"]
 
 
+@pytest.mark.parametrize("values_at_a_time", [1, 1 << 22])
+def test_one_layer_is_that_of_all_and_is_verified(tmp_path, monkeypatch, values_at_a_time):
+    monkeypatch.setattr(checked_file, "BLOCK_VALUES", values_at_a_time)
+    table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
+    for at in range(len(table.spec.layers)):
+        np.testing.assert_array_equal(table.layer("std", at), table.embeddings("std")[:, at])
+    with pytest.raises(CacheError, match="holds no pooling 'max'"):
+        table.layer("max", 0)
+    with h5py.File(table.path, "r+") as file:
+        file["embeddings/std"][1, -1, 0] += 1
+    with pytest.raises(CacheError, match="does not match its checksum"):
+        table.layer("std", 0)  # the damage is in another layer of the same dataset
+
+
 def test_frames_come_back_ragged(tmp_path):
     made = rows("a", "b", "c", spec=FRAMES_SPEC)
     table = verify_table(write(tmp_path / "t.h5", made, FRAMES_SPEC))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.audit.near_duplicates import directions, similar_pairs
+from pipeline.audit import similar_pairs as similar_pairs_module
+from pipeline.audit.similar_pairs import directions, similar_pairs
 
 
 def found(vectors: np.ndarray, threshold: float, **options: int) -> dict[tuple[int, int], float]:
@@ -54,3 +55,38 @@ def test_a_copy_with_a_little_noise_is_found_among_strangers() -> None:
 def test_clips_that_are_all_alike_have_no_direction() -> None:
     assert directions(np.ones((5, 8))).shape == (5, 0)
     assert found(directions(np.ones((5, 8))), 0.5) == {}
+
+
+@pytest.mark.parametrize("power", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("threshold", [0.9, 0.98])
+def test_projections_lose_no_pair(monkeypatch, power, threshold):
+    """With flat, slowly and quickly falling spectra: the pairs are those of all cosines, also near the threshold."""
+    rng = np.random.default_rng(3)
+    spread = np.arange(1, 201) ** -power
+    values = rng.standard_normal((3000, 200)) * spread
+    values[:400] = values[400:800] + np.linspace(0.01, 0.7, 400)[:, None] * rng.standard_normal((400, 200)) * spread
+    values[800] = values.mean(axis=0)
+    vectors = directions((values @ np.linalg.qr(rng.standard_normal((200, 200)))[0]).astype(np.float32))
+    wanted = found(vectors, threshold)
+    monkeypatch.setattr(similar_pairs_module, "ALL_PAIRS", 100)
+    monkeypatch.setattr(similar_pairs_module, "SAMPLED", 700)
+    projected = similar_pairs_module.bounding_vectors(vectors, threshold)
+    assert projected is not None and projected.shape[1] < 150
+    pairs = found(vectors, threshold, block_cells=30_000)
+    assert set(pairs) == set(wanted) and len(wanted) > 30
+    assert [pairs[pair] for pair in wanted] == pytest.approx(list(wanted.values()), abs=1e-6)
+
+
+def test_projected_products_are_at_least_the_cosines():
+    vectors = directions(np.random.default_rng(5).standard_normal((4000, 90)).astype(np.float32))
+    projected = similar_pairs_module._bounding(
+        vectors, np.linalg.qr(np.random.default_rng(6).standard_normal((90, 8)))[0]
+    )
+    assert (projected[:300] @ projected.T - vectors[:300] @ vectors.T).min() > -1e-6
+
+
+def test_vectors_that_no_projection_separates_are_compared_in_full(monkeypatch):
+    monkeypatch.setattr(similar_pairs_module, "SAMPLED", 100)
+    vectors = directions(np.random.default_rng(7).standard_normal((6000, 20)).astype(np.float32))
+    assert similar_pairs_module.bounding_vectors(vectors, 0.98) is None
+    assert len(list(similar_pairs(vectors, 0.98))) > 1

@@ -1,0 +1,134 @@
+"""Measure the parts of stage 2 and of the audit that grow with clips and groups: seconds of CPU, peak memory, growth.
+
+Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
+preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
+Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+N_CLIPS, N_CLASSES, N_MODELS, DIM = 100_000, 35, 10, 768
+Work = Callable[[], Any]
+
+
+def splits(n_groups: int) -> Work:
+    """Return the draw of leave-one-group-out on 100,000 clips."""
+    from heads.splits.protocol import make_splits
+
+    return partial(make_splits, _manifest(n_groups), "leave-one-group-out")
+
+
+def digest(n_groups: int) -> Work:
+    """Return the digest of 100,000 clips and their splits, which identifies the fits of a run."""
+    from heads.splits.protocol import make_splits
+    from pipeline.stages.data_digest import data_digest
+
+    manifest = _manifest(n_groups)
+    parts = make_splits(manifest, "leave-one-group-out").splits
+    columns = [manifest.clips[name].tolist() for name in ("id", "label", "id")]
+    return partial(data_digest, columns, parts, N_CLIPS)
+
+
+def ties(n_clips: int) -> Work:
+    """Return the comparison of ten models on clips without groups."""
+    import numpy as np
+    import scipy.stats  # noqa: F401 - imported before the time is taken
+
+    from heads.evaluation.statistics import tied_with_best
+
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=n_clips)
+    scores = {
+        f"model {at}": (0.7 * shared + 0.7 * rng.normal(size=n_clips) < 1 + 0.02 * at).astype(float)
+        for at in range(N_MODELS)
+    }
+    return partial(tied_with_best, scores, np.arange(n_clips))
+
+
+def duplicates(n_clips: int) -> Work:
+    """Return the search for near-duplicates among vectors with the falling spectrum of embeddings."""
+    import numpy as np
+
+    from pipeline.audit.near_duplicates import SIMILARITY
+    from pipeline.audit.similar_pairs import directions, similar_pairs
+
+    rng = np.random.default_rng(0)
+    spread = (np.arange(1, DIM + 1) ** -0.4).astype(np.float32)
+    values = rng.standard_normal((n_clips, DIM), dtype=np.float32) * spread
+    values[:300] = values[300:600] + 0.08 * rng.standard_normal((300, DIM), dtype=np.float32) * spread
+    values = values @ np.linalg.qr(rng.standard_normal((DIM, DIM)))[0].astype(np.float32)
+
+    def search() -> int:
+        return sum(len(block.first) for block in similar_pairs(directions(values), SIMILARITY))
+
+    return search
+
+
+ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
+    "splits": (splits, "groups of 100,000 clips", (50, 200, 500, 1000)),
+    "digest": (digest, "groups of 100,000 clips", (100, 300, 1000)),
+    "ties": (ties, "clips × 10 models", (1000, 3000, 10_000)),
+    "duplicates": (duplicates, "clips × 768", (10_000, 30_000, 100_000)),
+}
+
+
+def measure(name: str, size: int) -> tuple[float, float]:
+    """Return seconds of CPU and peak MB of one row and size."""
+    work = ROWS[name][0](size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    work()
+    seconds = time.process_time() - started
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    given = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
+    print(f"{'row':<12}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
+    for name in given.only:
+        earlier: tuple[int, float] | None = None
+        for size in ROWS[name][2]:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, peak = pool.apply(measure, (name, size))
+            growth = ""
+            if earlier is not None:
+                growth = f"{math.log(seconds / earlier[1]) / math.log(size / earlier[0]):.2f}"
+            print(f"{name:<12}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
+            earlier = size, seconds
+
+
+def _manifest(n_groups: int) -> Any:
+    """Return 100,000 clips of 35 classes and some groups."""
+    import numpy as np
+    import pandas as pd
+
+    from features.manifest import Manifest
+
+    rng = np.random.default_rng(0)
+    ids = [f"clip-{at:06d}" for at in range(N_CLIPS)]
+    columns = {
+        "id": ids,
+        "path": ids,
+        "label": [f"class {own}" for own in rng.integers(0, N_CLASSES, N_CLIPS)],
+        "group": [f"speaker {own}" for own in rng.integers(0, n_groups, N_CLIPS)],
+    }
+    return Manifest("corpus", Path(), pd.DataFrame(columns))
+
+
+if __name__ == "__main__":
+    main()
