@@ -58,6 +58,8 @@ def embed_blocks(
         RunError: A shard cannot be written; earlier shards are complete.
     """
     compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
+    if single := sum(len(plan.blocks[number]) for number in numbers) == 1:
+        warm_up(backbone)
     started, clock = time.perf_counter(), Clock()
     batches = (batch for number in numbers for batch in plan.blocks[number])
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
@@ -80,7 +82,7 @@ def embed_blocks(
                 prepare=None if settings.resample == "device" else preparing(backbone, clock, workers),
             )
         ) as decoded,
-        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers) as writer,
+        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers, warm=single) as writer,
     ):
         model = Embedder(backbone, settings, clock, progress, LongClips(files, pool, scratch, unavailable, attempts))
         for number in numbers:
@@ -94,6 +96,18 @@ def embed_blocks(
     busy = clock.seconds()
     idle = max(0.0, time.perf_counter() - started - busy.get("forward", 0.0) - busy.get("pool", 0.0))
     return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle, compile_s=compile_s)
+
+
+def warm_up(backbone: Backbone) -> None:
+    """Run a short clip of noise through a backbone, which starts its libraries.
+
+    Figures of speed leave out the first batch of a run for that reason. A run of one batch has no other.
+    """
+    spec = backbone.spec
+    length = min(max(spec.min_samples, spec.sample_rate // 2), spec.max_samples)
+    noise = 0.1 * torch.randn(1, length, generator=torch.Generator().manual_seed(0))
+    with contextlib.suppress(Exception):  # what is wrong with the backbone shows in the first batch
+        backbone.embed_batch(noise, torch.tensor([length]))
 
 
 def default_workers(device: torch.device) -> int:

@@ -88,7 +88,14 @@ class ShardWriter:
     """Writes shards in a thread. Leaving its `with` block waits for all batches, even after an error or Ctrl-C."""
 
     def __init__(
-        self, settings: Settings, write: WriteShard, about: dict[str, Any], clock: Clock, *, own_threads: int = 0
+        self,
+        settings: Settings,
+        write: WriteShard,
+        about: dict[str, Any],
+        clock: Clock,
+        *,
+        own_threads: int = 0,
+        warm: bool = False,
     ) -> None:
         """Write shards with `write`.
 
@@ -98,7 +105,9 @@ class ShardWriter:
             about: Values to record with the cost of every block.
             clock: Measures the busy time of each part.
             own_threads: Number of threads of this run that compute or decode, see `machine_load`.
+            warm: Whether the backbone has been warmed up, so that the first batch counts in the steady figures.
         """
+        self._warm = warm
         self._own_threads = own_threads
         self._settings = settings
         self._write = write
@@ -156,7 +165,8 @@ class ShardWriter:
         """Run in the thread: collect batches and write blocks until the end or the first error."""
         block = _Block(self._settings)
         since, before = time.perf_counter(), self._clock.seconds()
-        steady_since: float | None = None  # the first batch of a run pays for starting libraries and buffers
+        # the first batch of a run pays for starting libraries and buffers
+        steady_since: float | None = since if self._warm else None
         while (batch := self._batches.get()) is not None:
             try:
                 if self._error is None:

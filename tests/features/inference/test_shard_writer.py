@@ -161,6 +161,23 @@ def test_busy_times_are_recorded_and_shown(seven):
     assert [part.split(" ")[0] for part in parts] == ["read", "forward", "pool", "write", "idle", "limited"]
 
 
+def test_a_run_of_one_batch_is_warmed_up_before_it_is_timed(seven):
+    class Starting(Toy):
+        started = False
+
+        def forward(self, waveforms, lengths):
+            if not Starting.started:
+                Starting.started = True
+                time.sleep(0.5)
+            return super().forward(waveforms, lengths)
+
+    seven.backbone = Starting
+    summary = seven.run(seven.manifest(*NAMES), block_rows=100, batch_s=100.0)
+    cost = verify_table(summary.path).cost
+    assert cost["steady_clips"] == cost["clips"] == 7
+    assert cost["forward_s"] < 0.5
+
+
 def test_times_add_up_and_read_well():
     first = Timings(read_s=41.4, forward_s=312.0, pool_s=1.24, write_s=0.001, idle_s=6.0)
     assert str(first) == "read 41 s · forward 312 s · pool 1.2 s · write 0 s · idle 6 s · limited by forward"
