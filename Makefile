@@ -15,7 +15,7 @@ OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
 # One worker per core. pytest obeys the last -m and -n, so those in ARGS replace these.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 ALL := -m 'not slow and not gpu'
-QUICK := -m 'not crash and not docs and not e2e and not browser and not slow and not gpu'
+QUICK := -m 'not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu docs clean

@@ -6,13 +6,16 @@ It is the score that a model has to beat to have learned anything from the audio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heads.evaluation.predictions import Predictions
 from heads.options import MAJORITY
-from heads.splits.protocol import Split
-from heads.splits.targets import Targets
+
+if TYPE_CHECKING:
+    from heads.splits.protocol import Split
+    from heads.splits.targets import Targets
 
 BASELINE = "baseline"
 """Its `family`."""

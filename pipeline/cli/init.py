@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from features.errors import UserError
 from pipeline.cli.options import Device, Verbose
 from pipeline.cli.start import open_console
 
@@ -35,6 +36,8 @@ def init(
 ) -> None:
     """Inspect a folder or manifest and write a commented config for it."""
     console = open_console(verbose)
+    if not path.exists():  # before heavy imports
+        raise UserError(f"{path}: no such folder or manifest file")
     from pipeline.init.write import run_init
 
     run_init(path, output, device=device, force=force, console=console, pattern=pattern)

@@ -11,6 +11,8 @@ from tests.heads.learnables import Task
 from tests.heads.training.test_leak import N_CLASSES, SMALL, TASKS, as_read, corpus
 from tests.places import DEVICES, at_each
 
+pytestmark = pytest.mark.thorough
+
 SHORT = {"epochs": 1, "batch_size": 8, "threads": 1, "precision": "fp32", "learning_rate": 0.01}
 NETWORKS = {
     "cnn": CnnOptions(name="cnn", channels=[4, 8], batch_norm=True, **SHORT),

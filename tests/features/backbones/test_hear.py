@@ -16,6 +16,8 @@ from features.errors import ConfigError, WeightsError
 from features.pooling import pool
 from features.store.fingerprint import cache_spec, fingerprint
 
+pytestmark = pytest.mark.thorough
+
 HERE = str(Path(__file__).parent)
 ENTRY = {"name": "hear", "module": "tiny_models", "folder": HERE}
 API = """

@@ -10,6 +10,8 @@ from features.backbones import describe, load
 from features.errors import ConfigError, RunError, WeightsError
 from features.store.fingerprint import cache_spec, fingerprint
 
+pytestmark = pytest.mark.thorough
+
 NETWORKS = """
 import numpy as np
 import torch

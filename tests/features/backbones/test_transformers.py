@@ -13,6 +13,8 @@ from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
 from tests.paths import SHARED
 
+pytestmark = pytest.mark.thorough
+
 TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
 WHISPER = {"d_model": 32, "encoder_layers": 3, "decoder_layers": 1, **HEADS}

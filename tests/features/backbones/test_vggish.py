@@ -12,6 +12,8 @@ from features.backbones import load
 from features.backbones.networks.vggish import CPU_PATCHES
 from features.errors import WeightsError
 
+pytestmark = pytest.mark.thorough
+
 PATCH = 15_600  # samples that one patch sees
 HOP = 15_360  # samples from patch to patch
 

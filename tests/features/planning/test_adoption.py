@@ -15,6 +15,8 @@ from features.store.fingerprint import cache_path
 from features.store.table import open_table, verify_table
 from tests.features.toys import NAMES, noise, rows_of, temporaries, toy_spec
 
+pytestmark = pytest.mark.thorough
+
 
 def named(manifest, name, prefix=""):
     """The same files under another dataset's name and, with a prefix, other ids."""

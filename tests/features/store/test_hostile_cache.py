@@ -21,6 +21,8 @@ from pipeline.console import Console
 from tests.features.forged import forged, replaced
 from tests.features.toys import NAMES
 
+pytestmark = pytest.mark.thorough
+
 FRAMES = {"pooling": ("mean", "frames")}
 
 

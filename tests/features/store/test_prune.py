@@ -18,6 +18,8 @@ from tests import processes
 from tests.features.store.test_shard_set import everything, shard_files
 from tests.features.toys import NAMES, temporaries
 
+pytestmark = pytest.mark.thorough
+
 POOLING = {"pooling": ("mean", "max", "frames")}
 
 

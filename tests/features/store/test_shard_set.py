@@ -17,6 +17,8 @@ from features.store.shard_set import files_of
 from features.store.table import open_table, verify_table
 from tests.features.toys import NAMES, Log, rows_of, temporaries, toy_spec
 
+pytestmark = pytest.mark.thorough
+
 POOLING = {"pooling": ("mean", "max", "frames")}
 
 

@@ -18,6 +18,8 @@ from heads.evaluation.metrics import concordance, macro_f1, mean_average_precisi
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import compare, group_weights
 
+pytestmark = pytest.mark.thorough
+
 
 def ids(n):
     return np.array([f"c{row:04d}" for row in range(n)], dtype=object)

@@ -13,6 +13,8 @@ from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
 from heads.training.train import train_head
 
+pytestmark = pytest.mark.thorough
+
 N, D = 54, 6
 FOLD = np.arange(N) // 3 % 3
 SPLITS = [Split(k, *(np.flatnonzero((k + j) % 3 == FOLD) for j in (2, 1, 0))) for k in range(2)]

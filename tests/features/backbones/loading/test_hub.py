@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
+
 COMMITS = {"main": "a" * 40, "old": "b" * 40}
 
 LOAD = """

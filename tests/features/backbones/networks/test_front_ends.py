@@ -10,6 +10,8 @@ import transformers
 from features.backbones.networks.front_ends import TOLERANCE, front_end_of
 from features.backbones.networks.transformers import prepare
 
+pytestmark = pytest.mark.thorough
+
 # feature extractor, its settings, the longest clip in seconds (None: any), an encoder of it
 SUPPORTED = {
     "ast": ("ASTFeatureExtractor", {}, None, "ASTModel"),

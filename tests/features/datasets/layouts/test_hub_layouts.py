@@ -12,6 +12,8 @@ from features.datasets import load_manifest
 from features.errors import ManifestError
 from tests import small_layouts as small
 
+pytestmark = pytest.mark.thorough
+
 
 def load(kind, root, **options):
     return load_manifest({"kind": kind, "root": root, **options})

@@ -11,6 +11,8 @@ from pipeline.report.figure import Axis, Figure, Heatmap, Series
 from pipeline.report.render import saved_figures
 from pipeline.report.render.saved_figures import render, save_figures
 
+pytestmark = pytest.mark.thorough
+
 HOSTILE = "<script>&\"' $x^2$ \\alpha 犬\x07\nend"
 SHOWN = "<script>&\"' $x^2$ \\alpha 犬\ufffd end"
 
