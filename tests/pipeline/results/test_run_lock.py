@@ -145,7 +145,9 @@ def test_the_same_command_twice_and_three_reports_at_once_lose_and_tear_nothing(
 @pytest.mark.e2e
 def test_a_predict_that_is_terminated_leaves_no_folder(experiment, tmp_path):
     if not (experiment / "runs").exists():
-        assert command("run", "config.yaml", cwd=experiment).wait(timeout=400) == 0
+        trained = command("run", "config.yaml", cwd=experiment)
+        err = trained.communicate(timeout=400)[1]
+        assert trained.returncode == 0, err
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     clips = tmp_path / "clips"
