@@ -36,6 +36,8 @@ def embed_blocks(
     scratch: Path | None = None,
     unavailable: Callable[[], Path | None] = lambda: None,
     marks: Path | None = None,
+    *,
+    warm_up: bool = False,
 ) -> Timings:
     """Embed the clips of some blocks; decoding, forward passes and writing overlap.
 
@@ -50,6 +52,7 @@ def embed_blocks(
         unavailable: Returns the folder that is to be waited for before a long clip is tried again, None if there is
             none. Only a caller that holds a lock in its cache folder can tell that this folder disappeared.
         marks: Folder in which the files being decoded are marked, see `features.system.attempts`; None for no marks.
+        warm_up: Run the backbone once before it is timed.
 
     Returns:
         The busy time of each part.
@@ -58,8 +61,8 @@ def embed_blocks(
         RunError: A shard cannot be written; earlier shards are complete.
     """
     compile_s = compile_network(backbone, progress.note) if plan.compile else 0.0
-    if single := sum(len(plan.blocks[number]) for number in numbers) == 1:
-        warm_up(backbone)
+    if warm_up:
+        start_libraries(backbone)
     started, clock = time.perf_counter(), Clock()
     batches = (batch for number in numbers for batch in plan.blocks[number])
     spec, workers = backbone.spec, settings.workers or default_workers(backbone.device)
@@ -82,7 +85,7 @@ def embed_blocks(
                 prepare=None if settings.resample == "device" else preparing(backbone, clock, workers),
             )
         ) as decoded,
-        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers, warm=single) as writer,
+        ShardWriter(settings, write, about, clock, own_threads=plan.threads + workers, warm=warm_up) as writer,
     ):
         model = Embedder(backbone, settings, clock, progress, LongClips(files, pool, scratch, unavailable, attempts))
         for number in numbers:
@@ -98,11 +101,8 @@ def embed_blocks(
     return Timings(**{f"{part}_s": seconds for part, seconds in busy.items()}, idle_s=idle, compile_s=compile_s)
 
 
-def warm_up(backbone: Backbone) -> None:
-    """Run a short clip of noise through a backbone, which starts its libraries.
-
-    Figures of speed leave out the first batch of a run for that reason. A run of one batch has no other.
-    """
+def start_libraries(backbone: Backbone) -> None:
+    """Run a short clip of noise through a backbone. Its libraries load parts of themselves at their first use."""
     spec = backbone.spec
     length = min(max(spec.min_samples, spec.sample_rate // 2), spec.max_samples)
     noise = 0.1 * torch.randn(1, length, generator=torch.Generator().manual_seed(0))

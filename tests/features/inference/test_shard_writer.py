@@ -13,7 +13,7 @@ from features.inference import worker
 from features.inference.timing import Clock, Timings, machine_load
 from features.store.table import verify_table
 from pipeline.stages.fit_metadata import throughput_of
-from tests.features.toys import NAMES, Toy, noise
+from tests.features.toys import NAMES, RATE, Toy, noise
 
 
 def test_the_model_continues_while_a_shard_is_written(seven, monkeypatch):
@@ -171,11 +171,28 @@ def test_a_run_of_one_batch_is_warmed_up_before_it_is_timed(seven):
                 time.sleep(0.5)
             return super().forward(waveforms, lengths)
 
+    more = [f"more{number}.wav" for number in range(5)]
+    for number, name in enumerate(more):
+        seven.write(name, noise(RATE + number))
     seven.backbone = Starting
-    summary = seven.run(seven.manifest(*NAMES), block_rows=100, batch_s=100.0)
+    summary = seven.run(seven.manifest(*NAMES, *more), block_rows=100, batch_s=100.0)
     cost = verify_table(summary.path).cost
-    assert cost["steady_clips"] == cost["clips"] == 7
+    assert cost["steady_clips"] == cost["clips"] == 12
     assert cost["forward_s"] < 0.5
+
+
+@pytest.mark.parametrize(("names", "batch_s"), [(NAMES, 100.0), (NAMES[:1], 100.0), (NAMES, 1.0)])
+def test_few_clips_and_several_batches_are_not_warmed_up(seven, names, batch_s):
+    class Counting(Toy):
+        clips = 0
+
+        def forward(self, waveforms, lengths):
+            Counting.clips += len(waveforms)
+            return super().forward(waveforms, lengths)
+
+    seven.backbone = Counting
+    seven.run(seven.manifest(*names), block_rows=100, batch_s=batch_s)
+    assert Counting.clips == len(names)
 
 
 def test_times_add_up_and_read_well():
