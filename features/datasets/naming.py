@@ -56,7 +56,7 @@ class NamePattern:
 def parse_pattern(text: str) -> NamePattern:
     r"""Compile a pattern such as `{group}_{label}_{}.wav`, or a regular expression with groups `(?P<label>…)`.
 
-    `{label}`, `{group}`, `{fold}` and `{split}` read a field, `{}` stands for anything. A field does not contain `/`
+    `{label}`, `{group}`, `{fold}` and `{split}` read a field, `{}` matches anything. A field does not contain `/`
     and is as short as possible; the last one of a part takes what is left. `{label:2}` has two characters. The pattern
     covers the last parts of a path, as many as it has. Without an audio extension, it covers names of any audio
     extension.

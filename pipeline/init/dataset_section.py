@@ -64,7 +64,7 @@ def _pairs(options: dict[str, Any]) -> list[str]:
 
 
 def _flow(value: object) -> str:
-    """Write a value in one line of YAML, such that it can stand in braces."""
+    """Write a value in one line of YAML that is also valid inside braces."""
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, dict):

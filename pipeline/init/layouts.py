@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from features.datasets import load_manifest
 from features.datasets.layouts import audacity, audiofolder, huggingface, kaldi, raven, webdataset
@@ -13,6 +11,7 @@ from features.datasets.layouts.rows import files_below
 from features.datasets.listing import AUDIO_SUFFIXES
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
+from pipeline.init.found import Found
 
 COVERED = 0.8  # fraction of the audio in a folder that a layout must list
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -20,24 +19,7 @@ LOOKED_AT = 50  # text files whose first line is read to find selection tables
 TRANSCRIPTS = 0.5  # more distinct labels per clip than this are sentences rather than classes
 
 
-@dataclass
-class Layout:
-    """A recognised layout.
-
-    Attributes:
-        options: The config's `dataset` section.
-        manifest: The clips.
-        what: Description for the config's comments.
-        notes: Hints on what to check.
-    """
-
-    options: dict[str, Any]
-    manifest: Manifest
-    what: str
-    notes: list[str] = field(default_factory=list)
-
-
-def recognise_layout(path: Path) -> Layout | None:
+def recognise_layout(path: Path) -> Found | None:
     """Return the layout of a folder or file; None if it has none of these.
 
     Raises:
@@ -75,13 +57,13 @@ def _kind_of_file(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def _loaded(path: Path, kind: str, what: str) -> Layout:
+def _loaded(path: Path, kind: str, what: str) -> Found:
     options = {"kind": kind, "root": str(path)}
     try:
         manifest = load_manifest(options)
     except ManifestError as error:
         raise UserError(f"{error}; recognised as {what}") from error
-    return Layout(options, manifest, what, _notes(kind, manifest))
+    return Found(options, manifest, what, _notes(kind, manifest))
 
 
 def _notes(kind: str, manifest: Manifest) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def recognise(path: Path, csv_path: Path, pattern: str | None = None) -> Found:
     """Recognise the dataset at `path`. Every folder is listed once.
 
     Args:
-        path: A folder or a manifest file.
+        path: An existing folder or manifest file.
         csv_path: Where to write a manifest if no reader accepts the folder.
         pattern: Reads label, group, fold and split from file names.
 
@@ -33,12 +34,10 @@ def recognise(path: Path, csv_path: Path, pattern: str | None = None) -> Found:
         UserError: No labelled audio was found; the message lists what was looked for.
     """
     with listed_once():
-        if not path.exists():
-            raise UserError(f"{path}: no such folder or manifest file")
         with heard() as records:
             layout = None if pattern else recognise_layout(path)
         if layout is not None:
-            found = Found(layout.options, layout.manifest, layout.what, layout.notes, records=records)
+            found = replace(layout, records=records)
         elif path.is_file():
             found = read_table(path, path.parent, pattern=pattern)
         elif pattern:

@@ -36,7 +36,7 @@ class Condition:
         text: As written.
         column: The column.
         operator: `==`, `!=`, `<`, `<=`, `>`, `>=`, `in` or `not in`.
-        values: The value, or those of a list. `null` stands for an empty cell.
+        values: The value, or those of a list. `null` matches an empty cell.
         asked: Clips that were compared.
         kept: Clips that meet it.
     """

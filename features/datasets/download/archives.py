@@ -134,7 +134,7 @@ def _check(archive: Path, members: list[_Member]) -> None:
 
 
 def _check_names(archive: Path, members: list[_Member], folder: Path, top: str | None) -> None:
-    """Refuse names that a file system cannot hold beside each other, before anything is written."""
+    """Refuse names that cannot exist together on a file system, before anything is written."""
     files: set[tuple[str, ...]] = set()
     for member in members:
         parts = _target_parts(member.name, top)

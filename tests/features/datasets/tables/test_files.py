@@ -1,4 +1,4 @@
-"""Tables whose audio lies elsewhere, and several tables."""
+"""Tables whose audio is in another folder, and several tables."""
 
 import logging
 
