@@ -180,16 +180,13 @@ def resampled_macro_f1(
         n_draws: Number of bootstrap draws; 0 if only the interval is needed.
         seed: Seed of the draws, and of the blocks of more than 100 groups.
     """
-    pooled = list(metrics.pool(predictions).values())
     numbers = np.unique(groups, return_inverse=True)[1]
-    n_groups = int(numbers.max()) + 1
-    decisions = [_decisions(one) for one in pooled]
-    sums = [_sums(np.concatenate([true & chosen, true, chosen], axis=1), numbers) for true, chosen in decisions]
+    decisions = [_decisions(one) for one in metrics.pool(predictions).values()]
+    columns = [np.concatenate([true & chosen, true, chosen], axis=1) for true, chosen in decisions]
     value = metrics.macro_f1(predictions)
-    draws = np.mean([_macro_f1(resample(one, n_draws, seed)) for one in sums], axis=0)
-    if n_groups < 2 or not np.isfinite(value):
+    draws, without = _from_sums(_macro_f1, columns, numbers, n_draws, seed)
+    if len(without) < 2 or not np.isfinite(value):
         return Resampled(value, 0.0, 1.0, draws)
-    without = np.mean([_macro_f1(block_weights(n_groups, seed) @ one) for one in sums], axis=0)
     true = _sums(decisions[0][0], numbers)
     worth = worth_of(true[:, true.any(axis=0)]) if true.any() else 1.0
     low, high = share_interval(Replicates(value, without, freedom_of(np.bincount(numbers))), worth)
@@ -210,6 +207,31 @@ def _macro_f1(sums: np.ndarray) -> np.ndarray:
     there = true + chosen > 0
     figures = np.divide(2 * hits, true + chosen, out=np.zeros_like(hits), where=there)
     return figures.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def _from_sums(
+    score: Callable[[np.ndarray], np.ndarray],
+    columns: Sequence[np.ndarray],
+    numbers: np.ndarray,
+    n_draws: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute a score of sums over clips in bootstrap draws, and without each block of groups.
+
+    Args:
+        score: Function of the sums of several weightings, shape (weightings, K).
+        columns: What is summed, shape (n, K), for each repetition; scores are means over repetitions.
+        numbers: Number of each clip's group, shape (n,).
+        n_draws: Number of draws.
+        seed: Seed of the draws and of the blocks.
+
+    Returns:
+        The score in each draw, shape (n_draws,), and without each block, shape (blocks,); no blocks for one group.
+    """
+    sums = [_sums(one, numbers) for one in columns]
+    blocks = block_weights(len(sums[0]), seed) if len(sums[0]) > 1 else np.empty((0, 1))
+    draws = np.mean([score(resample(one, n_draws, seed)) for one in sums], axis=0)
+    return draws, np.mean([score(blocks @ one) for one in sums], axis=0)
 
 
 def _sums(columns: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -233,15 +255,12 @@ def resampled_concordance(
     """
     pooled = list(metrics.pool(predictions).values())
     numbers = np.unique(groups, return_inverse=True)[1]
-    n_groups = int(numbers.max()) + 1
-    sums = [_sums(_moments(one), numbers) for one in pooled]
     value = metrics.concordance(predictions)
-    constant = 1e-12 * float(np.var(pooled[0].targets))
-    draws = np.mean([_concordance(resample(one, n_draws, seed), constant) for one in sums], axis=0)
-    if n_groups < 3:
+    score = partial(_concordance, constant=1e-12 * float(np.var(pooled[0].targets)))
+    draws, without = _from_sums(score, [_moments(one) for one in pooled], numbers, n_draws, seed)
+    if len(without) < 3:
         return Resampled(value, -1.0, 1.0, draws)
     sizes = np.bincount(numbers)
-    without = np.mean([_concordance(block_weights(n_groups, seed) @ one, constant) for one in sums], axis=0)
     replicates = Replicates(float(to_z(value)), to_z(without), freedom_of(sizes))
     low, high = concordance_interval(replicates, len(numbers) ** 2 / float((sizes**2).sum()))
     return Resampled(value, min(low, value), max(high, value), draws)

@@ -69,10 +69,9 @@ class Score:
         column: Its column in `results.csv`; None: it is only in `results.json`, under its name.
         higher_is_better: Whether tables sorted by it start with the highest value.
         form: Format specification for printing.
-        estimation: Its intervals and comparisons. Required for the first score of a task. The interval of another
-            score is in `results.json`, under `<name>_ci`.
-        interval: Takes one model's predictions and the groups; returns the ends of the 95 % interval of a score that
-            has a column and no estimation, for the columns `<column>_ci_low` and `<column>_ci_high`. None: no interval.
+        estimation: The intervals and comparisons of the first score of a task; None for the others.
+        interval: The interval of another score: takes one model's predictions and the groups; returns its 95 % ends.
+            None: it has none.
     """
 
     name: str
@@ -134,6 +133,11 @@ def _interval_of_draws(
     return one.value, one.low, one.high
 
 
+def _interval_of_macro_f1(predictions: Sequence[Predictions], groups: np.ndarray) -> Ends:
+    one = resampled_macro_f1(predictions, groups, 0)
+    return one.low, one.high
+
+
 def _rank_by_draws(resampled: Resampler, models: Models, groups: np.ndarray) -> Ranking:
     n_draws = draws_for(models)
     found = [resampled(predictions, groups, n_draws) for predictions in models]
@@ -161,7 +165,7 @@ SHARE_OF_CLIPS = Estimation(_interval_of_clips, _rank_by_clips)
 SCORES: dict[Task, tuple[Score, ...]] = {
     "single-label": (
         Score("accuracy", metrics.accuracy, "accuracy", "accuracy", estimation=SHARE_OF_CLIPS),
-        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", estimation=bootstrapped(resampled_macro_f1)),
+        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", interval=_interval_of_macro_f1),
         Score("log_loss", metrics.log_loss, "log loss", "log_loss", higher_is_better=False),
         Score(
             "balanced_accuracy",
@@ -172,7 +176,7 @@ SCORES: dict[Task, tuple[Score, ...]] = {
     ),
     "multi-label": (
         Score("mAP", metrics.mean_average_precision, "value", "value", estimation=bootstrapped(resampled_precision)),
-        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", estimation=bootstrapped(resampled_macro_f1)),
+        Score("macro_f1", metrics.macro_f1, "macro F1", "macro_f1", interval=_interval_of_macro_f1),
         Score("micro_f1", metrics.micro_f1),
     ),
     "regression": (

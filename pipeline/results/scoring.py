@@ -16,10 +16,10 @@ from heads.evaluation import metrics
 from heads.evaluation.class_scores import class_estimates
 from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions, from_frame
-from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, Score, estimation_of
+from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
 from heads.splits.fold_names import natural_order
 from pipeline.results.run_folder import Fit
-from pipeline.results.table import METRIC_COLUMNS, columns_of, score_columns
+from pipeline.results.table import METRIC_COLUMNS, columns_of, interval_columns, score_columns
 
 Rows = list[dict[str, Any]]
 Control = tuple[int, str]  # an untrained control's position in the models, and its label
@@ -99,42 +99,27 @@ def _measured(
     measured, details = [], []
     for at, predictions in enumerate(parsed):
         found = {score: score.of(predictions) for score in others}
+        ends = {score: score.interval(predictions, groups) for score in others if score.interval}
         low, high = ranking.intervals[at]
         measured.append(
             dict.fromkeys(score_columns())  # columns of other tasks stay empty
             | {name: ranking.values[at], f"{name}_ci_low": low, f"{name}_ci_high": high}
             | ({"metric": first.name} if name in METRIC_COLUMNS else {})
             | {score.column: value for score, value in found.items() if score.column}
-            | _intervals(others, predictions, groups)
+            | {column: end for score in ends for column, end in zip(interval_columns(score), ends[score], strict=False)}
             | {"tied_with_best": ranking.comparisons[at].tied}
         )
         details.append(
             {
                 **_repetitions(predictions, first.of, name),
                 **{score.name: value for score, value in found.items() if not score.column},
-                **{f"{score.name}_ci": _ends(score, predictions, groups) for score in others if score.estimation},
+                **{f"{score.name}_ci": list(ends[score]) for score in ends if not interval_columns(score)},
                 **_by_class(predictions, groups, manifest),
                 **_comparison(ranking, at, controls[at]),
                 **_against_baseline(ranking, at, baseline),
             }
         )
     return measured, details
-
-
-def _ends(score: Score, predictions: list[Predictions], groups: np.ndarray) -> list[float]:
-    """Return the ends of the 95 % interval of a score that has an estimation."""
-    assert score.estimation is not None
-    return list(score.estimation.interval(predictions, groups)[1:])
-
-
-def _intervals(scores: Sequence[Score], predictions: list[Predictions], groups: np.ndarray) -> dict[str, float]:
-    """Return the intervals of the scores that have one, by column."""
-    found: dict[str, float] = {}
-    for score in scores:
-        if score.interval is not None:
-            ends = score.interval(predictions, groups)
-            found |= {f"{score.column}_ci_{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
-    return found
 
 
 def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:

@@ -89,9 +89,18 @@ def later_columns() -> tuple[str, ...]:
 def _columns_of_scores(scores: Sequence[Score]) -> list[str]:
     found = []
     for score in scores:
-        ends = ("", "_ci_low", "_ci_high") if score.interval is not None else ("",)
-        found += [f"{score.column}{end}" for end in ends if score.column]
+        found += [score.column, *interval_columns(score)] if score.column else []
     return found
+
+
+def interval_columns(score: Score) -> tuple[str, ...]:
+    """Return the columns of the interval of a score other than the first.
+
+    Scores of the first version have none, because `COLUMNS` is fixed; their intervals are only in `results.json`.
+    """
+    if score.interval is None or score.column is None or score.column in COLUMNS:
+        return ()
+    return f"{score.column}_ci_low", f"{score.column}_ci_high"
 
 
 def layer_text(layers: Sequence[int | str]) -> str:

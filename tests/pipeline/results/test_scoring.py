@@ -187,7 +187,9 @@ def test_a_new_score_without_a_column_is_in_results_json(monkeypatch):
 def test_what_ranks_models_has_intervals(task):
     first, *others = SCORES[task]
     assert first.estimation is not None and first.higher_is_better and first.column in ("accuracy", "value")
-    assert [one.name for one in others if one.estimation] == ([] if task == "regression" else ["macro_f1"])
+    assert not any(one.estimation for one in others), "only the first score ranks models"
+    with_interval = {"single-label": ["macro_f1", "balanced_accuracy"], "multi-label": ["macro_f1"], "regression": []}
+    assert [one.name for one in others if one.interval] == with_interval[task]
 
 
 def test_throughput_measured_on_a_busy_machine_is_marked():
