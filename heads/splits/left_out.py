@@ -70,6 +70,11 @@ class LeftOut(Sequence[Split]):
         return Split(self.folds[at], np.flatnonzero(sides == TRAIN), valid, np.flatnonzero(sides == TEST))
 
     @property
+    def n_folds(self) -> int:
+        """Number of test folds."""
+        return len(set(map(str, self.folds)))
+
+    @property
     def test_rows(self) -> np.ndarray:
         """The test rows of all splits, ascending."""
         return np.flatnonzero(np.isin(self._groups, self._tested))

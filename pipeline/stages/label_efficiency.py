@@ -13,8 +13,9 @@ from features.errors import ManifestError
 from heads.evaluation.predictions import to_frame
 from heads.options import HeadOptions
 from heads.splits.feasibility import base_protocol
+from heads.splits.few_shot import few_shot_splits
 from heads.splits.groups import clip_groups
-from heads.splits.protocol import Splits, few_shot_splits, make_splits
+from heads.splits.protocol import Splits, make_splits
 from pipeline.config.config import Config, label_of
 from pipeline.config.schema import LabelEfficiencySection
 from pipeline.results.expected_fits import head_folder, poolings_of

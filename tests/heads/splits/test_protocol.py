@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from features.errors import ManifestError
 from features.manifest import Manifest
-from heads.splits.protocol import few_shot_splits, make_splits, resolve_protocol
+from heads.splits.few_shot import few_shot_splits
+from heads.splits.protocol import make_splits, resolve_protocol
 from heads.splits.targets import targets_of
 from tests.heads.corpora import corpus, manifest
 
