@@ -24,7 +24,7 @@ import numpy as np
 import soundfile as sf
 import yaml
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 
 SHARDS = 3
 RATE = 16_000

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 
 BACKBONES = "features.backbones=[{name: mfcc}, {name: wav2vec2, weights: random, size: tiny}]"
 WAYS: dict[str, list[list[str]]] = {  # processes at the same time

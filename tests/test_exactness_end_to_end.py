@@ -12,7 +12,7 @@ import soundfile as sf
 import torch
 import yaml
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests import processes
 
 RATE, WINDOW_S, TOLERANCE = 16_000, 10, 1e-5

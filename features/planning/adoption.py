@@ -21,6 +21,7 @@ from features.planning.worklist import Worklist
 from features.store import file_header as header
 from features.store import fingerprint as fp
 from features.store import table as store
+from features.store import verify
 from features.store.finalize import finalize
 from features.store.merge import SUMMED_COSTS, copies
 from features.store.writer import CacheRows, Totals, write_file
@@ -116,7 +117,7 @@ def _copy(held: Elsewhere, shard: Path, spec: dict[str, Any], *, own: bool) -> b
     """Write rows of another file to a shard under the ids of this dataset; return whether that succeeded."""
     before = header.stated_digest(held.path)
     try:
-        table = store.check_table(held.path)
+        table = verify.check_table(held.path)
         if len(table) <= held.rows.max():
             return False
         totals = Totals(len(held.ids), int(table.n_frames[held.rows].sum()))
@@ -138,7 +139,7 @@ def _relabelled(table: store.EmbeddingTable, held: Elsewhere) -> Iterator[CacheR
         source, rows = table, held.rows[here]
         if places.is_set:
             with table.opened(number):
-                source, rows = store.verify_table(places.shard_files[number].path), places.row[rows]
+                source, rows = verify.verify_table(places.shard_files[number].path), places.row[rows]
         order = np.argsort(rows, kind="stable")
         names = ids[here[order]].tolist()
         for part in copies([source], [rows[order]], []):

@@ -17,7 +17,7 @@ from features.planning.settings import Settings
 from features.planning.worklist import Worklist, make_worklist
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
-from features.store import table as store
+from features.store import verify
 from features.store.finalize import finalize
 
 PLAN_FILE = "plan.json"
@@ -156,7 +156,7 @@ def _writing(parts: Path) -> Iterator[None]:
 def is_whole(shard: Path, work: Worklist, progress: Progress) -> bool:
     """Whether a shard is undamaged and belongs to this cache file; damage is noted."""
     try:
-        table = store.verify_table(shard)
+        table = verify.verify_table(shard)
     except CacheError:
         progress.note(f"{shard.name} is damaged: its block is computed again")
         return False

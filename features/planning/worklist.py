@@ -13,6 +13,7 @@ from features.planning.settings import Settings
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import table as store
+from features.store.verify import check_table
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def make_worklist(
     """
     spec = settings.cache_spec(backbone)
     path = fp.cache_path(cache, corpus.manifest.name, spec, backbone.title)
-    opened = store.check_table if verify else store.open_table
+    opened = check_table if verify else store.open_table
     table = opened(path) if path.exists() else None
     ids = corpus.manifest.clips["id"]
     failed = seen = reused = np.zeros(len(ids), bool)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.store import shard_set
+from features.store import shard_set, verify
 from features.store import table as store
 from features.store.merge import copies, merge
 from features.store.writer import write_file
@@ -31,8 +31,8 @@ def finalize(
         CacheError: A shard or the old file is damaged; nothing has changed.
         RunError: The new file cannot be written.
     """
-    sources: list[store.EmbeddingTable] = list(store.in_parallel(store.verify_table, shards))
-    old = store.check_table(path) if path.exists() else None
+    sources: list[store.EmbeddingTable] = list(verify.in_parallel(verify.verify_table, shards))
+    old = verify.check_table(path) if path.exists() else None
     if shard_set.is_due(path, old, shards):
         sources = shard_set.with_old(old, sources)
         shard_set.write_index(path, spec, sources, merge(sources, failures))

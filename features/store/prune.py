@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import shard_set
+from features.store import shard_set, verify
 from features.store import table as store
 from features.store.layout import SET_SUFFIX, set_folder
 from features.store.merge import Merged, copies
@@ -61,7 +61,7 @@ def prune_rows(path: Path, keep: Container[str], note: Callable[[str], None], *,
     with CacheLock(path, note):
         shard_set.recover(path, path.with_suffix(PARTS_SUFFIX))
         remove_temporaries(path, path.with_suffix(PARTS_SUFFIX))
-        table = store.check_table(path)
+        table = verify.check_table(path)
         counted, before = _counted(table, keep), size_of(path)
         if counted.clips or counted.failures:
             _write_without(table, keep)
@@ -165,7 +165,7 @@ def _prune_set(table: store.EmbeddingTable, rows: np.ndarray, failures: list[tup
             if len(kept) == len(held) or (len(kept) and shard_file.absence()):
                 untouched.append(kept)
             elif len(kept):
-                shard = store.verify_table(shard_file.path)
+                shard = verify.verify_table(shard_file.path)
                 chosen = np.sort(table.locations.row[kept])
                 totals = Totals(len(chosen), int(shard.n_frames[chosen].sum()))
                 new = folder / f"shard-{len(rewritten):06d}.h5"

@@ -24,6 +24,7 @@ from features.records import Records
 from features.store import file_header as header
 from features.store import hdf5_file as checked_file
 from features.store import table as store
+from features.store import verify
 from features.store.hdf5_file import StoredClip
 from features.store.layout import check_folders, set_folder
 from features.store.writer import write_attributes, write_clips, write_column, write_hdf5
@@ -105,7 +106,7 @@ def write_index(path: Path, spec: dict[str, Any], sources: Sequence[store.Embedd
         return []
 
     def move_shards(written: Path) -> None:
-        store.check_table(written)
+        verify.check_table(written)
         if new:
             (new[0].parent / MARK).touch()
             folder.mkdir(exist_ok=True)

@@ -1,11 +1,9 @@
-"""Read the HDF5 cache: open and verify files, look up embeddings by id. See `features.store.finalize` for writing."""
+"""Read the HDF5 cache: open files, look up embeddings by id. See `verify` for whole files, `finalize` for writing."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from features.errors import CacheError
 from features.spec import BackboneSpec
 from features.store import file_header as header
 from features.store import fingerprint as fp
-from features.store.checks import check_arrays, check_clips, check_cost, check_spec, check_values
+from features.store.checks import check_arrays, check_clips, check_cost, check_spec
 from features.store.hdf5_file import (
     SET_VERSION,
     attribute_digest,
@@ -29,7 +27,7 @@ from features.store.hdf5_file import (
     read_layer,
     read_texts,
 )
-from features.store.layout import RowLocations, ShardFile, read_row_locations
+from features.store.layout import RowLocations, read_row_locations
 
 
 class EmbeddingTable:
@@ -273,54 +271,3 @@ def open_table(path: str | Path) -> EmbeddingTable:
     if not path.is_file():
         raise CacheError(f"no cache file {path}", path)
     return EmbeddingTable(path)
-
-
-def verify_table(path: str | Path) -> EmbeddingTable:
-    """Open a cache file and verify every byte of it and of the shard files it lists.
-
-    Raises:
-        CacheError: As in `open_table`, or a byte differs from what was written.
-    """
-    table = check_table(path)
-    if table.locations.is_set:
-        for _ in in_parallel(lambda number: _verify_shard_file(table, number), range(len(table.locations.shard_files))):
-            pass
-    return table
-
-
-def check_all_values(table: EmbeddingTable) -> None:
-    """Check that every embedding and every frame of a table is finite, which opening and verifying it do not.
-
-    Raises:
-        CacheError: A value is NaN or infinite, or a shard file is missing.
-    """
-    for number in range(len(table.locations.shard_files)):
-        with table.opened(number) as file:
-            check_values(file)
-
-
-def in_parallel(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`work` on each item, in order, a few at a time; for work that waits for a disk or hashes."""
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "verify") as pool:
-        yield from pool.map(work, items)
-
-
-def check_table(path: str | Path) -> EmbeddingTable:
-    """Open a cache file and verify every byte of it. Shard files of a set are only checked when they are read.
-
-    Raises:
-        CacheError: As in `verify_table`.
-    """
-    table = open_table(path)
-    if not header.is_whole(table.path):
-        raise damaged(table.path, "its bytes do not match its digest")
-    return table
-
-
-def _verify_shard_file(table: EmbeddingTable, number: int) -> None:
-    """Verify every byte of one shard file of a set."""
-    with table.opened(number):
-        pass
-    file: ShardFile = table.locations.shard_files[number]
-    if not header.is_whole(file.path):
-        raise damaged(file.path, "its bytes do not match its digest")

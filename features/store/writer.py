@@ -20,9 +20,9 @@ from features.records import Records
 from features.store import file_header as header
 from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
-from features.store import table as store
 from features.store.guarded_file import GuardedFile
 from features.store.hdf5_file import StoredClip
+from features.store.verify import verify_table
 from features.system.atomic_write import atomic_write, remove_leftovers
 from features.system.signals import interrupts_held
 
@@ -102,7 +102,7 @@ def write_file(
     def contents(file: h5py.File, check: Callable[[], None]) -> header.Ranges:
         return _write_contents(file, spec, _checked(parts, check), totals, cost)
 
-    write_hdf5(path, contents, before=store.verify_table if verify else None)
+    write_hdf5(path, contents, before=verify_table if verify else None)
 
 
 def write_hdf5(

@@ -15,7 +15,8 @@ from features.errors import CacheError, ConfigError
 from features.manifest import Manifest
 from features.store.content_keys import ClipContent
 from features.store.iterate import stored_order, stream
-from features.store.table import EmbeddingTable, check_all_values, verify_table
+from features.store.table import EmbeddingTable
+from features.store.verify import check_all_values, verify_table
 from pipeline.cache.export_formats import WRITERS, Embeddings
 from pipeline.cache.prune import size_text
 from pipeline.config.config import Config, label_of

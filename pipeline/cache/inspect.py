@@ -40,7 +40,7 @@ def list_caches(folder: Path, console: Console) -> None:
 
 def verify(paths: Sequence[Path], console: Console) -> bool:
     """Check every byte of cache files and return whether all are intact."""
-    from features.store.table import check_all_values, verify_table
+    from features.store.verify import check_all_values, verify_table
 
     files = cache_files(paths)
     whole = 0

@@ -14,7 +14,8 @@ from features.extract import extract
 from features.manifest import Manifest
 from features.planning.settings import Settings
 from features.store import fingerprint as fp
-from features.store.table import EmbeddingTable, open_table, verify_table
+from features.store.table import EmbeddingTable, open_table
+from features.store.verify import verify_table
 from heads.finetuning.options import Recipe
 from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry

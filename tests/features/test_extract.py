@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, temporaries, toy_spec
 
 

@@ -12,7 +12,7 @@ from features.errors import RunError
 from features.extract import extract
 from features.planning.settings import Settings
 from features.pooling import Frames
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of
 
 

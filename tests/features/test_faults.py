@@ -13,7 +13,7 @@ from features.audio import file as audio_file
 from features.errors import RunError
 from features.inference import frame_buffer
 from features.store import shard_set
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from features.system import retry
 from tests import processes
 from tests.features.toys import NAMES, RATE, Corpus, Toy, noise, rows_of, temporaries

@@ -18,7 +18,7 @@ from features.planning.settings import Settings
 from features.pooling import Frames
 from features.spec import BackboneSpec
 from features.store.fingerprint import cache_path
-from features.store.table import verify_table
+from features.store.verify import verify_table
 
 RATE = 8000
 NAMES = [f"{n}.wav" for n in range(7)]  # the clips of the fixture `seven`

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.test_crashing_decoder import CRASH
 from tests.features.test_hostile_files import with_checksum
 from tests.paths import ROOT, SHARED

@@ -9,7 +9,7 @@ import torch
 from features import backbones
 from features.inference.compilation import compile_network
 from features.planning.resume import PLAN_FILE, REPAID_AFTER_AUDIO_S, is_repaid
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, Toy, noise, toy_spec
 
 FEW_LAYERS = {"num_hidden_layers": 1, "conv_dim": [16] * 3, "conv_kernel": [10, 8, 8], "conv_stride": [5, 8, 8]}

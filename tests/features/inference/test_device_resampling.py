@@ -8,7 +8,7 @@ import torch
 from features.audio.decoding import Waveform, read_waveform, resampled_length
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, noise, rows_of
 
 

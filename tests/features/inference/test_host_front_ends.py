@@ -10,7 +10,7 @@ import torch
 
 from features.backbones.base import pad
 from features.inference.timing import Timings
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, toy_spec
 
 

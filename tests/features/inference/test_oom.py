@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.inference.oom import Splitter, budget_of, find_budget
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from features.system.out_of_memory import is_out_of_memory
 from tests.features.toys import NAMES, RATE, Toy, noise, rows_of, toy_spec
 

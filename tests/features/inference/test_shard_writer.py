@@ -11,7 +11,7 @@ import torch
 from features.errors import RunError
 from features.inference import worker
 from features.inference.timing import Clock, Timings, machine_load
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from pipeline.stages.fit_metadata import throughput_of
 from tests.features.toys import NAMES, RATE, Toy, noise
 

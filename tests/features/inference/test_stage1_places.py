@@ -9,7 +9,7 @@ from features.inference import device_resampling
 from features.inference.embedder import Embedder
 from features.inference.oom import find_budget
 from features.pooling import Frames, Moments, pool
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, Toy, noise, rows_of, toy_spec
 from tests.places import DEVICES, PRETEND, at_each
 

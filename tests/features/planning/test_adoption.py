@@ -12,7 +12,8 @@ from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.store import shard_set
 from features.store.fingerprint import cache_path
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, noise, rows_of, temporaries, toy_spec
 
 pytestmark = pytest.mark.thorough

@@ -14,7 +14,7 @@ from features.planning.settings import Settings
 from features.pooling import Frames
 from features.records import Records
 from features.store.fingerprint import cache_path
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, RATE, Log, Toy, noise, toy_spec
 
 

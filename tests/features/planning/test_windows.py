@@ -9,7 +9,7 @@ from features.backbones import describe, load
 from features.errors import ConfigError
 from features.planning.windows import Windows
 from features.pooling import Frames
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import RATE, Toy, noise, rows_of, toy_spec
 
 LOGMEL = {"name": "logmel", "sample_rate_hz": RATE, "n_fft": 256, "hop_length": 100, "n_mels": 16}

@@ -15,7 +15,7 @@ from features.errors import CacheError, RunError
 from features.store import hdf5_file as checked_file
 from features.store import table
 from features.store.checks import InvalidCacheError
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from features.store.writer import write_file
 from tests import processes
 from tests.features.toys import NAMES, RATE, Corpus, Log, Toy, noise, rows_of, temporaries

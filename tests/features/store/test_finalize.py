@@ -10,7 +10,8 @@ from features.store import file_header as header
 from features.store import merge as merging
 from features.store import table as store
 from features.store.finalize import finalize
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.tables import FRAMES_SPEC, SPEC, by_id, rows, write
 
 ids = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)

@@ -10,7 +10,8 @@ from features.errors import CacheError
 from features.store import file_header as header
 from features.store import fingerprint as fp
 from features.store import table as store
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.tables import SPEC, rows, write
 
 

@@ -15,7 +15,8 @@ from features.store import fingerprint as fp
 from features.store import shard_set
 from features.store.frames import ClipFrames
 from features.store.hdf5_file import array_digest
-from features.store.table import check_all_values, open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import check_all_values, verify_table
 from pipeline.cache.inspect import verify
 from pipeline.console import Console
 from tests.features.forged import forged, replaced

@@ -10,7 +10,8 @@ from features.errors import CacheError
 from features.store import shard_set
 from features.store.layout import set_folder
 from features.store.prune import prune_rows, remove_cache
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.forged import forged, replaced
 from tests.features.toys import NAMES
 

@@ -5,7 +5,7 @@ import pytest
 
 from features.store import shard_set
 from features.store.iterate import stored_order, stream
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES
 
 POOLING = {"pooling": ("mean", "max", "frames")}

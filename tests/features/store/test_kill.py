@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests import processes
 from tests.features import kill_worker
 from tests.features.toys import Corpus, noise, temporaries

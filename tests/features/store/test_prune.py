@@ -12,7 +12,8 @@ from features.errors import CacheError, RunError
 from features.store import shard_set
 from features.store.layout import set_folder
 from features.store.prune import PARTS_SUFFIX, prune_rows, remove_cache, size_of, whole_caches
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from features.system.locks import CacheLock
 from tests import processes
 from tests.features.store.test_shard_set import everything, shard_files

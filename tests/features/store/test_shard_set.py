@@ -14,7 +14,8 @@ from features.store import shard_set
 from features.store.frames import ClipFrames
 from features.store.layout import set_folder
 from features.store.shard_set import files_of
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from tests.features.toys import NAMES, Log, rows_of, temporaries, toy_spec
 
 pytestmark = pytest.mark.thorough

@@ -12,7 +12,8 @@ import pytest
 from features.errors import CacheError, RunError
 from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
-from features.store.table import open_table, verify_table
+from features.store.table import open_table
+from features.store.verify import verify_table
 from features.store.writer import Totals, write_file
 from tests import processes
 from tests.features.tables import BACKBONE, FRAMES_SPEC, SPEC, rows, write

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from features.errors import RunError
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from features.system import locks
 from features.system.locks import CacheLock
 from tests.features.toys import NAMES, temporaries

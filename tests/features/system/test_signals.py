@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from features.store.guarded_file import GuardedFile
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from features.system.signals import interrupts_held
 from tests.features.toys import NAMES
 

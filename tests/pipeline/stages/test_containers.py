@@ -5,7 +5,7 @@ import tarfile
 import pandas as pd
 import pytest
 
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from pipeline.cli.app import main
 from tests import small_layouts as small
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.distributed.cluster import import_ray
-from features.store.table import verify_table
+from features.store.verify import verify_table
 from tests import processes
 from tests.pipeline.small_corpora import tone
 
