@@ -34,7 +34,8 @@ from pipeline.finetune.results import about_model, predictions_of
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.results.run_lock import locked
 from pipeline.stages.context import Stage2, job_of, splits_of
-from pipeline.stages.features import announce, load_corpus, resolve_device, write_run_inputs
+from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
+from pipeline.stages.features_output import announce
 from pipeline.stages.finetune_inputs_cache import cache_inputs, input_settings
 from pipeline.stages.fit_metadata import stage1_notes
 from pipeline.stages.majority import majority_fit

@@ -135,7 +135,7 @@ def _score(
     predictor: Predictor, clips: ClipsToScore, parts: Parts | None, folder: Path, console: Console
 ) -> list[Scored]:
     """Return the outputs of all rows in input order, including those of an interrupted run."""
-    from pipeline.stages.features import StageBar
+    from pipeline.stages.features_output import StageBar
 
     outputs = dict(parts.done) if parts else {}  # by content key
     ids = [str(clip) for clip in clips.manifest.clips["id"]]

@@ -20,7 +20,8 @@ from heads.finetuning.options import Recipe
 from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
 from pipeline.console import Console
-from pipeline.stages.features import StageBar, stage1_settings, summary_line
+from pipeline.stages.features import stage1_settings
+from pipeline.stages.features_output import StageBar, summary_line
 
 
 def cache_inputs(
