@@ -6,14 +6,9 @@ row groups are kept. Only one row group is decompressed at a time, because its p
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +16,7 @@ from features.audio.containers.arrow import bytes_of
 from features.audio.containers.kept import KeptIndexes
 from features.audio.containers.member import Member
 from features.audio.containers.rows import parse_row_name
+from features.audio.scratch import RecentlyUsed, ScratchFile
 from features.errors import AudioError
 
 MOST_BYTES = 4 << 30  # decompressed row groups kept in temporary files
@@ -42,7 +38,9 @@ def find(container: Path, member: str) -> Member | None:
     group = int(np.searchsorted(starts, row, "right")) - 1
     if row >= starts[-1]:
         return None
-    value = _row_groups.read(container, column, group, row - int(starts[group]))
+    stat = container.stat()
+    with _row_groups.using((str(container), stat.st_size, stat.st_mtime_ns, column, group)) as held:
+        value = held.read(container, column, group, row - int(starts[group]))
     return None if value is None else Member(member, value)
 
 
@@ -69,50 +67,20 @@ def values_of(container: Path, column: str, group: int) -> Iterator[bytes | None
         raise AudioError(f"{container.name} cannot be read as Parquet ({str(error).splitlines()[0]})") from None
 
 
-class _RowGroups:
-    """The row groups that were decompressed last. Safe to share between threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._groups: OrderedDict[tuple[Any, ...], _RowGroup] = OrderedDict()
-
-    def read(self, container: Path, column: str, group: int, row: int) -> bytes | None:
-        """Return the audio of one row of a row group."""
-        stat = container.stat()
-        key = str(container), stat.st_size, stat.st_mtime_ns, column, group
-        with self._lock:
-            held = self._groups.setdefault(key, _RowGroup())
-            self._groups.move_to_end(key)
-            held.users += 1
-        try:
-            return held.read(container, column, group, row)
-        finally:
-            with self._lock:
-                held.users -= 1
-                self._make_room()
-
-    def _make_room(self) -> None:
-        """Remove the least recently used row groups until the limit is met."""
-        size = sum(held.size for held in self._groups.values())
-        for key, held in list(self._groups.items()):
-            if size <= MOST_BYTES:
-                return
-            if not held.users:
-                size -= held.size
-                self._groups.pop(key).close()
-
-
 class _RowGroup:
-    """One row group in a temporary file without a name."""
+    """One row group in a temporary file."""
 
     def __init__(self) -> None:
-        self.users = 0
-        self.size = 0
         self._lock = threading.Lock()
-        self._file: Any = None
+        self._file: ScratchFile | None = None
         self._places: list[tuple[int, int] | None] = []
 
+    @property
+    def size(self) -> int:
+        return self._file.size if self._file is not None else 0
+
     def read(self, container: Path, column: str, group: int, row: int) -> bytes | None:
+        """Return the audio of one row."""
         with self._lock:
             try:
                 if self._file is None:
@@ -125,34 +93,23 @@ class _RowGroup:
                 self.close()
                 raise
             place = self._places[row]
-            return None if place is None else self._stored(*place)
+            if place is None or self._file is None:
+                return None
+            try:
+                return bytes(self._file.read(*place))
+            except OSError as error:
+                raise AudioError(f"cannot be read: {error}") from error
 
     def _fill(self, values: Iterator[bytes | None]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="audioheads-", buffering=0)  # noqa: SIM115 (closed below)
-        weakref.finalize(self, self._file.close)  # also when the process ends
+        self._file = ScratchFile()
         for value in values:
-            self._places.append(None if value is None else (self.size, len(value)))
-            left = memoryview(value or b"")
-            while left:
-                left = left[self._file.write(left) :]
-            self.size += len(value or b"")
-
-    def _stored(self, start: int, size: int) -> bytes:
-        self._file.seek(start)
-        value = bytearray(size)
-        left = memoryview(value)
-        while left:
-            if not (got := self._file.readinto(left)):
-                raise AudioError("cannot be read: a temporary file is shorter than expected")
-            left = left[got:]
-        self._file.seek(0, os.SEEK_END)
-        return bytes(value)
+            self._places.append(None if value is None else (self._file.size, len(value)))
+            self._file.append(value or b"")
 
     def close(self) -> None:
-        """Remove the temporary file."""
         if self._file is not None:
             self._file.close()
-        self._file, self._places, self.size = None, [], 0
+        self._file, self._places = None, []
 
 
 def _group_starts(container: Path) -> np.ndarray:
@@ -171,4 +128,4 @@ def _group_starts(container: Path) -> np.ndarray:
 
 _starts = KeptIndexes(_group_starts)
 _decompressing = threading.Lock()
-_row_groups = _RowGroups()
+_row_groups = RecentlyUsed(_RowGroup, MOST_BYTES)

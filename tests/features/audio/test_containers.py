@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,6 +16,7 @@ from features.audio.containers import file_of, open_audio, parquet, split_member
 from features.audio.containers.rows import parse_row_name, row_name
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import probe, read_waveform, stream_windows
+from features.audio.scratch import RecentlyUsed
 from features.errors import AudioError
 from features.manifest import Manifest
 from features.store.content_keys import clip_contents
@@ -184,7 +186,7 @@ def test_a_row_group_is_decompressed_once_for_all_threads(tmp_path, monkeypatch)
 
     original = parquet.values_of
     monkeypatch.setattr(parquet, "values_of", counted)
-    monkeypatch.setattr(parquet, "_row_groups", parquet._RowGroups())
+    monkeypatch.setattr(parquet, "_row_groups", RecentlyUsed(parquet._RowGroup, parquet.MOST_BYTES))
 
     def read(row):
         return open_audio(tmp_path / f"{path.name}::audio/{row}").read()
@@ -197,12 +199,11 @@ def test_a_row_group_is_decompressed_once_for_all_threads(tmp_path, monkeypatch)
 def test_the_temporary_files_of_row_groups_are_limited(tmp_path, monkeypatch):
     contents = {f"{row}.bin": bytes([row]) * 1000 for row in range(40)}
     make_parquet(tmp_path / "x.parquet", contents, rows=10)
-    groups = parquet._RowGroups()
+    groups = RecentlyUsed(parquet._RowGroup, 20_000)
     monkeypatch.setattr(parquet, "_row_groups", groups)
-    monkeypatch.setattr(parquet, "MOST_BYTES", 20_000)
     for row in [*range(40), 0, 39]:
         assert open_audio(tmp_path / f"x.parquet::audio/{row}").read() == bytes([row]) * 1000
-        assert sum(held.size for held in groups._groups.values()) <= 20_000
+        assert 0 < groups.size <= 20_000
 
 
 def test_without_space_for_temporary_files_rows_are_still_read(tmp_path, monkeypatch):
@@ -211,8 +212,8 @@ def test_without_space_for_temporary_files_rows_are_still_read(tmp_path, monkeyp
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parquet.tempfile, "TemporaryFile", full)
-    monkeypatch.setattr(parquet, "_row_groups", parquet._RowGroups())
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(parquet, "_row_groups", RecentlyUsed(parquet._RowGroup, parquet.MOST_BYTES))
     assert open_audio(tmp_path / "x.parquet::audio/4").read() == bytes([4]) * 9
 
 
@@ -223,3 +224,21 @@ def test_an_archive_is_scanned_once(tmp_path, monkeypatch):
     for at in range(5):
         assert open_audio(tmp_path / f"x.tar::{at}.wav").read() == b"x"
     assert len(scans) == 1
+
+
+def test_what_is_in_use_is_kept_beyond_the_limit():
+    class Value:
+        size, closed = 10, False
+
+        def close(self):
+            self.closed = True
+
+    kept = RecentlyUsed(Value, most_bytes=15)
+    with kept.using("a") as first:
+        with kept.using("b") as second:
+            pass
+        assert (first.closed, second.closed) == (False, True)
+    with kept.using("a") as again:
+        assert again is first
+    kept.close()
+    assert first.closed

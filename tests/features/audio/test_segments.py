@@ -1,6 +1,7 @@
 """Segments equal slices of the decoded file, and a file is decoded once for all its segments."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
-from features.audio import decoded_cache as decoded
 from features.audio import file as audio_file
 from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import read_waveform, stream_windows
@@ -133,7 +133,7 @@ def test_without_room_for_temporary_files_segments_are_decoded_one_by_one(files,
     def refuse(**options):
         raise OSError("no space left")
 
-    monkeypatch.setattr(decoded.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     whole = sf.read(files / "x.mp3", dtype="float32")[0]
     with DecodedFiles() as kept:
         for start in (3, 1):
