@@ -1,0 +1,51 @@
+"""The options under which each backbone of the table is held to the contract."""
+
+from pathlib import Path
+
+from features.backbones import family_of
+
+# Options under which each line is cheap enough to test; None: only with a file from `../shared`.
+TINY_SIZE = {"weights": "random", "size": "tiny"}
+TINY_TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+HERE = {"folder": str(Path(__file__).parent)}
+CASES = {
+    "mfcc": {},
+    "logmel": {},
+    "waveform": {},
+    "wav2vec2": TINY_SIZE,
+    "vggish": {"weights": "random"},
+    "litert": None,
+    "onnx": None,
+    "transformers": {
+        "weights": "random",
+        "model_type": "wav2vec2-bert",
+        "architecture": {**TINY_TRANSFORMER, "output_hidden_size": 32},
+    },
+    "ast": {"weights": "random", "architecture": TINY_TRANSFORMER},
+    "whisper-base": {
+        "weights": "random",
+        "architecture": {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+        },
+    },
+    "clap": {
+        "weights": "random",
+        "architecture": {
+            "audio_config": {"patch_embeds_hidden_size": 16, "hidden_size": 128, "depths": [1, 1, 1, 1]},
+            "text_config": {**TINY_TRANSFORMER, "vocab_size": 50},
+        },
+    },
+    "hear": {"module": "tiny_models", **HERE},
+    "python": {"callable": "tiny_models:load", "sample_rate_hz": 16_000, "weights": "random", **HERE},
+    "wavlm-base": TINY_SIZE,
+    "data2vec-audio-base": TINY_SIZE,
+    "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
+}
+SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
+TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
+FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
+ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx"}  # whatever device a run has

@@ -1,0 +1,43 @@
+"""Presets and random weights of the encoders of transformers."""
+
+import pytest
+
+from features.backbones import describe
+from features.errors import ConfigError
+
+pytestmark = pytest.mark.thorough
+
+PRESETS = {
+    "ast": (13, 768, 16_000, 10, 10.255),
+    "clap": (1, 768, 48_000, 0.1, 10),
+    "whisper-base": (7, 512, 16_000, 50, 30),
+    "w2v-bert-2.0": (25, 1024, 16_000, 50, 30),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_presets_untrained_control_has_the_published_architecture(name):
+    layers, dim, rate, frame_rate, longest_s = PRESETS[name]
+    spec = describe({"name": name, "weights": "random"})
+    assert spec.untrained
+    assert (len(spec.layers), spec.dim, spec.sample_rate) == (layers, dim, rate)
+    assert spec.frame_rate == pytest.approx(frame_rate, rel=0.01)
+    assert spec.max_duration_s == pytest.approx(longest_s, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "transformers has no model type 'None'"),
+        (
+            {"model_type": "whisper", "architecture": {"layers": 3}},
+            "architecture.layers is not a key of a whisper config",
+        ),
+        ({"model_type": "bert"}, "no feature extractor is known for bert"),
+        ({"model_type": "wav2vec2"}, "belongs to the family wav2vec2"),
+    ],
+)
+def test_bad_random_architectures_are_one_line(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        describe({"name": "transformers", "weights": "random", **options})
+    assert "\n" not in str(caught.value)
