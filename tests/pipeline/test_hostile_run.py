@@ -26,16 +26,25 @@ features: {backbones: [{name: mfcc}]}
 heads: [{name: linear}]
 """
 
+# Runs a command. A process of its own, because the peak that Linux reports of a child begins at that of its parent.
+MEASURED = """
+import os, subprocess, sys
+with open("printed", "w") as printed:
+    process = subprocess.Popen(sys.argv[1:], stdout=printed, stderr=subprocess.STDOUT)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+print(process.returncode, used.ru_maxrss)
+"""
+
 
 def run(folder, hook):
     """Run stage 1 and return its exit status, what it printed, and its peak memory in bytes."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(hook), str(ROOT)]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.cli", "features", "config.yaml", "--device", "cpu"]
-    with (folder / "printed").open("w") as printed:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=printed, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, (folder / "printed").read_text(), used.ru_maxrss * 1024
+    started = [sys.executable, "-S", "-c", MEASURED, *command]
+    done = subprocess.run(started, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    code, peak = map(int, done.stdout.split())
+    return code, (folder / "printed").read_text(), peak * 1024
 
 
 def write_hostile(folder):

@@ -26,6 +26,7 @@ TARGETS = {
     "bench",
     "clean",
 }
+QUICK = "not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu"
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -83,8 +84,8 @@ def test_config_set_and_args_reach_the_command(checkout):
 @pytest.mark.parametrize(
     ("command", "expression"),
     [
-        (["test"], "not crash and not docs and not e2e and not browser and not slow and not gpu"),
-        (["test", "ARGS=-x"], "not crash and not docs and not e2e and not browser and not slow and not gpu"),
+        (["test"], QUICK),
+        (["test", "ARGS=-x"], QUICK),
         (["test", "ARGS=tests/features/store -x"], "not slow and not gpu"),
         (["test", "ARGS=-m slow"], "slow"),
         (["test-all"], "not slow and not gpu"),

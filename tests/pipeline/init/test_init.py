@@ -156,7 +156,6 @@ def test_few_clips_get_a_protocol_that_can_divide_them(tmp_path):
             lambda root: (six(root, "x", "y"), [f.write_bytes(b"no") for f in root.rglob("*.wav")]),
             "none of 12 sampled clips",
         ),
-        (lambda root: None, "no such folder or manifest file"),
     ],
 )
 def test_unusable_data_gives_the_reason(tmp_path, make, message):
