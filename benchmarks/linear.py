@@ -26,6 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.figures import Figure
 from heads.batched.blocks import Block, Place, standardize
 from heads.batched.job import Job
+from heads.batched.vectors import ArrayVectors
 from heads.kinds.linear import LinearOptions, fit_linear
 from heads.kinds.registry import predict
 from heads.splits.protocol import Split
@@ -69,7 +70,7 @@ def linear_figures(features: np.ndarray, targets: np.ndarray, n_sampled: int, de
     for at in range(n_sampled):
         place, l2 = Place(at % N_FOLDS, (at * 5) % n_layers), options.l2[at % len(options.l2)]
         split = splits[place.fold]
-        block = standardize(features, targets, split, place.layer, torch.device("cpu"))
+        block = standardize(ArrayVectors(features), targets, split, place.layer, torch.device("cpu"))
         ours = _ours(block, place, l2, features[split.test, place.layer], n_classes)
         for tolerance in TOLERANCES:
             taken, theirs = _loops(block, l2, tolerance, features[split.test, place.layer])

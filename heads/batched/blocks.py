@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from features.labels import Task
+from heads.batched.vectors import Vectors, read_layers
 from heads.splits.protocol import Split
 
 ALL_LAYERS = -1  # the `layer` of a block that contains all layers
@@ -83,7 +84,7 @@ class BlockFit:
 
 
 def standardize(
-    features: np.ndarray,
+    features: Vectors,
     targets: np.ndarray,
     split: Split,
     layer: int,
@@ -93,7 +94,7 @@ def standardize(
     """Standardise one split's training and validation rows by mean and standard deviation of the training rows.
 
     Args:
-        features: Shape (N, L, D).
+        features: Vectors of all clips.
         targets: Classes (N,), zeros and ones (N, C), or values (N,).
         split: The rows.
         layer: Position on the layer axis, or `ALL_LAYERS`.
@@ -104,9 +105,9 @@ def standardize(
         The block.
     """
     if layer == ALL_LAYERS:
-        train, valid = features[split.train], features[split.valid]
+        train, valid = (read_layers(features, rows) for rows in (split.train, split.valid))
     else:
-        train, valid = (features[rows, layer].astype(np.float64) for rows in (split.train, split.valid))
+        train, valid = (features.read(rows, layer).astype(np.float64) for rows in (split.train, split.valid))
     mean = train.mean(axis=0, dtype=np.float64)
     scale = scales(train.std(axis=0, dtype=np.float64), mean, features.dtype)
     target_mean, target_scale = 0.0, 1.0

@@ -13,6 +13,7 @@ from torch import Tensor
 from features.errors import RunError
 from features.labels import Task
 from heads.batched.blocks import scales, standardize
+from heads.batched.vectors import ArrayVectors
 from heads.splits.protocol import Split
 
 PIECE_NUMBERS = 2**23  # values read at once, so that hours of audio fit in memory
@@ -156,7 +157,9 @@ class FrameSource:
 
     def block(self, split: Split, layer: int, device: torch.device) -> FrameBlock:
         """Return one split's training and validation rows of one layer."""
-        answers = standardize(np.zeros((len(self.targets), 1, 1)), self.targets, split, 0, device, self.task)
+        answers = standardize(
+            ArrayVectors(np.zeros((len(self.targets), 1, 1))), self.targets, split, 0, device, self.task
+        )
         mean, scale = self.figures[split.train.tobytes()]
         return FrameBlock(
             self.frames,

@@ -8,6 +8,7 @@ import numpy as np
 
 from features.errors import ConfigError, RunError
 from features.labels import Task
+from heads.batched.vectors import Vectors
 from heads.options import HeadOptions
 from heads.splits.protocol import Split
 
@@ -36,7 +37,7 @@ def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -
 
 
 def check_rows(
-    features: np.ndarray,
+    features: Vectors,
     targets: np.ndarray,
     splits: Sequence[Split],
     n_classes: int,
@@ -47,7 +48,7 @@ def check_rows(
     """Check features and splits.
 
     Args:
-        features: Shape (N, L, D).
+        features: Vectors of all clips, (N, L, D).
         targets: Classes (N,), zeros and ones (N, C), or values (N,).
         splits: The splits.
         n_classes: C.
@@ -59,7 +60,7 @@ def check_rows(
         RunError: Features are NaN or infinite; a split has no training or test rows; a class has no training
             clip; all training values are equal.
     """
-    if features.ndim != 3 or len(features) != len(targets):
+    if len(features) != len(targets):
         raise ValueError(
             f"features of shape {features.shape} for {len(targets)} targets; they should be (N, L, D) and (N,)"
         )
@@ -69,9 +70,11 @@ def check_rows(
         for rows in (split.train, split.valid, split.test):
             in_use[rows] = True
     used = np.flatnonzero(in_use)
-    bad = ~np.isfinite(features[used])
+    bad = np.zeros(len(used), dtype=np.int64)
+    for layer in range(features.shape[1]):
+        bad += (~np.isfinite(features.read(used, layer))).sum(axis=1)
     if bad.any():
-        clips = used[bad.any(axis=(1, 2))]
+        clips = used[bad > 0]
         raise RunError(
             f"{int(bad.sum())} feature values of {len(clips)} of {len(used)} clips are NaN or infinite "
             f"(first: row {clips[0]}); extract them again or leave the clips out"

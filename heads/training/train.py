@@ -17,6 +17,7 @@ from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
 from heads.batched.cores import one_thread
 from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.job import HeadType, Job
+from heads.batched.vectors import ArrayVectors, SelectedLayers, Vectors, read_layers
 from heads.evaluation.absent import absent_classes, never
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions, SteppedOptions
@@ -28,7 +29,7 @@ from heads.training.results import CandidateScore, HeadFit, HeadResult
 
 def train_head(
     options: HeadOptions,
-    features: np.ndarray | ClipLayers,
+    features: np.ndarray | Vectors | ClipLayers,
     targets: np.ndarray,
     splits: Splits | Sequence[Split],
     seeds: Sequence[int],
@@ -56,8 +57,8 @@ def train_head(
     Args:
         options: A head and its grid. `linear` is deterministic: it is trained once per split, and the result
             is used for every seed.
-        features: Features of all clips, poolings concatenated, shape (N, L, D) float; `ClipLayers` for a head
-            that reads frames.
+        features: Features of all clips, poolings concatenated, shape (N, L, D) float: an array, or `Vectors`, which
+            are read by layer; `ClipLayers` for a head that reads frames.
         targets: Class of each clip, 0…C-1, shape (N,) int; zeros and ones (N, C); values (N,).
         splits: Training, validation and test rows. Without validation rows, the head must have one
             configuration and one layer, and is trained for `max_epochs`.
@@ -91,17 +92,19 @@ def train_head(
     positions = layer_positions(options, names)
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give at least one seed, such as [0]")
-    source: FrameSource | _Arrays
+    source: FrameSource | _VectorSource
     if isinstance(features, ClipLayers):
         check_splits(targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = FrameSource(features, targets, folds, positions, task, refit=refit)
     else:
+        if isinstance(features, np.ndarray):
+            features = ArrayVectors(features)
         if options.reads == "layers":
-            features, positions = features[:, positions], [ALL_LAYERS]
+            features, positions = SelectedLayers(features, positions), [ALL_LAYERS]
         check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
-        source = _Arrays(features, targets, task)
+        source = _VectorSource(features, targets, task)
     with one_thread() as cores:
         grid = tuple(options.configurations())
         job = Job(
@@ -154,10 +157,10 @@ def train_head(
 
 
 @dataclass(frozen=True)
-class _Arrays:
+class _VectorSource:
     """Blocks of pooled features; the counterpart of `FrameSource`."""
 
-    features: np.ndarray
+    features: Vectors
     targets: np.ndarray
     task: Task
 
@@ -167,7 +170,7 @@ class _Arrays:
 
     def rows(self, rows: np.ndarray, layer: int) -> np.ndarray:
         """Return raw features to predict from."""
-        return self.features[rows] if layer == ALL_LAYERS else self.features[rows, layer]
+        return read_layers(self.features, rows) if layer == ALL_LAYERS else self.features.read(rows, layer)
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ class _Run:
 
     head: HeadType
     job: Job
-    source: FrameSource | _Arrays
+    source: FrameSource | _VectorSource
     folds: Sequence[Split]
     absent: Sequence[np.ndarray]
 

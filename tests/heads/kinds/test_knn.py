@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from features.errors import ConfigError
 from heads.batched.blocks import Place, standardize
 from heads.batched.job import Job
+from heads.batched.vectors import ArrayVectors
 from heads.kinds import knn
 from heads.kinds.knn import KnnOptions
 from heads.kinds.registry import predict
@@ -155,7 +156,7 @@ def test_candidates_share_their_blocks_rows():
     features, targets, splits = clips(n_layers=1)
     options, cpu = KnnOptions(), torch.device("cpu")
     job = Job(options, tuple(options.configurations()), (0,), "single-label", 5, 150, 12, 1, cpu)
-    block = standardize(features, targets, splits[0], 0, cpu)
+    block = standardize(ArrayVectors(features), targets, splits[0], 0, cpu)
     first, *others = (fitted.states[0] for fitted in knn.fit_knn([Place(0, 0)], lambda place: block, job))
     assert len(others) == 9
     assert all(state["rows"] is first["rows"] and state["answers"] is first["answers"] for state in others)

@@ -1,0 +1,87 @@
+"""Pooled features of all clips, read by rows and layer, so that a head of one layer holds one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Vectors(Protocol):
+    """One vector per clip and layer. The stored type matters because it determines the rounding errors."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, L, D)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type in which the vectors are stored."""
+
+    def __len__(self) -> int:
+        """Number of clips."""
+
+    def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """Return the vectors of some rows at a layer position, a new array (n, D), float32 or float64."""
+
+
+class ArrayVectors:
+    """Vectors in an array (N, L, D)."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        """Wrap an array."""
+        if values.ndim != 3:
+            raise ValueError(f"features of shape {values.shape}; they should be (N, L, D)")
+        self.values = values
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, L, D)."""
+        n, n_layers, dim = self.values.shape
+        return n, n_layers, dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the array."""
+        return self.values.dtype
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.values)
+
+    def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """See `Vectors.read`."""
+        values = self.values[rows, layer]
+        return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+class SelectedLayers:
+    """Some layers of other vectors, in the given order."""
+
+    def __init__(self, vectors: Vectors, layers: Sequence[int]) -> None:
+        """Select layer positions."""
+        self.vectors, self.layers = vectors, tuple(layers)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, number of selected layers, D)."""
+        return self.vectors.shape[0], len(self.layers), self.vectors.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type in which the vectors are stored."""
+        return self.vectors.dtype
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.vectors)
+
+    def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """See `Vectors.read`."""
+        return self.vectors.read(rows, self.layers[layer])
+
+
+def read_layers(vectors: Vectors, rows: np.ndarray) -> np.ndarray:
+    """Return the vectors of some rows at every layer, (n, L, D)."""
+    return np.stack([vectors.read(rows, layer) for layer in range(vectors.shape[1])], axis=1)
