@@ -40,10 +40,14 @@ class Console:
         err: The rich console of log lines, bars and errors.
     """
 
-    def __init__(self) -> None:
-        """Bind to the current stdout and stderr."""
-        self.out = RichConsole(markup=False, highlight=False, emoji=False)
-        self.err = RichConsole(markup=False, highlight=False, emoji=False, stderr=True)
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Bind to the current stdout and stderr.
+
+        Args:
+            quiet: Print nothing.
+        """
+        self.out = RichConsole(markup=False, highlight=False, emoji=False, quiet=quiet)
+        self.err = RichConsole(markup=False, highlight=False, emoji=False, quiet=quiet, stderr=True)
         for console in (self.out, self.err):
             if not console.is_terminal:
                 console.width = _WIDE

@@ -16,3 +16,16 @@ class Progress(Protocol):
 
     def note(self, message: str) -> None:
         """Report a message for the log."""
+
+
+class NoProgress:
+    """A `Progress` that shows nothing."""
+
+    def start(self, clips: int, audio_s: float, reused: int) -> None:
+        """See `Progress`."""
+
+    def advance(self, clips: int, audio_s: float, failed: int) -> None:
+        """See `Progress`."""
+
+    def note(self, message: str) -> None:
+        """See `Progress`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,34 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: The file or an override is invalid; one line per error, each with file and key.
     """
     values = read_mapping(Path(path), list(Config.model_fields))
-    _fill_lists(values)
-    applied = apply_overrides(values, overrides)
-    values.setdefault("name", Path(path).stem)
-    _find_code(values, Path(path).parent)
-    config, errors = _check(values)
-    if config is None or errors:
-        raise ConfigError("\n".join(_line(str(path), error, applied) for error in errors))
+    config = _complete(values, str(path), Path(path).stem, Path(path).parent, overrides)
     config._source = str(path)
     config._overrides = tuple(overrides)
+    return config
+
+
+def make_config(values: Mapping[str, Any], *, name: str = "experiment") -> Config:
+    """Validate a config given as nested dictionaries with the keys of the YAML.
+
+    Args:
+        values: The config; it is not changed.
+        name: Name of the experiment if `values` has none.
+
+    Raises:
+        ConfigError: A value is invalid; one line per error, each with its key.
+    """
+    return _complete(deepcopy(dict(values)), "config", name, Path())
+
+
+def _complete(values: dict[str, Any], source: str, name: str, folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """Fill in the defaults of a config and validate it; code is looked for in `folder`."""
+    _fill_lists(values)
+    applied = apply_overrides(values, overrides)
+    values.setdefault("name", name)
+    _find_code(values, folder)
+    config, errors = _check(values)
+    if config is None or errors:
+        raise ConfigError("\n".join(_line(source, error, applied) for error in errors))
     return config
 
 

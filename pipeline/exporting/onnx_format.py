@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from features.errors import UserError
 from features.manifest import Manifest
+from features.planning.progress import NoProgress
 from features.store.content_keys import clip_contents
 from features.store.writer import CacheRows
 from heads.models.options import EndToEndOptions
@@ -30,7 +31,7 @@ from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.fitted import FramesInMemory, HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
 from pipeline.predicting.locate import ONNX_FORMAT
-from pipeline.predicting.predictor import NoProgress, Predictor
+from pipeline.predicting.predictor import Predictor
 from pipeline.results.run_folder import write_json
 
 # In a silent band, a log-mel value is rounding error of the Fourier transform, which differs between runtimes.

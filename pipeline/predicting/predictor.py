@@ -24,7 +24,7 @@ from features.inference.worker import computing_as_planned
 from features.labels import Task
 from features.manifest import Manifest
 from features.planning.plan import default_batch_s, make_plan
-from features.planning.progress import Progress
+from features.planning.progress import NoProgress, Progress
 from features.records import Records
 from features.spec import BackboneSpec
 from features.store import fingerprint as fp
@@ -225,19 +225,6 @@ class Predictor:
             raise AudioError(f"expected a waveform (T,) with at least one sample, got shape {clip.shape}")
         sf.write(path, clip.astype(np.float32), sample_rate or self.spec.sample_rate, "FLOAT")
         return path
-
-
-class NoProgress:
-    """A `Progress` that shows nothing."""
-
-    def start(self, clips: int, audio_s: float, reused: int) -> None:
-        """See `features.planning.progress.Progress`."""
-
-    def advance(self, clips: int, audio_s: float, failed: int) -> None:
-        """See `features.planning.progress.Progress`."""
-
-    def note(self, message: str) -> None:
-        """See `features.planning.progress.Progress`."""
 
 
 def check_same(spec: BackboneSpec, expected: Mapping[str, Any], what: str) -> None:
