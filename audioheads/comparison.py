@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.report.study import Study
 
 Entry = str | Mapping[str, Any]
+DEFAULT_POOLING = ("mean", "std")
 CLIPS_FILE = "clips.csv"  # in the run folder: the clips of a config made here
 
 
@@ -31,6 +32,7 @@ def compare(
     *,
     backbones: Sequence[Entry] | None = None,
     heads: Sequence[Entry] | None = None,
+    pooling: Sequence[str] | None = None,
     protocol: str | None = None,
     seeds: Sequence[int] | None = None,
     name: str | None = None,
@@ -47,6 +49,7 @@ def compare(
             dictionaries with a key `dataset`. Other arguments than `device` and `verbose` then must not be given.
         backbones: Names of backbones and presets, or entries as in a config; None: the MFCC control.
         heads: Names of heads, or entries as in a config; None: linear and mlp.
+        pooling: How frames become one vector; None: mean and std.
         protocol: How clips are split; None: what `audioheads init` suggests.
         seeds: Seeds of the heads; None: [0].
         name: Name of the run folder and the dataset; None: that of the folder or file.
@@ -65,7 +68,14 @@ def compare(
     from pipeline.stages.features import load_corpus, run_features
     from pipeline.stages.train_heads import run_heads
 
-    own = {"backbones": backbones, "heads": heads, "protocol": protocol, "seeds": seeds, "name": name}
+    own = {
+        "backbones": backbones,
+        "heads": heads,
+        "pooling": pooling,
+        "protocol": protocol,
+        "seeds": seeds,
+        "name": name,
+    }
     config = _given_config(data, {**own, "pattern": pattern})
     if config is None:
         manifest = read_manifest(data, name=name, pattern=pattern)
@@ -197,12 +207,13 @@ def _config_of(manifest: Manifest, own: Mapping[str, Any], cache: Path, runs: Pa
     values: dict[str, Any] = {
         "name": name,
         "dataset": {"kind": "csv", "root": str(runs / name / CLIPS_FILE), "name": manifest.name},
+        "features": {"pooling": list(own["pooling"] or DEFAULT_POOLING)},
         "protocol": own["protocol"] or suggest_protocol(manifest).protocol,
         "output": {"cache": str(cache), "runs": str(runs)},
     }
     if manifest.task != "single-label":
         values["dataset"]["task"] = manifest.task
-    for section, key in ((values.setdefault("features", {}), "backbones"), (values, "heads")):
+    for section, key in ((values["features"], "backbones"), (values, "heads")):
         if own[key] is not None:
             section[key] = [{"name": one} if isinstance(one, str) else dict(one) for one in own[key]]
     if own["seeds"] is not None:

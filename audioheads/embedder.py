@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from audioheads.recordings import Recording, read_recordings
+from audioheads.recordings import Recording, check_dense, read_recordings
 from features import backbones
 from features.corpus import Corpus
 from features.errors import AudioError, ConfigError
@@ -66,21 +66,27 @@ class Embedder(TransformerMixin, BaseEstimator):
         self.precision = precision
         self.sample_rate = sample_rate
 
-    def fit(self, recordings: Any = None, labels: Any = None) -> Self:
+    def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: N803 - scikit-learn's names
         """Check the parameters; nothing is learned.
+
+        Args:
+            X: Recordings; they are not read.
+            y: Not used.
 
         Raises:
             ConfigError: A parameter is invalid.
             WeightsError: The weights cannot be found or downloaded.
         """
+        check_dense(X)
+        self._poolings()
         self._layer(self._spec())
         return self
 
-    def transform(self, recordings: Any) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Embed recordings.
 
         Args:
-            recordings: See `audioheads.recordings.read_recordings`; or a `Manifest`, whose segments are embedded.
+            X: See `audioheads.recordings.read_recordings`; or a `Manifest`, whose segments are embedded.
 
         Returns:
             Shape (N, D · poolings) float32, in the order of the recordings.
@@ -90,19 +96,19 @@ class Embedder(TransformerMixin, BaseEstimator):
             ConfigError: A parameter is invalid.
             WeightsError: The weights cannot be found or downloaded.
         """
-        spec = self._spec()
+        spec, poolings = self._spec(), self._poolings()
         layer = self._layer(spec)
         with tempfile.TemporaryDirectory(prefix="audioheads-") as folder:
             on_disk = True  # else digests of temporary files would pile up in the cache folder
-            if isinstance(recordings, Manifest):
-                manifest, ids = recordings, recordings.clips["id"].tolist()
+            if isinstance(X, Manifest):
+                manifest, ids = X, X.clips["id"].tolist()
             else:
-                found = read_recordings(recordings, self.sample_rate)
+                found = read_recordings(X, self.sample_rate)
                 if not found:
-                    return np.zeros((0, spec.dim * len(self._poolings())), np.float32)
+                    return np.zeros((0, spec.dim * len(poolings)), np.float32)
                 manifest, ids = _manifest_of(found, Path(folder))
                 on_disk = all(isinstance(recording, Path) for recording in found)
-            settings = Settings(pooling=self._poolings(), precision=self.precision, device=self._device())
+            settings = Settings(pooling=poolings, precision=self.precision, device=self._device())
             load = partial(backbones.load, self._entry(), settings.device, settings.precision, spec)
             cache = Path(folder) / "cache" if self.cache is None else Path(self.cache)
             corpus = Corpus(manifest, cache / manifest.name, save=on_disk)
@@ -113,7 +119,7 @@ class Embedder(TransformerMixin, BaseEstimator):
                 raise AudioError(f"{clip}: {reason}")
             table = open_table(summary.path)
             rows = table.rows(ids)
-            return np.concatenate([table.layer(pooling, layer)[rows] for pooling in self._poolings()], axis=1)
+            return np.concatenate([table.layer(pooling, layer)[rows] for pooling in poolings], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns, such as `wav2vec2-nano_mean_0`."""
@@ -126,7 +132,8 @@ class Embedder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.no_validation = True
-        tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []
+        tags.input_tags.two_d_array = self.sample_rate is not None  # one waveform per row
         tags.input_tags.string = True
         return tags
 
@@ -170,7 +177,7 @@ class Embedder(TransformerMixin, BaseEstimator):
 def _manifest_of(recordings: Sequence[Recording], folder: Path) -> tuple[Manifest, list[str]]:
     """Return a manifest of the different recordings, and the id of each; waveforms are written to the folder."""
     import pandas as pd
-    import soundfile as sf
+    from scipy.io import wavfile
 
     paths: dict[str, str] = {}
     ids = []
@@ -181,7 +188,7 @@ def _manifest_of(recordings: Sequence[Recording], folder: Path) -> tuple[Manifes
             digest = hashlib.sha256(f"{recording.rate} ".encode() + recording.values.tobytes()).hexdigest()
             clip, path = f"array {digest[:32]}", str(folder / f"{digest}.wav")
             if clip not in paths:
-                sf.write(path, recording.values, recording.rate, "FLOAT")
+                wavfile.write(path, recording.rate, recording.values)  # libsndfile would write the time of day
         paths[clip] = path
         ids.append(clip)
     table = pd.DataFrame({"id": list(paths), "path": list(paths.values()), "label": NO_LABEL})

@@ -47,10 +47,21 @@ def read_recordings(given: Any, sample_rate: int | None = None) -> list[Recordin
         TypeError: An item has another form; the message names the item.
         ValueError: A waveform has no samples, more than one channel or no rate.
     """
+    check_dense(given)
     if is_one(given):
         return [_recording(given, sample_rate, "the input")]
     items = _items(given)
     return [_recording(item, sample_rate, f"item {at}") for at, item in enumerate(items)]
+
+
+def check_dense(given: Any) -> None:
+    """Refuse sparse matrices.
+
+    Raises:
+        TypeError: This is one.
+    """
+    if hasattr(given, "tocsr"):
+        raise TypeError(f"expected recordings, got a sparse matrix; a recording is {FORMS}")
 
 
 def is_one(given: Any) -> bool:
