@@ -1,4 +1,4 @@
-# Every target first runs what is missing of `setup`. Only make and Python 3.11 or newer are required.
+# Every target first runs what is missing of `setup` or `setup-dev`. Only make and Python 3.11 or newer are required.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -11,6 +11,7 @@ BROWSER ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+READY_DEV := .venv/.ready-dev
 OPTIONS = $(foreach override,$(SET),--set '$(override)') $(ARGS)
 # One worker per core. pytest obeys the last -m and -n, so those in ARGS replace these.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
@@ -18,13 +19,14 @@ ALL := -m 'not slow and not gpu'
 QUICK := -m 'not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu docs clean
+.PHONY: help setup setup-dev lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(READY) ## create .venv with the project and all its extras
+setup: $(READY) ## create .venv with the project and all extras that it uses when it runs
+setup-dev: $(READY_DEV) ## also install what lint, test and docs need
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; set one: make setup PYTHON=/path/to/python3" >&2; exit 2; }
@@ -32,29 +34,33 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
-lint: $(READY) ## run ruff, mypy and the import contracts
+$(READY_DEV): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
+	@touch $@
+
+lint: $(READY_DEV) ## run ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## fix and format the code with ruff
+format: $(READY_DEV) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(READY) ## run the quick tests; ARGS="tests/pipeline -x" runs all tests of a path, ARGS="-m slow" those of a marker
+test: $(READY_DEV) ## run the quick tests; ARGS="tests/pipeline -x" runs all tests of a path, ARGS="-m slow" those of a marker
 	$(PYTEST) $(if $(filter tests/% ./tests/%,$(ARGS)),$(ALL),$(QUICK)) $(ARGS)
 
-test-all: $(READY) ## run all tests but those marked slow or gpu
+test-all: $(READY_DEV) ## run all tests but those marked slow or gpu
 	$(PYTEST) $(ALL) $(ARGS)
 
-test-browser: $(READY) ## test the report in a headless Chromium, installed on Debian; or in BROWSER=/path/to/one
+test-browser: $(READY_DEV) ## test the report in a headless Chromium, installed on Debian; or in BROWSER=/path/to/one
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') $(BIN)/python -m tests.browser.browsers
 	$(if $(BROWSER),AUDIOHEADS_BROWSER='$(BROWSER)') AUDIOHEADS_SCREENSHOTS=build/screenshots \
 		$(BIN)/python -m pytest tests/browser $(ARGS)
 
 demo: $(READY) ## run the whole pipeline on synthetic sounds and print the results table; no download
-	$(BIN)/audioheads run configs/demo.yaml $(OPTIONS)
+	$(BIN)/audioheads run configs/demo-cnn.yaml $(OPTIONS)
 
 run: $(READY) ## run all stages of CONFIG that are not finished
 	$(BIN)/audioheads run '$(CONFIG)' $(OPTIONS)
@@ -80,7 +86,7 @@ bench: $(READY) ## measure speed, error and memory of stage 1 against the usual 
 bench-gpu: $(READY) ## check and measure stage 1 and training on a GPU, in eight minutes
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
-docs: $(READY) ## build the documentation in site/ and check its links, without network
+docs: $(READY_DEV) ## build the documentation in site/ and check its links, without network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "wrote site/index.html; with search: $(BIN)/python -m http.server -d site"
 

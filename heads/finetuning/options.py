@@ -87,6 +87,8 @@ class Recipe(BaseModel):
         optimizer: `adam`, `adamw` or `sgd` (momentum 0.9).
         weight_decay: Weight decay of the optimiser.
         schedule: `constant`, `step` (times `gamma` every `step_epochs`) or `cosine` (to 0 at the end).
+        step_epochs: Epochs between the steps of `schedule: step`.
+        gamma: Factor of the learning rate at each of these steps.
         warmup_epochs: First epochs with a linearly increasing learning rate.
         gradient_clip: Largest norm of the gradient; null: no limit.
         label_smoothing: Fraction of the target that is spread over all classes.

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.cache import cache_app
+from pipeline.cli.configs import config_app, configs_app
 from pipeline.cli.datasets import datasets_app
 from pipeline.cli.init import init
 from pipeline.cli.leaderboard import leaderboard
@@ -32,13 +36,11 @@ from pipeline.cli.options import (
     Verbose,
 )
 from pipeline.cli.report import report, write_report
-from pipeline.cli.start import check_corpus, open_console, read_experiment, start
+from pipeline.cli.start import check_corpus, check_finetuning, open_console, read_experiment, start
 
 app = typer.Typer(
     name="audioheads",
-    help="Compare frozen audio backbones: cache exact embeddings, train small heads, report one results table.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -48,6 +50,23 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(backbones_app, name="backbones")
 app.add_typer(models_app, name="models")
+app.add_typer(configs_app, name="configs")
+app.add_typer(config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"audioheads {metadata.version('audioheads')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _audioheads(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Compare frozen audio backbones: cache exact embeddings, train small heads, report one results table."""
 
 
 @app.command()
@@ -63,6 +82,8 @@ def run(
 ) -> None:
     """Run all stages and skip what is already done."""
     console, experiment = start(config, sets, verbose)
+    if experiment.finetune:
+        check_finetuning()
     from pipeline.stages.features import load_corpus, run_features
     from pipeline.stages.train_heads import run_heads
 
@@ -81,6 +102,12 @@ def run(
         if experiment.finetune:
             _finetune_module().run_finetune(experiment, **how)
         write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
+
+
+@app.command()
+def demo(sets: Sets = None, device: Device = "auto", verbose: Verbose = False) -> None:
+    """Run all stages on synthetic sounds, without any download; takes a few minutes."""
+    run(Path("demo"), sets, device, verbose=verbose)
 
 
 @app.command()
@@ -217,15 +244,9 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
 
 def _finetune_module() -> ModuleType:
     """Import end-to-end training, whose libraries are an optional extra."""
-    from features.errors import UserError
+    check_finetuning()
+    from pipeline.finetune import run as finetuning
 
-    try:
-        from pipeline.finetune import run as finetuning
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in ("lightning", "torchvision"):
-            raise
-        raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'") from error
     return finetuning
 
 

@@ -21,7 +21,12 @@ def _engine(value: str) -> str:
     return value
 
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the experiment.", show_default=False)]
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="YAML file of the experiment, or the name of a shipped one.", show_default=False
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

@@ -40,8 +40,24 @@ def read_experiment(path: Path, sets: list[str] | None, verbose: bool) -> tuple[
     """Return the console and the checked experiment, whose corpus may be missing."""
     console = open_console(verbose)
     from pipeline.config.config import load_config
+    from pipeline.config.shipped import find_config
 
-    return console, load_config(path, sets or ())
+    return console, load_config(find_config(path), sets or ())
+
+
+def check_finetuning() -> None:
+    """Check that the libraries of end-to-end training are installed, without importing them.
+
+    Raises:
+        UserError: One is missing.
+    """
+    from importlib.util import find_spec
+
+    from features.errors import UserError
+
+    for package in ("lightning", "torchvision"):
+        if find_spec(package) is None:
+            raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'")
 
 
 def open_console(verbose: bool) -> Console:

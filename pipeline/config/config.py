@@ -42,21 +42,21 @@ class Config(ConfigSection):
 
     name: str = Field(description="name of the run folder; default: the name of the config file")
     dataset: Options = Field(description="see `audioheads datasets ls`")
-    features: FeaturesSection
-    heads: list[Options] = Field(min_length=1)
+    features: FeaturesSection = Field(description="stage 1, see below")
+    heads: list[Options] = Field(min_length=1, description="small models trained on the embeddings, see below")
     finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
     tracking: list[Tracking] = Field([], description="where their curves are logged: tensorboard, swanlab, csv")
     protocol: Protocol = Field("auto", description="how clips are split into training, validation and test")
     absent_classes: AbsentClasses = Field(
         "error", description="a class without training clips for some test fold: error, or score as errors"
     )
-    few_shot: FewShotSection = FewShotSection()
+    few_shot: FewShotSection = Field(FewShotSection(), description="draws of the protocol `few-shot`, see below")
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
     split_seed: Seed = Field(0, description="seed of drawn splits")
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
-    report: ReportSection = ReportSection()
-    output: OutputSection = OutputSection()
+    report: ReportSection = Field(ReportSection(), description="stage 3, see below")
+    output: OutputSection = Field(OutputSection(), description="folders, see below")
 
     _source: str = PrivateAttr("")
     _overrides: tuple[str, ...] = PrivateAttr(())

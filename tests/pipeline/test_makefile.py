@@ -14,6 +14,7 @@ from tests.paths import ROOT
 
 TARGETS = {
     "setup",
+    "setup-dev",
     "lint",
     "test",
     "test-all",
@@ -49,6 +50,7 @@ def make(folder, *arguments):
 def ready(folder):
     (folder / ".venv").mkdir()
     (folder / ".venv" / ".ready").touch()
+    (folder / ".venv" / ".ready-dev").touch()
 
 
 def test_help_lists_every_target_with_a_line(checkout):
@@ -70,6 +72,11 @@ def test_set_up_is_repeated_when_requirements_changed(checkout, changed):
     stamp = (checkout / ".venv" / ".ready").stat().st_mtime_ns
     os.utime(checkout / changed, ns=(stamp + 10**9, stamp + 10**9))
     assert "pip install" in make(checkout, "-n", "setup")
+
+
+@pytest.mark.parametrize(("target", "extras"), [("setup", "all"), ("run", "all"), ("test", "all,dev,docs")])
+def test_what_is_for_working_on_the_code_is_installed_for_that_only(checkout, target, extras):
+    assert re.findall(r"-e '\.\[(.*)\]'", make(checkout, "-n", target))[-1] == extras
 
 
 def test_config_set_and_args_reach_the_command(checkout):
@@ -100,7 +107,7 @@ def test_a_target_and_args_choose_the_tests(checkout, command, expression):
 
 def test_demo_runs_the_shipped_demo(checkout):
     ready(checkout)
-    assert "audioheads run configs/demo.yaml" in make(checkout, "-n", "demo")
+    assert "audioheads run configs/demo-cnn.yaml" in make(checkout, "-n", "demo")
 
 
 def test_constraints_are_exact_and_carry_no_addresses():
@@ -118,5 +125,5 @@ def test_constraints_cover_every_requirement():
 
     pinned = {plain(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert {plain(line) for line in required} - pinned == set()
-    apart = {"all", "browser"}  # a browser's driver is for `make test-browser` alone
+    apart = {"all", "dev", "docs", "litert", "browser"}  # for working on the code; a dependency; `make test-browser`
     assert set(extras) - apart == set(re.findall(r"[a-z]+", extras["all"][0])) - {"audioheads"}
