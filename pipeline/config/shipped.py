@@ -12,7 +12,7 @@ NO_EXPERIMENT = ("published",)  # results from papers, which the report reads
 
 def shipped_folder() -> Path:
     """Return the folder of the shipped configs: in the installed package, or at the top of a checkout."""
-    packaged = Path(__file__).parent / "shipped"
+    packaged = Path(__file__).parent / "shipped_configs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
 
 
