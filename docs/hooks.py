@@ -11,6 +11,7 @@ FIRST = (
         "init",
         "own-folder",
         "own-data",
+        "python",
         "tour",
         "reading-the-table",
         "report",
@@ -34,13 +35,34 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add a page for each notebook."""
+    """Add a page for each notebook, one with all configuration keys, and one with all commands."""
     from mkdocs.structure.files import File
 
     for path in sorted((Path(config.docs_dir) / "guides").glob("*.ipynb")):
         page = File.generated(config, f"guides/{path.stem}.md", content=notebook_page(path))
         files.append(page)
+    for name, text in (("configuration", configuration_page()), ("commands", commands_page())):
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
+
+
+def configuration_page() -> str:
+    """Return the page of all configuration keys."""
+    from pipeline.config.reference import reference_text
+
+    return reference_text()
+
+
+def commands_page() -> str:
+    """Return the help of every command as Markdown."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from pipeline.cli.app import app
+
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="audioheads", title="All commands")
+    return str(text)
 
 
 def notebook_page(path: Path) -> str:
