@@ -56,7 +56,8 @@ def models_ls(
     console = open_console(verbose)
     from pipeline.predicting.listing import list_models
 
-    list_models(runs or [Path("runs")], console)
+    default = Path("runs")
+    list_models(runs or ([default] if default.exists() else []), console)
 
 
 def predict(

@@ -31,6 +31,7 @@ def report(
     copy_audio: Annotated[
         bool, typer.Option("--copy-audio", help="Copy the clips to audio/ next to index.html, for a folder to share.")
     ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     sets: Sets = None,
     device: UnusedDevice = "auto",
     limit: UnusedLimit = None,
@@ -57,6 +58,7 @@ def report(
         audio="embed" if embed_audio else "copy" if copy_audio else "link",
         dry_run=dry_run,
         console=started[0][0],
+        show=show,
     )
 
 
@@ -68,8 +70,9 @@ def write_report(
     output: Path | None = None,
     audio: str = "link",
     corpora: Sequence[Corpus] | None = None,
+    show: bool = False,
 ) -> None:
-    """Write the report of one or several experiments; with `dry_run`, print where it would go."""
+    """Write the report of one or several experiments and print a link to it; with `dry_run`, print where it would go."""
     from pipeline.report.run import check_runs, report_folder, run_report
 
     if dry_run:
@@ -77,3 +80,9 @@ def write_report(
         console.line(f"report: would write {output or report_folder(configs)}")
     else:
         run_report(*configs, console=console, output=output, audio=audio, corpora=corpora)  # type: ignore[arg-type]
+        page = ((output or report_folder(configs)) / "index.html").absolute().as_uri()
+        console.line(page)
+        if show:
+            import webbrowser
+
+            webbrowser.open(page)

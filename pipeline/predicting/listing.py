@@ -61,9 +61,6 @@ def list_models(paths: Sequence[Path], console: Console) -> None:
     Args:
         paths: Runs, folders of runs, exported folders.
         console: Prints the table.
-
-    Raises:
-        UserError: No model is found.
     """
     rows: list[tuple[str, ...]] = []
     for path in paths:
@@ -72,8 +69,9 @@ def list_models(paths: Sequence[Path], console: Console) -> None:
             found.sort(key=lambda pair: -(pair[1].value or 0.0))
             rows += [_row(model, evaluation) for model, evaluation in found]
     if not rows:
-        where = ", ".join(map(str, paths))
-        raise UserError(f"no trained models in {where}; run `audioheads train-heads CONFIG` to train some")
+        where = ", ".join(map(str, paths)) or "runs"
+        console.note(f"no trained models in {where}; `audioheads train-heads CONFIG` trains some")
+        return
     headings = ("MODEL", "dataset", "fits", "score (95 % interval)", "weights")
     console.table(headings, rows, foldable=["weights"], spare=("dataset", "fits"))
     console.note("`audioheads predict MODEL AUDIO…` uses one; scores are of single fits on their test clips")

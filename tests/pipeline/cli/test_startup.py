@@ -61,7 +61,7 @@ COMMANDS = [
     ("cache export there.yaml", 2, "mfcc: no embeddings for these settings yet"),
     ("cache prune gone.yaml", 2, FOLDER_GONE),
     ("models ls", 0, MODEL),
-    ("models ls empty", 2, "no trained models in empty"),
+    ("models ls empty", 0, "no trained models in empty"),
     ("predict no x.wav", 2, "no: no such model"),
     ("predict runs/no/models/mfcc/linear x.wav", 2, "no such model"),
     (f"predict {MODEL} x.wav", 2, "x.wav: no such file or folder"),
