@@ -72,7 +72,7 @@ def write_report(
     corpora: Sequence[Corpus] | None = None,
     show: bool = False,
 ) -> None:
-    """Write the report of one or several experiments and print a link to it; with `dry_run`, print where it would go."""
+    """Write the report of one or several experiments and print its address; with `dry_run`, print the folder."""
     from pipeline.report.run import check_runs, report_folder, run_report
 
     if dry_run:
