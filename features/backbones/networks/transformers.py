@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from features.backbones.adapters.equal_length import SHORTEST_S
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
+from features.backbones.networks.attention_masks import leave_masks_unread
 from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
@@ -65,6 +66,7 @@ class TransformersBackbone(Backbone):
         self.device = device
         self.dtype = dtype
         self.module = module.to(device)
+        leave_masks_unread(self.module)
         self._extractor = extractor
         on_host = partial(prepare, extractor, module)
         self._front_end = front_end_of(extractor, on_host, device)
