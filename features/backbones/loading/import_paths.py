@@ -6,7 +6,8 @@ import ast
 import importlib
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +79,14 @@ def module_file(module: ModuleType) -> Path | None:
 def version_of(module: ModuleType) -> str:
     """Return the version of the distribution that a module belongs to; empty for a single file."""
     top = module.__name__.partition(".")[0]
-    names = metadata.packages_distributions().get(top, [])
+    names = _distributions(tuple(sys.path)).get(top, [])
     return metadata.version(names[0]) if names else ""
+
+
+@cache
+def _distributions(search_path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return the distributions of each installed module; finding them reads the metadata of all packages."""
+    return metadata.packages_distributions()
 
 
 def source_sha256(module: ModuleType) -> str:

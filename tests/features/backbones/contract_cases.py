@@ -27,9 +27,12 @@ CASES = {
         "architecture": {
             "d_model": 32,
             "encoder_layers": 2,
+            "decoder_layers": 1,
             "encoder_attention_heads": 4,
             "decoder_attention_heads": 4,
+            "max_source_positions": 500,
         },
+        "extractor": {"chunk_length": 10},  # s; 500 frames of 20 ms
     },
     "clap": {
         "weights": "random",
