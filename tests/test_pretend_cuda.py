@@ -1,16 +1,13 @@
 """The pretend device keeps the rules of CUDA: what would fail or wait there fails or is counted here."""
 
 import copy
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from features.inference.device_transfer import ToDevice, ToHost
-from tests.paths import ROOT
+from tests.conftest import pytest_runtest_setup
 from tests.pretend_cuda import PretendCuda
 
 
@@ -199,27 +196,14 @@ def test_nothing_is_left_behind():
     assert torch.backends.cudnn.enabled
 
 
-GPU_TEST = """
-import pytest
-
-@pytest.mark.gpu
-def test_on_a_gpu():
-    pass
-"""
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize(("required", "outcome"), [("0", "1 skipped"), ("1", "1 error")])
-def test_a_test_that_needs_a_gpu_is_skipped_unless_one_is_required(required, outcome, tmp_path):
-    """The suite's conftest decides; it is given a test file of its own."""
-    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_runtest_setup\n")
-    (tmp_path / "test_one.py").write_text(GPU_TEST)
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)]
-    environment = {**os.environ, "AUDIOHEADS_REQUIRE_CUDA": required, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "--rootdir", str(tmp_path)], capture_output=True, text=True, env=environment)
-    assert outcome in done.stdout, done.stdout + done.stderr
-    assert done.returncode == (outcome == "1 error")
-    assert outcome != "1 error" or "torch finds no CUDA device" in done.stdout
+@pytest.mark.parametrize(("required", "outcome"), [("0", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_a_test_that_needs_a_gpu_is_skipped_unless_one_is_required(required, outcome, request, monkeypatch):
+    monkeypatch.setenv("AUDIOHEADS_REQUIRE_CUDA", required)
+    pytest_runtest_setup(request.node)
+    request.node.add_marker("gpu")
+    with pytest.raises(outcome, match="no CUDA device"):
+        pytest_runtest_setup(request.node)
 
 
 def test_threads_use_the_device_too(device):
