@@ -1,6 +1,7 @@
-"""A tiny task that can be learnt in a second: bands that tell the class."""
+"""Tiny tasks that can be learnt in a second: bands, or the pitch of a waveform, tell the class."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,23 +39,43 @@ class Task:
     options: object
     n_clips: int = 40
     strength: float = 2.0
+    window: ClassVar[int] = 40
 
     def __post_init__(self):
-        rng = np.random.default_rng(0)
         self.targets = np.arange(self.n_clips) % N_CLASSES
-        shapes = np.eye(N_BANDS, dtype=np.float32)[3 * self.targets] * self.strength
-        noise = [rng.standard_normal((rng.integers(20, 60), N_BANDS)).astype(np.float32) for _ in self.targets]
-        self.frames = Stored([values + shape for values, shape in zip(noise, shapes, strict=True)])
-        windows = ScoringWindows(self.frames, 40, fill=0.0)
+        self.frames = Stored(self.arrays(np.random.default_rng(0)))
+        windows = ScoringWindows(self.frames, self.window, fill=0.0)
         augmenter = Augmenter(self.options.augment, frame_rate=30.0, decibels=True)
         self.clips = TrainingClips(windows, self.targets, N_CLASSES, augmenter)
         order = np.arange(self.n_clips)
         self.rows = SplitRows(order[: self.n_clips * 6 // 10], order[self.n_clips * 6 // 10 : -8], order[-8:])
 
+    def arrays(self, rng):
+        """The clips' frames (F, D)."""
+        shapes = np.eye(N_BANDS, dtype=np.float32)[3 * self.targets] * self.strength
+        noise = [rng.standard_normal((rng.integers(20, 60), N_BANDS)).astype(np.float32) for _ in self.targets]
+        return [values + shape for values, shape in zip(noise, shapes, strict=True)]
+
+    def network(self):
+        return build(self.options, self.frames.dim, N_CLASSES)
+
     def build(self):
-        return StandardisedNetwork(
-            build(self.options, N_BANDS, N_CLASSES), *band_statistics(self.frames, self.rows.train)
-        )
+        return StandardisedNetwork(self.network(), *band_statistics(self.frames, self.rows.train))
+
+
+class WaveformTask(Task):
+    """The same with waveforms."""
+
+    window: ClassVar[int] = 4000
+
+    def arrays(self, rng):
+        """The clips' samples (T, 1)."""
+        waves = []
+        for target in self.targets:
+            times = np.arange(rng.integers(3000, 6000))[:, None]
+            tone = np.sin(2 * np.pi * 0.02 * 2.0**target * times)
+            waves.append((0.3 * tone + 0.05 * rng.standard_normal(times.shape)).astype(np.float32))
+        return waves
 
 
 def same_weights(one, other):

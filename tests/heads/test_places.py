@@ -5,24 +5,24 @@ import pytest
 
 from heads.finetuning.finetune import finetune
 from heads.kinds.registry import HEADS, options_class
-from heads.models.options import CnnOptions, CrnnOptions, ImageOptions
+from heads.models.options import CnnOptions, CrnnOptions, ImageOptions, M5Options
 from heads.training.train import train_head
-from tests.heads.learnables import Task
+from tests.heads.learnables import Task, WaveformTask
 from tests.heads.training.test_leak import N_CLASSES, SMALL, TASKS, as_read, corpus
 from tests.places import DEVICES, at_each
 
-pytestmark = pytest.mark.thorough
-
 SHORT = {"epochs": 1, "batch_size": 8, "threads": 1, "precision": "fp32", "learning_rate": 0.01}
+thorough = pytest.mark.thorough
 NETWORKS = {
-    "cnn": CnnOptions(name="cnn", channels=[4, 8], batch_norm=True, **SHORT),
-    "crnn": CrnnOptions(name="crnn", channels=[4], hidden=8, **SHORT),
-    "resnet18": ImageOptions(name="resnet18", weights="none", image_size=32, **SHORT),
+    "cnn": (Task, CnnOptions(name="cnn", channels=[4, 8], batch_norm=True, **SHORT)),
+    "m5": (WaveformTask, M5Options(name="m5", channels=[8, 8, 8, 8], **SHORT)),
+    "crnn": (Task, CrnnOptions(name="crnn", channels=[4], hidden=8, **SHORT)),
+    "resnet18": (Task, ImageOptions(name="resnet18", weights="none", image_size=32, **SHORT)),
 }
 
 
 @at_each(*DEVICES)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [TASKS[0], *(pytest.param(task, marks=thorough) for task in TASKS[1:])])
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_trains_and_predicts_as_on_a_cpu(there, name, task):
     features, targets, splits = corpus(task)
@@ -45,10 +45,11 @@ def test_a_head_trains_and_predicts_as_on_a_cpu(there, name, task):
 
 
 @at_each(*DEVICES)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["cnn", "m5", *(pytest.param(name, marks=thorough) for name in ("crnn", "resnet18"))])
 def test_an_epoch_of_a_network_gives_what_a_cpu_gives(there, name, tmp_path):
     pytest.importorskip("lightning")
-    task = Task(NETWORKS[name], n_clips=24)
+    kind, options = NETWORKS[name]
+    task = kind(options, n_clips=24)
     found, expected = (
         finetune(task.build, task.clips, task.rows, task.options, 0, tmp_path / device, device=device)
         for device in (there.device, "cpu")
