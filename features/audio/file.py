@@ -12,6 +12,7 @@ import soundfile as sf
 from features.audio.containers import open_audio, stored_audio
 from features.audio.containers.member import Member
 from features.audio.headers import enters_anywhere, flac_total, seeks_exactly, shortfall, stated_audio
+from features.audio.mixing import mono
 from features.audio.mpeg import mpeg_frames
 from features.audio.ogg import ogg_pages
 from features.audio.other_formats import decoding_error, unknown_format
@@ -102,7 +103,7 @@ class AudioFile:
             else:
                 for at in range(self._at, start, size):
                     _read(self._file, at, min(at + size, start))
-            pieces = [_mono(_read(self._file, at, min(at + size, stop))) for at in range(start, stop, size)]
+            pieces = [mono(_read(self._file, at, min(at + size, stop))) for at in range(start, stop, size)]
         self._at = stop
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -283,11 +284,3 @@ def _read(file: sf.SoundFile, start: int, stop: int) -> np.ndarray:
     if len(data) < stop - start:
         raise AudioError(f"is cut short: announces {file.frames} frames, decodes to {start + len(data)}")
     return data
-
-
-def _mono(data: np.ndarray) -> np.ndarray:
-    """Average the channels: (frames, channels) to (frames,)."""
-    mono = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{int((~np.isfinite(mono)).sum())} samples are NaN or infinite")
-    return np.ascontiguousarray(mono)
