@@ -23,7 +23,7 @@ from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice, ToHost
 from features.inference.frame_buffer import FrameBuffer
 from features.inference.loader import Decoded, Prepared, attempting, check_unchanged
-from features.inference.oom import Splitter, find_budget
+from features.inference.oom import Splitter, find_budget, memory_of
 from features.inference.shard_writer import Batch, Embedded
 from features.inference.timing import Clock
 from features.planning.plan import PlannedClip
@@ -217,7 +217,7 @@ class Embedder:
 
     def _too_large(self, seconds: float) -> str:
         """Return the reason for a clip that does not fit in memory even in a batch by itself."""
-        return f"{seconds:.1f} s at once need more memory than {self.backbone.device_name} has; lower max_duration_s"
+        return f"{seconds:.1f} s at once need more memory than {memory_of(self.backbone)}"
 
 
 def preparing(backbone: Backbone, clock: Clock, workers: int) -> Callable[[Waveform], Waveform] | None:

@@ -137,3 +137,14 @@ def budget_of(samples: list[int], peaks: list[int], free_bytes: int) -> int | No
     bytes_per_sample = (peaks[1] - peaks[0]) / (samples[1] - samples[0])
     fixed = max(0.0, peaks[0] - samples[0] * bytes_per_sample)
     return max(1, int((free_bytes * MEMORY_SHARE - fixed) / bytes_per_sample))
+
+
+def memory_of(backbone: Backbone) -> str:
+    """Return the end of a message about a clip that does not fit: the memory of the backbone's device, what to do."""
+    if backbone.device.type != "cuda":
+        return f"{backbone.device_name} has; set a lower max_duration_s"
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(backbone.device))
+    return (
+        f"{backbone.device_name} has free, {free:.1f} of {total:.1f} GiB; set a lower max_duration_s, or end other "
+        "programs that use it (nvidia-smi lists them)"
+    )

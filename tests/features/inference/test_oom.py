@@ -65,7 +65,7 @@ def test_a_clip_too_large_by_itself_fails_alone_and_is_tried_again(seven):
     summary = seven.run(seven.manifest(*NAMES, "large.wav"))
     assert summary.computed == 7
     assert list(summary.failures) == ["large.wav"]
-    assert "0.4 s at once need more memory than cpu has; lower max_duration_s" in summary.failures["large.wav"]
+    assert "0.4 s at once need more memory than cpu has; set a lower max_duration_s" in summary.failures["large.wav"]
     seven.backbone = Toy
     assert seven.run(seven.manifest(*NAMES, "large.wav")).computed == 1
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from features import backbones
+from features.errors import RunError
 from features.inference import device_resampling
 from features.inference.embedder import Embedder
 from features.inference.oom import find_budget
@@ -111,6 +112,25 @@ def test_a_device_that_is_too_small_splits_batches_and_loses_nothing(clips, ther
     assert any("out of memory with" in note for note in clips.log.notes)
     for name, row in found.items():
         np.testing.assert_allclose(row, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@at_each(PRETEND)
+def test_memory_that_another_program_takes_is_one_line_and_the_next_run_finishes(clips, there, monkeypatch):
+    plain, limit = Embedder.embed, there.pretend.memory
+
+    def embed(self, decoded, batch):
+        there.pretend.memory = there.pretend.allocated
+        plain(self, decoded, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(RunError) as caught:
+        patch.setattr(Embedder, "embed", embed)
+        extracted(clips, there.device, names=CLIPS[:6])
+    there.pretend.memory = limit
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "s at once need more memory than Pretend GPU has free, 0.0 of 0.0 GiB; set a lower" in message
+    assert message.endswith("end other programs that use it (nvidia-smi lists them)")
+    assert set(rows_of(extracted(clips, there.device, names=CLIPS[:6]))) == set(CLIPS[:6])
 
 
 @at_each(PRETEND)
