@@ -1,8 +1,10 @@
 """What every test process needs before torch is imported, and fixtures of all packages."""
 
+import ctypes
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -40,6 +42,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("AUDIOHEADS_REQUIRE_CUDA", "0") not in ("", "0"):
             pytest.fail("AUDIOHEADS_REQUIRE_CUDA is set, but torch finds no CUDA device", pytrace=False)
         pytest.skip("no CUDA device")
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Give the memory of a large test back: the command line lets malloc keep it, see `features.system.malloc`."""
+    if item.get_closest_marker("e2e") or item.get_closest_marker("thorough"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        if trim is not None:
+            trim(0)
 
 
 @pytest.fixture(scope="module")
