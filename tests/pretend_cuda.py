@@ -170,6 +170,7 @@ class PretendCuda(TorchDispatchMode):
 
     Attributes:
         memory: Bytes that its tensors may have together.
+        share: The part of them that this process may use.
         allocated: Bytes that they have.
         peak: The most they had since `torch.cuda.reset_peak_memory_stats`.
         waits: Reason -> how often the host waited for the device.
@@ -181,7 +182,7 @@ class PretendCuda(TorchDispatchMode):
     def __init__(self, memory: int = 16 * GIB) -> None:
         """Make a device with this much memory, in bytes."""
         super().__init__()
-        self.memory = memory
+        self.memory, self.share = memory, 1.0
         self.allocated = self.peak = self.pageable = self.ran = 0
         self.waits: Counter[str] = Counter()
         self.shortcuts: Counter[str] = Counter()
@@ -306,7 +307,7 @@ class PretendCuda(TorchDispatchMode):
 
     def _claim(self, size: int) -> _Claim:
         """Take memory, if there is enough."""
-        if self.allocated + size > self.memory:
+        if self.allocated + size > self.share * self.memory:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB")
         return _Claim(self, size)
 

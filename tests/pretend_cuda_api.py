@@ -169,6 +169,7 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         "max_memory_reserved": lambda _=None: device.peak,
         "reset_peak_memory_stats": reset_peak,
         "empty_cache": lambda: None,
+        "set_per_process_memory_fraction": lambda share, _=None: setattr(device, "share", share),
         "synchronize": lambda _=None: device.wait("device"),
         "Stream": streams,
         "Event": events,

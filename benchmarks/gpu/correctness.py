@@ -39,7 +39,7 @@ def _of_family(model: Model, device: str, sizes: Sizes, tiny: bool) -> list[Figu
     return [*figures, Figure(what, cosine, "", at_least=BF16_COSINE)]
 
 
-def memory_figures(device: str, tiny: bool) -> list[Figure]:
+def memory_figures(device: str, sizes: Sizes, tiny: bool) -> list[Figure]:
     """Return the peak of a batch as large as the budget, and the error of a batch that had to be split."""
     if not device.startswith("cuda"):
         return []
@@ -58,19 +58,19 @@ def memory_figures(device: str, tiny: bool) -> list[Figure]:
     ]
     del backbone
     torch.cuda.empty_cache()
-    return [*figures, _split(device, tiny, total)]
+    return [*figures, _split(device, sizes, tiny, total)]
 
 
-def _split(device: str, tiny: bool, total: int) -> Figure:
+def _split(device: str, sizes: Sizes, tiny: bool, total: int) -> Figure:
     """Return the error of a batch that does not fit and is split."""
     backbone = backbones.load(CORRECTNESS[0].entry(tiny), device, "fp32")
     clips = [clip for _ in range(8) for clip in mixed_clips(backbone, 16)]
     batch, lengths = pad(clips, backbone.spec.min_samples)
-    expected = backbone.embed(clips)
+    expected = [frames for clip in clips for frames in backbone.embed([clip])]
     used = torch.cuda.memory_allocated(device)
     notes: list[str] = []
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (used + 1.5 * 2**30) / total), device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (used + sizes.spare_bytes) / total), device)
     try:
         error = 0.0
         for part in Splitter(notes.append).run(batch, lengths, backbone.embed_batch):

@@ -70,6 +70,7 @@ class Sizes:
         clips: Clips of the correctness rows.
         head_folds: Folds of the `mlp` grid.
         image_clips: Clips of an epoch of ResNet18.
+        spare_bytes: Memory for the batch that is to run out of memory.
     """
 
     files: int
@@ -80,7 +81,8 @@ class Sizes:
     clips: int
     head_folds: int
     image_clips: int
+    spare_bytes: int
 
 
-FULL = Sizes(2048, 10.0, 192, (1, 16, 64), 8192, 16, 1, 256)
-SMALL = Sizes(6, 1.0, 4, (1, 2), 256, 6, 0, 8)
+FULL = Sizes(2048, 10.0, 192, (1, 16, 64), 8192, 16, 1, 256, 3 * 2**29)
+SMALL = Sizes(6, 1.0, 4, (1, 2), 256, 6, 0, 8, 2**25)

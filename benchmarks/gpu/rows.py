@@ -42,7 +42,7 @@ class Bench:
 # a run that is cut after three minutes still has the important rows
 ROWS: dict[str, Callable[[Bench], Iterable[Figure]]] = {
     "families": lambda bench: family_figures(bench.device, bench.sizes, bench.tiny),
-    "memory": lambda bench: memory_figures(bench.device, bench.tiny),
+    "memory": lambda bench: memory_figures(bench.device, bench.sizes, bench.tiny),
     "speed": lambda bench: speed_figures(bench.files(), bench.device, bench.sizes, bench.tiny),
     "heads": lambda bench: head_figures(bench.device, bench.tiny),
     "resnet": lambda bench: resnet_figures(bench.device, bench.sizes, bench.tiny, bench.folder),
