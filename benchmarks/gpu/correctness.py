@@ -13,6 +13,7 @@ from benchmarks.gpu.models import CORRECTNESS, Model, Sizes
 from features import backbones
 from features.backbones.base import Backbone, pad
 from features.inference.oom import Splitter, find_budget
+from features.pooling import Frames
 
 FP32_ERROR, BF16_COSINE = 1e-4, 0.9995
 
@@ -65,15 +66,19 @@ def _split(device: str, sizes: Sizes, tiny: bool, total: int) -> Figure:
     """Return the error of a batch that does not fit and is split."""
     backbone = backbones.load(CORRECTNESS[0].entry(tiny), device, "fp32")
     clips = [clip for _ in range(8) for clip in mixed_clips(backbone, 16)]
-    batch, lengths = pad(clips, backbone.spec.min_samples)
+    shortest = backbone.spec.min_samples
     expected = [frames for clip in clips for frames in backbone.embed([clip])]
+
+    def embed(rows: range) -> Frames:
+        return backbone.embed_batch(*pad(clips[rows.start : rows.stop], shortest))
+
     used = torch.cuda.memory_allocated(device)
     notes: list[str] = []
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, (used + sizes.spare_bytes) / total), device)
     try:
         error = 0.0
-        for part in Splitter(notes.append).run(batch, lengths, backbone.embed_batch):
+        for part in Splitter(notes.append).run([max(len(clip), shortest) for clip in clips], embed):
             if part.result is None:
                 error = float("inf")
                 continue
