@@ -22,6 +22,7 @@ from features.backbones.family import Candidate, Family, always_cpu
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.record import InputContract, Preset
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
@@ -34,14 +35,31 @@ if TYPE_CHECKING:
 CHOICES_SHOWN = 5  # tensors in a message about an unknown one
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "yamnet": {
-        "weights": "weights/yamnet.tflite",
-        "tensor": "layer28/reduce_mean",
-        "sample_rate_hz": 16000,
-        "window_samples": 15600,
-        "hop_samples": 7680,
-    },
+PRESETS = {
+    "yamnet": Preset(
+        weights="weights/yamnet.tflite",
+        options={
+            "tensor": "layer28/reduce_mean",
+            "sample_rate_hz": 16000,
+            "window_samples": 15600,
+            "hop_samples": 7680,
+        },
+        files=("yamnet.tflite",),
+        input=InputContract(
+            sample_rate_hz=16_000,
+            window_samples=15_600,
+            hop_samples=7_680,
+            shortest_s=1 / 16_000,
+            padding="zeros to a whole window, which counts by its fraction of real samples",
+        ),
+        layers=1,
+        layer_order="the embedding of each window",
+        dim=1024,
+        parameters=3_746_901,
+        licence="apache-2.0",
+        citation="Plakal and Ellis 2020, YAMNet, github.com/tensorflow/models",
+        pretrained_on=("AudioSet",),
+    ),
 }
 
 FAMILY = Family(
@@ -51,7 +69,6 @@ FAMILY = Family(
     libraries=("ai-edge-litert",),
     fp32_only=True,
     runs_on=always_cpu,
-    licences={"yamnet": "apache-2.0"},
     candidates=(Candidate("yamnet", "pretrained on 521 kinds of sound", False, 0.975, 0.29),),
 )
 
