@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from features.backbones.loading.hub_files import HUB, parse_hub_file
+from features.backbones.loading.model_folders import CONFIG_FILE
 from features.backbones.loading.weights import BUNDLED
 from features.backbones.table import BACKBONES, family_of, get_family, preset_options
 
@@ -23,10 +25,14 @@ def where_weights_are(name: str) -> Place:
         return "here"
     if name in BACKBONES and source != "web":
         return "named by the config"
+    if weights.startswith(HUB):
+        file = parse_hub_file(name, weights)
+        return "here" if _in_hub_cache(file.repo, file.file, file.revision) else "hub"
     if source == "file":
         return "here" if Path(weights).is_file() else "file"
     if source == "hub":
-        return "here" if _in_hub_cache(weights) else "hub"
+        repo, _, revision = weights.partition("@")
+        return "here" if _in_hub_cache(repo, CONFIG_FILE, revision or None) else "hub"
     return "web"
 
 
@@ -46,13 +52,12 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _in_hub_cache(weights: str) -> bool:
-    """Whether a model is in the hub's cache. The hub's library, which is slow to import, is asked only if it may be."""
-    repo, _, revision = weights.partition("@")
+def _in_hub_cache(repo: str, file: str, revision: str | None) -> bool:
+    """Whether a file is in the hub's cache. The hub's library, which is slow to import, is asked only if it may be."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
     if not (cache / f"models--{repo.replace('/', '--')}").is_dir():
         return False
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(repo, "config.json", revision=revision or None), str)
+    return isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
