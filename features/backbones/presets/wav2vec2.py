@@ -39,6 +39,9 @@ _BASE = Preset(
     parameters=94_371_712,
     pretrained_on=("LibriSpeech",),
 )
+_BILLION = {"hidden_size": 1280, "num_hidden_layers": 48, "num_attention_heads": 16, "intermediate_size": 5120}
+_TWO_BILLION = {**_BILLION, "hidden_size": 1920, "intermediate_size": 7680}
+_XLS_R_CORPORA = ("VoxPopuli", "Multilingual LibriSpeech", "Common Voice", "VoxLingua107", "BABEL")
 _LARGE = replace(_BASE, options={"size": "large-stable"}, layers=25, dim=1024, parameters=315_438_720)
 
 PRESETS = {
@@ -91,21 +94,54 @@ PRESETS = {
         revision="1a640f32ac3e39899438a2931f9924c02f080a54",
         licence="apache-2.0",
         citation=XLS_R,
-        pretrained_on=("VoxPopuli", "Multilingual LibriSpeech", "Common Voice", "VoxLingua107", "BABEL"),
+        pretrained_on=_XLS_R_CORPORA,
+    ),
+    "wav2vec2-xls-r-1b": replace(
+        _LARGE,
+        weights="facebook/wav2vec2-xls-r-1b",
+        options={"size": "large-stable", "architecture": _BILLION},
+        layers=49,
+        dim=1280,
+        parameters=962_497_408,
+        licence="apache-2.0",
+        citation=XLS_R,
+        pretrained_on=_XLS_R_CORPORA,
+    ),
+    "wav2vec2-xls-r-2b": replace(
+        _LARGE,
+        weights="facebook/wav2vec2-xls-r-2b",
+        options={"size": "large-stable", "architecture": _TWO_BILLION},
+        layers=49,
+        dim=1920,
+        parameters=2_159_259_648,
+        licence="apache-2.0",
+        citation=XLS_R,
+        pretrained_on=_XLS_R_CORPORA,
+    ),
+    "wav2vec2-large-robust": replace(
+        _LARGE,
+        weights="facebook/wav2vec2-large-robust",
+        licence="apache-2.0",
+        citation="Hsu et al. 2021, Robust wav2vec 2.0, arXiv:2104.01027",
+        pretrained_on=("Libri-Light", "Common Voice", "Switchboard", "Fisher"),
     ),
     "mms-300m": replace(
         _LARGE,
         weights="facebook/mms-300m",
         licence="cc-by-nc-4.0",
         citation=MMS,
-        pretrained_on=(
-            "MMS-lab-U",
-            "VoxPopuli",
-            "Multilingual LibriSpeech",
-            "Common Voice",
-            "VoxLingua107",
-            "BABEL",
-        ),
+        pretrained_on=("MMS-lab-U", *_XLS_R_CORPORA),
+    ),
+    "mms-1b": replace(
+        _LARGE,
+        weights="facebook/mms-1b",
+        options={"size": "large-stable", "architecture": _BILLION},
+        layers=49,
+        dim=1280,
+        parameters=962_497_408,
+        licence="cc-by-nc-4.0",
+        citation=MMS,
+        pretrained_on=("MMS-lab-U", *_XLS_R_CORPORA),
     ),
     "hubert-base": replace(
         _BASE,
@@ -120,6 +156,17 @@ PRESETS = {
         weights="facebook/hubert-large-ll60k",
         revision="ff022d095678a2995f3c49bab18a96a9e553f782",
         options={"model_type": "hubert", "size": "large-stable"},
+        licence="apache-2.0",
+        citation=HUBERT,
+        pretrained_on=("Libri-Light",),
+    ),
+    "hubert-xlarge": replace(
+        _LARGE,
+        weights="facebook/hubert-xlarge-ll60k",
+        options={"model_type": "hubert", "size": "large-stable", "architecture": _BILLION},
+        layers=49,
+        dim=1280,
+        parameters=962_497_408,
         licence="apache-2.0",
         citation=HUBERT,
         pretrained_on=("Libri-Light",),

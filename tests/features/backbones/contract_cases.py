@@ -31,6 +31,16 @@ CASES = {
             "decoder_attention_heads": 4,
         },
     },
+    "whisper-large-v3": {  # 128 mel bands
+        "weights": "random",
+        "architecture": {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "num_mel_bins": 128,
+        },
+    },
     "clap": {
         "weights": "random",
         "architecture": {
