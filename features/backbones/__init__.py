@@ -1,4 +1,4 @@
-"""The table of backbone families; each family is one module, which also defines its presets."""
+"""Backbones by name: their options are checked, they are described and loaded. `table` lists the families."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from features.backbones.family import Family
+from features.backbones.table import (
+    BACKBONES,
+    family_of,
+    get_family,
+    get_record,
+    libraries,
+    names,
+    preset_options,
+    presets,
+    record_of_weights,
+)
 from features.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -22,61 +32,25 @@ if TYPE_CHECKING:
     from features.backbones.options import BackboneOptions
     from features.spec import BackboneSpec
 
-# family -> its module; docs/guides/add-a-backbone.md lists what a module defines
-BACKBONES = {
-    "mfcc": "features.backbones.mfcc",
-    "wav2vec2": "features.backbones.wav2vec2",
-    "vggish": "features.backbones.vggish",
-    "litert": "features.backbones.litert",
-    "logmel": "features.backbones.logmel",
-    "waveform": "features.backbones.waveform",
-    "transformers": "features.backbones.transformers",
-    "onnx": "features.backbones.onnx",
-    "hear": "features.backbones.hear",
-    "python": "features.backbones.python",
-}
-
-
-def get_family(family: str) -> Family:
-    """Return the facts about a family, or the defaults for one that is not in the table."""
-    return import_module(BACKBONES[family]).FAMILY if family in BACKBONES else Family()
-
-
-def presets() -> dict[str, str]:
-    """Return preset name -> family; presets without optional dependencies come first."""
-    families = sorted(BACKBONES, key=lambda family: get_family(family).extra is not None)
-    return {preset: family for family in families for preset in get_family(family).presets}
-
-
-def preset_options(name: str) -> dict[str, Any]:
-    """Return the options that a preset sets; empty for any other name."""
-    family = presets().get(name)
-    return {} if family is None else dict(get_family(family).presets[name])
-
-
-def names() -> list[str]:
-    """Return every name that a config can use: the families, then the presets."""
-    return [*BACKBONES, *presets()]
-
-
-def libraries() -> list[str]:
-    """Return the distributions that affect the embeddings of any family."""
-    return list(dict.fromkeys(library for family in BACKBONES for library in get_family(family).libraries))
-
-
-def family_of(name: str) -> str:
-    """Return the family of a backbone or preset name.
-
-    Raises:
-        ConfigError: The name is unknown; the message lists the valid ones.
-    """
-    if name in BACKBONES:
-        return name
-    if name in (known := presets()):
-        return known[name]
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"unknown backbone {name!r}: {hint}known are {', '.join(names())}")
+__all__ = [
+    "BACKBONES",
+    "blank",
+    "bundle",
+    "check_trusted",
+    "describe",
+    "family_of",
+    "get_family",
+    "get_record",
+    "libraries",
+    "list_backbones",
+    "load",
+    "names",
+    "options_class",
+    "parse_options",
+    "preset_options",
+    "presets",
+    "record_of_weights",
+]
 
 
 def options_class(name: str) -> type[BackboneOptions]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from features.backbones.presets.record import Preset
 
 
 def always_cpu(device: str) -> str:
@@ -49,7 +51,8 @@ class Family:
     """Facts about a family, defined as `FAMILY` in its module; every field has a default.
 
     Attributes:
-        presets: Name of a preset -> the options that it sets; the options in a config override them.
+        presets: Name of a preset -> its record.
+        record: Record of the weights that the family's own name stands for; None: the config names the weights.
         weights_from: Source of the weights: `none` (no weights needed), the model `hub`, the `web`, a local `file`, or
             third-party `code`.
         extra: The optional dependencies of this program that it needs, as in `audioheads[litert]`; None: none.
@@ -59,12 +62,11 @@ class Family:
         batch_s: Kind of device (`cpu`, `cuda`) -> padded seconds of audio per batch; others use the general default.
         runs_on: The device that it computes on when a run is on a device; the default is that device.
         end_to_end: How it is trained end to end; None: this is not supported.
-        licences: Hub id of weights, or the backbone's name for weights from other sources -> the licence that their
-            publisher states. In a model card, the licence of other weights is unknown.
         candidates: Backbones that `audioheads init` may suggest.
     """
 
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    record: Preset | None = None
     weights_from: Literal["none", "hub", "web", "file", "code"] = "none"
     extra: str | None = None
     libraries: tuple[str, ...] = ()
@@ -73,5 +75,4 @@ class Family:
     batch_s: Mapping[str, float] = field(default_factory=dict)
     runs_on: Callable[[str], str] = str
     end_to_end: EndToEndTraining | None = None
-    licences: Mapping[str, str] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()

@@ -16,12 +16,17 @@ from features.audio.mel import MelOptions
 from features.backbones.base import Bundle
 from features.backbones.family import Family
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.record import Preset
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
     from features.backbones.networks.logmel import LogmelBackbone
 
-FAMILY = Family(libraries=("librosa",), fp32_only=True)
+FAMILY = Family(
+    libraries=("librosa",),
+    fp32_only=True,
+    record=Preset(layers=1, layer_order="the bands of each frame", parameters=0, pretrained_on=()),
+)
 
 
 class Options(BackboneOptions, MelOptions):

@@ -9,6 +9,7 @@ from features.backbones.base import Bundle
 from features.backbones.family import Candidate, Family, always_cpu
 from features.backbones.networks.mfcc_frontend import DIM, HOP_LENGTH, N_FFT, N_MELS, N_MFCC, SAMPLE_RATE
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ FAMILY = Family(
     libraries=("librosa", "scipy"),
     fp32_only=True,
     runs_on=always_cpu,
+    record=Preset(
+        input=InputContract(SAMPLE_RATE, N_FFT, HOP_LENGTH, shortest_s=N_FFT / SAMPLE_RATE),
+        layers=1,
+        layer_order="the features of each frame",
+        dim=DIM,
+        parameters=0,
+        citation="McFee et al. 2015, librosa",
+        pretrained_on=(),
+    ),
     candidates=(Candidate("mfcc", "handcrafted features, the control that needs no weights", None, 0.0, None),),
 )
 

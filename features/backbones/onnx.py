@@ -6,27 +6,25 @@ import math
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from features.audio.mel import MelOptions
 from features.backbones import logmel
-from features.backbones.adapters.equal_length import UnpaddedBackbone, probe
-from features.backbones.adapters.fixed_windows import cut_windows
+from features.backbones.adapters.equal_length import ALIKE, output_error, probe
+from features.backbones.adapters.window_normalisation import WindowOptions
 from features.backbones.base import Backbone, Bundle
 from features.backbones.family import Family
 from features.backbones.loading import weights as found
+from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_file
 from features.backbones.loading.import_paths import described
-from features.backbones.networks.onnx_model import OnnxModel, Ports, count_parameters, model_files, model_sha256
+from features.backbones.networks.onnx_axes import Ports
+from features.backbones.networks.onnx_backbones import LogmelInput, OnnxBackbone, OnnxSource, OnnxWindows
+from features.backbones.networks.onnx_model import OnnxModel, external_files, model_files, model_sha256
 from features.backbones.options import BackboneOptions
 from features.errors import ConfigError
 from features.spec import BackboneSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from features.pooling import Frames
 
 
 def _runs_on(device: str) -> str:
@@ -53,15 +51,19 @@ class MelInput(MelOptions):
     std: float = Field(1.0, gt=0, description="each value is divided by it")
 
 
-class Options(BackboneOptions):
+class Options(BackboneOptions, WindowOptions):
     """An entry of `features.backbones` for an `.onnx` file."""
 
-    weights: str = Field(description="local `.onnx` file")
+    weights: str = Field(description="local `.onnx` file, or a file of the hub, `hub:org/name/file.onnx@revision`")
     sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
     input: str | None = Field(None, description="name of the input; null: the only input")
     input_axes: str | None = Field(None, description="its axes, of B clips, T samples, F frames, M mel bands, 1")
-    output: str | None = Field(None, description="name of the output or of any tensor inside; null: the first output")
-    output_axes: str | None = Field(None, description="its axes, of B clips, L layers, F frames, D dimensions, 1")
+    output: str | list[str] | None = Field(
+        None, description="name of the output or of any tensor inside, or a list of them as layers; null: the first"
+    )
+    output_axes: str | None = Field(
+        None, description="the axes of each, of B clips, L layers, F frames, D dimensions, 1"
+    )
     window_samples: int | None = Field(None, ge=1, description="samples of one input; null: clips of any length")
     hop_samples: int | None = Field(None, ge=1, description="samples from window to window; null: window_samples")
     mel: MelInput | None = Field(None, description="the log-mels that the model takes; null: it takes waveforms")
@@ -97,6 +99,18 @@ class Options(BackboneOptions):
             raise ValueError(f"mel.sample_rate_hz should be sample_rate_hz ({self.sample_rate_hz}); leave it out")
         return self
 
+    @field_validator("output")
+    @classmethod
+    def _names_one(cls, output: str | list[str] | None) -> str | list[str] | None:
+        if output == [] or (isinstance(output, list) and len(set(output)) != len(output)):
+            raise ValueError(f"should be a name or a list of different names, got {output!r}")
+        return output
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the wanted tensors; empty for the first output."""
+        return [] if self.output is None else [self.output] if isinstance(self.output, str) else self.output
+
 
 def summary(options: Any) -> dict[str, Any]:
     """Return the columns of `audioheads backbones ls`."""
@@ -112,14 +126,15 @@ def describe(options: Options) -> BackboneSpec:
     """
     path = _find(options)
     digest = model_sha256(options.title, path)
-    source = _Source(options, OnnxModel(options.title, path, options.output))
+    source = _source(options, OnnxModel(options.title, path, options.outputs))
     rate, size = options.sample_rate_hz, options.window_samples
     settings: dict[str, Any] = {
         "input": source.ports.input,
         "input_axes": source.ports.input_axes,
-        "output": source.ports.output,
+        "output": source.ports.outputs[0] if len(source.ports.outputs) == 1 else list(source.ports.outputs),
         "output_axes": source.ports.output_axes,
         "mel": None if options.mel is None else options.mel.model_dump(mode="json"),
+        **options.window_settings(),
     }
     if size is None:
         shape = probe(options.title, source.embed, rate, options.min_duration_s)
@@ -127,13 +142,14 @@ def describe(options: Options) -> BackboneSpec:
         settings |= shape.settings()
     else:
         hop = options.hop_samples or size
-        n_layers, n_frames, dim = _one_window(options, source, size)
+        n_layers, n_frames, dim, batched = _one_window(options, source, size)
         if n_frames > 1 and hop != size:
             raise ConfigError(
                 f"{options.title}: a window yields {n_frames} frames, so hop_samples should be window_samples ({size})"
             )
         frame_rate, min_samples = n_frames * rate / hop, 1
         settings |= {"window_samples": size, "hop_samples": hop}
+        settings |= {} if batched else {"batched": False}
     return BackboneSpec(
         name=options.name,
         family="onnx",
@@ -161,133 +177,68 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -> Backbone:
     """Load the model; it runs in its own precision, and `precision` is ignored."""
-    source = _Source(options, OnnxModel(options.title, _find(options), options.output, device))
+    source = _source(options, OnnxModel(options.title, _find(options), options.outputs, device))
     return OnnxBackbone(source, spec) if options.window_samples is None else OnnxWindows(source, spec)
 
 
-class _Source:
-    """A model and its input: waveforms or their log-mels."""
+def _source(options: Options, model: OnnxModel) -> OnnxSource:
+    """Select the input and the outputs of a model.
 
-    def __init__(self, options: Options, model: OnnxModel) -> None:
-        self.model, self.mel = model, options.mel
-        n_mels = 0 if options.mel is None else options.mel.n_mels
-        self.ports: Ports = model.find_ports(
-            options.input, options.input_axes, options.output, options.output_axes, n_mels
-        )
-        if ("M" in self.ports.input_axes) != bool(n_mels):
-            what = "log-mels, so set their options with `mel`" if not n_mels else "waveforms, so leave out `mel`"
-            raise ConfigError(f"{options.title}: input_axes {self.ports.input_axes} means {what}")
-        if options.mel is not None:
-            import torch
-
-            from features.backbones.networks.logmel import LogmelBackbone
-
-            plain = options.mel.model_dump(include=set(MelOptions.model_fields))
-            entry = logmel.Options(name="logmel", **plain)
-            self.logmel = LogmelBackbone(logmel.describe(entry), torch.device("cpu"))
-        self._check_length(options)
-
-    def embed(self, waveforms: Tensor) -> Tensor:
-        """Embed clips of equal length: (B, T) to (B, L, F, D)."""
-        import torch
-
-        values = waveforms.cpu()
-        if self.mel is not None:
-            bands = self.logmel.forward(values, torch.full((len(values),), values.shape[1])).values[:, 0]
-            factor = LOG_BASES[self.mel.log] if self.mel.scale == "log" else 1.0
-            values = (bands * factor - self.mel.mean) / self.mel.std
-        return torch.from_numpy(self.model.run(values.numpy(), self.ports))
-
-    def _check_length(self, options: Options) -> None:
-        """Raise `ConfigError` if the model has a fixed input length that differs from `window_samples`."""
-        axis, unit = ("F", "frames") if self.mel is not None else ("T", "samples")
-        fixed, size = self.model.fixed(self.ports, axis), options.window_samples
-        if fixed is None:
-            return
-        hop = 1 if self.mel is None else self.mel.hop_length
-        if size is None or math.ceil(size / hop) != fixed:
-            raise ConfigError(
-                f"{options.title}: {Path(options.weights).name} takes {fixed} {unit}, so window_samples should be "
-                f"{fixed * hop}, got {'none' if size is None else size}; {self.model.ports_text()}"
-            )
-
-
-class _OnnxParts(Backbone):
-    """Base class of the backbones with variable and with fixed input length."""
-
-    def __init__(self, source: _Source, spec: BackboneSpec) -> None:
-        """Wrap a model; its inputs and outputs are on the CPU."""
-        import torch
-
-        self.spec = spec
-        self.device = torch.device("cpu")
-        self._source = source
-
-    @property
-    def parameters(self) -> int:
-        """Number of stored floating-point constants."""
-        return count_parameters(self._source.model.path)
-
-    @property
-    def device_name(self) -> str:
-        """Name of the device, for messages."""
-        return "cuda (onnxruntime)" if self._source.model.on_cuda else "cpu"
-
-
-class OnnxBackbone(_OnnxParts, UnpaddedBackbone):
-    """A model that takes clips of any length; each call embeds clips of equal length."""
-
-    def embed_equal(self, waveforms: Tensor) -> Tensor:
-        """See `UnpaddedBackbone.embed_equal`."""
-        return self._source.embed(waveforms)
-
-
-class OnnxWindows(_OnnxParts):
-    """A model over windows of fixed size.
-
-    An incomplete last window is zero-padded. If a window yields one vector, the vector is weighted by the window's
-    fraction of real samples. If it yields several frames, only frames that begin before the end of the clip are kept.
+    Raises:
+        ConfigError: They do not fit the options; the message lists the model's tensors.
     """
-
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
-        """See `Backbone.forward`. Not differentiable."""
-        import torch
-
-        from features.pooling import Frames
-
-        size, hop = self.spec.settings["window_samples"], self.spec.settings["hop_samples"]
-        windows, shares = cut_windows(waveforms.numpy(), lengths.tolist(), size, hop)
-        embedded = self._source.embed(torch.from_numpy(windows))  # [W, L, F, D]
-        clips, weights, at = [], [], 0
-        for clip_shares in shares:
-            parts = embedded[at : at + len(clip_shares)]
-            at += len(clip_shares)
-            if parts.shape[2] == 1:
-                weights.append(torch.tensor(clip_shares))
-                clips.append(parts[:, :, 0])  # [F, L, D]
-                continue
-            counts = [math.ceil(share * parts.shape[2]) for share in clip_shares]
-            clips.append(torch.cat([part[:, :n].transpose(0, 1) for part, n in zip(parts, counts, strict=True)]))
-            weights.append(torch.ones(sum(counts)))
-        values = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True).transpose(1, 2)
-        weighted = torch.nn.utils.rnn.pad_sequence(weights, batch_first=True)
-        return Frames(values, torch.tensor([len(clip) for clip in clips]), weighted)
+    n_mels = 0 if options.mel is None else options.mel.n_mels
+    ports = model.find_ports(options.input, options.input_axes, options.outputs, options.output_axes, n_mels)
+    if ("M" in ports.input_axes) != bool(n_mels):
+        what = "log-mels, so set their options with `mel`" if not n_mels else "waveforms, so leave out `mel`"
+        raise ConfigError(f"{options.title}: input_axes {ports.input_axes} means {what}")
+    _check_length(options, model, ports)
+    return OnnxSource(model, ports, options, None if options.mel is None else _logmel_input(options.mel))
 
 
-def _one_window(options: Options, source: _Source, size: int) -> tuple[int, int, int]:
-    """Return the layers, frames and dimensions of one window's embedding."""
+def _logmel_input(mel: MelInput) -> LogmelInput:
+    """Return the computation of a model's log-mel input."""
+    import torch
+
+    from features.backbones.networks.logmel import LogmelBackbone
+
+    entry = logmel.Options(name="logmel", **mel.model_dump(include=set(MelOptions.model_fields)))
+    factor = LOG_BASES[mel.log] if mel.scale == "log" else 1.0
+    return LogmelInput(LogmelBackbone(logmel.describe(entry), torch.device("cpu")), factor, mel.mean, mel.std)
+
+
+def _check_length(options: Options, model: OnnxModel, ports: Ports) -> None:
+    """Raise `ConfigError` if the model has a fixed input length that differs from `window_samples`."""
+    axis, unit = ("F", "frames") if options.mel is not None else ("T", "samples")
+    fixed, size = model.fixed(ports, axis), options.window_samples
+    if fixed is None:
+        return
+    hop = 1 if options.mel is None else options.mel.hop_length
+    if size is None or math.ceil(size / hop) != fixed:
+        raise ConfigError(
+            f"{options.title}: {model.path.name} takes {fixed} {unit}, so window_samples should be {fixed * hop}, got "
+            f"{'none' if size is None else size}; {model.ports_text()}"
+        )
+
+
+def _one_window(options: Options, source: OnnxSource, size: int) -> tuple[int, int, int, bool]:
+    """Return the layers, frames and dimensions of one window's embedding, and whether windows can be batched.
+
+    A dynamically quantised model scales the values of all windows of a call together.
+    """
     import numpy as np
     import torch
 
-    noise = 0.1 * np.random.default_rng(0).standard_normal((1, size)).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal((2, size)).astype(np.float32) * [[0.01], [0.3]]
+    windows = torch.from_numpy(noise.astype(np.float32))
     try:
-        embedded = source.embed(torch.from_numpy(noise))
+        embedded, together = source.embed(windows[:1]), source.embed(windows)[:1]
     except Exception as error:
         raise ConfigError(
             f"{options.title}: the model fails on a window of {size} samples with {described(error)}; "
             f"{source.model.ports_text()}"
         ) from None
-    return embedded.shape[1], embedded.shape[2], embedded.shape[3]
+    return (*embedded.shape[1:], output_error(together, embedded) <= ALIKE)
 
 
 def _find(options: Options) -> Path:
@@ -295,4 +246,9 @@ def _find(options: Options) -> Path:
     if options.weights == found.RANDOM:
         raise ConfigError(f"{options.title}: an ONNX model has no untrained control; weights must be an `.onnx` file")
     ways = f"set features.backbones.{options.title}.weights to a local .onnx file"
-    return found.find_file(options.title, options.weights, ways)
+    path = found.find_file(options.title, options.weights, ways)
+    if options.weights.startswith(HUB):
+        file = parse_hub_file(options.title, options.weights)
+        for external in external_files(options.title, path):
+            find_hub_file(options.title, file.beside(external.as_posix()), ways)
+    return path

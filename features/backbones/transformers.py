@@ -15,6 +15,7 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.transformers import PRESETS
 from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
@@ -29,28 +30,6 @@ EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
 # model type -> the submodule that encodes audio; others: the whole model, or the encoder of an encoder-decoder
 AUDIO_PARTS = {"clap": "audio_model"}
 DEFAULT_RATE = 16_000
-
-_WHISPER_BASE = {"layers": 6, "attention_heads": 8, "ffn_dim": 2048}
-PRESETS: dict[str, dict[str, Any]] = {
-    "ast": {
-        "weights": "MIT/ast-finetuned-audioset-10-10-0.4593",
-        "model_type": "audio-spectrogram-transformer",
-    },
-    "clap": {
-        "weights": "laion/clap-htsat-unfused",
-        "model_type": "clap",
-        "extractor": {"sampling_rate": 48000, "frequency_min": 50, "truncation": "rand_trunc"},
-    },
-    "whisper-base": {
-        "weights": "openai/whisper-base",
-        "model_type": "whisper",
-        "architecture": {
-            "d_model": 512,
-            **{f"{part}_{key}": n for part in ("encoder", "decoder") for key, n in _WHISPER_BASE.items()},
-        },
-    },
-    "w2v-bert-2.0": {"weights": "facebook/w2v-bert-2.0", "model_type": "wav2vec2-bert"},
-}
 
 FAMILY = Family(presets=PRESETS, weights_from="hub", libraries=("transformers",))
 

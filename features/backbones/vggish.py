@@ -13,6 +13,7 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.networks.vggish_frontend import HOP_LENGTH, PATCH_FRAMES, PATCH_SAMPLES, SAMPLE_RATE
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.record import InputContract, Preset
 from features.errors import WeightsError
 from features.spec import BackboneSpec
 
@@ -30,7 +31,24 @@ FAMILY = Family(
     libraries=("torchvggish",),
     batch_s={"cpu": 80.0},  # with batches of 20 s, reading the large weights takes much of the time
     end_to_end=EndToEndTraining(frozen_part="features"),
-    licences={"vggish": "apache-2.0"},
+    record=Preset(
+        files=("vggish-10086976.pth",),
+        input=InputContract(
+            sample_rate_hz=SAMPLE_RATE,
+            window_samples=PATCH_SAMPLES,
+            hop_samples=PATCH_FRAMES * HOP_LENGTH,
+            shortest_s=PATCH_SAMPLES / SAMPLE_RATE,
+            normalisation="log-mels of 64 bands",
+            padding="zeros to one patch; an incomplete last patch is dropped",
+        ),
+        layers=1,
+        layer_order="the embedding of each patch",
+        dim=DIM,
+        parameters=72_141_184,
+        licence="apache-2.0",
+        citation="Hershey et al. 2017, arXiv:1609.09430",
+        pretrained_on=("YouTube-8M",),
+    ),
     candidates=(Candidate("vggish", "pretrained on the sound of videos", False, 0.96, 1.9),),
 )
 

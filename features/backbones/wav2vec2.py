@@ -16,6 +16,7 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.wav2vec2 import PRESETS
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
@@ -25,71 +26,11 @@ if TYPE_CHECKING:
     from features.backbones.networks.wav2vec2 import Wav2Vec2Backbone
 
 
-# `size`, `architecture` and `random_normalize` match the published configuration; they apply to untrained weights.
-PRESETS: dict[str, dict[str, Any]] = {
-    "wav2vec2-nano": {"weights": "bundled:wav2vec2-nano", "size": "nano"},  # recipes/nano
-    "wav2vec2-base": {"weights": "facebook/wav2vec2-base", "size": "base"},
-    "wav2vec2-base-960h": {"weights": "facebook/wav2vec2-base-960h", "size": "base"},
-    "wav2vec2-large": {"weights": "facebook/wav2vec2-large", "size": "large"},
-    "wav2vec2-large-lv60": {"weights": "facebook/wav2vec2-large-lv60", "size": "large-stable"},
-    "wav2vec2-xls-r-300m": {"weights": "facebook/wav2vec2-xls-r-300m", "size": "large-stable"},
-    "mms-300m": {"weights": "facebook/mms-300m", "size": "large-stable"},
-    "hubert-base": {
-        "model_type": "hubert",
-        "weights": "facebook/hubert-base-ls960",
-        "size": "base",
-    },
-    "hubert-large": {
-        "model_type": "hubert",
-        "weights": "facebook/hubert-large-ll60k",
-        "size": "large-stable",
-    },
-    "wavlm-base": {
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-base",
-        "size": "base",
-        "random_normalize": False,
-    },
-    "wavlm-base-plus": {
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-base-plus",
-        "size": "base",
-        "random_normalize": False,
-    },
-    "wavlm-large": {
-        "model_type": "wavlm",
-        "weights": "microsoft/wavlm-large",
-        "size": "large-stable",
-        "architecture": {"conv_bias": False},
-    },
-    "data2vec-audio-base": {
-        "model_type": "data2vec-audio",
-        "weights": "facebook/data2vec-audio-base",
-        "size": "base",
-    },
-    "unispeech-sat-base": {
-        "model_type": "unispeech-sat",
-        "weights": "microsoft/unispeech-sat-base",
-        "size": "base",
-    },
-}
-
 FAMILY = Family(
     presets=PRESETS,
     weights_from="hub",
     libraries=("transformers",),
     end_to_end=EndToEndTraining(frozen_part="feature_extractor", gradient_checkpointing=True),
-    licences={
-        "facebook/wav2vec2-base": "apache-2.0",
-        "facebook/wav2vec2-base-960h": "apache-2.0",
-        "facebook/wav2vec2-large": "apache-2.0",
-        "facebook/wav2vec2-large-lv60": "apache-2.0",
-        "facebook/wav2vec2-xls-r-300m": "apache-2.0",
-        "facebook/hubert-base-ls960": "apache-2.0",
-        "facebook/hubert-large-ll60k": "apache-2.0",
-        "facebook/data2vec-audio-base": "apache-2.0",
-        "wav2vec2-nano": "apache-2.0",
-    },
     candidates=(
         Candidate(
             "wav2vec2-nano", "small, pretrained on synthetic sounds, included in this package", None, 0.025, 0.38

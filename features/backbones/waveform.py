@@ -10,6 +10,7 @@ from pydantic import Field
 from features.backbones.base import Backbone, Bundle
 from features.backbones.family import Family, always_cpu
 from features.backbones.options import BackboneOptions
+from features.backbones.presets.record import Preset
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 DEFAULT_SAMPLE_RATE = 16_000
 
-FAMILY = Family(fp32_only=True, runs_on=always_cpu)
+FAMILY = Family(
+    fp32_only=True,
+    runs_on=always_cpu,
+    record=Preset(layers=1, layer_order="the samples", dim=1, parameters=0, pretrained_on=()),
+)
 
 
 class Options(BackboneOptions):

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.backbones import backbones_app
 from pipeline.cli.cache import cache_app
 from pipeline.cli.configs import config_app, configs_app
 from pipeline.cli.datasets import datasets_app
@@ -44,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-backbones_app = typer.Typer(help="List the models that embed audio.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(init)
 app.add_typer(cache_app, name="cache")
 app.add_typer(datasets_app, name="datasets")
@@ -178,15 +178,6 @@ app.command()(report)
 app.command()(leaderboard)
 app.command()(predict)
 app.command()(export)
-
-
-@backbones_app.command("ls")
-def backbones_ls(verbose: Verbose = False) -> None:
-    """List the backbones and presets that a config can name."""
-    console = open_console(verbose)
-    from pipeline.datasets import listings
-
-    listings.list_backbones(console)
 
 
 @app.command()

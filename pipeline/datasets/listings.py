@@ -1,4 +1,4 @@
-"""List the datasets and backbones that a config can name, and write the clips of a config as CSV."""
+"""List the datasets that a config can name, and write the clips of a config as CSV."""
 
 from __future__ import annotations
 
@@ -21,15 +21,6 @@ def list_datasets(console: Console) -> None:
         layout = (module.Options.__doc__ or "").strip().splitlines()[0]
         rows.append((kind, layout.replace("`", ""), getattr(module, "SOURCE", "synthetic")))
     console.table(("kind", "layout", "source"), rows, foldable=["layout", "source"])
-
-
-def list_backbones(console: Console) -> None:
-    """Print the names of all backbones and presets."""
-    from features.backbones import list_backbones as rows_of
-
-    keys = ("name", "family", "weights", "sample_rate_hz", "summary")
-    rows = [["–" if row[key] is None else row[key] for key in keys] for row in rows_of()]
-    console.table(keys, rows, right=("sample_rate_hz",), foldable=["weights", "summary"])
 
 
 def index_dataset(config: Config, output: Path | None, console: Console) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 
 import yaml
 
-from features.backbones import get_family
+from features.backbones import record_of_weights
+from features.backbones.presets.corpora import find_corpus
+from features.backbones.presets.exposure import exposure
+from features.backbones.presets.record import Preset
 from features.spec import BackboneSpec
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
 from pipeline.predicting.locate import FoundModel
 from pipeline.predicting.predictor import Predictor
 from pipeline.results.table import INDEPENDENT
 
-HUB_WEIGHTS = re.compile(r"pretrained:([\w.-]+/[\w.-]+)(@.*)?")
+HUB_WEIGHTS = re.compile(r"pretrained:(?:hub:)?([\w.-]+/[\w.-]+)(/[^@]*)?(@.*)?")
 TASKS = {
     "single-label": "one class per clip",
     "multi-label": "any number of classes per clip (those with a probability of at least 0.5)",
@@ -129,10 +132,13 @@ class Card:
     @property
     def weights_licence(self) -> str | None:
         """Licence of the pretrained weights; None if unknown or if there are none."""
-        weights = str(self.model.about.get("weights", ""))
-        source = HUB_WEIGHTS.fullmatch(weights)
-        known = source.group(1) if source else self.spec.name
-        return get_family(self.spec.family).licences.get(known) if weights.startswith("pretrained:") else None
+        return None if self.record is None else self.record.licence
+
+    @property
+    def record(self) -> Preset | None:
+        """What is known about the pretrained weights; None if nothing is, or if there are none."""
+        kind, _, source = str(self.model.about.get("weights", "")).partition(":")
+        return record_of_weights(self.spec.name, source) if kind == "pretrained" else None
 
     def _score(self) -> str:
         evaluation, about = self.evaluation, self.model.about
@@ -161,10 +167,24 @@ class Card:
             f"- head: {about.get('head', self.model.fits[0].about.get('head', 'none'))}",
             f"- backbone or input: {self.spec.name} ({self.spec.family}), weights {weights_of(self.model)}"
             + (f", sha256 {about['weights_sha256']}" if about.get("weights_sha256") else ""),
+            *self._seen_by_the_weights(),
             f"- pooling {about.get('pooling', 'unknown')}, layer {about.get('layer', 'unknown')}",
             f"- exported: {fits_text(self.model)}",
         ]
         return "\n".join(lines)
+
+    def _seen_by_the_weights(self) -> list[str]:
+        """Return what the pretrained weights were trained on, and what this means for the evaluation."""
+        if self.record is None:
+            return []
+        parts = {"pretrained": self.record.pretrained_on, "fine-tuned": self.record.finetuned_on}
+        lines = [
+            f"- weights {how} on: {'unknown' if corpora is None else ', '.join(corpora)}"
+            for how, corpora in parts.items()
+            if corpora != ()
+        ]
+        found = exposure(self.record, find_corpus(str(self.model.about.get("dataset", ""))))
+        return [*lines, f"- the weights {found.mark}. {found.reason}"] if found.seen else lines
 
     def _audio(self) -> str:
         spec = self.spec
@@ -190,4 +210,6 @@ class Card:
             return "The model contains no pretrained weights. The training data has a separate licence."
         known = self.weights_licence
         statement = f"their publisher states {known}" if known else "unknown to this program; ask their publisher"
+        if self.record is not None and self.record.commercial_use is False:
+            statement += ", which does not allow commercial use"
         return f"Licence of the weights ({weights}): {statement}. The training data has a separate licence."

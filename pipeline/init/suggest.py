@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from features.backbones import BACKBONES, family_of, get_family, preset_options
+from features.backbones import BACKBONES, get_family, preset_options
 from features.backbones.family import Candidate
-from features.backbones.loading.weights import BUNDLED
+from features.backbones.loading.availability import where_weights_are
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from heads.splits.feasibility import check_protocol
@@ -129,23 +127,8 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
 
 def _what_is_missing(name: str) -> str:
     """Return what must be downloaded before this backbone runs; empty if its weights are available."""
-    weights_from, weights = get_family(family_of(name)).weights_from, str(preset_options(name).get("weights", ""))
-    if weights_from == "none" or weights.startswith(BUNDLED):
-        return ""
-    if weights_from == "file":
-        file = Path(weights)
-        return "" if file.is_file() else f"needs {file}"
-    if weights_from == "hub":
-        return "" if _in_hub_cache(weights) else "downloads its weights from the model hub"
-    return "downloads its weights from the web"
-
-
-def _in_hub_cache(name: str) -> bool:
-    """Whether a model is in the hub's cache. The hub's library, which is slow to import, is asked only if it may be."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    if not (cache / f"models--{name.replace('/', '--')}").is_dir():
-        return False
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    return {
+        "here": "",
+        "file": f"needs {preset_options(name).get('weights')}",
+        "hub": "downloads its weights from the model hub",
+    }.get(where_weights_are(name), "downloads its weights from the web")

@@ -21,6 +21,7 @@ from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
+from pipeline.results.contamination import backbones_of, corpus_of
 from pipeline.results.expected_fits import poolings_of
 from pipeline.results.group_names import SuggestedGroups, groups_in_names
 from pipeline.results.run_folder import Fit
@@ -165,8 +166,7 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     collect_predictions(config, manifest, baseline)
     fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
-    backbone_of = {label_of(one): str(getattr(one, "name")) for one in config.features.backbones}  # noqa: B009
-    rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of)
+    rows, details = score(fits, manifest, groups, len(inputs.failures), backbones_of(config), corpus_of(config))
     table = table_of(rows)
     curves = read_curves(config)
     curve = curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else [])

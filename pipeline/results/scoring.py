@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.backbones.presets.corpora import Corpus
 from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
@@ -18,8 +19,9 @@ from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions, from_frame
 from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
 from heads.splits.fold_names import natural_order
+from pipeline.results.contamination import exposure_of
 from pipeline.results.run_folder import Fit
-from pipeline.results.table import METRIC_COLUMNS, columns_of, interval_columns, score_columns
+from pipeline.results.table import CONTAMINATION, METRIC_COLUMNS, columns_of, interval_columns, score_columns
 
 Rows = list[dict[str, Any]]
 Control = tuple[int, str]  # an untrained control's position in the models, and its label
@@ -31,6 +33,7 @@ def score(
     group_of: np.ndarray,
     n_failed: int,
     backbone_of: Mapping[str, str] | None = None,
+    corpus: Corpus | None = None,
 ) -> tuple[Rows, Rows]:
     """Compute the rows of the results table, and of each row its entry in `results.json`.
 
@@ -40,6 +43,7 @@ def score(
         group_of: Group of each manifest row, by which intervals are clustered.
         n_failed: Number of clips excluded from all scores.
         backbone_of: Backbone of each label; a pretrained one is compared with its untrained control.
+        corpus: The corpus of the clips; None: none with a known origin.
 
     Returns:
         Rows of the table, and the entries of `results.json`.
@@ -61,6 +65,9 @@ def score(
     rows, more = [], []
     for fit, own, detail in zip(fits, measured, details, strict=True):
         own = {"n_test": len(groups), "n_failed": n_failed, "n_groups": given, **own}
+        model = str(fit.about["model"])
+        seen = exposure_of(fit.about, (backbone_of or {}).get(model, model), corpus)
+        own[CONTAMINATION] = None if seen is None else seen.mark
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
         about = {key: value for key, value in fit.about.items() if key not in columns}
         more.append(rows[-1] | detail | about | {"folder": str(fit.folder)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,15 @@ N_GROUPS = "n_groups"
 """Column of the number of groups that the manifest gives to the test clips; 0 if it gives none."""
 N_ABSENT = "n_absent"
 """Column of tables with test clips of a class without training clips; they count as errors."""
-LATER_COLUMNS = ("extract_load",)
-"""Columns of later versions, after all others. `extract_load`: load of the machine per core during stage 1."""
+CONTAMINATION = "contamination"
+LATER_COLUMNS = ("extract_load", CONTAMINATION)
+"""Columns of later versions, after all others.
+
+`extract_load`: load of the machine per core during stage 1. `contamination`: whether pretrained weights have seen the
+corpus, a mark of `features.backbones.presets.exposure`; empty without pretrained weights.
+"""
+SEEN = "saw: the weights were trained on this corpus or on recordings from its source."
+COMMIT_AT_END = re.compile(r"(@[0-9a-f]{7})[0-9a-f]{33}$")  # of a hub id, shown with seven digits as git does
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
@@ -151,7 +159,13 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
         scores = {key: score for key, score in scores.items() if table[key].notna().any()}
     more = {key: str(score.heading) for key, score in scores.items() if key not in first}
     refit = {"refit": "refit"} if table["protocol"].astype(str).str.endswith(REFIT).any() else {}
-    return {**SHOWN_FIRST, **refit, **first, **more, **SHOWN_LAST}
+    seen = {CONTAMINATION: CONTAMINATION} if _some_seen(table) else {}
+    return {**SHOWN_FIRST, **refit, **first, **more, **SHOWN_LAST, **seen}
+
+
+def _some_seen(table: pd.DataFrame) -> bool:
+    """Return whether the weights of a row have seen the corpus or its source."""
+    return CONTAMINATION in table and any(str(mark).startswith("saw ") for mark in table[CONTAMINATION])
 
 
 def shown_scores(table: pd.DataFrame) -> dict[str, Score]:
@@ -197,7 +211,8 @@ def legend(table: pd.DataFrame) -> str:
     errors = [
         f"{'/'.join(map(str, absent))} test clips of classes without a training clip in their fold count as errors."
     ]
-    return " ".join([TIED, clusters, *(errors if absent else []), *([BUSY] if busy else [])])
+    seen = [SEEN] if _some_seen(table) else []
+    return " ".join([TIED, clusters, *(errors if absent else []), *([BUSY] if busy else []), *seen])
 
 
 def title(table: pd.DataFrame) -> str:
@@ -241,6 +256,8 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
     if key == "refit":
         return "yes" if str(row["protocol"]).endswith(REFIT) else "no"
     value = row[key]
+    if key == "weights":
+        return COMMIT_AT_END.sub(r"\1", str(value))
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if key in forms:

@@ -164,7 +164,7 @@ def probe(
         raise ConfigError(f"{name}: the model fails on noise with {described(error)}") from error
     if not all(bool(values.isfinite().all()) for values in (first, longest, alone)):
         raise ConfigError(f"{name}: the model returns values that are not finite for quiet noise")
-    if _error(again, alone) > SAME:
+    if output_error(again, alone) > SAME:
         raise ConfigError(f"{name}: the model returns different values for the same clip; is dropout switched on?")
     if (first.shape[1], first.shape[3]) != (longest.shape[1], longest.shape[3]):
         short, long = tuple(first.shape[1:]), tuple(longest.shape[1:])
@@ -178,7 +178,7 @@ def probe(
         dim=longest.shape[3],
         frame_rate=frame_rate if frame_rate and grown else longest.shape[2] / LONG_S,
         whole=not grown,
-        batched=_error(together, alone) <= ALIKE,
+        batched=output_error(together, alone) <= ALIKE,
     )
 
 
@@ -200,7 +200,7 @@ def _shortest(
     raise AssertionError("nothing was tried")
 
 
-def _error(values: Tensor, expected: Tensor) -> float:
+def output_error(values: Tensor, expected: Tensor) -> float:
     """Return the relative error ‖a − b‖/‖b‖, or infinity if the shapes differ."""
     if values.shape != expected.shape:
         return float("inf")

@@ -42,13 +42,13 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
         folder, lacking = _cached_snapshot(repo, revision)
         if folder and not lacking:
             return folder
-        problem = _hub_problem()
+        problem = hub_problem()
         if problem is None:
             return _fetch_snapshot(repo, revision)
     except HFValidationError:
         raise WeightsError(f"{name}: {repo!r} is neither a local folder nor a hub id `org/name`; {ways_out}") from None
     except Exception as error:
-        problem = _reason(error, revision)
+        problem = reason_of(error, revision)
     half = f" (the copy in {folder} has no {lacking})" if folder else ""
     raise WeightsError(
         f"{name}: no local folder {repo!r}, and it cannot be downloaded from the model hub: {problem}{half}; "
@@ -92,7 +92,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
         return Path(hf_hub_download(repo, file, revision=at, etag_timeout=CONNECT_TIMEOUT_S))
 
     _log.info("downloading %s from the model hub", repo)
-    with _no_progress_bars():
+    with no_progress_bars():
         for file in PREPROCESSOR_FILES:
             with contextlib.suppress(RemoteEntryNotFoundError):  # the hub's cache records that the file does not exist
                 fetch(file, info.sha)
@@ -104,7 +104,7 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
         return fetch(CONFIG_FILE, revision).parent
 
 
-def _hub_problem() -> str | None:
+def hub_problem() -> str | None:
     """Return why the hub cannot be reached, or None."""
     from huggingface_hub import constants
 
@@ -135,7 +135,7 @@ def _endpoint_problem(endpoint: str) -> str | None:
     return answers[0] if answers else f"{shown} does not answer within {CONNECT_TIMEOUT_S} s"
 
 
-def _reason(error: Exception, revision: str | None) -> str:
+def reason_of(error: Exception, revision: str | None) -> str:
     """Describe an error in a few words."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -149,7 +149,7 @@ def _reason(error: Exception, revision: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """Disable the progress bars of the hub's client."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from features.backbones.loading.digests import file_sha256
 from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
+from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_file
 from features.backbones.loading.model_folders import check_folder
 from features.errors import WeightsError, first_line
 from features.system.atomic_write import atomic_write
@@ -28,6 +29,7 @@ RANDOM = "random"
 BUNDLED = "bundled:"  # prefix of a model that is part of this package
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
@@ -59,23 +61,28 @@ def find_model_folder(name: str, source: str) -> Path:
 
 
 def find_file(name: str, source: str, ways: str | None = None) -> Path:
-    """Return a local weights file, or download one from a URL and verify the hash in its name (`…-<hash>.ext`).
+    """Return a local weights file, or download one from the model hub or a URL.
+
+    A file of the hub is `hub:org/name/file@revision`. A URL's file has the start of its SHA-256 in its name
+    (`…-<hash>.ext`), which is verified.
 
     Args:
         name: The backbone, for messages.
-        source: Path or URL.
+        source: Path, hub file or URL.
         ways: Alternatives for the user, for messages; None: another file, or `random`.
 
     Raises:
-        WeightsError: The file does not exist, cannot be downloaded, or has another hash; the message names the
-            alternatives.
+        WeightsError: The file does not exist, cannot be downloaded, has another hash, or is only a pointer to a file
+            in Git LFS; the message names the alternatives.
     """
     ways = ways or ways_out(name, "file")
+    if source.startswith(HUB):
+        return _not_a_pointer(name, find_hub_file(name, parse_hub_file(name, source), ways))
     if not source.startswith(("http://", "https://")):
         path = Path(source).expanduser()
         if not path.is_file():
             raise WeightsError(f"{name}: no file {source!r}; {ways}")
-        return path
+        return _not_a_pointer(name, path)
     file = urlsplit(source).path.rsplit("/", 1)[-1]
     match = URL_HASH.search(file)
     if not match:
@@ -91,6 +98,17 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
     if not file_sha256(target).startswith(match.group(1)):
         raise WeightsError(f"{name}: {target} is damaged: its sha256 does not start with {match.group(1)}; delete it")
     return target
+
+
+def _not_a_pointer(name: str, path: Path) -> Path:
+    """Return a file unless it is the text that Git LFS leaves in place of a large file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise WeightsError(
+                f"{name}: {path} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder, or "
+                "download the file"
+            )
+    return path
 
 
 def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:

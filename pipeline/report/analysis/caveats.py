@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from features.backbones.presets.exposure import Exposure
 from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
 from pipeline.report.sentence import Name, Sentence
 from pipeline.report.study import Study
+from pipeline.results.contamination import backbones_of, corpus_of, exposure_of
 from pipeline.results.refit import MUCH, held_out
 from pipeline.results.table import INDEPENDENT, REFIT, counted
 
@@ -28,14 +30,31 @@ def unknown_groups(study: Study) -> Sentence | None:
 
 def caveats(study: Study) -> tuple[Sentence, ...]:
     """Return further sentences to print below the answer."""
+    seen = _seen_in_training(study)
     if study.splits is None:
-        return ()
+        return seen
     found = (
+        *seen,
         _absent_classes(study, study.splits),
         _single_class_folds(study, study.splits),
         _few_to_train_on(study, study.splits),
     )
     return tuple(sentence for sentence in found if sentence)
+
+
+def _seen_in_training(study: Study) -> tuple[Sentence, ...]:
+    """Say which pretrained weights have seen the corpus or its source, and why this is known."""
+    corpus, backbones = corpus_of(study.config), backbones_of(study.config)
+    found: dict[str, Exposure] = {}
+    for model in study.learned:
+        label = str(model.row["model"])
+        own = exposure_of(model.row, backbones.get(label, label), corpus)
+        if own is not None and own.seen:
+            found[label] = own
+    return tuple(
+        ("Scores of ", Name(label), f" may be too high, because it {own.mark}. {own.reason}")
+        for label, own in found.items()
+    )
 
 
 def _absent_classes(study: Study, splits: Splits) -> Sentence | None:

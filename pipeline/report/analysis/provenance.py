@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.backbones import record_of_weights
+from features.backbones.presets.corpora import Corpus
+from features.backbones.presets.record import Preset
 from features.store.table import EmbeddingTable
 from features.store.writer import library_versions
 from pipeline.config.config import Config
 from pipeline.report.study import Study
+from pipeline.results.contamination import corpus_of, exposure_of
 from pipeline.results.table import weights_text
 from pipeline.stages.label_efficiency import read_curves
 
@@ -34,6 +38,9 @@ class ModelProvenance:
         precision: Precision of the backbone's arithmetic.
         device: The device that embedded the clips.
         created_utc: When the cache was finalized.
+        licence: Licence of pretrained weights, with a note if it forbids commercial use; `unknown` if it is not known.
+        trained_on: What pretrained weights were trained on; `unknown` if it is not known.
+        contamination: Whether this overlaps with the tested corpus, as in the results table.
     """
 
     name: str
@@ -44,6 +51,9 @@ class ModelProvenance:
     precision: str
     device: str
     created_utc: str
+    licence: str = ""
+    trained_on: str = ""
+    contamination: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,8 @@ def commands_of(config: Config) -> list[str]:
 
 def sources_of(study: Study) -> list[ModelProvenance]:
     """Return the provenance of every backbone, then of every model trained end to end."""
-    found = [_cached(label, table) for label, table in study.inputs.tables.items()]
+    corpus = corpus_of(study.config)
+    found = [_cached(label, table, corpus) for label, table in study.inputs.tables.items()]
     for model in study.learned:
         about = model.details
         if "recipe" in about:
@@ -90,22 +101,37 @@ def sources_of(study: Study) -> list[ModelProvenance]:
                     precision=text["precision"],
                     device=str(about.get("extract_device") or ""),
                     created_utc="",
+                    **_origin(str(model.row["model"]), str(model.row["weights"]), corpus),
                 )
             )
     return found
 
 
-def _cached(label: str, table: EmbeddingTable) -> ModelProvenance:
+def _cached(label: str, table: EmbeddingTable, corpus: Corpus | None) -> ModelProvenance:
+    weights = weights_text(table.spec.weights)
     return ModelProvenance(
         name=label,
-        weights=weights_text(table.spec.weights),
+        weights=weights,
         weights_sha256=table.spec.weights_sha256,
         fingerprint=table.fingerprint,
         file=str(table.path),
         precision=str(table.cache_spec["precision"]),
         device=str(table.cost.get("device") or ""),
         created_utc=table.created_utc,
+        **_origin(table.spec.name, weights, corpus),
     )
+
+
+def _origin(backbone: str, weights: str, corpus: Corpus | None) -> dict[str, str]:
+    """Return licence, training data and contamination of pretrained weights; empty for other weights."""
+    seen = exposure_of({"weights": weights}, backbone, corpus)
+    if seen is None:
+        return {}
+    record = record_of_weights(backbone, weights.partition(":")[2]) or Preset()
+    forbids = " (no commercial use)" if record.commercial_use is False else ""
+    trained_on = "unknown" if record.trained_on is None else ", ".join(record.trained_on)
+    licence = f"{record.licence or 'unknown'}{forbids}"
+    return {"licence": licence, "trained_on": trained_on, "contamination": f"{seen.mark}. {seen.reason}"}
 
 
 def stages_of(study: Study) -> list[Stage]:

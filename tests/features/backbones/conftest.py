@@ -5,10 +5,10 @@ import http.server
 import json
 import threading
 
-import numpy as np
 import pytest
 import torch
 
+from features.backbones.contract.clips import make_clips as make_clips_of
 from tests.paths import SHARED
 
 YAMNET = SHARED / "weights" / "yamnet.tflite"
@@ -46,16 +46,7 @@ def yamnet():
 def make_clips():
     """Clips of the given numbers of samples, unlike in level, offset and spectrum."""
 
-    def make(*lengths, seed=0):
-        rng = np.random.default_rng(seed)
-        clips = []
-        for number, length in enumerate(lengths):
-            tone = np.sin(np.arange(length) * rng.uniform(0.01, 0.5))
-            clip = rng.uniform(0.02, 0.6) * (0.3 * rng.standard_normal(length) + tone) + 0.05 * (number % 3 - 1)
-            clips.append(clip.astype(np.float32))
-        return clips
-
-    return make
+    return make_clips_of
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,16 @@ CASES = {
         },
         "extractor": {"chunk_length": 10},  # s; 500 frames of 20 ms
     },
+    "whisper-large-v3": {  # 128 mel bands
+        "weights": "random",
+        "architecture": {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "num_mel_bins": 128,
+        },
+    },
     "clap": {
         "weights": "random",
         "architecture": {

@@ -6,6 +6,9 @@ import torch
 
 from features.backbones import BACKBONES, blank, bundle, describe, family_of, load, preset_options
 from features.backbones.base import pad
+from features.backbones.contract import checks
+from features.backbones.contract.checks import relative_error as error
+from features.backbones.contract.clips import make_clips, usual_lengths
 from features.errors import UserError
 from features.pooling import POOLINGS, Frames, pool
 from tests.features.backbones.contract_cases import (
@@ -63,49 +66,30 @@ def _there(place):
 
 
 @pytest.fixture(scope="module")
-def clips(backbone, make_clips):
+def clips(backbone):
     """Clips from the shortest to some seconds, at the backbone's rate."""
-    rate = backbone.spec.sample_rate
-    return make_clips(1, 400, rate // 3, rate - 1, rate, 2 * rate + 77, 3 * rate)
+    return make_clips(*usual_lengths(backbone.spec.sample_rate))
 
 
 @pytest.fixture(scope="module")
-def alone(backbone, clips, place):
-    """Each clip's frames when nothing else is in its batch."""
-    with place:
-        return [backbone.embed([clip])[0] for clip in clips]
-
-
-def error(a, b):
-    """Relative error ‖a − b‖/‖b‖ of (L, F, D), the largest over layers."""
-    assert a.shape == b.shape
-    return max(np.linalg.norm(x - y) / max(np.linalg.norm(y), 1e-12) for x, y in zip(a, b, strict=True))
+def subject(backbone, clips, options):
+    """What the checks of the contract take."""
+    return checks.Subject(backbone, clips, lambda: load(options, str(backbone.device)))
 
 
 @at_each(CPU, GPU)
-def test_frames_match_the_spec(backbone, clips, alone):
-    spec = backbone.spec
-    assert (spec.family in BACKBONES) and len(spec.layers) >= 1
-    assert spec.layers == tuple(range(len(spec.layers)))
-    for clip, frames in zip(clips, alone, strict=True):
-        assert frames.dtype == np.float32
-        assert np.isfinite(frames).all()
-        assert frames.shape[0] == len(spec.layers) and frames.shape[2] == spec.dim and frames.shape[1] >= 1
-        seconds = max(len(clip), spec.min_samples) / spec.sample_rate
-        assert abs(frames.shape[1] - seconds * spec.frame_rate) <= 1.5  # a window does not end with its hop
+def test_frames_match_the_spec(subject):
+    assert subject.backbone.spec.family in BACKBONES
+    checks.frames_match_the_spec(subject)
 
 
 @at_each(CPU, GPU)
-def test_a_clip_in_a_batch_equals_the_clip_alone(backbone, clips, alone):
-    together = backbone.embed(clips)
-    assert [error(a, b) <= 1e-5 for a, b in zip(together, alone, strict=True)] == [True] * len(clips)
+def test_a_clip_in_a_batch_equals_the_clip_alone(subject):
+    checks.a_batch_equals_its_clips_alone(subject)
 
 
-def test_order_and_other_clips_of_the_batch_do_not_matter(backbone, clips, alone):
-    order = [4, 0, 6, 2, 5, 1, 3]
-    for chosen in (order, order[:3], [2, 2, 6], [0, 1]):
-        batch = backbone.embed([clips[i] for i in chosen])
-        assert max(error(frames, alone[i]) for frames, i in zip(batch, chosen, strict=True)) <= 1e-5
+def test_order_and_other_clips_of_the_batch_do_not_matter(subject):
+    checks.order_does_not_matter(subject)
 
 
 @at_each(*DEVICES)
@@ -128,58 +112,28 @@ def test_the_host_never_waits_for_the_device(backbone, clips, place):
 
 
 @at_each()
-def test_samples_beyond_a_clip_are_ignored(backbone, clips):
-    waveforms, lengths = pad(clips[2:5], backbone.spec.min_samples)
-    clean = backbone.embed_batch(waveforms, lengths)
-    for row, length in enumerate(lengths.tolist()):
-        waveforms[row, length:] = 0.7
-    dirty = backbone.embed_batch(waveforms, lengths)
-    assert torch.equal(clean.lengths, dirty.lengths)
-    for row, count in enumerate(clean.lengths.tolist()):
-        one, other = (frames.values[row, :, :count].float().cpu().numpy() for frames in (dirty, clean))
-        assert error(one, other) <= 1e-5
+def test_samples_beyond_a_clip_are_ignored(subject):
+    checks.padding_is_ignored(subject)
 
 
-def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(backbone, clips, options):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    again = load(options)
-    assert torch.equal(torch.rand(3), expected)
-    for a, b in zip(again.embed(clips), backbone.embed(clips), strict=True):
-        assert np.array_equal(a, b)
+def test_loaded_again_it_gives_the_same_and_leaves_the_random_state_alone(subject):
+    checks.loaded_again_it_is_the_same(subject)
 
 
 @at_each(CPU, GPU)
-def test_silence_is_finite_and_the_same_in_a_batch(backbone, clips, alone):
-    silence = np.zeros(backbone.spec.sample_rate * 2, np.float32)
-    quiet = backbone.embed([silence])[0]
-    assert np.isfinite(quiet).all()
-    in_company = backbone.embed([clips[6], silence])
-    assert error(in_company[1], quiet) <= 1e-5
-    assert error(in_company[0], alone[6]) <= 1e-5
+def test_silence_is_finite_and_the_same_in_a_batch(subject):
+    checks.silence_is_finite(subject)
 
 
-def test_a_short_clip_is_padded_to_the_minimum(backbone, clips):
-    spec = backbone.spec
-    assert spec.min_samples == round(spec.min_duration_s * spec.sample_rate) >= 1
-    padded = np.zeros(spec.min_samples, np.float32)
-    padded[:1] = clips[0]
-    assert error(backbone.embed([clips[0]])[0], backbone.embed([padded])[0]) <= 1e-6
+def test_a_short_clip_is_padded_to_the_minimum(subject):
+    checks.the_shortest_clip_is_padded(subject)
 
 
 @at_each(CPU, GPU)
-def test_a_long_clip_goes_through_in_windows(backbone, make_clips):
-    spec = backbone.spec
+def test_a_long_clip_goes_through_in_windows(subject):
+    spec = subject.backbone.spec
     assert 0.95 <= spec.max_samples / (10 * spec.sample_rate) <= 1
-    (clip,) = make_clips(spec.max_samples + spec.sample_rate // 2, seed=1)
-    (short,) = make_clips(spec.sample_rate, seed=2)
-    windows = [backbone.embed([part])[0] for part in (clip[: spec.max_samples], clip[spec.max_samples :])]
-    embedded = backbone.embed([short, clip])
-    assert error(embedded[1], np.concatenate(windows, axis=1)) <= 1e-5
-    assert error(embedded[0], backbone.embed([short])[0]) <= 1e-5
-    exact = backbone.embed([clip[: spec.max_samples]])[0]
-    assert exact.shape == windows[0].shape
+    checks.the_longest_clip_is_windowed(subject)
 
 
 def test_what_is_not_a_waveform_is_refused(backbone):

@@ -78,6 +78,11 @@ PUBLISHED = {
     "wav2vec2-large-lv60": (True, "layer", True, True, 24, 1024),
     "wav2vec2-xls-r-300m": (True, "layer", True, True, 24, 1024),
     "mms-300m": (True, "layer", True, True, 24, 1024),
+    "wav2vec2-xls-r-1b": (True, "layer", True, True, 48, 1280),
+    "wav2vec2-xls-r-2b": (True, "layer", True, True, 48, 1920),
+    "wav2vec2-large-robust": (True, "layer", True, True, 24, 1024),
+    "mms-1b": (True, "layer", True, True, 48, 1280),
+    "hubert-xlarge": (True, "layer", True, True, 48, 1280),
     "hubert-base": (True, "group", False, False, 12, 768),
     "hubert-large": (True, "layer", True, True, 24, 1024),
     "wavlm-base": (False, "group", False, False, 12, 768),
@@ -128,7 +133,7 @@ def test_a_presets_architecture_is_for_untrained_weights_only(save_encoder):
 def test_every_name_is_listed_with_what_it_is():
     rows = {row["name"]: row for row in list_backbones()}
     assert set(presets()) < set(rows)
-    assert rows["hubert-base"]["weights"] == "facebook/hubert-base-ls960"
+    assert rows["hubert-base"]["weights"].startswith("facebook/hubert-base-ls960@dba3bb02")
     assert rows["yamnet"]["sample_rate_hz"] == 16_000
     assert all(row["summary"] for row in rows.values())
 

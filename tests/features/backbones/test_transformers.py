@@ -29,6 +29,21 @@ MODELS = {
         "WhisperFeatureExtractor",
         {},
     ),
+    "whisper-128": (  # as large-v3
+        "WhisperForConditionalGeneration",
+        {**WHISPER, "num_mel_bins": 128},
+        "WhisperFeatureExtractor",
+        {"feature_size": 128},
+    ),
+    "clap-larger": (  # the proportions of larger_clap_general
+        "ClapModel",
+        {
+            "audio_config": {**CLAP_AUDIO, "depths": [1, 1, 2, 1], "num_attention_heads": [2, 4, 8, 16]},
+            "text_config": {**TINY, "vocab_size": 50},
+        },
+        "ClapFeatureExtractor",
+        {"truncation": "rand_trunc", "sampling_rate": 48000, "frequency_min": 50},
+    ),
     "clap": (
         "ClapModel",
         {"audio_config": CLAP_AUDIO, "text_config": {**TINY, "vocab_size": 50}},
@@ -82,11 +97,11 @@ def alone(label, model, extractor, clip):
     with torch.no_grad():
         if label.startswith("clap"):
             return base.audio_model(**inputs).pooler_output[None].numpy()
-        encoder = base.get_encoder() if label == "whisper" else base
+        encoder = base.get_encoder() if label.startswith("whisper") else base
         output = encoder(**inputs, output_hidden_states=True)
     states = [state for state in output.hidden_states[:-1] if state.shape == output.last_hidden_state.shape]
     layers = torch.cat([*states, output.last_hidden_state])  # SEW's inner layers have half the frames
-    if label == "whisper":  # 1,500 frames of 20 ms
+    if label.startswith("whisper"):  # 1,500 frames of 20 ms
         return layers[:, : int(np.ceil(len(clip) / 320))].numpy()
     if label == "ast":  # two class tokens, then 12 bands × 101 steps of 100 ms
         steps = max(1, (1 + (len(clip) - 400) // 160 - 16) // 10 + 1)

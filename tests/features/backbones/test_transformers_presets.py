@@ -10,7 +10,13 @@ pytestmark = pytest.mark.thorough
 PRESETS = {
     "ast": (13, 768, 16_000, 10, 10.255),
     "clap": (1, 768, 48_000, 0.1, 10),
+    "larger-clap-general": (1, 1024, 48_000, 0.1, 10),
+    "larger-clap-music-and-speech": (1, 1024, 48_000, 0.1, 10),
+    "whisper-tiny": (5, 384, 16_000, 50, 30),
     "whisper-base": (7, 512, 16_000, 50, 30),
+    "whisper-small": (13, 768, 16_000, 50, 30),
+    "whisper-medium": (25, 1024, 16_000, 50, 30),
+    "whisper-large-v3": (33, 1280, 16_000, 50, 30),
     "w2v-bert-2.0": (25, 1024, 16_000, 50, 30),
 }
 

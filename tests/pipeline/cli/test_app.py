@@ -33,6 +33,8 @@ COMMANDS = (
     ["datasets", "download"],
     ["leaderboard"],
     ["backbones", "ls"],
+    ["backbones", "show"],
+    ["backbones", "check"],
     ["doctor"],
     ["init"],
 )

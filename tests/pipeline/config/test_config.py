@@ -49,7 +49,7 @@ def test_an_empty_section_is_the_default(write):
 def test_a_preset_is_filled_in_and_the_entry_wins(write):
     text = MINIMAL + "features: {backbones: [{name: hubert-base}, {name: yamnet, weights: my.tflite}]}\n"
     hubert, yamnet = load_config(write(text)).features.backbones
-    assert hubert.weights == "facebook/hubert-base-ls960"
+    assert hubert.weights == "facebook/hubert-base-ls960@dba3bb02fda4248b6e082697eee756de8fe8aa8a"
     assert hubert.model_type == "hubert"
     assert (yamnet.weights, yamnet.window_samples) == ("my.tflite", 15600)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from features.backbones.presets.corpora import Corpus
 from features.labels import Task
 from features.manifest import Manifest
 from features.records import Records
@@ -47,6 +48,7 @@ def study_of(
     contents: list[ClipContent] | None = None,
     backbone_of: dict[str, str] | None = None,
     majority: bool = False,
+    corpus: Corpus | None = None,
 ) -> Study:
     """A study of models with given probabilities.
 
@@ -60,6 +62,7 @@ def study_of(
         contents: Contents of the clips; three seconds each by default.
         backbone_of: Backbone by label.
         majority: Whether it has the majority row.
+        corpus: The corpus of the clips.
     """
     (folder / "toy.yaml").write_text(CONFIG.format(folder=folder))
     config = load_config(folder / "toy.yaml")
@@ -94,7 +97,7 @@ def study_of(
         fit = majority_fit(config, manifest, splits_of(config, manifest, inputs, strict=False))
         fits.append((fit, from_frame(fit.predictions, manifest.labels, manifest.task), "majority"))
     groups = np.arange(len(manifest)) // 2
-    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of)
+    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of, corpus)
     table = table_of(rows)
     models = [
         StudyModel(title, row, detail, fit, tuple(kept))

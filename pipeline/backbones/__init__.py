@@ -1,0 +1,1 @@
+"""The work of `audioheads backbones`: list, show and check backbones."""

@@ -1,0 +1,61 @@
+"""`audioheads backbones check NAME`: the contract of a backbone, checked on this machine with these weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from features.backbones import describe, load, parse_options
+from features.backbones.contract.checks import CHECKS, Subject, run_checks
+from features.backbones.contract.clips import make_clips, usual_lengths
+from pipeline.config.overrides import apply_overrides
+from pipeline.console import Console
+
+LIMIT_S = 90.0  # no check starts later, so that the command ends within two minutes
+SHORT_WINDOWS_S = 10.0  # the shortest `max_duration_s`; long clips are windows of any length
+WORDS = {True: "holds", False: "FAILS", None: "skipped"}
+
+
+def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Console) -> bool:
+    """Load a backbone, run every check and print what holds.
+
+    Args:
+        name: A backbone or preset.
+        sets: Options of its entry, as `key=value`.
+        device: `auto`, or a torch device.
+        console: Prints the findings.
+
+    Returns:
+        Whether nothing fails.
+
+    Raises:
+        ConfigError: An option is unknown or invalid.
+        WeightsError: The weights cannot be found or downloaded.
+    """
+    import torch
+
+    entry: dict[str, Any] = {"name": name, "max_duration_s": SHORT_WINDOWS_S}
+    apply_overrides(entry, sets)
+    options = parse_options(entry)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    started = time.monotonic()
+    spec = describe(options)
+    backbone = load(options, device, spec=spec)
+    weights = f"{spec.weights}, sha256 {spec.weights_sha256[:12]}" if spec.weights_sha256 else spec.weights
+    console.line(f"{spec.title}: {weights}; on {backbone.device_name}, {spec.sample_rate} Hz")
+    subject = Subject(backbone, make_clips(*usual_lengths(spec.sample_rate)), lambda: load(options, device, spec=spec))
+    width = max(map(len, CHECKS))
+    failed = skipped = 0
+    for finding in run_checks(subject, LIMIT_S - (time.monotonic() - started)):
+        failed += finding.holds is False
+        skipped += finding.holds is None
+        console.line(f"  {WORDS[finding.holds]:<7}  {finding.name:<{width}}  {finding.detail}")
+    took = f"{time.monotonic() - started:.0f} s"
+    if failed:
+        console.line(f"{spec.title}: {failed} of {len(CHECKS)} checks fail; {took}")
+    else:
+        unchecked = f", {skipped} were skipped for lack of time" if skipped else ""
+        console.line(f"{spec.title}: {len(CHECKS) - skipped} of {len(CHECKS)} checks hold{unchecked}; {took}")
+    return not failed

@@ -1,0 +1,150 @@
+"""`audioheads backbones`: the table with its filters, a preset's page, and the check on this machine."""
+
+import subprocess
+import sys
+
+import pytest
+
+from features.backbones import names
+from pipeline.cli import main
+
+pytestmark = pytest.mark.usefixtures("global_state")
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Exit code, stdout and stderr of a command, in an empty folder without a cache of the model hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["backbones", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def listed(out):
+    """First words of the rows."""
+    return [line.split()[0] for line in out.splitlines()[1:]]
+
+
+def test_every_name_is_one_complete_line_when_piped(run):
+    code, out, _ = run("ls")
+    assert (code, listed(out)) == (0, names())
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    mms = rows["mms-300m"]
+    assert "VoxPopuli, Multilingual LibriSpeech, Common Voice, VoxLingua107, BABEL" in mms
+    assert "cc-by-nc-4.0  not allowed" in mms and "315438720" in mms and "downloads from the hub" in mms
+    assert "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8" in rows["wav2vec2-base"]
+    assert "unknown         LibriSpeech" in rows["wavlm-base"]
+    assert "needs its file" in rows["yamnet"]
+
+
+def test_filters(run):
+    assert listed(run("ls", "--rate", 48_000)[1]) == ["clap", "larger-clap-general", "larger-clap-music-and-speech"]
+    assert listed(run("ls", "--licence", "CC-BY-NC*")[1]) == ["mms-300m", "mms-1b"]
+    assert listed(run("ls", "--cached")[1]) == ["mfcc", "logmel", "waveform", "wav2vec2-nano"]
+    assert listed(run("ls", "--cached", "--rate", 16_000, "--licence", "apache-2.0")[1]) == ["wav2vec2-nano"]
+    code, _, error = run("ls", "--rate", 11_025)
+    assert (code, error) == (2, "--rate 11025: no backbone matches; available: 16000, 22050, 48000\n")
+    code, _, error = run("ls", "--licence", "gpl*")
+    assert code == 2 and error.startswith("--licence gpl*: no backbone matches; available: apache-2.0, bsd-3-clause")
+    code, _, error = run("ls", "--cached", "--rate", 48_000)
+    assert code == 2 and "no backbone that matches is on this machine" in error
+
+
+def test_a_file_or_a_snapshot_on_this_machine_counts_as_cached(run, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "yamnet.tflite").write_bytes(b"")
+    snapshot = tmp_path / "hf" / "hub" / "models--facebook--wav2vec2-base" / "snapshots"
+    (snapshot / "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8").mkdir(parents=True)
+    (snapshot / "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8" / "config.json").write_text("{}")
+    code = """
+import sys
+from pipeline.cli import main
+main(["backbones", "ls", "--cached"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert {"yamnet", "wav2vec2-base"} <= set(listed(done.stdout)), done.stderr
+    assert "wav2vec2-large" not in listed(done.stdout)
+
+
+def test_a_missing_extra_is_named(run, monkeypatch):
+    from importlib import metadata
+
+    version = metadata.version
+
+    def without_litert(name):
+        if name == "ai-edge-litert":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", without_litert)
+    _, out, _ = run("ls")
+    assert "needs audioheads[litert]" in next(line for line in out.splitlines() if line.startswith("yamnet"))
+
+
+def test_the_page_of_a_preset(run):
+    code, out, _ = run("show", "mms-300m")
+    facts = dict(line.strip().split("  ", 1) for line in out.split("\n\n")[0].splitlines()[1:])
+    facts = {key: value.strip() for key, value in facts.items()}
+    assert code == 0
+    assert facts["revision"] == "not pinned: the newest is used"
+    assert facts["commercial use"] == "not allowed"
+    assert facts["input"] == "16000 Hz, 1 channel (others are averaged)"
+    assert facts["lengths"] == "0.025 s to max_duration_s; longer clips are processed in windows"
+    assert (facts["dimensions"], facts["parameters"], facts["fine-tuned on"]) == ("1024", "315,438,720", "–")
+    assert "      - {name: mms-300m}\n      - {name: mms-300m, weights: random, label: mms-300m-untrained}\n" in out
+    assert "size: for `random`" in out and "(here 'large-stable')" in out
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_name_has_a_page_with_an_entry(run, name):
+    code, out, error = run("show", name)
+    assert (code, error) == (0, "")
+    assert f"- {{name: {name}" in out
+
+
+def test_an_unknown_fact_is_shown_as_such(run):
+    _, out, _ = run("show", "whisper-base")
+    assert "pretrained on   unknown" in out
+    code, _, error = run("show", "whisper-bas")
+    assert code == 2 and "did you mean 'whisper-base'?" in error
+
+
+def test_check_prints_what_holds(run):
+    code, out, _ = run("check", "logmel", "--device", "cpu")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "logmel: none; on cpu, 22050 Hz"
+    assert [line.split()[0] for line in lines[1:-1]] == ["holds"] * 8
+    assert lines[-1].startswith("logmel: 8 of 8 checks hold; ")
+
+
+def test_check_fails_for_a_backbone_that_breaks_the_contract(run, monkeypatch):
+    from features.backbones.networks.logmel import LogmelBackbone
+
+    forward = LogmelBackbone.forward
+
+    def centred(self, waveforms, lengths):
+        return forward(self, waveforms - waveforms.mean(), lengths)
+
+    monkeypatch.setattr(LogmelBackbone, "forward", centred)
+    code, out, _ = run("check", "logmel", "--device", "cpu")
+    assert code == 1
+    assert "  FAILS    a clip in a batch equals the clip alone" in out
+    assert "checks fail; " in out.splitlines()[-1]
+
+
+def test_options_of_the_entry_are_set_as_in_a_config(run):
+    code, _, error = run("check", "wav2vec2-base", "--set", "wieghts=random")
+    assert code == 2 and "wieghts: unknown key, did you mean 'weights'?" in error
+    code, out, _ = run(
+        "check", "wav2vec2", "--set", "weights=random", "--set", "size=tiny", "--set", "label=mine", "--device", "cpu"
+    )
+    assert code == 0 and out.startswith("mine: random, sha256 ")
