@@ -215,11 +215,18 @@ def pool(predictions: Sequence[Predictions]) -> dict[tuple[int, int], Prediction
             run=parts[0].run,
             task=parts[0].task,
             draw=draw,
+            decided=_joined([one.decided for one in parts], order),
         )
     first, *others = pooled.values()
     if any(not np.array_equal(first.ids, other.ids) for other in others):
         raise ValueError("seeds tested different clips")
     return pooled
+
+
+def _joined(parts: Sequence[np.ndarray | None], order: np.ndarray) -> np.ndarray | None:
+    """Join the decisions of folds; None if a fold has none."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known)[order] if len(known) == len(parts) else None
 
 
 def _over_repetitions(predictions: Sequence[Predictions], score: Callable[[Predictions], float]) -> float:

@@ -41,6 +41,8 @@ class Predictions:
         run: Name of the experiment.
         task: The task, which determines the form of targets and probabilities.
         draw: Draw of the split, if a protocol draws training rows repeatedly.
+        decided: Classes of each clip by the thresholds of an operating point, shape (N, C) bool; None: `THRESHOLD`.
+            Only in `multi-label`.
     """
 
     probabilities: np.ndarray
@@ -55,6 +57,7 @@ class Predictions:
     run: str = ""
     task: Task = "single-label"
     draw: int = 0
+    decided: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays match.
@@ -86,11 +89,12 @@ class Predictions:
 
         Returns:
             The most probable class (the first of equally probable ones), shape (N,) int64; in `multi-label` 1
-            for classes with a probability of at least `THRESHOLD`, else 0, shape (N, C) int64; in `regression`
-            the value, shape (N,).
+            for the classes in `decided`, or else with a probability of at least `THRESHOLD`, and 0 for the others,
+            shape (N, C) int64; in `regression` the value, shape (N,).
         """
         if self.task == "multi-label":
-            return (self.probabilities >= THRESHOLD).astype(np.int64)
+            decided = self.probabilities >= THRESHOLD if self.decided is None else self.decided
+            return decided.astype(np.int64)
         return self.probabilities[:, 0] if self.task == "regression" else self.probabilities.argmax(axis=1)
 
 

@@ -17,6 +17,8 @@ from features.json_files import check_schema, parse_object
 from features.labels import Task
 from features.system.atomic_write import atomic_write
 from heads.batched.inference import count_layers
+from heads.evaluation.calibrators import Calibrator, calibrator_of
+from heads.evaluation.operating_points import OperatingPoint
 from heads.kinds.registry import HEADS, predict
 from heads.kinds.sklearn.skops_io import checked_state
 from heads.training.file_format import FORMAT, FORMAT_VERSION, HeadMetadata
@@ -36,6 +38,8 @@ class SavedHead:
         state: Arrays by name, see the head's module.
         task: The task, which determines the kind of outputs.
         extra: Additional information: fold, seed, dataset.
+        calibrator: Map of the probabilities, fitted on validation clips; None: there is none.
+        point: Thresholds on the mapped probabilities, chosen on validation clips; None: there are none.
     """
 
     head: str
@@ -47,9 +51,11 @@ class SavedHead:
     state: Mapping[str, np.ndarray]
     task: Task
     extra: Mapping[str, Any]
+    calibrator: Calibrator | None = None
+    point: OperatingPoint | None = None
 
     def predict(self, features: Any) -> np.ndarray:
-        """Predict from raw features.
+        """Predict from raw features, with calibrated probabilities if the head has a calibration.
 
         Args:
             features: Features of the head's layer and poolings, see `heads.batched.job.HeadType`.
@@ -60,7 +66,8 @@ class SavedHead:
         Raises:
             ValueError: The shape of the features is not the one the head was trained on.
         """
-        return predict(self.head, self.state, features, self.task)
+        outputs = predict(self.head, self.state, features, self.task)
+        return outputs if self.calibrator is None else self.calibrator(outputs, self.task)
 
 
 def save_head(
@@ -75,6 +82,8 @@ def save_head(
     configuration: Mapping[str, Any],
     task: Task = "single-label",
     extra: Mapping[str, Any] | None = None,
+    calibrator: Calibrator | None = None,
+    point: OperatingPoint | None = None,
 ) -> None:
     """Write a head atomically. The arguments are the fields of `SavedHead`.
 
@@ -92,14 +101,20 @@ def save_head(
         "configuration": dict(configuration),
         "task": task,
         "extra": dict(extra or {}),
+        **_decisions(calibrator, point),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: np.ascontiguousarray(values) for name, values in state.items()}
-        with atomic_write(path) as temporary:
-            save_file(tensors, temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"cannot write {path}: {error}") from error
+    _write(path, {name: np.ascontiguousarray(values) for name, values in state.items()}, about)
+
+
+def set_decisions(path: Path, calibrator: Calibrator | None, point: OperatingPoint | None) -> None:
+    """Replace the calibration and the thresholds in the file of a head; nothing else in it changes.
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+        RunError: It cannot be written.
+    """
+    about, state = _read(path)
+    _write(path, state, about | _decisions(calibrator, point))
 
 
 def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
@@ -117,12 +132,7 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
         WeightsError: The file is missing, damaged, not a head of this program, or from another version; or it
             contains a type that is not trusted.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = parse_object((file.metadata() or {}).get(FORMAT, "{}"), str(path), error=WeightsError)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable head: {error}") from error
+    about, state = _read(path)
     if about.get("format") != FORMAT:
         raise WeightsError(f"{path}: a safetensors file, but not a head that `audioheads train-heads` wrote")
     if about["format_version"] != FORMAT_VERSION:
@@ -140,6 +150,7 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
             state = checked_state(state, trusted)
         except WeightsError as error:
             raise WeightsError(f"{path}: {error}") from error
+    calibration, point, n_outputs = about.get("calibration"), about.get("operating_point"), len(about["labels"])
     return SavedHead(
         head=about["head"],
         labels=tuple(about["labels"]),
@@ -150,4 +161,34 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
         state=state,
         task=about["task"],
         extra=about["extra"],
+        calibrator=calibrator_of(calibration, n_outputs, str(path)) if calibration else None,
+        point=OperatingPoint.of(point, n_outputs, str(path)) if point else None,
     )
+
+
+def _decisions(calibrator: Calibrator | None, point: OperatingPoint | None) -> dict[str, dict[str, Any] | None]:
+    """Return the metadata of a calibration and of thresholds."""
+    return {
+        "calibration": None if calibrator is None else calibrator.stored(),
+        "operating_point": None if point is None else point.stored(),
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the metadata and the arrays of a file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = parse_object((file.metadata() or {}).get(FORMAT, "{}"), str(path), error=WeightsError)
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a readable head: {error}") from error
+
+
+def _write(path: Path, state: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write a file atomically."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            save_file(dict(state), temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write {path}: {error}") from error

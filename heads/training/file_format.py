@@ -25,3 +25,5 @@ class HeadMetadata(BaseModel):
     configuration: dict[str, Any]
     task: Task
     extra: dict[str, Any]
+    calibration: dict[str, Any] | None = None
+    operating_point: dict[str, Any] | None = None

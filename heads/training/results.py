@@ -35,6 +35,8 @@ class HeadFit:
         test_rows: The scored rows, shape (n_test,).
         draw: Draw of the split, if the protocol draws several times.
         probabilities: Class probabilities, shape (n_test, C) float32; values (n_test, 1) in regression.
+        valid_rows: The validation rows, shape (n_valid,).
+        valid_probabilities: As `probabilities` for the validation rows, before any refit; None if they were not kept.
         configuration: The chosen point of the grid.
         layer: The chosen layer's index in the backbone, or `all`.
         valid_loss: Validation loss of this fit, before any refit; nan without validation rows.
@@ -48,6 +50,8 @@ class HeadFit:
     draw: int
     test_rows: np.ndarray
     probabilities: np.ndarray
+    valid_rows: np.ndarray
+    valid_probabilities: np.ndarray | None
     configuration: Configuration
     layer: int | str
     valid_loss: float

@@ -41,6 +41,7 @@ def train_head(
     refit: bool = False,
     together: bool | None = None,
     keep_layers: bool = False,
+    keep_valid: bool = False,
     on_candidate: Callable[[int, int], None] | None = None,
 ) -> HeadResult:
     """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
@@ -72,6 +73,7 @@ def train_head(
         together: Train all splits in one stack; None: only on a GPU, or if the head's fits share no computation.
         keep_layers: Also keep the test predictions of the best candidate of each layer, for heads that read
             one layer's vector and choose between several layers.
+        keep_valid: Also keep the validation predictions of the chosen fits, before any refit.
         on_candidate: Called with the number of trained (split, layer, configuration) candidates, and the total.
 
     Returns:
@@ -144,7 +146,7 @@ def train_head(
                 if on_candidate:
                     on_candidate(done, len(places) * len(grid))
         titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
-        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit)]
+        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit, valid=keep_valid)]
         candidates = {
             (fold.fold, fold.draw): tuple(
                 CandidateScore(point, titles[layer], float(losses[at, number, column]))
@@ -187,7 +189,7 @@ class _Run:
         """Train every candidate of some blocks."""
         yield from self.head.fit(places, partial(self._load, self.folds), self.job)
 
-    def score(self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool) -> Iterator[HeadFit]:
+    def score(self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool, valid: bool) -> Iterator[HeadFit]:
         """Score a split's test rows with the chosen candidate's fit of each seed."""
         options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
         if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
@@ -196,9 +198,8 @@ class _Run:
                 + _way_out(options)
             )
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
-        rows = self.source.rows(split.test, chosen.place.layer)
-        absent = self.absent[chosen.place.fold]
-        scored = [never(self.head.predict(state, rows, job.task), absent, job.task) for state in fitted.states]
+        scored = self._predict(fitted, split.test, chosen.place)
+        validated = self._predict(chosen, split.valid, chosen.place) if valid and len(split.valid) else None
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a deterministic head has one fit
             if not np.isfinite(scored[fit]).all():
@@ -209,6 +210,8 @@ class _Run:
                 draw=split.draw,
                 test_rows=split.test,
                 probabilities=scored[fit],
+                valid_rows=split.valid,
+                valid_probabilities=None if validated is None else validated[fit],
                 configuration=job.grid[chosen.configuration],
                 layer=titles[chosen.place.layer],
                 valid_loss=float(chosen.valid_loss[fit]),
@@ -216,6 +219,11 @@ class _Run:
                 params_trained=fitted.params_trained,
                 state=fitted.states[fit],
             )
+
+    def _predict(self, fitted: BlockFit, rows: np.ndarray, place: Place) -> list[np.ndarray]:
+        """Return the predictions of each state for some rows, (n, C) or (n, 1)."""
+        features, absent, task = self.source.rows(rows, place.layer), self.absent[place.fold], self.job.task
+        return [never(self.head.predict(state, features, task), absent, task) for state in fitted.states]
 
     def _refit(self, chosen: BlockFit) -> BlockFit:
         """Train the chosen candidate on training and validation rows, for as many epochs as its best state had."""

@@ -19,10 +19,12 @@ from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.read import read_mapping
 from pipeline.config.schema import (
     AbsentClasses,
+    Calibrate,
     ConfigSection,
     FeaturesSection,
     FewShotSection,
     LabelEfficiencySection,
+    OperatingPointSection,
     Options,
     OutputSection,
     Protocol,
@@ -52,6 +54,8 @@ class Config(ConfigSection):
     )
     few_shot: FewShotSection = Field(FewShotSection(), description="draws of the protocol `few-shot`, see below")
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
+    calibrate: Calibrate = Field("none", description="map fitted on validation clips that corrects probabilities")
+    operating_point: OperatingPointSection | None = Field(None, description="goal of thresholds; null: 0.5")
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
     split_seed: Seed = Field(0, description="seed of drawn splits")
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")

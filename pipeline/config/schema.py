@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny, field_validator, model_validator
 
 from features.distributed.options import ActorOptions
 from pipeline.config.errors import shown
+
+if TYPE_CHECKING:
+    from heads.evaluation.operating_points import Goal, Rule
 
 Pooling = Literal["mean", "std", "max", "frames"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Protocol = Literal["auto", "folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot"]
 AbsentClasses = Literal["error", "score"]
+Calibrate = Literal["none", "temperature", "platt", "isotonic"]
+Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 Options = SerializeAsAny[InstanceOf[BaseModel]]
@@ -103,3 +108,47 @@ class LabelEfficiencySection(ConfigSection):
     heads: list[str] | None = Field(None, min_length=1, description="heads by label; null: the first")
 
     _lists = field_validator("shots", "backbones", "heads")(no_repeats)
+
+
+class OperatingPointSection(ConfigSection):
+    """What the thresholds of a model should achieve; they are chosen on validation clips. Exactly one goal is set."""
+
+    max_f1: Literal[True] | None = Field(None, description="the highest F1")
+    min_precision: Share | None = Field(None, description="the highest recall with at least this precision")
+    min_recall: Share | None = Field(None, description="the highest precision with at least this recall")
+    max_false_alarms_per_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="the highest recall with at most this many false alarms per hour of background"
+    )
+    below: str | None = Field(
+        None, min_length=1, description="label of a clip whose class is below its threshold; null: it keeps its class"
+    )
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        """Check that one goal is set.
+
+        Raises:
+            ValueError: None or several are set, or the goal needs recordings of background.
+        """
+        goals = [name for name in type(self).model_fields if name != "below"]
+        given = [name for name in goals if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"set exactly one of {', '.join(goals)}; got {', '.join(given) or 'none'}")
+        if self.max_false_alarms_per_hour is not None:
+            raise ValueError(
+                "max_false_alarms_per_hour needs recordings of background, which experiments cannot use yet; "
+                "use min_precision, min_recall or max_f1"
+            )
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """The goal in the form that `heads.evaluation.operating_points.choose` takes."""
+        from heads.evaluation.operating_points import Rule
+
+        goals: dict[Goal, float | None] = {
+            "max_f1": self.max_f1 and 1.0,
+            "min_precision": self.min_precision,
+            "min_recall": self.min_recall,
+        }
+        return next(Rule(goal, value, self.below) for goal, value in goals.items() if value is not None)

@@ -114,6 +114,11 @@ def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str])
     write_json(run_dir / "labels.json", list(labels))
 
 
+def weights_file(folder: Path, fold: int | str, seed: int, draw: int) -> Path:
+    """Return the file of one fit's weights in the folder of its model."""
+    return folder / f"fold-{file_name(str(fold))}-seed-{seed}{f'-draw-{draw}' if draw else ''}.safetensors"
+
+
 def file_name(text: str) -> str:
     """Convert a text to a file name; replaced characters are made up for by a digest, so that names stay unique."""
     safe = re.sub(r"[^\w.+-]", "_", text)[:80]

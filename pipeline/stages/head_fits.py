@@ -11,7 +11,7 @@ from heads.batched.frame_blocks import ClipLayers
 from heads.evaluation.predictions import Predictions
 from heads.options import HeadOptions
 from heads.splits.protocol import Splits
-from heads.training.results import HeadResult
+from heads.training.results import HeadFit, HeadResult
 from heads.training.train import train_head
 from pipeline.stages.context import Stage2
 
@@ -25,6 +25,7 @@ def fit_head(
     splits: Splits,
     *,
     keep_layers: bool = False,
+    keep_valid: bool = False,
 ) -> HeadResult:
     """Train one head on one backbone's features, with a progress bar."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
@@ -45,6 +46,7 @@ def fit_head(
             layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
             refit=stage.config.refit,
             keep_layers=keep_layers,
+            keep_valid=keep_valid,
             on_candidate=on_candidate,
         )
 
@@ -53,12 +55,34 @@ def predictions_of(
     stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
 ) -> list[Predictions]:
     """Return the predictions of the chosen fits for their test clips."""
+    pairs = [(fit, fit.test_rows, fit.probabilities) for fit in result.fits]
+    return _predictions(stage, label, head, poolings, pairs)
+
+
+def validation_of(
+    stage: Stage2, label: str, head: HeadOptions, poolings: Sequence[str], result: HeadResult
+) -> list[Predictions]:
+    """Return the predictions of the chosen fits for their validation clips, of the fits that kept them."""
+    pairs = [
+        (fit, fit.valid_rows, fit.valid_probabilities) for fit in result.fits if fit.valid_probabilities is not None
+    ]
+    return _predictions(stage, label, head, poolings, pairs)
+
+
+def _predictions(
+    stage: Stage2,
+    label: str,
+    head: HeadOptions,
+    poolings: Sequence[str],
+    scored: Sequence[tuple[HeadFit, np.ndarray, np.ndarray]],
+) -> list[Predictions]:
+    """Return the predictions of some fits, each given with the manifest rows and their probabilities."""
     ids = stage.manifest.clips["id"].to_numpy(dtype=object)
     return [
         Predictions(
-            probabilities=fit.probabilities,
-            targets=stage.targets.values[fit.test_rows],
-            ids=ids[fit.test_rows],
+            probabilities=probabilities,
+            targets=stage.targets.values[rows],
+            ids=ids[rows],
             fold=fit.fold,
             seed=fit.seed,
             model=label,
@@ -69,5 +93,5 @@ def predictions_of(
             task=stage.targets.task,
             draw=fit.draw,
         )
-        for fit in result.fits
+        for fit, rows, probabilities in scored
     ]

@@ -22,22 +22,24 @@ from heads.training.train import layer_positions
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
 from pipeline.results.expected_fits import expected_fits, head_folder, poolings_of
+from pipeline.results.fit_decisions import write_validation
 from pipeline.results.run_folder import (
     Fit,
-    file_name,
     finish_fit,
     fit_folder,
     is_done,
     read_fit,
     start_fit,
+    weights_file,
     write_predictions,
 )
 from pipeline.results.run_lock import locked
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
+from pipeline.stages.decisions import can_settle, check_decisions, keeps_validation, settle
 from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
-from pipeline.stages.head_fits import fit_head, predictions_of
+from pipeline.stages.head_fits import fit_head, predictions_of, validation_of
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.layer_predictions import layers_frame, write_layers
 from pipeline.stages.majority import majority_fit
@@ -80,6 +82,7 @@ def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: boo
         )
         return
     splits = splits_of(config, manifest, inputs, strict)
+    check_decisions(config, manifest, splits)
     stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
     if not dry_run:
         write_run_inputs(config, manifest)
@@ -97,7 +100,7 @@ def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: boo
             job = head_job(stage, table, head, poolings)
             folder = fit_folder(config.run_dir, label, head_folder(head))
             what = f"train-heads {manifest.name} {label} {head.title}"
-            if is_done(folder, job):
+            if is_done(folder, job) and can_settle(config, folder):
                 console.line(f"{what}: reused → {folder}")
             elif dry_run:
                 console.line(f"{what}: would train → {folder}")
@@ -107,6 +110,9 @@ def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: boo
                     f"{what}: {counted(splits.n_folds, 'fold')} × {counted(len(config.seeds), 'seed')}, "
                     f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
                 )
+            if not dry_run:
+                for note in settle(config, manifest, folder):
+                    console.note(f"{what}: {note}")
     if config.label_efficiency is not None:
         from pipeline.stages.label_efficiency import train_curves
 
@@ -177,16 +183,16 @@ def _train(
 ) -> HeadResult:
     """Train one head on one backbone and write its results."""
     features = features_of(table, poolings, stage.manifest, stage.inputs)
-    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True)
+    keep_valid = keeps_validation(stage.config, stage.splits, stage.targets)
+    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True, keep_valid=keep_valid)
     options = next(item for item in stage.config.features.backbones if label_of(item) == label)
     notes = stage1_notes(table, options)
     if head.reads == "layers":
         notes["layers"] = [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
     start_fit(folder)
     for fit in result.fits:
-        draw = f"-draw-{fit.draw}" if fit.draw else ""
         save_head(
-            folder / f"fold-{file_name(str(fit.fold))}-seed-{fit.seed}{draw}.safetensors",
+            weights_file(folder, fit.fold, fit.seed, fit.draw),
             fit.state,
             head=head.name,
             labels=stage.manifest.labels,
@@ -216,6 +222,8 @@ def _train(
     if result.layers:
         ids = stage.manifest.clips["id"].to_numpy(dtype=object)
         write_layers(folder, layers_frame(result.layers, ids, stage.targets))
+    if validation := validation_of(stage, label, head, poolings, result):
+        write_validation(folder, validation, stage.manifest.labels)
     predictions = predictions_of(stage, label, head, poolings, result)
     finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
     return result

@@ -1,0 +1,155 @@
+"""What thresholds give on test clips: precision, recall and false positive rate with intervals clustered by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from heads.evaluation.class_scores import Estimate
+from heads.evaluation.statistics import cluster_interval
+
+GRID = np.round(np.linspace(0, 1, 101), 2)
+"""Thresholds of curves."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Rates of some decisions, means over repetitions. None: not defined.
+
+    Attributes:
+        precision: Correct fraction of the positive decisions.
+        recall: Fraction of the true ones that are decided positive.
+        false_positive_rate: Fraction of the others that are decided positive.
+    """
+
+    precision: Estimate | None
+    recall: Estimate | None
+    false_positive_rate: Estimate | None
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Decisions by group, for R repetitions and G groups.
+
+    Attributes:
+        hits: True decisions that are positive, shape (R, G).
+        chosen: Positive decisions, shape (R, G).
+        true: True decisions, shape (G,).
+        total: All decisions, shape (G,).
+    """
+
+    hits: np.ndarray
+    chosen: np.ndarray
+    true: np.ndarray
+    total: np.ndarray
+
+    def __add__(self, other: GroupCounts) -> GroupCounts:
+        """Add the decisions on another class."""
+        return GroupCounts(
+            self.hits + other.hits, self.chosen + other.chosen, self.true + other.true, self.total + other.total
+        )
+
+    def outcome(self) -> Outcome:
+        """Return the rates with their 95 % intervals."""
+        true = np.broadcast_to(self.true, self.hits.shape)
+        return Outcome(
+            precision=grouped_ratio(self.hits, self.chosen),
+            recall=grouped_ratio(self.hits, true),
+            false_positive_rate=grouped_ratio(self.chosen - self.hits, self.total - true),
+        )
+
+
+def group_counts(decided: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> GroupCounts:
+    """Count the decisions on one class.
+
+    Args:
+        decided: Whether each clip is decided to have the class, shape (R, n) bool.
+        truth: Whether it has it, shape (n,) bool.
+        groups: Number of each clip's group, 0, 1, …, shape (n,).
+    """
+    n_groups = int(groups.max()) + 1
+
+    def sums(mask: np.ndarray) -> np.ndarray:
+        return np.bincount(groups[mask], minlength=n_groups)
+
+    return GroupCounts(
+        hits=np.stack([sums(one & truth) for one in decided]),
+        chosen=np.stack([sums(one) for one in decided]),
+        true=sums(truth),
+        total=np.bincount(groups, minlength=n_groups),
+    )
+
+
+def grouped_ratio(hits: np.ndarray, weights: np.ndarray) -> Estimate | None:
+    """Compute Σ hits / Σ weights, mean over repetitions, with its interval, from sums over groups.
+
+    As `heads.evaluation.class_scores.ratio_interval`, for decisions that are hits or not.
+
+    Args:
+        hits: Hits of each group, shape (R, G), at most its weights.
+        weights: Decisions of each group, shape (R, G).
+
+    Returns:
+        The ratio and its ends; None if there are no decisions.
+    """
+    totals = weights.sum(axis=1)
+    kept = totals > 0
+    if not kept.any():
+        return None
+    hits, weights, totals = hits[kept].astype(float), weights[kept].astype(float), totals[kept].astype(float)
+    shares = hits.sum(axis=1) / totals
+    share, counting = float(shares.mean()), weights.any(axis=0)
+    scale = totals.mean() / totals[:, None]
+    residuals = (scale * (hits - shares[:, None] * weights)).mean(axis=0)[counting]
+    sizes = (scale * weights).mean(axis=0)[counting]
+    return share, *cluster_interval(share, residuals, sizes, alike=share in (0.0, 1.0))
+
+
+def curve_counts(probabilities: np.ndarray, truth: np.ndarray, groups: np.ndarray | None = None) -> GroupCounts:
+    """Count the decisions on one class at each threshold of `GRID`.
+
+    Args:
+        probabilities: Shape (R, n).
+        truth: Shape (n,) bool.
+        groups: Number of each clip's group; None: all clips are in one.
+
+    Returns:
+        Counts whose `hits` and `chosen` have the shape (R, G, thresholds).
+    """
+    of = np.zeros(len(truth), dtype=np.int64) if groups is None else groups
+    n_groups, cells = int(of.max()) + 1, len(GRID)
+
+    def reached(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        place = of[mask] * cells + np.searchsorted(GRID, scores[mask], side="right") - 1
+        counts = np.bincount(place, minlength=n_groups * cells).reshape(n_groups, cells)
+        return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+    everything = np.ones(len(truth), dtype=bool)
+    return GroupCounts(
+        hits=np.stack([reached(one, truth) for one in probabilities]),
+        chosen=np.stack([reached(one, everything) for one in probabilities]),
+        true=np.bincount(of, weights=truth, minlength=n_groups),
+        total=np.bincount(of, minlength=n_groups),
+    )
+
+
+def curve(counts: GroupCounts) -> list[Outcome]:
+    """Return the rates at each threshold of `GRID`, from `curve_counts`."""
+    return [
+        GroupCounts(counts.hits[:, :, at], counts.chosen[:, :, at], counts.true, counts.total).outcome()
+        for at in range(len(GRID))
+    ]
+
+
+def pooled_rates(counts: Sequence[np.ndarray]) -> tuple[float | None, float | None, float | None]:
+    """Return precision, recall and false positive rate on validation, pooled over fits.
+
+    Args:
+        counts: True positives, false positives, false negatives and true negatives of each fit.
+    """
+    hits, alarms, missed, rejected = np.sum(counts, axis=0)
+    pairs = ((hits, hits + alarms), (hits, hits + missed), (alarms, alarms + rejected))
+    precision, recall, rate = (float(part / whole) if whole else None for part, whole in pairs)
+    return precision, recall, rate
