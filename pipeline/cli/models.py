@@ -90,6 +90,23 @@ def predict(
     hop_s: Annotated[
         float | None, typer.Option(min=0.001, help="Step between windows in seconds; default: the window length.")
     ] = None,
+    operating_point: Annotated[
+        bool,
+        typer.Option(
+            "--operating-point", help="Add a decision by the model's thresholds (columns decision and score)."
+        ),
+    ] = False,
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Merge decided windows into events and write them (.csv, .txt, .tsv)."),
+    ] = None,
+    events_format: Annotated[
+        str | None, typer.Option(metavar="csv|audacity|raven", help="Format of the events; default: from the suffix.")
+    ] = None,
+    release: Annotated[
+        float, typer.Option(metavar="SHARE", help="An event goes on down to this share of its threshold.")
+    ] = 0.8,
+    min_event_s: Annotated[float, typer.Option(metavar="S", help="Leave out events shorter than this.")] = 0.0,
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "auto",
@@ -99,9 +116,13 @@ def predict(
     """Apply a trained model to new audio."""
     console = open_console(verbose)
     from pipeline.predicting.command import FitChoice, OutputOptions, run_predict
+    from pipeline.predicting.events import EventOptions
 
     choice = FitChoice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]
-    options = OutputOptions(output, format, top_k, windows, window_s, hop_s)
+    merging = EventOptions(release, min_event_s)
+    options = OutputOptions(
+        *(output, format, top_k, windows, window_s, hop_s), operating_point, events, events_format, merging
+    )
     run_predict(model, audio, choice, options, device=device, strict=strict, console=console)
 
 

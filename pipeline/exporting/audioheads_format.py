@@ -160,6 +160,8 @@ def _write_heads(
             configuration=head.configuration,
             task=head.task,
             extra={**head.extra, "stage1": stage1},
+            calibrator=head.calibrator,
+            point=head.point,
         )
         members.append({"file": fit.path.name, "fold": fit.fold, "seed": fit.seed, "layer": head.layer})
     return files, members

@@ -15,6 +15,7 @@ from features.pooling import POOLINGS
 from heads.batched.job import Graph
 from heads.kinds.registry import head_type
 from heads.training.checkpoint import SavedHead
+from pipeline.exporting.calibration_graph import CalibrationGraph
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble
 
 
@@ -63,6 +64,10 @@ class Heads(nn.Module):
         else:
             self.layers = sorted({int(head.layer) for head in fitted.heads})
             self.layer_positions = [self.layers.index(int(head.layer)) for head in fitted.heads]
+        self.calibrations = nn.ModuleList(
+            nn.Identity() if head.calibrator is None else CalibrationGraph(head.calibrator, head.task)
+            for head in fitted.heads
+        )
         self.targets = [head.state.get("target", (0.0, 1.0)) for head in fitted.heads]
 
     def forward(self, features: Tensor) -> Tensor:
@@ -71,9 +76,8 @@ class Heads(nn.Module):
         for at, head in enumerate(self.heads):
             scores = head(features[:, self.layer_positions[at]] if self.layer_positions else features)
             mean, scale = self.targets[at]
-            outputs.append(
-                _activated(scores * float(scale) + float(mean) if self.task == "regression" else scores, self.task)
-            )
+            values = scores * float(scale) + float(mean) if self.task == "regression" else scores
+            outputs.append(self.calibrations[at](_activated(values, self.task)))
         return torch.stack(outputs).mean(0)
 
 

@@ -17,6 +17,7 @@ import torch
 from features.audio.decoding import read_waveform
 from features.errors import UserError
 from heads.batched.inference import count_layers
+from heads.evaluation.calibrators import Temperature
 from heads.training.checkpoint import SavedHead
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.verification import TestClips, compare
@@ -117,6 +118,11 @@ def _representable(predictor: Predictor) -> SavedHead:
             f"{refused}the mlp has a ReLU, and transformers' model has no activation between its projector and its "
             "classifier, so only linear heads fit; use --format audioheads or onnx"
         )
+    if head.calibrator is not None and not isinstance(head.calibrator, Temperature):
+        raise UserError(
+            f"{refused}the calibration {head.calibrator.method} is not linear in the outputs of its classifier; train "
+            "with `calibrate: temperature` or none, or use --format audioheads or onnx"
+        )
     if tuple(head.pooling) != ("mean",):
         raise UserError(
             f"{refused}the head sees {'+'.join(head.pooling)}, but transformers only supports mean pooling; "
@@ -158,13 +164,18 @@ def _save(predictor: Predictor, head: SavedHead, target: Path) -> None:
 
 
 def folded(head: SavedHead) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (C, D) and biases (C,) of a linear head for raw features, with standardisation folded in."""
+    """Return weights (C, D) and biases (C,) of a linear head for raw features.
+
+    The standardisation, and the temperature if the head has one, are folded in.
+    """
     mean, scale = head.state["mean"].astype(np.float64), head.state["scale"].astype(np.float64)
     weight = head.state["weight_0"].astype(np.float64) / scale[:, None]
     bias = head.state["bias_0"].astype(np.float64) - mean @ weight
     if head.task == "regression" and "target" in head.state:
         target_mean, target_scale = head.state["target"]
         weight, bias = weight * target_scale, bias * target_scale + target_mean
+    if isinstance(head.calibrator, Temperature):
+        weight, bias = weight / head.calibrator.value, bias / head.calibrator.value
     return np.ascontiguousarray(weight.T).astype(np.float32), bias.astype(np.float32)
 
 

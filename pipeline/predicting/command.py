@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from features.errors import RunError, UserError
 from features.system.signals import terminated_by_exception
 from pipeline.console import Console
 from pipeline.predicting.audio import ClipsToScore, Cut, find_clips, read_clips
+from pipeline.predicting.event_formats import check_recordings, event_format, write_events
+from pipeline.predicting.events import EventOptions, events_of
 from pipeline.predicting.locate import Ensemble, choose, find_model
 from pipeline.predicting.output_formats import Answers, Scored, format_of, write
 from pipeline.results.table import counted
@@ -56,6 +58,10 @@ class OutputOptions:
         windows: Score windows of long clips instead of whole clips.
         window_s: Window length in seconds; None: the median length of the training clips.
         hop_s: Step between windows in seconds; None: the window length.
+        decide: Add the decision by the thresholds of the model, and its score.
+        events: File of the events that windows with the same decision form; None: none is written.
+        events_format: `csv`, `audacity` or `raven`; None: chosen by the suffix of the file.
+        merging: How windows become events.
     """
 
     output: Path | None = None
@@ -64,6 +70,21 @@ class OutputOptions:
     windows: bool = False
     window_s: float | None = None
     hop_s: float | None = None
+    decide: bool = False
+    events: Path | None = None
+    events_format: str | None = None
+    merging: EventOptions = field(default_factory=EventOptions)
+
+    def __post_init__(self) -> None:
+        """Check that options are not contradictory.
+
+        Raises:
+            UserError: Events lack windows or decisions.
+        """
+        if self.events is not None and not (self.windows and self.decide):
+            raise UserError(
+                f"--events {self.events}: events are made of decided windows; add --windows --operating-point"
+            )
 
 
 def run_predict(
@@ -91,6 +112,7 @@ def run_predict(
         AudioheadsError: The model or the audio cannot be used, or more than half of the clips fail.
     """
     kind = format_of(options.output, options.format)
+    events_kind = None if options.events is None else event_format(options.events, options.events_format)
     found, which = choose(find_model(model), choice.fold, choice.seed, choice.ensemble)
     manifest = find_clips(audio, sys.stdin)
     from pipeline.predicting.predictor import Predictor
@@ -98,6 +120,14 @@ def run_predict(
 
     with redirect_stdout(sys.stderr):  # a user's own model may print, and stdout is for the results
         predictor = Predictor(found, device=device, trusted=choice.trusted, weights=choice.weights)
+    point = predictor.fitted.point
+    if options.decide and point is None:
+        raise UserError(
+            f"--operating-point: {found.title} has no thresholds; set `operating_point` in its config and run "
+            "`audioheads train-heads`"
+        )
+    if events_kind is not None:
+        check_recordings(events_kind, [str(clip) for clip in manifest.clips["id"]])
     console.note(f"predict: {found.title}, {which}{', untrained weights' if found.untrained else ''}")
     with terminated_by_exception(), ExitStack() as stack:
         parts = None
@@ -110,8 +140,15 @@ def run_predict(
         with redirect_stdout(sys.stderr):
             rows = _score(predictor, clips, parts, folder, console)
         top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)
-        answers = Answers(predictor.labels, predictor.task, top_k)
+        answers = Answers(predictor.labels, predictor.task, top_k, point, options.decide)
         write(rows, answers, kind, options.output)
+        if options.events is not None and events_kind is not None and point is not None:
+            abstain = point.rule.below is not None
+            events = events_of(
+                rows, predictor.labels, point.thresholds, predictor.task, options.merging, abstain=abstain
+            )
+            write_events(events, events_kind, options.events)
+            console.note(f"predict: {counted(len(events), 'event')} → {options.events}")
         if parts:
             parts.remove()
     _conclude(rows, options, strict, console)

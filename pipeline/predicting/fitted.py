@@ -18,6 +18,7 @@ from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 from features.store.writer import CacheRows, LongFrames
+from heads.evaluation.operating_points import OperatingPoint, Rule
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
@@ -42,6 +43,7 @@ class FittedModel(Protocol):
         entry: Entry of `features.backbones` that computes the inputs.
         expected: Backbone spec in training, as JSON values.
         clip_s: Median length of the training clips in seconds; None if unknown.
+        point: Thresholds for the outputs; None if it was trained without `operating_point`.
     """
 
     labels: tuple[str, ...]
@@ -49,6 +51,7 @@ class FittedModel(Protocol):
     entry: dict[str, Any]
     expected: Mapping[str, Any]
     clip_s: float | None
+    point: AveragedPoint | None
 
     def settings(self, device: str) -> Settings:
         """Return the stage 1 settings that the model needs."""
@@ -81,12 +84,25 @@ def load_fitted(
     return HeadEnsemble(model.fits, _stage1(model), moved, trusted)
 
 
-@dataclass
-class _Reading:
-    """The input of one head: positions of its layers, or all layers together."""
+@dataclass(frozen=True)
+class AveragedPoint:
+    """Thresholds for the mean of the outputs of several fits.
 
-    head: SavedHead
-    layers: list[int]
+    Attributes:
+        rule: What the thresholds of each fit achieve on its validation clips.
+        thresholds: Mean of the fits' thresholds of each class, shape (C,).
+    """
+
+    rule: Rule
+    thresholds: np.ndarray
+
+    @staticmethod
+    def of(points: Sequence[OperatingPoint | None]) -> AveragedPoint | None:
+        """Return the mean of some fits' thresholds; None if one of them has none."""
+        known = [point for point in points if point is not None]
+        if not known or len(known) < len(points):
+            return None
+        return AveragedPoint(known[0].rule, np.mean([point.thresholds for point in known], axis=0))
 
 
 class HeadEnsemble:
@@ -111,6 +127,7 @@ class HeadEnsemble:
         self.clip_s: float | None = stage1.get("clip_s")
         self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
         self.reads = head_options(first.head).reads
+        self.point = AveragedPoint.of([head.point for head in self.heads])
 
     def settings(self, device: str) -> Settings:
         """See `FittedModel.settings`."""
@@ -150,6 +167,7 @@ class NetworkEnsemble:
 
     expected: Mapping[str, Any] = {}
     task: Task = "single-label"
+    point: AveragedPoint | None = None
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
         """Load networks onto a device; `moved` are backbone options whose value differs from training."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features.labels import Task
+    from pipeline.predicting.fitted import AveragedPoint
 
 Format = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -53,19 +54,24 @@ class Answers:
         labels: Class names in the order of the outputs; empty for regression.
         task: Kind of output.
         top_k: Number of classes per row, the most probable first.
+        point: Thresholds of the model; None: a class of several is predicted from `THRESHOLD` on.
+        decides: Whether rows also have a `decision` by these thresholds, and its `score`.
     """
 
     labels: Sequence[str]
     task: Task
     top_k: int
+    point: AveragedPoint | None = None
+    decides: bool = False
 
     def row(self, scored: Scored) -> dict[str, Any]:
-        """Return one output row: id (start and end), prediction, listed classes, error."""
+        """Return one output row: id (start and end), decision, prediction, listed classes, error."""
         row: dict[str, Any] = {"id": scored.id}
         if scored.start_s is not None and scored.end_s is not None:
             times = {"start_s": scored.start_s, "end_s": scored.end_s}
             row |= {name: None if math.isnan(time) else round(time, 6) for name, time in times.items()}
         if scored.outputs is None:
+            row |= {"decision": None, "score": None} if self.decides else {}
             empty: dict[str, Any] = {"value": None} if self.task == "regression" else {"label": None, "top": []}
             return row | empty | {"error": scored.error}
         numbers = [_number(value) for value in scored.outputs]
@@ -78,9 +84,25 @@ class Answers:
         order = np.argsort(-scored.outputs, kind="stable")  # stable, so that ties are broken as by argmax
         label: str | list[str] = self.labels[order[0]]
         if self.task == "multi-label":
-            label = [name for name, value in zip(self.labels, scored.outputs, strict=True) if value >= THRESHOLD]
+            reached = scored.outputs >= (THRESHOLD if self.point is None else self.point.thresholds)
+            label = [self.labels[at] for at in np.flatnonzero(reached).tolist()]
+        if self.decides:
+            row |= self._decision(scored.outputs)
         top = [(self.labels[at], numbers[at]) for at in order[: self.top_k]]
         return row | {"label": label, "top": top, "error": None}
+
+    def _decision(self, outputs: np.ndarray) -> dict[str, Any]:
+        """Return the decided class or classes, and the highest probability among them or, if there is none, at all."""
+        import numpy as np
+
+        from heads.evaluation.operating_points import decide
+
+        assert self.point is not None
+        below = self.point.rule.below
+        chosen = np.flatnonzero(decide(outputs[None], self.point.thresholds, self.task, abstain=below is not None)[0])
+        score = _number(outputs[chosen].max() if len(chosen) else outputs.max())
+        names = [self.labels[at] for at in chosen.tolist()]
+        return {"decision": names if self.task == "multi-label" else names[0] if names else below, "score": score}
 
 
 def format_of(output: Path | None, requested: str | None) -> Format:
@@ -128,13 +150,14 @@ def write(rows: Sequence[Scored], answers: Answers, kind: Format, output: Path |
 
 def _csv(table: Sequence[dict[str, Any]], answers: Answers) -> Iterator[str]:
     """Yield CSV with `label, probability, label_2, probability_2, …`; several labels of a clip are joined by `;`."""
-    shown = [name for name in ("id", "start_s", "end_s", "value", "label") if any(name in row for row in table[:1])]
+    names = ("id", "start_s", "end_s", "decision", "score", "value", "label")
+    shown = [name for name in names if any(name in row for row in table[:1])]
     several = answers.task == "multi-label"
     pairs = [f"{name}_{place}" for place in range(1, answers.top_k + 1) for name in ("label", "probability")]
     if not several:
         pairs = ["probability", *pairs[2:]]
     head = [*shown, *([] if answers.task == "regression" else pairs), "error"]
-    for cells in [head, *(map(_plain, _cells(row, shown, len(pairs), several)) for row in table)]:
+    for cells in [head, *(map(plain, _cells(row, shown, len(pairs), several)) for row in table)]:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(cells)
         yield text.getvalue()
@@ -149,7 +172,7 @@ def _cells(row: dict[str, Any], shown: Sequence[str], n_pairs: int, several: boo
     return [*cells, row["error"]]
 
 
-def _plain(cell: Any) -> Any:
+def plain(cell: Any) -> Any:
     """Return a CSV cell that neither steers a terminal nor is a formula in a spreadsheet; numbers are unchanged."""
     if not isinstance(cell, str):
         return cell
@@ -176,6 +199,10 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
     columns: dict[str, pa.Array] = {"id": pa.array([row["id"] for row in table], pa.string())}
     if table and "start_s" in table[0]:
         columns |= {name: pa.array([row[name] for row in table], pa.float64()) for name in ("start_s", "end_s")}
+    if answers.decides:
+        kind = pa.list_(pa.string()) if answers.task == "multi-label" else pa.string()
+        columns["decision"] = pa.array([row["decision"] for row in table], kind)
+        columns["score"] = pa.array([row["score"] for row in table], pa.float32())
     if answers.task == "regression":
         columns["value"] = pa.array([row["value"] for row in table], pa.float32())
     else:

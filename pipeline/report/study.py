@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from features.corpus import Corpus
 from features.errors import ManifestError
 from features.manifest import Manifest
 from heads.evaluation.majority import BASELINE
-from heads.evaluation.predictions import Predictions, from_frame
+from heads.evaluation.predictions import Predictions
 from heads.evaluation.scores import ranking_score
 from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
+from pipeline.report.decisions import DecisionTables, decision_tables
 from pipeline.results.contamination import backbones_of, corpus_of
 from pipeline.results.expected_fits import poolings_of
+from pipeline.results.fit_decisions import read_predictions
 from pipeline.results.group_names import SuggestedGroups, groups_in_names
 from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
@@ -77,6 +79,7 @@ class Study:
         models: The models in the order of `table`, best first, and the majority row.
         table: `results.csv`, one row per model.
         curve: `label_efficiency.csv`; empty if the experiment has none.
+        decisions: Calibration and thresholds of the models, in files of their own.
         warnings: Warnings recorded with the models, without duplicates.
     """
 
@@ -88,6 +91,7 @@ class Study:
     table: pd.DataFrame
     curve: pd.DataFrame
     warnings: tuple[str, ...]
+    decisions: DecisionTables = field(default_factory=DecisionTables)
 
     @property
     def metric(self) -> str:
@@ -167,6 +171,9 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbones_of(config), corpus_of(config))
+    decisions = decision_tables(fits, manifest, groups)
+    rows = [row | own for row, own in zip(rows, decisions.columns, strict=True)]
+    details = [detail | own for detail, own in zip(details, decisions.columns, strict=True)]
     table = table_of(rows)
     curves = read_curves(config)
     curve = curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else [])
@@ -178,6 +185,7 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
         models=_models(table, rows, details, fits, manifest),
         table=table,
         curve=curve,
+        decisions=decisions,
         warnings=tuple(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"])),
     )
 
@@ -192,7 +200,13 @@ def _models(
     """Return the models in the order of the table."""
     titles = _titles(rows)
     models = [
-        StudyModel(title, row, detail, fit, tuple(from_frame(fit.predictions, manifest.labels, manifest.task)))
+        StudyModel(
+            title,
+            row,
+            detail,
+            fit,
+            tuple(read_predictions(fit.folder, fit.predictions, manifest.labels, manifest.task)),
+        )
         for title, row, detail, fit in zip(titles, rows, details, fits, strict=True)
     ]
     return tuple(models[at] for at in order_of(table, rows))

@@ -16,10 +16,11 @@ from features.manifest import Manifest
 from heads.evaluation import metrics
 from heads.evaluation.class_scores import class_estimates
 from heads.evaluation.majority import BASELINE
-from heads.evaluation.predictions import Predictions, from_frame
+from heads.evaluation.predictions import Predictions
 from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
 from heads.splits.fold_names import natural_order
 from pipeline.results.contamination import exposure_of
+from pipeline.results.fit_decisions import read_predictions
 from pipeline.results.run_folder import Fit
 from pipeline.results.table import CONTAMINATION, METRIC_COLUMNS, columns_of, interval_columns, score_columns
 
@@ -51,7 +52,7 @@ def score(
     Raises:
         RunError: Models were tested on different clips.
     """
-    parsed = [from_frame(fit.predictions, manifest.labels, manifest.task) for fit in fits]
+    parsed = [read_predictions(fit.folder, fit.predictions, manifest.labels, manifest.task) for fit in fits]
     tested = [next(iter(metrics.pool(predictions).values())).ids for predictions in parsed]
     for fit, ids in zip(fits, tested, strict=True):
         if not np.array_equal(ids, tested[0]):

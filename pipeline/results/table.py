@@ -62,6 +62,16 @@ corpus, a mark of `features.backbones.presets.exposure`; empty without pretraine
 """
 SEEN = "saw: the weights were trained on this corpus or on recordings from its source."
 COMMIT_AT_END = re.compile(r"(@[0-9a-f]{7})[0-9a-f]{33}$")  # of a hub id, shown with seven digits as git does
+CALIBRATION_COLUMNS = (
+    "ece",
+    "brier",
+    "calibration",
+    "ece_calibrated",
+    "brier_calibrated",
+    "log_loss_calibrated",
+)
+"""Last columns of tables of classes: calibration of the probabilities as they are, and after a map, see
+`pipeline.results.calibration_rows`."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
@@ -90,7 +100,7 @@ def columns_of(task: Task) -> tuple[str, ...]:
 def later_columns() -> tuple[str, ...]:
     """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
     every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
-    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS))
+    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS, *CALIBRATION_COLUMNS))
     return tuple(name for name in names if name not in COLUMNS + METRIC_COLUMNS)
 
 

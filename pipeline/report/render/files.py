@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,28 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
         write_whole(folder / "classes.csv", lambda path: classes.to_csv(path, index=False))
     else:
         (folder / "classes.csv").unlink(missing_ok=True)
+    _write_decisions(folder, studies)
     parts = [markdown(study.table, study.failures, study.warnings, _answer(study)) for study in studies]
     write_text(folder / "results.md", "\n".join(parts))
     write_text(folder / "results.tex", latex([study.table for study in studies]))
     write_json(folder / "results.json", _json(studies))
+
+
+def _write_decisions(folder: Path, studies: Sequence[Study]) -> None:
+    """Write `calibration.csv` and `.json`, `thresholds.csv` and `.json`; without classes, earlier ones are removed."""
+    tables = {
+        "calibration": [(one.decisions.calibration, one.decisions.calibration_entries, one) for one in studies],
+        "thresholds": [(one.decisions.thresholds, one.decisions.threshold_entries, one) for one in studies],
+    }
+    for name, parts in tables.items():
+        parts = [part for part in parts if len(part[0])]
+        if not parts:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+            (folder / f"{name}.json").unlink(missing_ok=True)
+            continue
+        table = joined([part[0] for part in parts], [part[2] for part in parts] if len(studies) > 1 else ())
+        write_whole(folder / f"{name}.csv", partial(table.to_csv, index=False))
+        write_json(folder / f"{name}.json", {one.config.name: list(entries) for _, entries, one in parts})
 
 
 def joined(tables: Sequence[pd.DataFrame], studies: Sequence[Study]) -> pd.DataFrame:
