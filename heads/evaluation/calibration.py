@@ -13,6 +13,7 @@ import numpy as np
 
 from heads.evaluation import metrics
 from heads.evaluation.class_scores import Estimate, ratio_interval
+from heads.evaluation.jackknife import NO_ERROR
 from heads.evaluation.metrics import CLIP
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import ALPHA
@@ -129,22 +130,28 @@ def log_loss_of(one: Predictions) -> np.ndarray:
 def mean_interval(values: np.ndarray, groups: np.ndarray) -> Estimate:
     """Compute a mean over clips and its 95 % interval: Student's t with the cluster-robust standard error.
 
+    If the groups' sums are skewed, the end on the longer side is moved out by |skewness|·(1 + 2t²)/(6√G) standard
+    errors (Johnson 1978; Hall 1992), as for CCC. Without it, the interval of a Brier score covered as little as 88 %.
+
     Args:
         values: A score of each clip, shape (n,).
         groups: Number of each clip's group, 0, 1, …, shape (n,).
 
     Returns:
-        The mean and its ends; infinite ends if there is only one group.
+        The mean and its ends; infinite ends if there are fewer than three groups.
     """
     from scipy import stats
 
     mean, n_groups = float(values.mean()), int(groups.max()) + 1
-    if n_groups < 2:
+    if n_groups < 3:
         return mean, -np.inf, np.inf
     residuals = np.bincount(groups, weights=values - mean)
     error = np.sqrt(n_groups / (n_groups - 1) * (residuals**2).sum()) / len(values)
-    half = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1) * error)
-    return mean, mean - half, mean + half
+    if error < NO_ERROR:
+        return mean, mean, mean
+    t = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1))
+    tail = (1 + 2 * t**2) / (6 * np.sqrt(n_groups)) * float(stats.skew(residuals, bias=False))
+    return mean, mean - (t + max(0.0, -tail)) * float(error), mean + (t + max(0.0, tail)) * float(error)
 
 
 def _of_target(one: Predictions) -> np.ndarray:

@@ -43,7 +43,7 @@ for file, scores in zip(sys.argv[1:], predictor.predict(sys.argv[1:]), strict=Tr
 '''
 PRINT_RESULT = {
     "single-label": "print(file, predictor.labels[scores.argmax()], scores.max())",
-    "multi-label": "print(file, [label for label, score in zip(predictor.labels, scores) if score >= 0.5])",
+    "multi-label": "print(file, [predictor.labels[at] for at in (scores >= predictor.thresholds).nonzero()[0]])",
     "regression": "print(file, scores[0])",
 }
 
@@ -128,9 +128,19 @@ def about_export(
             "precision": settings.precision,
         },
         **stated,
+        **about_decisions(predictor),
         "evaluation": dataclasses.asdict(evaluation),
         "versions": library_versions(),
     }
+
+
+def about_decisions(predictor: Predictor) -> dict[str, Any]:
+    """Return what `config.json` says about calibration and thresholds."""
+    point, found = predictor.fitted.point, {"calibration": predictor.fitted.calibration}
+    if point is None:
+        return found
+    thresholds = dict(zip(predictor.labels, point.thresholds.tolist(), strict=True))
+    return {**found, "operating_point": {"rule": str(point.rule), "below": point.rule.below, "thresholds": thresholds}}
 
 
 def _write_heads(

@@ -23,7 +23,7 @@ from pipeline.results.table import INDEPENDENT
 HUB_WEIGHTS = re.compile(r"pretrained:(?:hub:)?([\w.-]+/[\w.-]+)(/[^@]*)?(@.*)?")
 TASKS = {
     "single-label": "one class per clip",
-    "multi-label": "any number of classes per clip (those with a probability of at least 0.5)",
+    "multi-label": "any number of classes per clip",
     "regression": "a number per clip",
 }
 
@@ -88,6 +88,8 @@ class Card:
             self.check,
             "## Evaluation",
             self._score(),
+            "## Decisions" if self._decisions() else "",
+            self._decisions(),
             "## Training",
             self._training(),
             "## Audio preprocessing",
@@ -158,6 +160,25 @@ class Card:
         if len(self.model.fits) > 1:
             text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
         return text
+
+    def _decisions(self) -> str:
+        """Return what is known about calibration and thresholds; empty for numbers."""
+        fitted, task = self.predictor.fitted, self.predictor.task
+        if task == "regression":
+            return ""
+        lines = ["The probabilities are not calibrated."]
+        if fitted.calibration != "none":
+            lines = [f"The probabilities are calibrated ({fitted.calibration}, fitted on validation clips)."]
+        if fitted.point is not None:
+            averaged = " Those of several fits are averaged." if len(self.model.fits) > 1 else ""
+            lines.append(
+                f"Thresholds for `{fitted.point.rule}`, chosen on validation clips, are in `config.json`.{averaged}"
+            )
+            if fitted.point.rule.below is not None:
+                lines.append(f"A clip below the threshold of its class is `{fitted.point.rule.below}`.")
+        elif task == "multi-label":
+            lines.append("A clip has the classes with a probability of at least 0.5.")
+        return " ".join(lines)
 
     def _training(self) -> str:
         about = self.model.about

@@ -19,6 +19,7 @@ from features.errors import UserError
 from heads.batched.inference import count_layers
 from heads.evaluation.calibrators import Temperature
 from heads.training.checkpoint import SavedHead
+from pipeline.exporting.audioheads_format import about_decisions
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.verification import TestClips, compare
 from pipeline.predicting.fitted import HeadEnsemble, NetworkEnsemble
@@ -144,6 +145,8 @@ def _save(predictor: Predictor, head: SavedHead, target: Path) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: number for number, label in enumerate(labels)}
+    for key, value in about_decisions(predictor).items():
+        setattr(config, key, value)
     config.problem_type = PROBLEMS[predictor.task]
     config.classifier_proj_size = config.hidden_size
     config.use_weighted_layer_sum = int(head.layer) != predictor.spec.layers[-1]

@@ -44,6 +44,7 @@ class FittedModel(Protocol):
         expected: Backbone spec in training, as JSON values.
         clip_s: Median length of the training clips in seconds; None if unknown.
         point: Thresholds for the outputs; None if it was trained without `operating_point`.
+        calibration: Name of the map that its outputs have passed, or `none`.
     """
 
     labels: tuple[str, ...]
@@ -52,6 +53,7 @@ class FittedModel(Protocol):
     expected: Mapping[str, Any]
     clip_s: float | None
     point: AveragedPoint | None
+    calibration: str
 
     def settings(self, device: str) -> Settings:
         """Return the stage 1 settings that the model needs."""
@@ -128,6 +130,7 @@ class HeadEnsemble:
         self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
         self.reads = head_options(first.head).reads
         self.point = AveragedPoint.of([head.point for head in self.heads])
+        self.calibration: str = "none" if first.calibrator is None else first.calibrator.method
 
     def settings(self, device: str) -> Settings:
         """See `FittedModel.settings`."""
@@ -168,6 +171,7 @@ class NetworkEnsemble:
     expected: Mapping[str, Any] = {}
     task: Task = "single-label"
     point: AveragedPoint | None = None
+    calibration = "none"
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
         """Load networks onto a device; `moved` are backbone options whose value differs from training."""

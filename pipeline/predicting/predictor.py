@@ -30,6 +30,7 @@ from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent, clip_contents
 from features.store.writer import CacheRows
+from heads.evaluation.predictions import THRESHOLD
 from pipeline.predicting.audio import NO_LABEL
 from pipeline.predicting.fitted import load_fitted
 from pipeline.predicting.locate import FoundModel, choose, find_model
@@ -114,6 +115,12 @@ class Predictor:
     def n_outputs(self) -> int:
         """Number of outputs per clip, C."""
         return max(1, len(self.labels))
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Threshold of each class, shape (C,): those of the operating point, or 0.5."""
+        point = self.fitted.point
+        return np.full(self.n_outputs, THRESHOLD) if point is None else point.thresholds
 
     @cached_property
     def backbone(self) -> Backbone:

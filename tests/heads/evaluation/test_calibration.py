@@ -76,9 +76,13 @@ def test_a_calibration_error_is_the_mean_over_seeds():
 
 
 def test_a_mean_has_the_cluster_robust_interval():
-    values = np.random.default_rng(0).normal(size=60)
+    half = np.random.default_rng(0).normal(size=30)
+    values = np.concatenate([half, -half])
     alone = mean_interval(values, np.arange(60))
     assert alone[0] - alone[1] == pytest.approx(2.001 * values.std(ddof=1) / np.sqrt(60), rel=1e-3)
     twice = mean_interval(np.repeat(values, 2), np.repeat(np.arange(60), 2))
     assert twice == pytest.approx(alone)
+    mean, low, high = mean_interval(values**2, np.arange(60))
+    assert high - mean > 1.2 * (mean - low)  # squares are skewed
     assert mean_interval(values, np.zeros(60, int))[1:] == (-np.inf, np.inf)
+    assert mean_interval(values * 0 + 0.3, np.arange(60)) == pytest.approx((0.3, 0.3, 0.3))

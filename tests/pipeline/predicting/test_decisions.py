@@ -106,6 +106,13 @@ def test_settings_change_without_training_again_and_every_export_applies_them(ca
         assert run("export", model, made, "--format", kind, "--device", "cpu") == (2 if refused else 0)
         if refused:
             assert f"the calibration {method} is not linear" in capsys.readouterr().err
+            continue
+        about, card = json.loads((made / "config.json").read_text()), (made / "README.md").read_text()
+        assert about["calibration"] == method and f"calibrated ({method}, fitted on validation clips)" in card
+        assert (
+            about["operating_point"]["rule"] == "min_precision 0.9" and len(about["operating_point"]["thresholds"]) == 3
+        )
+        assert "below the threshold of its class is `unknown`" in card
     copy = Predictor.load(tmp_path / "audioheads", device="cpu")
     assert np.abs(copy.predict(paths) - mapped).max() < 1e-5
     assert copy.fitted.point is not None and copy.fitted.point.rule.below == "unknown"
