@@ -70,9 +70,10 @@ const report = (() => {
     if (start) start();
   }
 
-  /** Run `start` once when `element` comes near the viewport, or before printing. */
+  /** Run `start` once when `element` comes near the viewport, or before printing; after what already waits for it. */
   function whenNear(element, start) {
-    waiting.set(element, start);
+    const before = waiting.get(element);
+    waiting.set(element, before ? () => (before(), start()) : start);
     observer.observe(element);
   }
 
