@@ -14,7 +14,7 @@ from features.corpus import Corpus
 from features.errors import AudioheadsError, UserError, WeightsError
 from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
-from heads.evaluation.predictions import to_frame
+from heads.evaluation.prediction_table import to_table
 from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import finetune
 from heads.finetuning.loggers import check_tracking, open_loggers
@@ -209,7 +209,7 @@ def _train_all(stage: Stage2, model: ModelToTrain) -> None:
     if not is_main_process():
         return
     about = about_model(stage, options, model.source, model.table, job, finished)
-    finish_fit(folder, about, to_frame(predictions_of(stage, options, model.source, finished), manifest.labels))
+    finish_fit(folder, about, to_table(predictions_of(stage, options, model.source, finished), manifest.labels))
     remove_others(folder, [fit for _, _, fit in fits])
     trained = len(fits) - reused
     stage.console.line(

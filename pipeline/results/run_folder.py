@@ -20,9 +20,13 @@ from features.errors import RunError, UserError
 from features.json_files import try_object
 from features.store.fingerprint import canonical_json
 from features.system.atomic_write import Sync, atomic_write
+from pipeline.results.prediction_files import count_rows, read_table, write_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
+
+    from features.labels import Task
+    from heads.evaluation.predictions import Predictions
 
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
@@ -30,11 +34,47 @@ PREDICTIONS_FILE = "predictions.parquet"
 
 @dataclass(frozen=True)
 class Fit:
-    """One trained model of a run: its metadata (`about`, see `fit.json`) and its table of predictions."""
+    """One trained model of a run. Its predictions are read when they are needed, since a run has many models.
+
+    Attributes:
+        folder: Its folder.
+        about: Its metadata, see `fit.json`.
+        computed: Its table of predictions, if it is not stored in the folder.
+    """
 
     folder: Path
     about: dict[str, Any]
-    predictions: pd.DataFrame
+    computed: pa.Table | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of predictions: clips × seeds × draws."""
+        if self.computed is not None:
+            return len(self.computed)
+        return count_rows(self.folder / PREDICTIONS_FILE)
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the table of predictions, see `heads.evaluation.prediction_table`.
+
+        Args:
+            columns: The columns to read, without those that an older table lacks; None reads all.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
+        if self.computed is None:
+            return read_table(self.folder / PREDICTIONS_FILE, columns)
+        return self.computed if columns is None else self.computed.select(list(columns))
+
+    def predictions(self, labels: Sequence[str], task: Task) -> list[Predictions]:
+        """Read the predictions: one per fold, seed and draw.
+
+        Raises:
+            RunError: The table cannot be read, or does not fit the labels.
+        """
+        from heads.evaluation.prediction_table import from_table
+
+        return from_table(self.table(), labels, task)
 
 
 def fit_folder(run_dir: Path, model: str, head: str) -> Path:
@@ -61,23 +101,23 @@ def start_fit(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pa.Table) -> None:
     """Write a fit's predictions, and then its metadata, which marks it as complete.
 
     Args:
         folder: From `fit_folder`.
         about: JSON values; `job` is the digest.
-        predictions: The predictions of one model in long format.
+        predictions: The predictions of one model, from `heads.evaluation.prediction_table.to_table`.
 
     Raises:
         RunError: A file cannot be written.
     """
-    write_whole(folder / PREDICTIONS_FILE, lambda path: predictions.to_parquet(path, index=False))
+    write_whole(folder / PREDICTIONS_FILE, lambda path: write_tables(path, predictions.schema, [predictions]))
     write_json(folder / FIT_FILE, about)
 
 
 def read_fit(folder: Path, what: str, command: str) -> Fit:
-    """Read a complete fit.
+    """Read the metadata of a complete fit; its predictions are read later.
 
     Args:
         folder: From `fit_folder`.
@@ -87,10 +127,7 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
     Raises:
         UserError: The fit is not complete.
     """
-    import pandas as pd
-
-    about = read_about(folder, what, command)
-    return Fit(folder, about, pd.read_parquet(folder / PREDICTIONS_FILE))
+    return Fit(folder, read_about(folder, what, command))
 
 
 def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
@@ -103,15 +140,6 @@ def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
     if about is None or not (folder / PREDICTIONS_FILE).is_file():
         raise UserError(f"{what} is not trained yet; run `{command}`")
     return about
-
-
-def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str]) -> None:
-    """Write the run's `predictions.parquet` and `labels.json` (label order of the probabilities)."""
-    import pandas as pd
-
-    table = pd.concat([fit.predictions for fit in fits], ignore_index=True)
-    write_whole(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
-    write_json(run_dir / "labels.json", list(labels))
 
 
 def file_name(text: str) -> str:

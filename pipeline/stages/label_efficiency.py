@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from features.errors import ManifestError
-from heads.evaluation.predictions import to_frame
+from heads.evaluation.prediction_table import to_table
 from heads.options import HeadOptions
 from heads.splits.feasibility import base_protocol
 from heads.splits.few_shot import few_shot_splits
@@ -103,7 +103,7 @@ def train_curves(stage: Stage2, *, dry_run: bool) -> None:
             **about_result(part, result),
         }
         predictions = predictions_of(part, point.model, point.head, poolings, result)
-        finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
+        finish_fit(folder, about, to_table(predictions, stage.manifest.labels))
         stage.console.line(
             f"{what}: {counted(len(part.splits.splits), 'split')}, {result.train_seconds:.1f} s → {folder}"
         )

@@ -12,7 +12,7 @@ from features.labels import Task
 from features.manifest import Manifest
 from features.store.table import EmbeddingTable
 from features.system.number_types import has_float64
-from heads.evaluation.predictions import to_frame
+from heads.evaluation.prediction_table import to_table
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions
 from heads.splits.targets import targets_of
@@ -30,16 +30,16 @@ from pipeline.results.run_folder import (
     is_done,
     read_fit,
     start_fit,
-    write_predictions,
 )
 from pipeline.results.run_lock import locked
+from pipeline.results.run_predictions import write_predictions
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job, splits_of
 from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
 from pipeline.stages.head_fits import fit_head, predictions_of
 from pipeline.stages.inputs import features_of, read_inputs
-from pipeline.stages.layer_predictions import layers_frame, write_layers
+from pipeline.stages.layer_predictions import layers_table, write_layers
 from pipeline.stages.majority import majority_fit
 
 MANY_GROUPS = 50  # from here on, five folds of groups are suggested instead of one fold per group
@@ -163,7 +163,7 @@ def collect_predictions(config: Config, manifest: Manifest, baseline: Fit | None
     for model, head, _ in expected_fits(config):
         with suppress(UserError):
             fits.append(read_fit(fit_folder(config.run_dir, model, head), model, ""))
-    write_predictions(config.run_dir, fits + ([baseline] if baseline else []), manifest.labels)
+    write_predictions(config.run_dir, fits + ([baseline] if baseline else []), manifest.labels, manifest.task)
 
 
 def _train(
@@ -215,7 +215,7 @@ def _train(
     }
     if result.layers:
         ids = stage.manifest.clips["id"].to_numpy(dtype=object)
-        write_layers(folder, layers_frame(result.layers, ids, stage.targets))
+        write_layers(folder, layers_table(result.layers, ids, stage.targets))
     predictions = predictions_of(stage, label, head, poolings, result)
-    finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
+    finish_fit(folder, about, to_table(predictions, stage.manifest.labels))
     return result
