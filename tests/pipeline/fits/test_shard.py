@@ -1,4 +1,4 @@
-"""Shards of one command: each trains its own fits, none trains a fit that another process holds, the last one collects."""
+"""Shards of one command: each trains its own fits, and none trains a fit that another process holds."""
 
 import os
 import signal
