@@ -1,8 +1,8 @@
-"""Measure the parts of stage 2 and of the audit that grow with clips and groups: seconds of CPU, peak memory, growth.
+"""Measure what grows with clips and groups in stage 2, audit and report: seconds of CPU, peak memory, growth.
 
 Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
 preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates]`.
+Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report]`.
 """
 
 from __future__ import annotations
@@ -75,11 +75,29 @@ def duplicates(n_clips: int) -> Work:
     return search
 
 
+def precision(n_clips: int) -> Work:
+    """Return mAP of one model for 527 labels, with interval and draws of the comparison (AudioSet has 20,371 clips)."""
+    from benchmarks.synthetic_run import several_labels
+    from heads.evaluation.bootstrap import draws_for, resampled_precision
+
+    predictions, groups = several_labels(n_clips, 527)
+    return partial(resampled_precision, predictions, groups, draws_for("multi-label", n_clips * 527))
+
+
+def report(n_clips: int) -> Work:
+    """Return the report of ten stored models of 400 classes: scores, tables and page, without audio and embeddings."""
+    from benchmarks.synthetic_run import SyntheticRun
+
+    return SyntheticRun(n_clips, 400, N_MODELS).report
+
+
 ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "splits": (splits, "groups of 100,000 clips", (50, 200, 500, 1000)),
     "digest": (digest, "groups of 100,000 clips", (100, 300, 1000)),
     "ties": (ties, "clips × 10 models", (1000, 3000, 10_000)),
     "duplicates": (duplicates, "clips × 768", (10_000, 30_000, 100_000)),
+    "precision": (precision, "clips × 527 labels", (7000, 20_371)),
+    "report": (report, "clips × 400 classes × 10 models", (10_000, 30_000, 100_000)),
 }
 
 

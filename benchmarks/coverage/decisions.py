@@ -14,11 +14,11 @@ from scipy import optimize, stats
 from benchmarks.coverage.designs import DESIGNS, Design, average_precision, separated
 from benchmarks.figures import Figure
 from benchmarks.results import save
-from heads.evaluation.calibration import mean_interval
 from heads.evaluation.class_scores import Estimate
+from heads.evaluation.decisions.calibration import mean_interval
+from heads.evaluation.decisions.ranking_scores import ranking_scores, replicate, worth_of_ranking
+from heads.evaluation.decisions.threshold_outcomes import group_counts
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.ranking_scores import ranking_scores, replicate, worth_of_ranking
-from heads.evaluation.threshold_outcomes import group_counts
 
 GROUPS = (10, 30, 100)
 AUCS = (0.7, 0.9, 0.98)

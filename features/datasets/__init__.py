@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {
     "fsdd": "features.datasets.fsdd",
     "speech_commands": "features.datasets.speech_commands",
     "ravdess": "features.datasets.ravdess",
+    "voxceleb1": "features.datasets.voxceleb1",
     "synthetic": "features.datasets.synthetic",
     "audiofolder": "features.datasets.layouts.audiofolder",
     "huggingface": "features.datasets.layouts.huggingface",

@@ -14,6 +14,7 @@ from typing import Any
 from features.distributed.actor import Advanced, Event, Loaded, Noted, RayWorker, Written
 from features.distributed.cluster import import_ray, ray_address, ray_cluster, reason_of
 from features.distributed.options import ActorOptions
+from features.distributed.resources import actor_needs, amounts, room_for
 from features.errors import RunError
 from features.inference.worker import Computed, ExtractionTask
 from features.planning.progress import Progress
@@ -104,8 +105,8 @@ class ActorPool:
         self.noted_wait = False
         self.computed = Computed()
         self.began: float | None = None
-        self.needs = _needs(ray, job, options)
-        self.most = min(len(numbers), options.actors or _room(ray, self.needs))
+        self.needs = actor_needs(ray, options, job.settings.device, job.plan.threads)
+        self.most = min(len(numbers), options.actors or room_for(ray, self.needs, "features.ray"))
 
     def work(self) -> Computed:
         """Compute every block."""
@@ -148,7 +149,7 @@ class ActorPool:
         ready, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=NOTE_AFTER_S, fetch_local=False)
         if not ready and not self.noted_wait and not any(actor.host for actor in self.pending.values()):
             self.noted_wait = True
-            self.progress.note(f"waiting for the cluster to have room for an actor ({_amounts(self.needs)})")
+            self.progress.note(f"waiting for the cluster to have room for an actor ({amounts(self.needs)})")
         for answer in ready:
             actor = self.pending[answer]
             try:
@@ -207,32 +208,3 @@ class ActorPool:
         self.progress.note(f"an actor on {actor.host} died; another one takes its {len(actor.blocks)} block(s)")
         self.progress.advance(-actor.clips, -actor.audio_s, 0)
         self.waiting.extendleft(reversed(actor.blocks))
-
-
-def _needs(ray: ModuleType, job: ExtractionTask, options: ActorOptions) -> dict[str, float]:
-    """Return the CPUs and GPUs of an actor; by default, its CPUs are the plan's threads, or the CPUs per GPU."""
-    on_gpu = job.settings.device.startswith("cuda")
-    gpus = options.gpus_per_actor if options.gpus_per_actor is not None else float(on_gpu)
-    cpus = options.cpus_per_actor
-    if cpus is None and gpus:
-        there = ray.cluster_resources()
-        cpus = max(1.0, there.get("CPU", 0.0) * gpus // max(1.0, there.get("GPU", 0.0)))
-    return {"CPU": cpus if cpus is not None else float(job.plan.threads), "GPU": gpus}
-
-
-def _room(ray: ModuleType, needs: dict[str, float]) -> int:
-    """Return how many actors the cluster has room for.
-
-    Raises:
-        RunError: The cluster has no room for an actor.
-    """
-    there = ray.cluster_resources()
-    room = int(min(there.get(kind, 0.0) / amount for kind, amount in needs.items() if amount))
-    if room < 1:
-        held = {kind: there.get(kind, 0.0) for kind in needs}
-        raise RunError(f"the Ray cluster has {_amounts(held)}, but an actor needs {_amounts(needs)}; see features.ray")
-    return room
-
-
-def _amounts(resources: dict[str, float]) -> str:
-    return ", ".join(f"{amount:g} {kind}" for kind, amount in resources.items())

@@ -10,7 +10,7 @@ Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ActorOptions(BaseModel):
-    """How stage 1 uses a Ray cluster with `--engine ray`."""
+    """How a stage uses a Ray cluster with `--engine ray`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -18,7 +18,9 @@ class ActorOptions(BaseModel):
         None, description="number of actors; null: as many as the cluster has room for when the run starts"
     )
     cpus_per_actor: Amount | None = Field(
-        None, description="cores per actor, may be fractional; null: features.threads, or with GPUs the cores per GPU"
+        None,
+        description="cores per actor, may be fractional; null: the threads of a run without Ray, or with GPUs an equal "
+        "part of the cores",
     )
     gpus_per_actor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="GPUs per actor, may be fractional; null: one if --device is cuda"

@@ -1,10 +1,15 @@
-"""One lock per cache file: shared for the workers of a plan, exclusive while planning and finalizing."""
+"""Advisory locks between processes, also on different machines, which end with the process that holds them.
+
+A cache file has one lock: shared for the workers of a plan, exclusive while planning and finalizing. A fit of stage 2
+has one that is claimed without waiting.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -39,7 +44,7 @@ class CacheLock:
         self.path = cache_file.with_name(f"{cache_file.name}.lock")
         self.is_alone = False
         self._on_wait = on_wait
-        self._begin = self.join if join else self.exclusive
+        self._begin: Callable[[], object] = self.join if join else self.exclusive
         self._descriptor = -1
 
     def __enter__(self) -> CacheLock:
@@ -102,6 +107,25 @@ class CacheLock:
                 raise RunError(_without_locks(self.path, error)) from error
             self._on_wait(f"waiting for another run on {self.path.with_suffix('')}")
             fcntl.flock(self._descriptor, flag)
+
+
+@contextmanager
+def claim(file: Path) -> Iterator[bool]:
+    """Try to hold the exclusive lock of a file in a `with` block, without waiting.
+
+    Args:
+        file: The file, which need not exist.
+
+    Yields:
+        Whether the lock is held; False: another process holds it.
+
+    Raises:
+        RunError: The lock file cannot be created or locked.
+    """
+    lock = CacheLock(file, lambda message: None)
+    lock._begin = lock.alone
+    with lock:
+        yield lock.is_alone
 
 
 def _locking() -> bool:

@@ -45,22 +45,34 @@ def class_estimates(predictions: Sequence[Predictions], groups: np.ndarray) -> d
     """
     pooled = list(metrics.pool(predictions).values())
     numbers = np.unique(groups, return_inverse=True)[1]
+    n_classes = pooled[0].probabilities.shape[1]
+    true = clips_by_class(pooled[0].targets, n_classes)
+    predicted = [clips_by_class(one.predicted, n_classes) for one in pooled]
     found = {}
-    for own in range(pooled[0].probabilities.shape[1]):
-        true = _has(pooled[0].targets, own)
-        predicted = np.stack([_has(one.predicted, own) for one in pooled])  # (R, n)
-        rows = np.flatnonzero(true | predicted.any(axis=0))
+    for own in range(n_classes):
+        rows = np.unique(np.concatenate([true[own], *(one[own] for one in predicted)]))
         if not len(rows):
             continue
-        truth, said, of = true[rows].astype(float), predicted[:, rows].astype(float), numbers[rows]
+        truth = np.isin(rows, true[own], assume_unique=True).astype(float)
+        said = np.stack([np.isin(rows, one[own], assume_unique=True) for one in predicted]).astype(float)
         hits, whole = said * truth, np.broadcast_to(truth, said.shape)
         found[own] = ClassEstimates(
             support=int(truth.sum()),
-            precision=ratio_interval(hits, said, of),
-            recall=ratio_interval(hits, whole, of),
-            f1=ratio_interval(hits, (said + whole) / 2, of),
+            precision=ratio_interval(hits, said, numbers[rows]),
+            recall=ratio_interval(hits, whole, numbers[rows]),
+            f1=ratio_interval(hits, (said + whole) / 2, numbers[rows]),
         )
     return found
+
+
+def clips_by_class(values: np.ndarray, n_classes: int) -> list[np.ndarray]:
+    """Return the clips of each class, ascending, from class numbers (n,) or zeros and ones (n, C)."""
+    if values.ndim == 2:
+        number, clips = np.nonzero(values.T)
+    else:
+        clips = np.argsort(values, kind="stable")
+        number = values[clips]
+    return np.split(clips, np.searchsorted(number, np.arange(1, n_classes)))
 
 
 def ratio_interval(hits: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> Estimate | None:
@@ -111,8 +123,3 @@ def balanced_accuracy_interval(predictions: Sequence[Predictions], groups: np.nd
     residuals = np.bincount(of, weights=weights * (score - recalls[number]))
     sizes = np.bincount(of, weights=weights)
     return cluster_interval(float(recalls.mean()), residuals, sizes, alike=bool(np.all(score == score[0])))
-
-
-def _has(values: np.ndarray, own: int) -> np.ndarray:
-    """Return whether each clip has a class, from class numbers (n,) or zeros and ones (n, C)."""
-    return values[:, own] > 0 if values.ndim == 2 else values == own

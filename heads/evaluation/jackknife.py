@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from heads.evaluation.statistics import ALPHA, wilson
 
@@ -70,16 +71,17 @@ def freedom_of(sizes: np.ndarray) -> float:
     return max(1.0, min(len(sizes), BLOCKS, effective) - 1)
 
 
-def worth_of(positives: np.ndarray) -> float:
-    """Return the number of observations that a perfect mean over classes counts as.
+def worth_of(positives: np.ndarray | sparse.csr_array) -> float:
+    """Return the number of observations that a perfect mean over classes counts as; 1 without positive clips.
 
     For C classes with P groups of positive clips each this is C · P; unequal groups count as Kish's effective number.
 
     Args:
-        positives: Positive clips of each group and class, shape (groups, classes); each class has some.
+        positives: Positive clips of each group and class, shape (groups, classes). Classes without any do not count.
     """
-    groups = positives.sum(axis=0) ** 2 / (positives**2).sum(axis=0)
-    return len(groups) ** 2 / float((1 / groups).sum())
+    totals, squares = positives.sum(axis=0), (positives**2).sum(axis=0)
+    groups = totals[totals > 0] ** 2 / squares[totals > 0]
+    return len(groups) ** 2 / float((1 / groups).sum()) if len(groups) else 1.0
 
 
 def share_interval(replicates: Replicates, worth: float) -> tuple[float, float]:

@@ -52,7 +52,8 @@ def majority_predictions(
     found = []
     for split in splits:
         rows = np.union1d(split.train, split.valid) if refit else split.train
-        answer = np.tile(answer_of(targets, rows), (len(split.test), 1))
+        one = answer_of(targets, rows)
+        answer = np.broadcast_to(one, (len(split.test), len(one)))
         found += [
             Predictions(
                 probabilities=answer,
@@ -79,7 +80,7 @@ def answer_of(targets: Targets, rows: np.ndarray) -> np.ndarray:
     """
     if targets.task == "regression":
         return np.array([targets.values[rows].mean()], dtype=np.float32)
-    counts = targets.members[rows].sum(axis=0)
     if targets.task == "multi-label":
-        return (counts / len(rows)).astype(np.float32)
+        return (targets.members[rows].sum(axis=0) / len(rows)).astype(np.float32)
+    counts = np.bincount(targets.values[rows], minlength=len(targets.names))
     return ((counts + 1) / (len(rows) + len(counts))).astype(np.float32)

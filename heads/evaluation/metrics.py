@@ -6,11 +6,14 @@ A repetition is one seed and, if a protocol draws training clips repeatedly, one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heads.evaluation.predictions import Predictions
+from heads.evaluation.ranked_clips import average_precision
+from heads.evaluation.top_probabilities import concatenated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +57,7 @@ def log_loss(predictions: Sequence[Predictions]) -> float:
     """Return the mean negative log probability of the true class in nats, clipped at `CLIP`."""
 
     def score(one: Predictions) -> float:
-        of_target = one.probabilities[np.arange(len(one.targets)), one.targets].astype(np.float64)
+        of_target = one.probability_of(one.targets).astype(np.float64)
         return float(-np.log(np.clip(of_target, CLIP, 1.0)).mean())
 
     return _over_repetitions(predictions, score)
@@ -69,15 +72,10 @@ def class_average_precision(predictions: Sequence[Predictions]) -> np.ndarray:
     Returns:
         Shape (C,); nan for a class without a positive test clip.
     """
-    from sklearn.metrics import average_precision_score
 
     def score(one: Predictions) -> np.ndarray:
-        return np.array(
-            [
-                average_precision_score(truth, probabilities) if truth.any() else np.nan
-                for truth, probabilities in zip(one.targets.T, one.probabilities.T, strict=True)
-            ]
-        )
+        columns = zip(np.ascontiguousarray((one.targets > 0).T), np.ascontiguousarray(one.scores.T), strict=True)
+        return np.array([average_precision(scores, truth) if truth.any() else np.nan for truth, scores in columns])
 
     return np.mean([score(one) for one in pool(predictions).values()], axis=0)
 
@@ -116,11 +114,6 @@ def correlation(predictions: Sequence[Predictions]) -> float:
         return 0.0 if constant else float(np.corrcoef(one.predicted, one.targets)[0, 1])
 
     return _over_repetitions(predictions, score)
-
-
-def mean_of_folds(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> float:
-    """Return the mean of the folds' scores, each a mean over repetitions, as papers on official folds report it."""
-    return float(np.mean(list(fold_scores(predictions, score).values())))
 
 
 def fold_scores(predictions: Sequence[Predictions], score: ScoreFunction = accuracy) -> dict[int | str, float]:
@@ -196,37 +189,34 @@ def pool(predictions: Sequence[Predictions]) -> dict[tuple[int, int], Prediction
     models = {(one.run, one.model, one.head, one.pooling) for one in predictions}
     if len(models) > 1:
         raise ValueError(f"predictions of {len(models)} models cannot be pooled: {sorted(models)[:2]}…")
-    pooled: dict[tuple[int, int], Predictions] = {}
+    pooled = {}
     for seed, draw in sorted({(one.seed, one.draw) for one in predictions}):
-        parts = [one for one in predictions if (one.seed, one.draw) == (seed, draw)]
-        ids = np.concatenate([np.asarray(one.ids, dtype=object) for one in parts])
-        order = np.argsort(ids)
-        if len(set(ids)) < len(ids):
-            raise ValueError(f"seed {seed}: {len(ids) - len(set(ids))} clips were tested more than once")
-        pooled[seed, draw] = Predictions(
-            probabilities=np.concatenate([one.probabilities for one in parts])[order],
-            targets=np.concatenate([one.targets for one in parts])[order],
-            ids=ids[order],
-            fold="all",
-            seed=seed,
-            model=parts[0].model,
-            head=parts[0].head,
-            pooling=parts[0].pooling,
-            run=parts[0].run,
-            task=parts[0].task,
-            draw=draw,
-            decided=_joined([one.decided for one in parts], order),
-        )
+        pooled[seed, draw] = _joined([one for one in predictions if (one.seed, one.draw) == (seed, draw)])
     first, *others = pooled.values()
     if any(not np.array_equal(first.ids, other.ids) for other in others):
         raise ValueError("seeds tested different clips")
     return pooled
 
 
-def _joined(parts: Sequence[np.ndarray | None], order: np.ndarray) -> np.ndarray | None:
-    """Join the decisions of folds; None if a fold has none."""
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known)[order] if len(known) == len(parts) else None
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    """Join the folds of one repetition; clips are sorted by id. A single part in this order is not copied."""
+    first = parts[0]
+    ids = np.concatenate([np.asarray(one.ids, dtype=object) for one in parts])
+    if len(parts) == 1 and np.all(ids[:-1] < ids[1:]):
+        return replace(first, fold="all", layer="")
+    order = np.argsort(ids)
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"seed {first.seed}: {len(ids) - len(set(ids))} clips were tested more than once")
+    decided = [one.decided for one in parts if one.decided is not None]
+    return replace(
+        first,
+        probabilities=concatenated([one.probabilities for one in parts])[order],
+        targets=np.concatenate([one.targets for one in parts])[order],
+        ids=ids[order],
+        fold="all",
+        layer="",
+        decided=np.concatenate(decided)[order] if len(decided) == len(parts) else None,
+    )
 
 
 def _over_repetitions(predictions: Sequence[Predictions], score: Callable[[Predictions], float]) -> float:

@@ -10,52 +10,46 @@ import numpy as np
 
 from features.labels import Task
 from heads.evaluation import metrics
-from heads.evaluation.bootstrap import (
-    Resampled,
-    draws_for,
-    resampled_concordance,
-    resampled_macro_f1,
-    resampled_precision,
-)
-from heads.evaluation.class_scores import balanced_accuracy_interval
+from heads.evaluation.bootstrap import Resampled, resampled_concordance, resampled_macro_f1, resampled_precision
+from heads.evaluation.class_scores import balanced_accuracy_interval, clips_by_class
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.statistics import DRAWS, TieTest, accuracy_interval, compare, tied_with_best
+from heads.evaluation.statistics import TieTest, accuracy_interval, compare, tied_with_best
 
-Models = Sequence[Sequence[Predictions]]
 Resampler = Callable[[Sequence[Predictions], np.ndarray, int], Resampled]
 Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """The models of one data set, compared by the score that ranks them.
+class Evidence:
+    """What the comparison of models needs of one model.
 
     Attributes:
-        values: Score of each model.
-        intervals: Lower and upper end of each model's 95 % interval.
-        comparisons: Each model compared with the best.
-        draws: Number of bootstrap draws of the comparisons.
+        value: Its score.
+        interval: Lower and upper end of its 95 % interval.
+        paired: What is compared between models: the score of each test clip, shape (n,), or the score in each
+            bootstrap draw, shape (draws,).
     """
 
-    values: tuple[float, ...]
-    intervals: tuple[Ends, ...]
-    comparisons: tuple[TieTest, ...]
-    draws: int
+    value: float
+    interval: Ends
+    paired: np.ndarray
 
 
 @dataclass(frozen=True)
 class Estimation:
-    """Functions that compute the intervals of a score and compare models by it.
+    """Functions that compute the intervals of a score and compare models by it, one model in memory at a time.
 
-    Both take the group of each test clip, shape (n,), clips in the order of their ids.
+    All take the group of each test clip, shape (n,), clips in the order of their ids.
 
     Attributes:
         interval: Takes one model's predictions and the groups; returns the score and the ends of its 95 % interval.
-        rank: Takes all models' predictions for the same test clips, and the groups; returns a `Ranking`.
+        evidence: Takes one model's predictions, the groups and a number of bootstrap draws.
+        compare: Takes the evidence of all models, the groups and the number of draws; compares each with the best.
     """
 
     interval: Callable[[Sequence[Predictions], np.ndarray], tuple[float, float, float]]
-    rank: Callable[[Models, np.ndarray], Ranking]
+    evidence: Callable[[Sequence[Predictions], np.ndarray, int], Evidence]
+    compare: Callable[[Sequence[Evidence], np.ndarray, int], Sequence[TieTest]]
 
 
 @dataclass(frozen=True)
@@ -107,23 +101,21 @@ def _interval_of_clips(predictions: Sequence[Predictions], groups: np.ndarray) -
     return (float(scores.mean()), *accuracy_interval(scores, groups))
 
 
-def _rank_by_clips(models: Models, groups: np.ndarray) -> Ranking:
-    scores = [metrics.clip_scores(predictions)["score"].to_numpy() for predictions in models]
-    compared = tied_with_best({str(at): one for at, one in enumerate(scores)}, groups)
-    return Ranking(
-        values=tuple(map(metrics.accuracy, models)),
-        intervals=tuple(accuracy_interval(one, groups) for one in scores),
-        comparisons=tuple(compared.values()),
-        draws=DRAWS,
-    )
+def _evidence_of_clips(predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int) -> Evidence:
+    scores = metrics.clip_scores(predictions)["score"].to_numpy()
+    return Evidence(metrics.accuracy(predictions), accuracy_interval(scores, groups), scores)
+
+
+def _compare_clips(models: Sequence[Evidence], groups: np.ndarray, n_draws: int) -> list[TieTest]:
+    scores = {str(at): model.paired for at, model in enumerate(models)}
+    return list(tied_with_best(scores, groups, draws=n_draws).values())
 
 
 def _class_intervals_of_clips(predictions: Sequence[Predictions], groups: np.ndarray) -> dict[int, Ends]:
     clips = metrics.clip_scores(predictions)
     scores, target = clips["score"].to_numpy(), clips["target"].to_numpy()
-    return {
-        int(own): accuracy_interval(scores[target == own], groups[target == own]) for own in np.unique(target).tolist()
-    }
+    by_class = clips_by_class(target, int(target.max()) + 1)
+    return {own: accuracy_interval(scores[rows], groups[rows]) for own, rows in enumerate(by_class) if len(rows)}
 
 
 def _interval_of_draws(
@@ -138,28 +130,25 @@ def _interval_of_macro_f1(predictions: Sequence[Predictions], groups: np.ndarray
     return one.low, one.high
 
 
-def _rank_by_draws(resampled: Resampler, models: Models, groups: np.ndarray) -> Ranking:
-    n_draws = draws_for(models)
-    found = [resampled(predictions, groups, n_draws) for predictions in models]
-    compared = compare(
-        {str(at): one.value for at, one in enumerate(found)},
-        np.stack([one.draws for one in found], axis=1),
-        len(np.unique(groups)),
-    )
-    return Ranking(
-        values=tuple(one.value for one in found),
-        intervals=tuple((one.low, one.high) for one in found),
-        comparisons=tuple(compared.values()),
-        draws=n_draws,
-    )
+def _evidence_of_draws(
+    resampled: Resampler, predictions: Sequence[Predictions], groups: np.ndarray, n_draws: int
+) -> Evidence:
+    one = resampled(predictions, groups, n_draws)
+    return Evidence(one.value, (one.low, one.high), one.draws)
+
+
+def _compare_draws(models: Sequence[Evidence], groups: np.ndarray, n_draws: int) -> list[TieTest]:
+    values = {str(at): model.value for at, model in enumerate(models)}
+    draws = np.stack([model.paired for model in models], axis=1)
+    return list(compare(values, draws, len(np.unique(groups))).values())
 
 
 def bootstrapped(resampled: Resampler) -> Estimation:
     """Return the estimation of a score that is not a mean over clips, see `heads.evaluation.bootstrap`."""
-    return Estimation(partial(_interval_of_draws, resampled), partial(_rank_by_draws, resampled))
+    return Estimation(partial(_interval_of_draws, resampled), partial(_evidence_of_draws, resampled), _compare_draws)
 
 
-SHARE_OF_CLIPS = Estimation(_interval_of_clips, _rank_by_clips)
+SHARE_OF_CLIPS = Estimation(_interval_of_clips, _evidence_of_clips, _compare_clips)
 """Estimation of accuracy, see `heads.evaluation.statistics`."""
 
 SCORES: dict[Task, tuple[Score, ...]] = {

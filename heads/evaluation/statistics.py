@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy import sparse, special
 
 DRAWS = 10_000
 ALPHA = 0.05
@@ -110,9 +111,7 @@ def wilson(share: float, effective: float, freedom: float, *, level: float = 1 -
     Returns:
         Lower and upper end.
     """
-    from scipy import stats
-
-    t = float(stats.t.ppf((1 + level) / 2, freedom))
+    t = float(special.stdtrit(freedom, (1 + level) / 2))  # Student's t, faster than scipy.stats
     middle = share + t**2 / (2 * effective)
     half = t * np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))
     low, high = (middle - half) / (1 + t**2 / effective), (middle + half) / (1 + t**2 / effective)
@@ -216,10 +215,10 @@ def _holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def resample(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
+def resample(sums: np.ndarray | sparse.csr_array, draws: int, seed: int) -> np.ndarray:
     """Return column sums over resampled groups, shape (draws, columns), from sums per group (G, columns)."""
     parts = [np.empty((0, sums.shape[1]))]
-    for counts in group_weights(len(sums), draws, seed):
+    for counts in group_weights(sums.shape[0], draws, seed):
         for at in range(0, len(counts), CAST_DRAWS):
             parts.append(counts[at : at + CAST_DRAWS].astype(np.float64) @ sums)
     return np.concatenate(parts)

@@ -17,8 +17,8 @@ from features.json_files import check_schema, parse_object
 from features.labels import Task
 from features.system.atomic_write import atomic_write
 from heads.batched.inference import count_layers
-from heads.evaluation.calibrators import Calibrator, calibrator_of
-from heads.evaluation.operating_points import OperatingPoint
+from heads.evaluation.decisions.calibrators import Calibrator, calibrator_of
+from heads.evaluation.decisions.operating_points import OperatingPoint
 from heads.kinds.registry import HEADS, predict
 from heads.kinds.sklearn.skops_io import checked_state
 from heads.training.file_format import FORMAT, FORMAT_VERSION, HeadMetadata

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,6 +38,9 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.report import report, write_report
 from pipeline.cli.start import check_corpus, check_finetuning, open_console, read_experiment, start
+
+if TYPE_CHECKING:
+    from features.planning.run_shard import RunShard
 
 app = typer.Typer(
     name="audioheads",
@@ -124,9 +127,7 @@ def features(
     verbose: Verbose = False,
 ) -> None:
     """Extract embeddings for every clip with every backbone (stage 1)."""
-    from features.planning.run_shard import RunShard
-
-    run_shard = None if shard is None else RunShard.parse(shard, engine)
+    run_shard = _run_shard(shard, engine)
     console, experiment = start(config, sets, verbose)
     from pipeline.stages.features import run_features
 
@@ -142,9 +143,12 @@ def train_heads(
     limit: UnusedLimit = None,
     dry_run: DryRun = False,
     strict: Strict = False,
+    engine: Engine = "local",
+    shard: Shard = None,
     verbose: Verbose = False,
 ) -> None:
     """Train the heads on the cached embeddings (stage 2)."""
+    run_shard = _run_shard(shard, engine)
     console, experiment = start(config, sets, verbose)
     if not dry_run:
         from pipeline.results.expected_fits import check_embedded
@@ -152,7 +156,8 @@ def train_heads(
         check_embedded(experiment)
     from pipeline.stages.train_heads import run_heads
 
-    run_heads(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
+    run_heads(experiment, console=console, **how)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -163,15 +168,19 @@ def finetune(
     limit: UnusedLimit = None,
     dry_run: DryRun = False,
     strict: Strict = False,
+    engine: Engine = "local",
+    shard: Shard = None,
     verbose: Verbose = False,
 ) -> None:
     """Train spectrogram and waveform models, and backbones, end to end."""
+    run_shard = _run_shard(shard, engine)
     console, experiment = read_experiment(config, sets, verbose)
     if not experiment.finetune:
         console.note("finetune: the config lists no models in its section `finetune`")
         return
     check_corpus(experiment)
-    _finetune_module().run_finetune(experiment, device=device, dry_run=dry_run, strict=strict, console=console)
+    how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
+    _finetune_module().run_finetune(experiment, console=console, **how)
 
 
 app.command()(report)
@@ -231,6 +240,17 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
     message, code = explain(error)
     console.error(message)
     return code
+
+
+def _run_shard(shard: str | None, engine: str) -> RunShard | None:
+    """Parse the option `--shard`.
+
+    Raises:
+        UserError: It is malformed, or the engine distributes the work already.
+    """
+    from features.planning.run_shard import RunShard
+
+    return None if shard is None else RunShard.parse(shard, engine)
 
 
 def _finetune_module() -> ModuleType:

@@ -42,7 +42,7 @@ def leaderboard(
 ) -> None:
     """Rank the results of several experiments in one table."""
     console = open_console(verbose)
-    from pipeline.results.leaderboard import run_leaderboard
+    from pipeline.results.leaderboard.tables import run_leaderboard
 
     filters = {"dataset": dataset, "model": model, "head": head, "family": family, "protocol": protocol}
     run_leaderboard(

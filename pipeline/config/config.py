@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
+from features.distributed.options import ActorOptions
 from features.errors import ConfigError
 from heads.finetuning.options import Tracking
 from heads.options import MAJORITY
@@ -59,6 +60,9 @@ class Config(ConfigSection):
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
     split_seed: Seed = Field(0, description="seed of drawn splits")
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
+    ray: ActorOptions = Field(
+        ActorOptions(), description="actors of `train-heads` and `finetune` with `--engine ray`, one fit at a time"
+    )
     report: ReportSection = Field(ReportSection(), description="stage 3, see below")
     output: OutputSection = Field(OutputSection(), description="folders, see below")
 

@@ -11,7 +11,7 @@ from features.distributed.options import ActorOptions
 from pipeline.config.errors import shown
 
 if TYPE_CHECKING:
-    from heads.evaluation.operating_points import Goal, Rule
+    from heads.evaluation.decisions.operating_points import Goal, Rule
 
 Pooling = Literal["mean", "std", "max", "frames"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
@@ -143,8 +143,8 @@ class OperatingPointSection(ConfigSection):
 
     @property
     def rule(self) -> Rule:
-        """The goal in the form that `heads.evaluation.operating_points.choose` takes."""
-        from heads.evaluation.operating_points import Rule
+        """The goal in the form that `heads.evaluation.decisions.operating_points.choose` takes."""
+        from heads.evaluation.decisions.operating_points import Rule
 
         goals: dict[Goal, float | None] = {
             "max_f1": self.max_f1 and 1.0,

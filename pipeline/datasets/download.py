@@ -84,7 +84,7 @@ def run_download(
         _report(load_manifest({"kind": source.kind, "root": root}), source, console)
         return root
     _introduce(source, console)
-    if origin is None and not source.url:
+    if not source.archive or (origin is None and not source.url):
         raise UserError(_by_hand(name, source, root))
     archive = root.parent / DOWNLOADS / source.archive
     with CacheLock(archive, console.note):
@@ -147,6 +147,8 @@ def _introduce(source: CorpusSource, console: Console) -> None:
 
 def _by_hand(name: str, source: CorpusSource, root: Path) -> str:
     """Return the instructions for a manual download."""
+    if not source.archive:
+        return f"{source.title}: {source.by_hand}; the shipped configs expect the folder {root}"
     return (
         f"{source.title}: {source.by_hand}. Then run `audioheads datasets download {name} --from {source.archive}` "
         f"(a file or a URL; expected {source.checksum}), or put the corpus' folders into {root} yourself"

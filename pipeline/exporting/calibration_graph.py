@@ -1,4 +1,4 @@
-"""Calibration maps as torch modules for the ONNX export, see `heads.evaluation.calibrators`."""
+"""Calibration maps as torch modules for the ONNX export, see `heads.evaluation.decisions.calibrators`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from features.labels import Task
-from heads.evaluation.calibrators import EDGE, Calibrator, Isotonic, Platt, Temperature
+from heads.evaluation.decisions.calibrators import EDGE, Calibrator, Isotonic, Platt, Temperature
 
 
 class CalibrationGraph(nn.Module):

@@ -17,7 +17,7 @@ import torch
 from features.audio.decoding import read_waveform
 from features.errors import UserError
 from heads.batched.inference import count_layers
-from heads.evaluation.calibrators import Temperature
+from heads.evaluation.decisions.calibrators import Temperature
 from heads.training.checkpoint import SavedHead
 from pipeline.exporting.audioheads_format import about_decisions
 from pipeline.exporting.model_card import Card

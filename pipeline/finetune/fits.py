@@ -75,6 +75,10 @@ class FitFolder:
         mark.write_text(self.job)
         return self._working
 
+    def is_done(self) -> bool:
+        """Return whether the fit is finished."""
+        return self.read() is not None
+
     def read(self) -> Finished | None:
         """Read the finished fit; None if it is not finished, or belongs to another job."""
         about = read_json(self._about, _About)

@@ -14,6 +14,7 @@ CORPORA: dict[str, tuple[dict[str, str], ...]] = {
     "urbansound8k": ({},),
     "speech_commands": ({},),
     "ravdess": ({"channel": "speech"}, {"channel": "song"}, {"channel": "both"}),
+    "voxceleb1": ({},),
     "fsdd": ({},),
     "gtzan": ({},),
 }
@@ -38,6 +39,8 @@ def find_corpus(path: Path, n_audio: int) -> Found | None:
                 manifest = load_manifest({"kind": kind, "root": path, **options})
             if kind == "fsdd":
                 notes.append("the official test set shares its speakers with the training set, by design")
+            if kind == "voxceleb1":
+                notes.append("the official split is by video, so every speaker is trained and tested on, by design")
             if kind == "gtzan":
                 notes.append("artists repeat but are not recorded, so scores on random folds are too optimistic")
             given = {name: value for name, value in options.items() if (name, value) != ("subset", "esc50")}

@@ -15,7 +15,7 @@ from pipeline.init.choosing import leaving_out
 from pipeline.init.look import Audio
 
 FEW_GROUPS = 12  # up to this number, leave-one-group-out is affordable
-SPEECH = ("fsdd", "speech_commands", "ravdess")
+SPEECH = ("fsdd", "speech_commands", "ravdess", "voxceleb1")
 OTHER_SOUNDS = ("esc50", "urbansound8k", "gtzan")
 
 

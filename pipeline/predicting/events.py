@@ -10,7 +10,7 @@ import numpy as np
 
 from features.errors import UserError
 from features.labels import Task
-from heads.evaluation.operating_points import decide
+from heads.evaluation.decisions.operating_points import decide
 from pipeline.predicting.output_formats import Scored
 
 

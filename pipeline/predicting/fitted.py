@@ -18,7 +18,7 @@ from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 from features.store.writer import CacheRows, LongFrames
-from heads.evaluation.operating_points import OperatingPoint, Rule
+from heads.evaluation.decisions.operating_points import OperatingPoint, Rule
 from heads.finetuning.inference import mixed_precision, resolve_precision, score
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe

@@ -13,7 +13,7 @@ from features.errors import AudioheadsError, UserError
 from features.json_files import try_object
 from pipeline.console import Console
 from pipeline.predicting.locate import FoundModel, find_model, models_of
-from pipeline.results.run_folder import read_fit
+from pipeline.results.fit import read_fit
 from pipeline.results.table import N_GROUPS, counted
 
 

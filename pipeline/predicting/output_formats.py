@@ -95,7 +95,7 @@ class Answers:
         """Return the decided class or classes, and the highest probability among them or, if there is none, at all."""
         import numpy as np
 
-        from heads.evaluation.operating_points import decide
+        from heads.evaluation.decisions.operating_points import decide
 
         assert self.point is not None
         below = self.point.rule.below

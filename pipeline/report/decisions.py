@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,23 @@ import pandas as pd
 
 from features.manifest import Manifest
 from heads.evaluation import metrics
-from heads.evaluation.calibration import log_loss_of
+from heads.evaluation.decisions.calibration import log_loss_of
 from heads.evaluation.majority import BASELINE
-from heads.evaluation.predictions import Predictions, from_frame
-from pipeline.results.calibration_rows import CalibrationOfModel, calibration_of_model
-from pipeline.results.fit_decisions import read_decisions, read_validation
-from pipeline.results.run_folder import Fit
-from pipeline.results.threshold_rows import ThresholdsOfModel
+from heads.evaluation.predictions import Predictions
+from heads.evaluation.top_probabilities import KEPT, TopProbabilities
+from pipeline.results.decisions.calibration_rows import calibration_of_model
+from pipeline.results.decisions.fit_decisions import read_decisions, read_validation
+from pipeline.results.decisions.threshold_rows import ThresholdsOfModel
+from pipeline.results.fit import Fit
 
 COUNTS = ("fits", "fits_met", "fits_without_positives")
 KEYS = ("dataset", "model", "head", "pooling")
+INCOMPLETE = (
+    f"calibration and thresholds are not computed: of so many predictions, the probabilities of the {KEPT} most "
+    "probable classes are stored, and both need those of all classes"
+)
+MOST_CELLS = 2**27  # probabilities of a model, 1 GiB of thresholds
+TOO_MANY = f"calibration and thresholds are not computed: a model has more than {MOST_CELLS:,} probabilities"
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class DecisionTables:
         calibration_entries: `calibration.json`, one entry per row of the table.
         threshold_entries: `thresholds.json`, one entry per model.
         columns: Columns of the results table of each model, in the order of the models.
+        notes: Why tables lack models.
     """
 
     calibration: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -40,60 +49,86 @@ class DecisionTables:
     calibration_entries: tuple[dict[str, Any], ...] = ()
     threshold_entries: tuple[dict[str, Any], ...] = ()
     columns: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def decision_tables(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray) -> DecisionTables:
-    """Compute the calibration and the thresholds of the models from their kept predictions.
+class DecisionRows:
+    """Collects the calibration and the thresholds of models, with one model's predictions in memory at a time."""
 
-    Args:
-        fits: The models of one dataset, tested on the same clips; the majority row may be among them.
-        manifest: The clips.
-        group_of: Group of each manifest row, by which intervals are clustered.
-    """
-    if manifest.task == "regression" or not fits:
-        return DecisionTables(columns=tuple({} for _ in fits))
-    baseline = next((fit for fit in fits if fit.about.get("family") == BASELINE), None)
-    majority = None if baseline is None else _log_loss(from_frame(baseline.predictions, manifest.labels, manifest.task))
-    calibrations, thresholds, entries, columns = [], [], [], []
-    for fit in fits:
-        predictions = from_frame(fit.predictions, manifest.labels, manifest.task)
+    def __init__(self, fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarray) -> None:
+        """Start without rows.
+
+        Args:
+            fits: The models of one dataset, tested on the same clips; the majority row may be among them.
+            manifest: The clips.
+            group_of: Group of each manifest row, by which intervals are clustered.
+        """
+        self.manifest = manifest
+        self.group_of = pd.Series(group_of, index=manifest.clips["id"])
+        self.baseline = next((fit for fit in fits if fit.about.get("family") == BASELINE), None)
+        self._calibrations: list[tuple[dict[str, Any], dict[str, Any]]] = []  # row and entry
+        self._thresholds: list[dict[str, Any]] = []
+        self._entries: list[dict[str, Any]] = []
+        self._columns: list[dict[str, Any]] = []
+        self._notes: dict[str, None] = {}
+
+    def add(self, fit: Fit, predictions: Sequence[Predictions]) -> None:
+        """Add a model with its test predictions, one per fold, seed and draw.
+
+        Models whose stored predictions lack the probabilities of some classes, and those with more than `MOST_CELLS`,
+        get no rows, and a note says so.
+        """
+        if not self._can_add(predictions):
+            self._columns.append({})
+            return
+        labels = self.manifest.labels
         tested = next(iter(metrics.pool(predictions).values())).ids
-        groups = pd.Series(group_of, index=manifest.clips["id"]).loc[tested].to_numpy()
+        groups = self.group_of.loc[tested].to_numpy()
         keys = {name: fit.about[name] for name in KEYS}
-        own = _calibration(fit, predictions, manifest, groups, majority)
-        columns.append(own.columns)
-        calibrations += [(keys | row, keys | entry) for row, entry in zip(own.rows, own.entries, strict=True)]
-        if fit is not baseline:
-            model = ThresholdsOfModel(
-                predictions, read_decisions(fit.folder, len(manifest.labels)), groups, manifest.labels
-            )
-            thresholds += [keys | row for row in model.rows()]
-            entries.append(keys | model.curves())
-    return DecisionTables(
-        calibration=pd.DataFrame([row for row, _ in calibrations]),
-        thresholds=_whole_numbers(pd.DataFrame(thresholds)),
-        calibration_entries=tuple(entry for _, entry in calibrations),
-        threshold_entries=tuple(entries),
-        columns=tuple(columns),
-    )
+        decisions = read_decisions(fit.folder, len(labels))
+        applied = {"none" if own.calibrator is None else own.calibrator.method for own in decisions.values()}
+        validation = read_validation(fit.folder, self.manifest) or []
+        own = calibration_of_model(
+            predictions, validation, groups, next(iter(applied), "none"), majority=self._majority_log_loss
+        )
+        self._columns.append(own.columns)
+        self._calibrations += [(keys | row, keys | entry) for row, entry in zip(own.rows, own.entries, strict=True)]
+        if fit is not self.baseline:
+            model = ThresholdsOfModel(predictions, decisions, groups, labels)
+            self._thresholds += [keys | row for row in model.rows()]
+            self._entries.append(keys | model.curves())
+
+    def tables(self) -> DecisionTables:
+        """Return the tables of all models that were added."""
+        return DecisionTables(
+            calibration=pd.DataFrame([row for row, _ in self._calibrations]),
+            thresholds=_whole_numbers(pd.DataFrame(self._thresholds)),
+            calibration_entries=tuple(entry for _, entry in self._calibrations),
+            threshold_entries=tuple(self._entries),
+            columns=tuple(self._columns),
+            notes=tuple(self._notes),
+        )
+
+    def _can_add(self, predictions: Sequence[Predictions]) -> bool:
+        if self.manifest.task == "regression":
+            return False
+        if any(isinstance(one.probabilities, TopProbabilities) for one in predictions):
+            self._notes[INCOMPLETE] = None
+        elif sum(one.scores.size for one in predictions) > MOST_CELLS:
+            self._notes[TOO_MANY] = None
+        else:
+            return True
+        return False
+
+    @cached_property
+    def _majority_log_loss(self) -> float | None:
+        """Log loss of the majority row in nats, mean over repetitions; in `multi-label` the mean over classes."""
+        if self.baseline is None:
+            return None
+        predictions = self.baseline.predictions(self.manifest.labels, self.manifest.task)
+        return float(np.mean([log_loss_of(one).mean() for one in metrics.pool(predictions).values()]))
 
 
 def _whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose counts are written without decimals, although some rows lack them."""
     return table.astype({name: "Int64" for name in COUNTS if name in table})
-
-
-def _calibration(
-    fit: Fit, predictions: Sequence[Predictions], manifest: Manifest, groups: np.ndarray, majority: float | None
-) -> CalibrationOfModel:
-    applied = {
-        "none" if own.calibrator is None else own.calibrator.method
-        for own in read_decisions(fit.folder, len(manifest.labels)).values()
-    }
-    validation = read_validation(fit.folder, manifest) or []
-    return calibration_of_model(predictions, validation, groups, next(iter(applied), "none"), majority=majority)
-
-
-def _log_loss(predictions: Sequence[Predictions]) -> float:
-    """Return the log loss of a model in nats, mean over repetitions; in `multi-label` the mean over classes."""
-    return float(np.mean([log_loss_of(one).mean() for one in metrics.pool(predictions).values()]))

@@ -10,13 +10,12 @@ from features.errors import RunError, UserError
 from pipeline.config.config import Config
 from pipeline.console import Console
 from pipeline.report.analysis.caveats import caveats
-from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
 from pipeline.report.render.files import write_tables
 from pipeline.report.render.page import Part, page_of
 from pipeline.report.render.saved_figures import save_figures
-from pipeline.report.section import build
+from pipeline.report.section import build, clips_of
 from pipeline.report.sections import SECTIONS
 from pipeline.report.sentence import text_of
 from pipeline.report.study import Study, gather
@@ -124,8 +123,9 @@ def check_runs(configs: Sequence[Config]) -> None:
 def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
     with console.progress("report: sections", None, ""):
         sections = build(study, SECTIONS)
-    with console.progress(f"audio {study.manifest.name}", len(tested_rows(study))) as work:
-        sources = audio_sources(study, folder, audio, work.advance)
+    clips = clips_of(sections)
+    with console.progress(f"audio {study.manifest.name}", len(clips)) as work:
+        sources = audio_sources(study, clips, folder, audio, work.advance)
     return Part(study, sections, sources, anchor)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from pipeline.report.figure import Figure
@@ -24,6 +25,8 @@ class Section:
         figures: Charts by name. The template draws them with `{{ figure(name) }}`. They are also saved as
             `figures/<key>-<name>.svg` and `.png`.
         data: JSON values for the section's script, which reads them with `report.data(key, element)`.
+        clips: Clips that the section can list, in addition to those in its figures, by their number in the page. Only
+            clips of some section are in the page.
     """
 
     key: str
@@ -32,6 +35,7 @@ class Section:
     context: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     data: Any = None
+    clips: Collection[int] = ()
 
 
 Build = Callable[[Study], Section | None]
@@ -44,6 +48,16 @@ class Rendered:
 
     section: Section
     html: Markup
+
+
+def clips_of(sections: Sequence[Section]) -> np.ndarray:
+    """Return the numbers of all clips that some section can list, ascending."""
+    found: set[int] = set()
+    for section in sections:
+        found.update(section.clips)
+        for figure in section.figures.values():
+            found.update(clip for series in figure.series for clip in series.clips)
+    return np.array(sorted(found), dtype=np.int64)
 
 
 def build(study: Study, builders: Sequence[Build]) -> list[Section]:

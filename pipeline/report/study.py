@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.backbones.presets.corpora import Corpus as KnownCorpus
 from features.corpus import Corpus
 from features.errors import ManifestError
 from features.manifest import Manifest
@@ -21,12 +22,13 @@ from heads.options import HeadOptions
 from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
-from pipeline.report.decisions import DecisionTables, decision_tables
+from pipeline.report.decisions import DecisionRows, DecisionTables
+from pipeline.report.outcomes.confusions import Confusions, confusions, decisions
+from pipeline.report.outcomes.outcomes import Outcomes, outcomes
 from pipeline.results.contamination import backbones_of, corpus_of
 from pipeline.results.expected_fits import poolings_of
-from pipeline.results.fit_decisions import read_predictions
+from pipeline.results.fit import Fit
 from pipeline.results.group_names import SuggestedGroups, groups_in_names
-from pipeline.results.run_folder import Fit
 from pipeline.results.scoring import is_control, score
 from pipeline.results.table import table_of
 from pipeline.stages.context import splits_of
@@ -46,15 +48,17 @@ class StudyModel:
         row: Its row of `results.csv`.
         details: Its entry in `results.json`: `row`, scores by fold, seed and class, the candidates and the chosen
             ones, cost and versions.
-        fit: Its folder, `fit.json` and long table of predictions.
-        predictions: One per fold, seed and draw.
+        fit: Its folder and `fit.json`.
+        outcomes: Its predictions of the test clips.
+        confusions: Its confusion matrix, or its decisions in `multi-label`; None in regression.
     """
 
     title: str
     row: Mapping[str, Any]
     details: Mapping[str, Any]
     fit: Fit
-    predictions: tuple[Predictions, ...]
+    outcomes: Outcomes
+    confusions: Confusions | None
 
     @property
     def is_control(self) -> bool:
@@ -76,6 +80,8 @@ class Study:
         manifest: Its N clips in order, including failed ones.
         inputs: Its caches by backbone label, the content of every clip, and failures (id -> reason).
         groups: The group of each clip by which intervals are clustered, shape (N,).
+        tested: The manifest rows of the T test clips, ascending, shape (T,). The position of a clip in this array is
+            its number in the page.
         models: The models in the order of `table`, best first, and the majority row.
         table: `results.csv`, one row per model.
         curve: `label_efficiency.csv`; empty if the experiment has none.
@@ -87,6 +93,7 @@ class Study:
     manifest: Manifest
     inputs: Inputs
     groups: np.ndarray
+    tested: np.ndarray
     models: tuple[StudyModel, ...]
     table: pd.DataFrame
     curve: pd.DataFrame
@@ -170,46 +177,69 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     collect_predictions(config, manifest, baseline)
     fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
-    rows, details = score(fits, manifest, groups, len(inputs.failures), backbones_of(config), corpus_of(config))
-    decisions = decision_tables(fits, manifest, groups)
-    rows = [row | own for row, own in zip(rows, decisions.columns, strict=True)]
-    details = [detail | own for detail, own in zip(details, decisions.columns, strict=True)]
-    table = table_of(rows)
     curves = read_curves(config)
-    curve = curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else [])
+    return study_of(config, manifest, inputs, groups, fits, curves, backbones_of(config), corpus_of(config))
+
+
+def study_of(
+    config: Config,
+    manifest: Manifest,
+    inputs: Inputs,
+    groups: np.ndarray,
+    fits: Sequence[Fit],
+    curves: Sequence[Fit] = (),
+    backbone_of: Mapping[str, str] | None = None,
+    corpus: KnownCorpus | None = None,
+) -> Study:
+    """Score models and keep what the page shows of their predictions, with one model's predictions in memory at a time.
+
+    Args:
+        config: The experiment.
+        manifest: Its N clips.
+        inputs: Its caches, contents and failures.
+        groups: Group of each clip, shape (N,).
+        fits: The models.
+        curves: Models of the label-efficiency curves.
+        backbone_of: Backbone of each label, see `score`.
+        corpus: The corpus of the clips, see `score`.
+
+    Raises:
+        RunError: Models were tested on different clips.
+    """
+    ids = manifest.clips["id"].to_numpy(dtype=object)
+    tested = np.flatnonzero(np.isin(ids.astype(str), fits[0].table(["id"])["id"].to_numpy().astype(str)))
+    order = np.argsort(np.argsort(ids[tested]))  # predictions are sorted by id
+    kept: list[tuple[Outcomes, Confusions | None]] = []
+
+    decision_rows = DecisionRows(fits, manifest, groups)
+
+    def keep(fit: Fit, predictions: Sequence[Predictions], pooled: Sequence[Predictions]) -> None:
+        found = outcomes(pooled, order)
+        matrix = {"single-label": lambda: confusions(found), "multi-label": lambda: decisions(pooled, order)}
+        kept.append((found, matrix[manifest.task]() if manifest.task in matrix else None))
+        decision_rows.add(fit, predictions)
+
+    rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of, corpus, keep)
+    tables = decision_rows.tables()
+    rows = [row | own for row, own in zip(rows, tables.columns, strict=True)]
+    details = [detail | own for detail, own in zip(details, tables.columns, strict=True)]
+    table = table_of(rows)
+    models = [
+        StudyModel(title, row, detail, fit, *own)
+        for title, row, detail, fit, own in zip(_titles(rows), rows, details, fits, kept, strict=True)
+    ]
     return Study(
         config=config,
         manifest=manifest,
         inputs=inputs,
         groups=groups,
-        models=_models(table, rows, details, fits, manifest),
+        tested=tested,
+        models=tuple(models[at] for at in order_of(table, rows)),
         table=table,
-        curve=curve,
-        decisions=decisions,
-        warnings=tuple(dict.fromkeys(warning for fit in fits for warning in fit.about["warnings"])),
+        curve=curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else []),
+        decisions=tables,
+        warnings=tuple(dict.fromkeys([*(note for fit in fits for note in fit.about["warnings"]), *tables.notes])),
     )
-
-
-def _models(
-    table: pd.DataFrame,
-    rows: list[dict[str, Any]],
-    details: list[dict[str, Any]],
-    fits: list[Fit],
-    manifest: Manifest,
-) -> tuple[StudyModel, ...]:
-    """Return the models in the order of the table."""
-    titles = _titles(rows)
-    models = [
-        StudyModel(
-            title,
-            row,
-            detail,
-            fit,
-            tuple(read_predictions(fit.folder, fit.predictions, manifest.labels, manifest.task)),
-        )
-        for title, row, detail, fit in zip(titles, rows, details, fits, strict=True)
-    ]
-    return tuple(models[at] for at in order_of(table, rows))
 
 
 def order_of(table: pd.DataFrame, rows: list[dict[str, Any]]) -> list[int]:

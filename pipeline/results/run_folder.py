@@ -11,8 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,13 @@ from features.errors import RunError, UserError
 from features.json_files import try_object
 from features.store.fingerprint import canonical_json
 from features.system.atomic_write import Sync, atomic_write
+from pipeline.results.prediction_files import write_tables
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 FIT_FILE = "fit.json"
 PREDICTIONS_FILE = "predictions.parquet"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One trained model of a run: its metadata (`about`, see `fit.json`) and its table of predictions."""
-
-    folder: Path
-    about: dict[str, Any]
-    predictions: pd.DataFrame
 
 
 def fit_folder(run_dir: Path, model: str, head: str) -> Path:
@@ -61,23 +52,23 @@ def start_fit(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+def finish_fit(folder: Path, about: Mapping[str, Any], predictions: pa.Table) -> None:
     """Write a fit's predictions, and then its metadata, which marks it as complete.
 
     Args:
         folder: From `fit_folder`.
         about: JSON values; `job` is the digest.
-        predictions: The predictions of one model in long format.
+        predictions: The predictions of one model, from `heads.evaluation.prediction_table.to_table`.
 
     Raises:
         RunError: A file cannot be written.
     """
-    write_whole(folder / PREDICTIONS_FILE, lambda path: predictions.to_parquet(path, index=False))
+    write_whole(folder / PREDICTIONS_FILE, lambda path: write_tables(path, predictions.schema, [predictions]))
     write_json(folder / FIT_FILE, about)
 
 
-def read_fit(folder: Path, what: str, command: str) -> Fit:
-    """Read a complete fit.
+def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
+    """Read the metadata of a complete fit, without its predictions.
 
     Args:
         folder: From `fit_folder`.
@@ -87,31 +78,10 @@ def read_fit(folder: Path, what: str, command: str) -> Fit:
     Raises:
         UserError: The fit is not complete.
     """
-    import pandas as pd
-
-    about = read_about(folder, what, command)
-    return Fit(folder, about, pd.read_parquet(folder / PREDICTIONS_FILE))
-
-
-def read_about(folder: Path, what: str, command: str) -> dict[str, Any]:
-    """Read the metadata of a complete fit, without its predictions.
-
-    Raises:
-        UserError: As `read_fit`.
-    """
     about = read_json(folder / FIT_FILE)
     if about is None or not (folder / PREDICTIONS_FILE).is_file():
         raise UserError(f"{what} is not trained yet; run `{command}`")
     return about
-
-
-def write_predictions(run_dir: Path, fits: Sequence[Fit], labels: Sequence[str]) -> None:
-    """Write the run's `predictions.parquet` and `labels.json` (label order of the probabilities)."""
-    import pandas as pd
-
-    table = pd.concat([fit.predictions for fit in fits], ignore_index=True)
-    write_whole(run_dir / PREDICTIONS_FILE, lambda path: table.to_parquet(path, index=False))
-    write_json(run_dir / "labels.json", list(labels))
 
 
 def weights_file(folder: Path, fold: int | str, seed: int, draw: int) -> Path:

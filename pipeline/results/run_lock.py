@@ -1,5 +1,6 @@
 """One lock per run folder: a command that trains or reports waits while another one writes to the same folder.
 
+Shards of a command hold it together. Each of their fits has a lock of its own, see `pipeline.fits.shard`.
 Stage 1 has the locks of the cache files and takes this lock only while it writes its few files. Readers take no lock:
 they check that nothing has changed while they read, see `FitState`.
 """
@@ -39,19 +40,50 @@ def locked(folders: Iterable[Path], note: Callable[[str], None]) -> Iterator[Non
         for absolute, folder in wanted:
             if absolute not in _held:
                 stack.enter_context(_lock(folder, note))
-                _held.add(absolute)
-                stack.callback(_held.discard, absolute)
+                stack.enter_context(_marked(absolute))
         yield
 
 
 @contextmanager
-def _lock(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+def joined(folder: Path, note: Callable[[str], None], prepare: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a folder, created if missing, together with other processes that join it.
+
+    In the block, `locked` takes this folder's lock as held.
+
+    Args:
+        folder: A run folder.
+        note: Called with a message when a command that joins nobody holds the lock.
+        prepare: Called first if no other process holds the lock.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    with _lock(folder, note, join=True) as lock, _marked(folder.absolute()):
+        if lock.is_alone:
+            prepare()
+            lock.shared()
+        yield
+
+
+@contextmanager
+def _lock(folder: Path, note: Callable[[str], None], *, join: bool = False) -> Iterator[CacheLock]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
-    with CacheLock(folder / LOCK, lambda _: note(f"waiting for another command that writes {folder}")):
+    wait = f"waiting for another command that writes {folder}"
+    with CacheLock(folder / LOCK, lambda _: note(wait), join=join) as lock:
+        yield lock
+
+
+@contextmanager
+def _marked(folder: Path) -> Iterator[None]:
+    """Record that this process holds the lock of a folder."""
+    _held.add(folder)
+    try:
         yield
+    finally:
+        _held.discard(folder)
 
 
 @dataclass(frozen=True)

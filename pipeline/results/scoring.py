@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,17 +14,19 @@ from features.backbones.presets.corpora import Corpus
 from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
+from heads.evaluation.bootstrap import draws_for
 from heads.evaluation.class_scores import class_estimates
 from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.scores import CLASS_SCORES, SCORES, Ranking, estimation_of
+from heads.evaluation.scores import CLASS_SCORES, SCORES, Evidence, estimation_of
+from heads.evaluation.statistics import TieTest
 from heads.splits.fold_names import natural_order
 from pipeline.results.contamination import exposure_of
-from pipeline.results.fit_decisions import read_predictions
-from pipeline.results.run_folder import Fit
+from pipeline.results.fit import Fit
 from pipeline.results.table import CONTAMINATION, METRIC_COLUMNS, columns_of, interval_columns, score_columns
 
-Rows = list[dict[str, Any]]
+Row = dict[str, Any]
+Rows = list[Row]
 Control = tuple[int, str]  # an untrained control's position in the models, and its label
 
 
@@ -35,8 +37,11 @@ def score(
     n_failed: int,
     backbone_of: Mapping[str, str] | None = None,
     corpus: Corpus | None = None,
+    on_model: Callable[[Fit, list[Predictions], list[Predictions]], object] = lambda fit, predictions, pooled: None,
 ) -> tuple[Rows, Rows]:
     """Compute the rows of the results table, and of each row its entry in `results.json`.
+
+    The predictions of one model are in memory at a time.
 
     Args:
         fits: The models of one dataset, tested on the same clips.
@@ -45,6 +50,8 @@ def score(
         n_failed: Number of clips excluded from all scores.
         backbone_of: Backbone of each label; a pretrained one is compared with its untrained control.
         corpus: The corpus of the clips; None: none with a known origin.
+        on_model: Called with each model, its predictions, one per fold, seed and draw, and the same pooled over folds,
+            clips in the order of their ids.
 
     Returns:
         Rows of the table, and the entries of `results.json`.
@@ -52,20 +59,28 @@ def score(
     Raises:
         RunError: Models were tested on different clips.
     """
-    parsed = [read_predictions(fit.folder, fit.predictions, manifest.labels, manifest.task) for fit in fits]
-    tested = [next(iter(metrics.pool(predictions).values())).ids for predictions in parsed]
-    for fit, ids in zip(fits, tested, strict=True):
-        if not np.array_equal(ids, tested[0]):
+    task = manifest.task
+    width = 1 if task == "regression" else len(manifest.labels)
+    n_draws = draws_for(task, max(fit.n_rows for fit in fits) * width)
+    tested, groups = _tested(fits[0], manifest, group_of)
+    measured: list[tuple[Row, Row, Evidence]] = []
+    for fit in fits:
+        predictions = fit.predictions(manifest.labels, task)
+        pooled = list(metrics.pool(predictions).values())
+        if not np.array_equal(pooled[0].ids, tested):
             raise RunError(f"{fit.folder}: tested on other clips than {fits[0].folder}; run train-heads again")
-    groups = pd.Series(group_of, index=manifest.clips["id"]).loc[tested[0]].to_numpy()
+        measured.append(_measured(predictions, pooled, groups, manifest, n_draws))
+        on_model(fit, predictions, pooled)
+    compared = estimation_of(task).compare([evidence for _, _, evidence in measured], groups, n_draws)
     controls = [_control_of(fit, fits, backbone_of or {}) for fit in fits]
     baseline = next((at for at, fit in enumerate(fits) if fit.about.get("family") == BASELINE), None)
-    measured, details = _measured(parsed, groups, manifest, controls, baseline)
-    columns = columns_of(manifest.task)
-    given = manifest.clips.set_index("id").loc[tested[0], "group"].nunique() if "group" in manifest.clips else 0
+    columns = columns_of(task)
+    given = manifest.clips.set_index("id").loc[tested, "group"].nunique() if "group" in manifest.clips else 0
     rows, more = [], []
-    for fit, own, detail in zip(fits, measured, details, strict=True):
+    for at, (fit, (own, detail, _)) in enumerate(zip(fits, measured, strict=True)):
         own = {"n_test": len(groups), "n_failed": n_failed, "n_groups": given, **own}
+        own["tied_with_best"] = compared[at].tied
+        detail |= _comparison(compared, at, controls[at], n_draws) | _against_baseline(compared, at, baseline)
         model = str(fit.about["model"])
         seen = exposure_of(fit.about, (backbone_of or {}).get(model, model), corpus)
         own[CONTAMINATION] = None if seen is None else seen.mark
@@ -73,6 +88,13 @@ def score(
         about = {key: value for key, value in fit.about.items() if key not in columns}
         more.append(rows[-1] | detail | about | {"folder": str(fit.folder)})
     return rows, more
+
+
+def _tested(fit: Fit, manifest: Manifest, group_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a model's test clips, sorted, and the number of the group of each."""
+    ids = np.unique(fit.table(["id"])["id"].to_numpy())
+    groups = pd.Series(group_of, index=manifest.clips["id"]).loc[ids].to_numpy()
+    return ids, np.unique(groups, return_inverse=True)[1]
 
 
 def _control_of(fit: Fit, fits: Sequence[Fit], backbone_of: Mapping[str, str]) -> Control | None:
@@ -93,66 +115,70 @@ def is_control(about: Mapping[str, Any]) -> bool:
 
 
 def _measured(
-    parsed: Sequence[list[Predictions]],
+    predictions: list[Predictions],
+    pooled: list[Predictions],
     groups: np.ndarray,
     manifest: Manifest,
-    controls: Sequence[Control | None],
-    baseline: int | None,
-) -> tuple[Rows, Rows]:
-    """Compute the scores of the models: columns of the table, and details for `results.json`."""
-    task = manifest.task
-    first, *others = SCORES[task]
-    ranking = estimation_of(task).rank(parsed, groups)
+    n_draws: int,
+) -> tuple[Row, Row, Evidence]:
+    """Compute the scores of one model.
+
+    Args:
+        predictions: One per fold, seed and draw.
+        pooled: One per seed and draw, from `metrics.pool`.
+        groups: Number of the group of each test clip.
+        manifest: The clips.
+        n_draws: Number of bootstrap draws.
+
+    Returns:
+        Columns of the table, details for `results.json`, and what the comparison with other models needs.
+    """
+    first, *others = SCORES[manifest.task]
+    evidence = estimation_of(manifest.task).evidence(pooled, groups, n_draws)
     name = first.column or first.name
-    measured, details = [], []
-    for at, predictions in enumerate(parsed):
-        found = {score: score.of(predictions) for score in others}
-        ends = {score: score.interval(predictions, groups) for score in others if score.interval}
-        low, high = ranking.intervals[at]
-        measured.append(
-            dict.fromkeys(score_columns())  # columns of other tasks stay empty
-            | {name: ranking.values[at], f"{name}_ci_low": low, f"{name}_ci_high": high}
-            | ({"metric": first.name} if name in METRIC_COLUMNS else {})
-            | {score.column: value for score, value in found.items() if score.column}
-            | {column: end for score in ends for column, end in zip(interval_columns(score), ends[score], strict=False)}
-            | {"tied_with_best": ranking.comparisons[at].tied}
-        )
-        details.append(
-            {
-                **_repetitions(predictions, first.of, name),
-                **{score.name: value for score, value in found.items() if not score.column},
-                **{f"{score.name}_ci": list(ends[score]) for score in ends if not interval_columns(score)},
-                **_by_class(predictions, groups, manifest),
-                **_comparison(ranking, at, controls[at]),
-                **_against_baseline(ranking, at, baseline),
-            }
-        )
-    return measured, details
+    found = {score: score.of(pooled) for score in others}
+    ends = {score: score.interval(pooled, groups) for score in others if score.interval}
+    low, high = evidence.interval
+    row = (
+        dict.fromkeys(score_columns())  # columns of other tasks stay empty
+        | {name: evidence.value, f"{name}_ci_low": low, f"{name}_ci_high": high}
+        | ({"metric": first.name} if name in METRIC_COLUMNS else {})
+        | {score.column: value for score, value in found.items() if score.column}
+        | {column: end for score in ends for column, end in zip(interval_columns(score), ends[score], strict=False)}
+    )
+    detail = {
+        **_repetitions(predictions, pooled, first.of, name),
+        **{score.name: value for score, value in found.items() if not score.column},
+        **{f"{score.name}_ci": list(ends[score]) for score in ends if not interval_columns(score)},
+        **_by_class(pooled, groups, manifest),
+    }
+    return row, detail, evidence
 
 
-def _by_class(predictions: list[Predictions], groups: np.ndarray, manifest: Manifest) -> dict[str, Any]:
+def _by_class(pooled: list[Predictions], groups: np.ndarray, manifest: Manifest) -> Row:
     """Return the score of each tested class by its label, and its interval if there is one."""
     score = CLASS_SCORES.get(manifest.task)
     if score is None:
         return {}
-    values = score.of(predictions)
+    labels = manifest.labels  # computed from all clips
+    values = score.of(pooled)
     tested = np.flatnonzero(np.isfinite(values)).tolist()
-    found: dict[str, Any] = {score.name: {manifest.labels[own]: float(values[own]) for own in tested}}
+    found: dict[str, Any] = {score.name: {labels[own]: float(values[own]) for own in tested}}
     if score.intervals is not None:
-        ends = score.intervals(predictions, groups)
-        found[f"{score.name}_ci"] = {manifest.labels[own]: list(ends[own]) for own in tested}
-    found["classes"] = {
-        manifest.labels[own]: asdict(estimates) for own, estimates in class_estimates(predictions, groups).items()
-    }
+        ends = score.intervals(pooled, groups)
+        found[f"{score.name}_ci"] = {labels[own]: list(ends[own]) for own in tested}
+    found["classes"] = {labels[own]: asdict(estimates) for own, estimates in class_estimates(pooled, groups).items()}
     return found
 
 
-def _repetitions(predictions: list[Predictions], figure: metrics.ScoreFunction, name: str) -> dict[str, Any]:
+def _repetitions(
+    predictions: list[Predictions], pooled: list[Predictions], figure: metrics.ScoreFunction, name: str
+) -> Row:
     """Return the scores by fold, by seed and, if there are several, by draw."""
     folds = metrics.fold_scores(predictions, figure)
-    seeds, draws = metrics.seed_scores(predictions, figure), metrics.draw_scores(predictions, figure)
+    seeds, draws = metrics.seed_scores(pooled, figure), metrics.draw_scores(pooled, figure)
     found: dict[str, Any] = {
-        "mean_of_folds": _finite(metrics.mean_of_folds(predictions, figure)),
+        "mean_of_folds": _finite(float(np.mean(list(folds.values())))),
         f"fold_{name}": {str(fold): _finite(folds[fold]) for fold in natural_order(folds)},
         f"seed_{name}": {str(seed): _finite(value) for seed, value in seeds.items()},
         "seed_std": metrics.spread(seeds.values()),
@@ -163,23 +189,23 @@ def _repetitions(predictions: list[Predictions], figure: metrics.ScoreFunction, 
     return found
 
 
-def _comparison(ranking: Ranking, at: int, control: Control | None) -> dict[str, Any]:
+def _comparison(compared: Sequence[TieTest], at: int, control: Control | None, n_draws: int) -> Row:
     """Compare a model with the best, and with its untrained control if it has one."""
-    own = ranking.comparisons[at]
-    found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": ranking.draws}
+    own = compared[at]
+    found = {"difference_to_best": own.difference, "p_value": own.p_value, "bootstrap_draws": n_draws}
     if control is None:
         return found
     position, model = control
-    gain = ranking.comparisons[position].difference - own.difference
+    gain = compared[position].difference - own.difference
     return found | {"control": {"model": model, "gain": gain, "p_value": own.p_values[str(position)]}}
 
 
-def _against_baseline(ranking: Ranking, at: int, baseline: int | None) -> dict[str, Any]:
+def _against_baseline(compared: Sequence[TieTest], at: int, baseline: int | None) -> Row:
     """Compare a model with the majority row."""
     if baseline is None or at == baseline:
         return {}
-    gain = ranking.comparisons[baseline].difference - ranking.comparisons[at].difference
-    return {"majority": {"gain": gain, "p_value": ranking.comparisons[at].p_values[str(baseline)]}}
+    gain = compared[baseline].difference - compared[at].difference
+    return {"majority": {"gain": gain, "p_value": compared[at].p_values[str(baseline)]}}
 
 
 def _finite(value: float) -> float | None:

@@ -71,7 +71,7 @@ CALIBRATION_COLUMNS = (
     "log_loss_calibrated",
 )
 """Last columns of tables of classes: calibration of the probabilities as they are, and after a map, see
-`pipeline.results.calibration_rows`."""
+`pipeline.results.decisions.calibration_rows`."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.

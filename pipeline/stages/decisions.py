@@ -13,13 +13,13 @@ import numpy as np
 
 from features.errors import ConfigError, RunError
 from features.manifest import Manifest
-from heads.evaluation.calibrators import Method
-from heads.evaluation.operating_points import OperatingPoint
+from heads.evaluation.decisions.calibrators import Method
+from heads.evaluation.decisions.operating_points import OperatingPoint
 from heads.splits.protocol import Splits
 from heads.splits.targets import Targets
 from heads.training.checkpoint import set_decisions
 from pipeline.config.config import Config
-from pipeline.results.fit_decisions import (
+from pipeline.results.decisions.fit_decisions import (
     DECISIONS_FILE,
     VALIDATION_FILE,
     fit_decisions,

@@ -10,6 +10,7 @@ import torch
 
 from features.distributed.engine import RayEngine
 from features.distributed.options import ActorOptions
+from features.distributed.resources import actor_device, actor_gpus
 from features.errors import UserError
 from features.inference.worker import Engine, work_here
 from features.planning.settings import Settings
@@ -33,15 +34,14 @@ def chosen_engine(name: str, options: ActorOptions, settings: Settings) -> Itera
     if name == "local":
         yield work_here, settings
         return
-    gpus = float(settings.device.startswith("cuda")) if options.gpus_per_actor is None else options.gpus_per_actor
+    gpus = actor_gpus(options, settings.device)
     if gpus and settings.precision != "fp32" and not torch.cuda.is_available():
         raise UserError(
             f"features.precision: {settings.precision} is compared with fp32 where the run is started, and there is "
             "no GPU here; start it on a machine with one, or use fp32"
         )
-    device = "cuda" if gpus else "cpu" if settings.device.startswith("cuda") else settings.device
     threads = settings.threads
     if threads is None and options.cpus_per_actor is not None and not gpus:
         threads = max(1, int(options.cpus_per_actor))
     with RayEngine(options) as engine:
-        yield engine, replace(settings, device=device, threads=threads)
+        yield engine, replace(settings, device=actor_device(options, settings.device), threads=threads)

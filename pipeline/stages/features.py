@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,11 @@ from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.spec import BackboneSpec
 from heads.splits.feasibility import official_overlaps, resolve_protocol
-from pipeline.config.config import Config, dump_config, label_of
+from pipeline.config.config import Config, label_of
 from pipeline.console import Console
 from pipeline.results.features_index import features_entry, write_features_index
-from pipeline.results.run_folder import write_json, write_text, write_whole
+from pipeline.results.run_folder import write_json
+from pipeline.results.run_inputs import write_run_inputs
 from pipeline.results.run_lock import locked
 from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
@@ -218,15 +219,6 @@ def check_frame_layers(config: Config, specs: Sequence[BackboneSpec]) -> None:
 def failures_file(config: Config) -> Path:
     """Return the path of the file in which stage 1 records why clips cannot be used."""
     return config.run_dir / "failures.json"
-
-
-def write_run_inputs(config: Config, manifest: Manifest, note: Callable[[str], None] = lambda message: None) -> None:
-    """Write the resolved `config.yaml` and `manifest.csv` to the run folder."""
-    named = config.dataset.model_copy(update={"name": manifest.name})
-    resolved = config.model_copy(update={"dataset": named})
-    with locked([config.run_dir], note):
-        write_text(config.run_dir / "config.yaml", dump_config(resolved))
-        write_whole(config.run_dir / "manifest.csv", manifest.write_csv)
 
 
 def finish_shards(

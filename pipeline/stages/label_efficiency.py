@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
-from heads.evaluation.predictions import to_frame
+from heads.batched.frame_blocks import ClipLayers
+from heads.evaluation.prediction_table import to_table
 from heads.options import HeadOptions
 from heads.splits.feasibility import base_protocol
 from heads.splits.few_shot import few_shot_splits
@@ -18,8 +21,10 @@ from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits, make_splits
 from pipeline.config.config import Config, label_of
 from pipeline.config.schema import LabelEfficiencySection
+from pipeline.fits.task import FitTask
 from pipeline.results.expected_fits import head_folder, poolings_of
-from pipeline.results.run_folder import Fit, finish_fit, is_done, read_fit, start_fit
+from pipeline.results.fit import Fit, read_fit
+from pipeline.results.run_folder import finish_fit, is_done, start_fit
 from pipeline.results.table import counted
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_result
@@ -65,48 +70,34 @@ def points(config: Config) -> Iterator[Point]:
             yield from (Point(label, head, number) for head in heads for number in shots)
 
 
-def train_curves(stage: Stage2, *, dry_run: bool) -> None:
-    """Train every unfinished point; all folds and draws of a point are trained as one job.
+def curve_tasks(stage: Stage2) -> list[FitTask]:
+    """Return the fits of all points, curve by curve. All folds and draws of a point are trained as one job.
 
     Raises:
         ManifestError: A class has fewer training clips than `shots`, or the labels are numbers.
     """
     section = stage.config.label_efficiency
-    assert section is not None
+    if section is None:
+        return []
     base = _base_splits(stage)
-    features = {}
+    drawn = cache(partial(_splits, stage, base, section))  # the same for all models
+    read = lru_cache(1)(partial(_features, stage))  # the points of a curve read the same embeddings
+    tasks = []
     for point in points(stage.config):
-        table, poolings = stage.inputs.tables[point.model], poolings_of(stage.config, point.head)
-        part = replace(stage, splits=_splits(stage, base, section, point))
-        job = head_job(part, table, point.head, poolings)
-        folder = point.folder(stage.config.run_dir)
-        what = f"label-efficiency {stage.manifest.name} {point.model} {point.head.title} {point.shots_text} per class"
-        if is_done(folder, job):
-            stage.console.line(f"{what}: reused → {folder}")
-            continue
-        if dry_run:
-            stage.console.line(f"{what}: would train → {folder}")
-            continue
-        key = (point.model, *poolings)
-        if key not in features:
-            features = {key: features_of(table, poolings, stage.manifest, stage.inputs)}
-        result = fit_head(part, point.model, table, point.head, features[key], part.splits)
-        start_fit(folder)
-        about = {
-            "job": job,
-            "model": point.model,
-            "head": point.head.title,
-            "pooling": "+".join(poolings),
-            "shots": point.shots,
-            "draws": 1 + max(split.draw for split in part.splits.splits),
-            "n_train": sum(len(split.train) for split in part.splits.splits) / len(part.splits.splits),
-            **about_result(part, result),
-        }
-        predictions = predictions_of(part, point.model, point.head, poolings, result)
-        finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
-        stage.console.line(
-            f"{what}: {counted(len(part.splits.splits), 'split')}, {result.train_seconds:.1f} s → {folder}"
+        table, poolings = stage.inputs.tables[point.model], tuple(poolings_of(stage.config, point.head))
+        part = replace(stage, splits=drawn(point.shots))
+        folder, job = point.folder(stage.config.run_dir), head_job(part, table, point.head, poolings)
+        name = f"{point.model} {head_folder(point.head)} {point.shots_text} per class"
+        tasks.append(
+            FitTask(
+                what=f"label-efficiency {stage.manifest.name} {name}",
+                folder=folder,
+                job=job,
+                is_done=partial(is_done, folder, job),
+                train=partial(_train, part, point, poolings, job, read),
+            )
         )
+    return tasks
 
 
 def read_curves(config: Config) -> list[Fit]:
@@ -172,7 +163,38 @@ def _base_splits(stage: Stage2) -> Splits:
     )
 
 
-def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, point: Point) -> Splits:
+def _features(stage: Stage2, model: str, poolings: tuple[str, ...]) -> np.ndarray | ClipLayers:
+    return features_of(stage.inputs.tables[model], poolings, stage.manifest, stage.inputs)
+
+
+def _train(
+    part: Stage2,
+    point: Point,
+    poolings: tuple[str, ...],
+    job: str,
+    read: Callable[[str, tuple[str, ...]], np.ndarray | ClipLayers],
+) -> str:
+    """Train one point, whose splits are those of `part`, write its results, and summarise them."""
+    table, splits = part.inputs.tables[point.model], part.splits.splits
+    result = fit_head(part, point.model, table, point.head, read(point.model, poolings), part.splits)
+    folder = point.folder(part.config.run_dir)
+    start_fit(folder)
+    about = {
+        "job": job,
+        "model": point.model,
+        "head": point.head.title,
+        "pooling": "+".join(poolings),
+        "shots": point.shots,
+        "draws": 1 + max(split.draw for split in splits),
+        "n_train": sum(len(split.train) for split in splits) / len(splits),
+        **about_result(part, result),
+    }
+    predictions = predictions_of(part, point.model, point.head, poolings, result)
+    finish_fit(folder, about, to_table(predictions, part.manifest.labels))
+    return f"{counted(len(splits), 'split')}, {result.train_seconds:.1f} s"
+
+
+def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots: int | None) -> Splits:
     groups = clip_groups(stage.manifest, [content.key for content in stage.inputs.contents])
     ids = stage.manifest.clips["id"].to_numpy(dtype=str)
     try:
@@ -181,7 +203,7 @@ def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, point:
             stage.targets,
             groups,
             ids,
-            point.shots,
+            shots,
             section.draws,
             stage.config.split_seed,
             name=stage.manifest.name,

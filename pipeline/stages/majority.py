@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import ManifestError
 from features.manifest import Manifest
 from heads.evaluation.majority import BASELINE, MAJORITY, majority_predictions
-from heads.evaluation.predictions import to_frame
+from heads.evaluation.prediction_table import to_table
 from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
 from pipeline.config.config import Config
-from pipeline.results.run_folder import Fit
+from pipeline.results.fit import Fit
 from pipeline.stages.context import splits_of
 from pipeline.stages.inputs import Inputs
 
@@ -41,7 +42,7 @@ def majority_fit(config: Config, manifest: Manifest, splits: Splits) -> Fit:
         "params_trained": 0,
         "warnings": [],
     }
-    return Fit(config.run_dir / "models" / MAJORITY, about, to_frame(predictions, manifest.labels))
+    return Fit(config.run_dir / "models" / MAJORITY, about, to_table(predictions, manifest.labels))
 
 
 def majority_of_run(config: Config, manifest: Manifest, inputs: Inputs, fits: Sequence[Fit]) -> Fit | None:
@@ -57,7 +58,7 @@ def majority_of_run(config: Config, manifest: Manifest, inputs: Inputs, fits: Se
         return None
     baseline = majority_fit(config, manifest, splits)
     wanted = _tested(baseline)
-    same = all(_tested(fit) == wanted and _protocol(fit) == splits.protocol for fit in fits)
+    same = all(_protocol(fit) == splits.protocol and _tested(fit).equals(wanted) for fit in fits)
     return baseline if same else None
 
 
@@ -65,10 +66,13 @@ def _protocol(fit: Fit) -> str:
     return str(fit.about["protocol"]).removesuffix("+refit")
 
 
-def _tested(fit: Fit) -> set[tuple[str, int, str, str]]:
-    """Return fold, draw, clip and true label of every prediction of the first seed."""
-    table: pd.DataFrame = fit.predictions
-    table = table[table["seed"] == table["seed"].min()]
-    draws = table["draw"].fillna(0).astype(int) if "draw" in table else pd.Series(0, table.index)
-    targets = [target if isinstance(target, str | float) else str(list(target)) for target in table["target"]]
-    return set(zip(table["fold"].astype(str), draws, table["id"], map(str, targets), strict=True))
+def _tested(fit: Fit) -> pa.Table:
+    """Return fold, draw, clip and true label of every prediction of the first seed, sorted by the first three."""
+    table = fit.table(["fold", "draw", "id", "target", "seed"])
+    seeds = table["seed"]
+    table = table.filter(pc.equal(seeds, pc.min(seeds))).drop_columns("seed")
+    draws = pc.fill_null(table["draw"], 0) if "draw" in table.column_names else pa.repeat(0, len(table))
+    kinds = {"fold": pa.string(), "draw": pa.int64(), "id": pa.string()}
+    columns = {"fold": table["fold"], "draw": draws, "id": table["id"]}
+    named = pa.table({name: column.cast(kinds[name]) for name, column in columns.items()} | {"target": table["target"]})
+    return named.sort_by([(name, "ascending") for name in kinds]).combine_chunks()

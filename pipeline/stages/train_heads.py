@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from features.corpus import Corpus
 from features.errors import ConfigError, UserError
 from features.labels import Task
 from features.manifest import Manifest
-from features.store.table import EmbeddingTable
+from features.planning.run_shard import RunShard
 from features.system.number_types import has_float64
-from heads.evaluation.predictions import to_frame
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions
 from heads.splits.targets import targets_of
-from heads.training.checkpoint import save_head
-from heads.training.results import HeadResult
-from heads.training.train import layer_positions
-from pipeline.config.config import Config, label_of
+from pipeline.config.config import Config
 from pipeline.console import Console
-from pipeline.results.expected_fits import expected_fits, head_folder, poolings_of
-from pipeline.results.fit_decisions import write_validation
-from pipeline.results.run_folder import (
-    Fit,
-    finish_fit,
-    fit_folder,
-    is_done,
-    read_fit,
-    start_fit,
-    weights_file,
-    write_predictions,
-)
-from pipeline.results.run_lock import locked
-from pipeline.results.table import counted, layer_text
-from pipeline.stages.context import Stage2, head_job, splits_of
-from pipeline.stages.decisions import can_settle, check_decisions, keeps_validation, settle
-from pipeline.stages.features import load_corpus, resolve_device, write_run_inputs
-from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
-from pipeline.stages.head_fits import fit_head, predictions_of, validation_of
-from pipeline.stages.inputs import features_of, read_inputs
-from pipeline.stages.layer_predictions import layers_frame, write_layers
+from pipeline.fits.task import FitTask
+from pipeline.fits.work import FitWork, check_engine
+from pipeline.results.expected_fits import expected_fits, poolings_of
+from pipeline.results.fit import Fit, read_fit
+from pipeline.results.run_folder import fit_folder
+from pipeline.results.run_predictions import write_predictions
+from pipeline.stages.context import Stage2, splits_of
+from pipeline.stages.decisions import check_decisions, settle
+from pipeline.stages.features import load_corpus, resolve_device
+from pipeline.stages.head_tasks import head_tasks
+from pipeline.stages.inputs import Inputs, read_inputs
+from pipeline.stages.label_efficiency import curve_tasks
 from pipeline.stages.majority import majority_fit
 
 MANY_GROUPS = 50  # from here on, five folds of groups are suggested instead of one fold per group
 
 
 def run_heads(
-    config: Config, *, device: str, dry_run: bool, strict: bool, console: Console, corpus: Corpus | None = None
+    config: Config,
+    *,
+    device: str,
+    dry_run: bool,
+    strict: bool,
+    console: Console,
+    corpus: Corpus | None = None,
+    engine: str = "local",
+    run_shard: RunShard | None = None,
 ) -> None:
     """Train every head on every backbone, except those already trained.
 
@@ -59,66 +52,78 @@ def run_heads(
         strict: Raise an error if official splits share groups or audio.
         console: Console for progress and summaries.
         corpus: From `load_corpus`; None: it is loaded here.
+        engine: `local`, or `ray` for actors on a cluster.
+        run_shard: Train only this shard of the fits; the last shard collects the predictions of all.
 
     Raises:
         AudioheadsError: Stage 1 is not finished, the data do not fit the protocol, or a head cannot be trained.
     """
+    check_engine(engine)
     corpus = corpus or load_corpus(config, save=not dry_run)
-    with locked([] if dry_run else [config.run_dir], console.note):
-        _run(config, corpus, device, dry_run, strict, console)
-
-
-def _run(config: Config, corpus: Corpus, device: str, dry_run: bool, strict: bool, console: Console) -> None:
-    """Train the heads in a run folder that nothing else writes to at this time."""
-    manifest = corpus.manifest
-    check_heads(config, manifest.task)
+    check_heads(config, corpus.manifest.task)
     try:
         inputs = read_inputs(config, corpus)
     except UserError as error:
         if not dry_run:
             raise
-        console.line(
-            f"train-heads {manifest.name}: would train {len(expected_fits(config))} heads after stage 1 ({error})"
-        )
+        count = len(expected_fits(config))
+        console.line(f"train-heads {corpus.manifest.name}: would train {count} heads after stage 1 ({error})")
         return
-    splits = splits_of(config, manifest, inputs, strict)
-    check_decisions(config, manifest, splits)
-    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
-    if not dry_run:
-        write_run_inputs(config, manifest)
-    for warning in splits.warnings:
+    stage = stage_of(config, corpus.manifest, inputs, device=device, strict=strict, console=console)
+    for warning in stage.splits.warnings:
         console.note(f"warning: {warning}")
-    if splits.protocol == "leave-one-group-out" and splits.n_folds > MANY_GROUPS:
+    if stage.splits.protocol == "leave-one-group-out" and stage.splits.n_folds > MANY_GROUPS:
         console.note(
-            f"leave-one-group-out trains every head {splits.n_folds} times per seed, once for each group; "
+            f"leave-one-group-out trains every head {stage.splits.n_folds} times per seed, once for each group; "
             "`protocol: kfold` keeps groups whole in five folds"
         )
-    for label, table in inputs.tables.items():
-        for head in config.heads:
-            assert isinstance(head, HeadOptions)
-            poolings = poolings_of(config, head)
-            job = head_job(stage, table, head, poolings)
-            folder = fit_folder(config.run_dir, label, head_folder(head))
-            what = f"train-heads {manifest.name} {label} {head.title}"
-            if is_done(folder, job) and can_settle(config, folder):
-                console.line(f"{what}: reused → {folder}")
-            elif dry_run:
-                console.line(f"{what}: would train → {folder}")
-            else:
-                result = _train(stage, label, table, head, poolings, job, folder)
-                console.line(
-                    f"{what}: {counted(splits.n_folds, 'fold')} × {counted(len(config.seeds), 'seed')}, "
-                    f"layer {layer_text([fit.layer for fit in result.fits])}, {result.train_seconds:.1f} s → {folder}"
-                )
-            if not dry_run:
-                for note in settle(config, manifest, folder):
-                    console.note(f"{what}: {note}")
-    if config.label_efficiency is not None:
-        from pipeline.stages.label_efficiency import train_curves
+    work = FitWork(config, corpus.manifest, "train-heads", console, engine, run_shard)
+    tasks = tasks_of(stage)
+    if dry_run:
+        work.announce(tasks)
+        return
+    with work.run_folder():
+        if work.train(tasks, stage.device, open_tasks):
+            with work.collecting():
+                settle_heads(stage)
+                collect_predictions(config, corpus.manifest, majority_fit(config, corpus.manifest, stage.splits))
 
-        train_curves(stage, dry_run=dry_run)
-    if not dry_run:
-        collect_predictions(config, manifest, majority_fit(config, manifest, splits))
+
+def stage_of(
+    config: Config, manifest: Manifest, inputs: Inputs, *, device: str, strict: bool, console: Console
+) -> Stage2:
+    """Return the data that all fits of heads share.
+
+    Raises:
+        AudioheadsError: The device does not exist, the clips do not fit the protocol, or `calibrate` and
+            `operating_point` do not fit the clips.
+    """
+    splits = splits_of(config, manifest, inputs, strict)
+    check_decisions(config, manifest, splits)
+    return Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
+
+
+def tasks_of(stage: Stage2) -> list[FitTask]:
+    """Return all fits of heads, then those of label-efficiency curves."""
+    return [*head_tasks(stage), *curve_tasks(stage)]
+
+
+def open_tasks(config: Config, device: str, console: Console) -> list[FitTask]:
+    """Return the fits of heads of an experiment, in a process that trains some of them for another one."""
+    corpus = load_corpus(config, save=False)
+    inputs = read_inputs(config, corpus)
+    return tasks_of(stage_of(config, corpus.manifest, inputs, device=device, strict=False, console=console))
+
+
+def settle_heads(stage: Stage2) -> None:
+    """Fit the calibration and the thresholds of all heads, once they are trained.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
+    for task in head_tasks(stage):
+        for note in settle(stage.config, stage.manifest, task.folder):
+            stage.console.note(f"{task.what}: {note}")
 
 
 def head_device(device: str, console: Console) -> str:
@@ -169,61 +174,4 @@ def collect_predictions(config: Config, manifest: Manifest, baseline: Fit | None
     for model, head, _ in expected_fits(config):
         with suppress(UserError):
             fits.append(read_fit(fit_folder(config.run_dir, model, head), model, ""))
-    write_predictions(config.run_dir, fits + ([baseline] if baseline else []), manifest.labels)
-
-
-def _train(
-    stage: Stage2,
-    label: str,
-    table: EmbeddingTable,
-    head: HeadOptions,
-    poolings: Sequence[str],
-    job: str,
-    folder: Path,
-) -> HeadResult:
-    """Train one head on one backbone and write its results."""
-    features = features_of(table, poolings, stage.manifest, stage.inputs)
-    keep_valid = keeps_validation(stage.config, stage.splits, stage.targets)
-    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True, keep_valid=keep_valid)
-    options = next(item for item in stage.config.features.backbones if label_of(item) == label)
-    notes = stage1_notes(table, options)
-    if head.reads == "layers":
-        notes["layers"] = [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
-    start_fit(folder)
-    for fit in result.fits:
-        save_head(
-            weights_file(folder, fit.fold, fit.seed, fit.draw),
-            fit.state,
-            head=head.name,
-            labels=stage.manifest.labels,
-            backbone=table.cache_spec["backbone"],
-            pooling=list(poolings),
-            layer=fit.layer,
-            configuration=fit.configuration,
-            task=stage.targets.task,
-            extra={
-                "fold": fit.fold,
-                "seed": fit.seed,
-                "draw": fit.draw,
-                "dataset": stage.manifest.name,
-                "fingerprint": table.fingerprint,
-                "stage1": notes,
-            },
-        )
-    about = {
-        "job": job,
-        "model": label,
-        "head": head.title,
-        "pooling": "+".join(poolings),
-        "feature_dim": features.shape[2],
-        **about_backbone(table, result.params_trained),
-        **about_result(stage, result),
-    }
-    if result.layers:
-        ids = stage.manifest.clips["id"].to_numpy(dtype=object)
-        write_layers(folder, layers_frame(result.layers, ids, stage.targets))
-    if validation := validation_of(stage, label, head, poolings, result):
-        write_validation(folder, validation, stage.manifest.labels)
-    predictions = predictions_of(stage, label, head, poolings, result)
-    finish_fit(folder, about, to_frame(predictions, stage.manifest.labels))
-    return result
+    write_predictions(config.run_dir, fits + ([baseline] if baseline else []), manifest.labels, manifest.task)

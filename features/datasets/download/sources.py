@@ -19,7 +19,7 @@ class CorpusSource:
         root: Its folder in the shipped configs.
         homepage: Address of its description.
         url: Address of the archive; empty if it has to be downloaded manually.
-        archive: The archive's file name.
+        archive: The archive's file name; empty if the corpus comes in several, which are unpacked manually.
         checksum: `sha256:…` or `md5:…` of the archive; empty if none is known for certain.
         size_mb: Approximate size of the archive in megabytes.
         clips: Number of clips in a complete copy.
@@ -141,5 +141,23 @@ SOURCES: dict[str, CorpusSource] = {
         citation="S. R. Livingstone and F. A. Russo. The Ryerson Audio-Visual Database of Emotional Speech and Song "
         "(RAVDESS). PLoS ONE 13(5), 2018.",
         strip=False,
+    ),
+    "voxceleb1": CorpusSource(
+        title="VoxCeleb1, identification",
+        kind="voxceleb1",
+        root="data/VoxCeleb1",
+        homepage="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
+        url="",
+        archive="",
+        checksum="",
+        size_mb=36000,
+        clips=153516,
+        licence="CC BY 4.0 as stated by its authors; the copyright remains with the owners of the videos",
+        licence_url="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
+        citation="A. Nagrani, J. S. Chung and A. Zisserman. VoxCeleb: A Large-Scale Speaker Identification Dataset. "
+        "Interspeech, 2017.",
+        by_hand="it needs a registration, see https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html. Unpack "
+        "vox1_dev_wav.zip (four parts, to be joined with cat) and vox1_test_wav.zip, which contain wav/, into one "
+        "folder, and add https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/iden_split.txt",
     ),
 }

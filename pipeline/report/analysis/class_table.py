@@ -28,7 +28,7 @@ def class_table(study: Study) -> pd.DataFrame:
     rows = [
         {**{name: model.row[name] for name in ABOUT}, "class": label, **_cells(found)}
         for model in study.models
-        for label, found in _classes(model).items()
+        for label, found in class_values(model).items()
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"support": int})
 
@@ -37,11 +37,12 @@ def shown_classes(model: StudyModel) -> list[tuple[str, ...]]:
     """Return the rows of one model for the page: class, test clips, and each score with its interval."""
     return [
         (label, str(found["support"]), *(_text(found[measure]) for measure in MEASURES))
-        for label, found in _classes(model).items()
+        for label, found in class_values(model).items()
     ]
 
 
-def _classes(model: StudyModel) -> Mapping[str, Mapping[str, Any]]:
+def class_values(model: StudyModel) -> Mapping[str, Mapping[str, Any]]:
+    """Return `support` and each of `MEASURES` with its interval, by class; empty for regression."""
     return model.details.get("classes", {})
 
 

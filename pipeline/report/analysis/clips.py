@@ -1,4 +1,4 @@
-"""The test clips of an experiment with the predictions of every model, as compact JSON for the page's script."""
+"""Test clips of an experiment with the predictions of every model, as compact JSON for the page's script."""
 
 from __future__ import annotations
 
@@ -7,56 +7,40 @@ from typing import Any
 
 import numpy as np
 
+from features.labels import Task
 from features.manifest import Manifest
-from heads.evaluation import metrics
-from heads.evaluation.predictions import Predictions
 from pipeline.report.study import Study, StudyModel
 
 THOUSANDTHS = 1000
 
 
-def tested_rows(study: Study) -> np.ndarray:
-    """Return the manifest rows of the test clips, in manifest order, shape (T,).
-
-    The position of a clip in this array is its number in the page, used in `Series.clips` and in the script's
-    `study.clips`.
-    """
-    tested = {clip for one in study.learned[0].predictions for clip in one.ids}
-    return np.flatnonzero(study.manifest.clips["id"].isin(tested).to_numpy())
-
-
-def positions(study: Study) -> dict[str, int]:
-    """Return id -> number in the page for every test clip."""
-    return {str(clip): at for at, clip in enumerate(study.manifest.clips["id"].iloc[tested_rows(study)])}
-
-
-def clips_json(study: Study, sources: Sequence[str | None]) -> dict[str, Any]:
-    """Return the clips and predictions as JSON values for the page.
+def clips_json(study: Study, clips: np.ndarray, sources: Sequence[str | None]) -> dict[str, Any]:
+    """Return some test clips and their predictions as JSON values for the page.
 
     Args:
         study: The experiment.
-        sources: The URL of the audio for each clip of `tested_rows`; None if a clip has no audio.
+        clips: Numbers of the clips, see `Study.tested`, ascending, shape (n,).
+        sources: The URL of the audio of each clip; None if a clip has no audio.
 
     Returns:
-        `task`, `labels`, `clips` (columns `id`, `target`, `duration`, `src`, one entry per clip) and `models`. Each
-        model has `title`, `family`, `weights` and `predicted`: one list per repetition (seed and draw) with one entry
-        per clip. For single-label data, `confidence` and `truth` in the same layout are the probabilities of the
-        predicted and of the true class in thousandths. A class is its position in `labels`; multi-label data has
-        lists of classes. In regression, target and prediction are numbers.
+        `task`, `labels`, `clips` (columns `number`, `id`, `target`, `duration`, `src`, one entry per clip) and
+        `models`. Each model has `title`, `family`, `weights` and `predicted`: one list per repetition (seed and draw)
+        with one entry per clip. For single-label data, `confidence` and `truth` in the same layout are the
+        probabilities of the predicted and of the true class in thousandths. A class is its position in `labels`;
+        multi-label data has lists of classes. In regression, target and prediction are numbers.
     """
-    rows, manifest = tested_rows(study), study.manifest
-    ids = manifest.clips["id"].iloc[rows].tolist()
-    order = np.argsort(np.argsort(np.asarray(ids, dtype=object)))  # predictions are sorted by id
+    rows, manifest = study.tested[clips], study.manifest
     return {
         "task": manifest.task,
         "labels": manifest.labels,
         "clips": {
-            "id": ids,
+            "number": clips.tolist(),
+            "id": manifest.clips["id"].iloc[rows].tolist(),
             "target": _targets(manifest, rows),
             "duration": [_rounded(study.inputs.contents[row].duration_s) for row in rows],
             "src": list(sources),
         },
-        "models": [_model(model, order) for model in study.learned],
+        "models": [_model(model, clips) for model in study.learned],
     }
 
 
@@ -70,27 +54,24 @@ def _targets(manifest: Manifest, rows: np.ndarray) -> list[Any]:
     return [numbers[name] for name in values]
 
 
-def _model(model: StudyModel, order: np.ndarray) -> dict[str, Any]:
+def _model(model: StudyModel, clips: np.ndarray) -> dict[str, Any]:
+    outcomes = model.outcomes
     found: dict[str, Any] = {
         "title": model.title,
         "family": model.row["family"],
         "weights": model.row["weights"],
-        "predicted": [],
+        "predicted": [_predicted(own, outcomes.task) for own in outcomes.predicted(clips)],
     }
-    for one in metrics.pool(model.predictions).values():
-        predicted = _predicted(one)
-        found["predicted"].append([predicted[at] for at in order])
-        if one.task == "single-label":
-            for key, classes in (("confidence", one.predicted), ("truth", one.targets)):
-                probability = one.probabilities[np.arange(len(classes)), classes].astype(np.float64)
-                found.setdefault(key, []).append(np.rint(probability * THOUSANDTHS).astype(int)[order].tolist())
+    for key, values in (("confidence", outcomes.confidence), ("truth", outcomes.truth)):
+        if values is not None:
+            found[key] = np.rint(values[:, clips].astype(np.float64) * THOUSANDTHS).astype(int).tolist()
     return found
 
 
-def _predicted(one: Predictions) -> list[Any]:
-    if one.task == "multi-label":
-        return [np.flatnonzero(row).tolist() for row in one.predicted]
-    return [_rounded(value) for value in one.predicted] if one.task == "regression" else one.predicted.tolist()
+def _predicted(values: np.ndarray, task: Task) -> list[Any]:
+    if task == "multi-label":
+        return [np.flatnonzero(row).tolist() for row in values]
+    return [_rounded(value) for value in values] if task == "regression" else values.tolist()
 
 
 def _rounded(value: float) -> float | None:

@@ -13,7 +13,7 @@ from pipeline.report.study import Study, StudyModel
 
 # Different names for the same kind of head.
 HEADS = {"logistic": "linear", "logistic regression": "linear", "forest": "random forest"}
-CORPORA = ("esc50", "fsdd", "gtzan", "urbansound8k", "speech_commands")
+CORPORA = ("esc50", "fsdd", "gtzan", "urbansound8k", "speech_commands", "voxceleb1")
 DRAWN = ("kfold", "holdout", "leave-one-group-out")
 
 

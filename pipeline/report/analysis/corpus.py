@@ -89,13 +89,17 @@ def divided(splits: Splits, targets: Targets) -> Division:
         sides = {"train": first[0].train, "valid": first[0].valid, "test": first[0].test}
     else:
         sides = {str(split.fold): split.test for split in first}
-    has_class = targets.members
-    counts = {
-        name: [int(has_class[rows, number].sum()) for rows in sides.values()]
-        for number, name in enumerate(targets.names)
-    }
+    columns = [_per_class(targets, rows) for rows in sides.values()]
+    counts = {name: [column[number] for column in columns] for number, name in enumerate(targets.names)}
     totals = [len(rows) for rows in sides.values()]
     return Division(list(sides), counts if targets.names else None, totals, len(first) > 1)
+
+
+def _per_class(targets: Targets, rows: np.ndarray) -> list[int]:
+    """Count the clips of each class among some rows; none in regression."""
+    if targets.task == "single-label":
+        return np.bincount(targets.values[rows], minlength=len(targets.names)).tolist()
+    return targets.members[rows].sum(axis=0).tolist()
 
 
 def audit_notes(study: Study, splits: Splits | None) -> AuditNotes:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.evaluation.metrics import CLIP
-from pipeline.report.analysis.outcomes import Outcomes
+from pipeline.report.outcomes.outcomes import Outcomes
 
 
 @dataclass(frozen=True)
@@ -32,35 +31,27 @@ class Confident:
 
 
 def difficulty(models: Sequence[Outcomes]) -> np.ndarray:
-    """Return the mean difficulty of each clip over models, shape (N,); higher is harder.
+    """Return the mean of `Outcomes.difficulty` over models, shape (N,); higher is harder.
 
-    Single-label: 1 minus the probability of the true class. Multi-label: log loss in nats, mean over classes.
-    Regression: absolute error. Values are averaged over the repetitions of a model, then over models, so each model
-    has the same weight.
+    Values are averaged over the repetitions of a model, then over models, so each model has the same weight.
     """
-    return np.mean([_difficulty(model).mean(axis=0) for model in models], axis=0)
+    return np.mean([model.difficulty for model in models], axis=0)
 
 
-def _difficulty(model: Outcomes) -> np.ndarray:
-    """Return the difficulty of each clip for each repetition of one model, shape (R, N)."""
-    values = model.probabilities.astype(np.float64)
-    if model.task == "regression":
-        return np.abs(values[..., 0] - model.targets)
-    if model.task == "multi-label":
-        of_truth = np.where(model.targets.astype(bool), values, 1 - values)
-        return -np.log(np.clip(of_truth, CLIP, 1.0)).mean(axis=2)
-    return 1 - np.take_along_axis(values, model.targets[None, :, None], axis=2)[..., 0]
-
-
-def votes(models: Sequence[Outcomes]) -> np.ndarray:
-    """Return the number of classifiers that predict each class of each clip, shape (N, C).
+def votes(models: Sequence[Outcomes], clips: Sequence[int]) -> np.ndarray:
+    """Return the number of classifiers that predict each class of n clips, shape (n, C).
 
     Each repetition counts as a fraction of its model.
     """
-    n_classes = models[0].probabilities.shape[2]
-    single = models[0].task == "single-label"
-    predicted = [np.eye(n_classes)[model.predicted] if single else model.predicted for model in models]
-    return np.sum([one.mean(axis=0) for one in predicted], axis=0)
+    found = np.zeros((len(clips), models[0].n_classes))
+    rows = np.arange(len(clips))
+    for model in models:
+        for predicted in model.predicted(np.asarray(clips, dtype=np.int64)):
+            if model.task == "multi-label":
+                found += predicted / model.n_repetitions
+            else:
+                found[rows, predicted] += 1 / model.n_repetitions
+    return found
 
 
 def hardest(models: Sequence[Outcomes], most: int) -> list[int]:
@@ -73,21 +64,13 @@ def most_confidently_wrong(model: Outcomes, most: int) -> list[Confident]:
 
     Probabilities are means over repetitions. A clip is listed if the prediction from these means is wrong.
     """
-    probabilities = model.probabilities.astype(np.float64).mean(axis=0)  # (N, C)
-    clips = np.arange(len(probabilities))
-    if model.task == "multi-label":
-        present = model.targets.astype(bool)
-        against = np.where(present, 1 - probabilities, probabilities)
-        label = against.argmax(axis=1)
-        predicted = ~present[clips, label]
-        confidence = against[clips, label]
-        # A class with a probability of exactly 0.5 is predicted, see `heads.evaluation.predictions.THRESHOLD`.
-        wrong = np.where(predicted, confidence >= 0.5, confidence > 0.5)
-    else:
-        label = probabilities.argmax(axis=1)
-        predicted, confidence, wrong = np.ones(len(label), bool), probabilities[clips, label], label != model.targets
-    ranked = [clip for clip in np.argsort(-confidence.round(9), kind="stable") if wrong[clip]]
-    return [Confident(int(at), int(label[at]), bool(predicted[at]), float(confidence[at])) for at in ranked[:most]]
+    own = model.errors
+    assert own is not None
+    clips = np.flatnonzero(own.wrong)
+    ranked = clips[np.argsort(-own.probability[clips].round(9), kind="stable")][:most]
+    return [
+        Confident(int(at), int(own.label[at]), bool(own.predicted[at]), float(own.probability[at])) for at in ranked
+    ]
 
 
 def missed_by_all(models: Sequence[Outcomes]) -> list[int]:
@@ -95,6 +78,9 @@ def missed_by_all(models: Sequence[Outcomes]) -> list[int]:
 
     A `multi-label` clip is missed if every repetition of every model is wrong about the same class.
     """
-    wrong = np.logical_and.reduce([model.wrong.all(axis=0) for model in models])
-    missed = wrong.any(axis=1) if wrong.ndim == 2 else wrong
-    return [clip for clip in hardest(models, len(missed)) if missed[clip]]
+    wrong = models[0].always_wrong()
+    for model in models[1:]:
+        wrong = wrong & model.always_wrong()
+    missed = np.flatnonzero(wrong.any(axis=1) if wrong.ndim == 2 else wrong)
+    is_missed = set(missed.tolist())
+    return [clip for clip in hardest(models, models[0].n_clips) if clip in is_missed]

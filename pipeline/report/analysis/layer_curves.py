@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from heads.evaluation import metrics
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.scores import estimation_of
 from heads.splits.targets import targets_of
 from heads.training.train import layer_positions
 from pipeline.report.study import Study, StudyModel
-from pipeline.stages.layer_predictions import layer_predictions, read_layers
+from pipeline.stages.layer_predictions import FIT, layer_predictions
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,15 @@ class LayerCurve:
 def score_curves(study: Study) -> list[LayerCurve]:
     """Return test scores by layer with intervals, for the models that stored predictions by layer."""
     targets, ids = targets_of(study.manifest), study.manifest.clips["id"].tolist()
-    group_of = pd.Series(study.groups, index=ids)
+    tested = study.tested[np.argsort(study.manifest.clips["id"].to_numpy(dtype=object)[study.tested])]
+    groups = study.groups[tested]
     found = []
     for model in study.learned:
-        frame = read_layers(model.fit.folder)
-        if frame is None:
-            continue
-        tested = next(iter(metrics.pool(model.predictions).values())).ids
-        groups = group_of.loc[tested].to_numpy()
+        expected = _expected(model)
         scored = {
             layer: score_with_interval(predictions, groups)
-            for layer, predictions in layer_predictions(frame, targets, ids).items()
-            if _is_complete(predictions, model.predictions)
+            for layer, predictions in layer_predictions(model.fit.folder, targets, ids)
+            if fits_of(predictions) == expected
         }
         if scored:
             layers = sorted(scored)
@@ -82,11 +77,16 @@ def score_with_interval(predictions: Sequence[Predictions], groups: np.ndarray) 
     return estimation_of(predictions[0].task).interval(predictions, groups)
 
 
-def _is_complete(predictions: Sequence[Predictions], whole: Sequence[Predictions]) -> bool:
-    """Return whether this layer has predictions for every fold, seed and draw; a fit that diverged has none."""
-    return {(str(one.fold), one.seed, one.draw) for one in predictions} == {
-        (str(one.fold), one.seed, one.draw) for one in whole
-    }
+def fits_of(predictions: Sequence[Predictions]) -> set[tuple[str, int, int]]:
+    """Return fold, seed and draw of each fit."""
+    return {(str(one.fold), one.seed, one.draw) for one in predictions}
+
+
+def _expected(model: StudyModel) -> set[tuple[str, int, int]]:
+    """Return fold, seed and draw of every fit of a model. A layer whose fit diverged has fewer."""
+    table = model.fit.table(FIT)
+    fits = table.group_by(table.column_names).aggregate([]).to_pylist()
+    return {(str(fit["fold"]), int(fit["seed"]), int(fit.get("draw") or 0)) for fit in fits}
 
 
 def _chosen(model: StudyModel, layers: Sequence[int]) -> tuple[list[int], int]:

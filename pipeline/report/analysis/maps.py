@@ -13,15 +13,13 @@ import numpy as np
 
 from features.errors import UserError
 from features.store.table import EmbeddingTable
-from pipeline.report.analysis.clips import tested_rows
-from pipeline.report.analysis.projection import SEED, SETTINGS, Projection, project
+from pipeline.report.analysis.projection import SETTINGS, Projection, project
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.run_folder import file_name, job_digest, read_json, write_json
 from pipeline.stages.inputs import table_rows
 
 _log = logging.getLogger(__name__)
 
-MOST_CLIPS = 5000  # t-SNE takes about a minute for these; more points would overlap in the page
 SLOW_FROM = 1000  # with at least this many clips, a log line explains the wait
 
 
@@ -66,14 +64,6 @@ def _layer(model: StudyModel, table: EmbeddingTable) -> int | None:
     return min(counted, key=lambda layer: (-counted[layer], layer)) if counted else None
 
 
-def shown_clips(study: Study, most: int = MOST_CLIPS) -> np.ndarray:
-    """Return the positions of the clips on a map, ascending: all, or a random sample of `most` with a fixed seed."""
-    n_clips = len(tested_rows(study))
-    if n_clips <= most:
-        return np.arange(n_clips)
-    return np.sort(np.random.default_rng(SEED).choice(n_clips, most, replace=False))
-
-
 def projection_of(study: Study, label: str, view: View, method: str, clips: Sequence[int] | np.ndarray) -> Projection:
     """Return the map of a backbone. A map in the run's folder is reused if nothing that determines it has changed.
 
@@ -91,7 +81,7 @@ def projection_of(study: Study, label: str, view: View, method: str, clips: Sequ
         CacheError: The embeddings cannot be read.
         RunError: The run's folder cannot be written.
     """
-    table, rows = study.inputs.tables[label], tested_rows(study)[clips]
+    table, rows = study.inputs.tables[label], study.tested[clips]
     ids = study.manifest.clips["id"]
     listed = "\n".join(f"{ids.iat[row]}\0{study.inputs.contents[row].key}" for row in rows)
     key = job_digest(

@@ -74,7 +74,8 @@
     const button = make("button", { type: "button", title: sentence(view, cell) }, name(study.labels[row]), middle);
     if (!data.columns) button.append(name(study.labels[column]), " ");
     button.append(make("span", { class: "quiet" }, count(value)));
-    button.addEventListener("click", () => listen(view, cell, button));
+    if (cell[3].length) button.addEventListener("click", () => listen(view, cell, button));
+    else button.disabled = true; // the page of a large experiment has the clips of frequent errors only
     return make("li", {}, button);
   }
 
@@ -124,7 +125,7 @@
   }
 
   function start(element, data, study) {
-    if (!data) return; // regression has no classes
+    if (!data || data.is_summary) return; // regression has no classes, and many classes have another script
     const view = { element, data, study, model: 0, order: "" };
     const model = element.querySelector("select.model");
     const order = element.querySelector("select.order");
@@ -156,6 +157,7 @@
     place.hidden = false;
   }
 
+  report.classes = { sentence, errorButton };
   document.querySelectorAll(".hear").forEach(offer);
   report.section("classes", start);
 })();

@@ -53,13 +53,13 @@
   }
 
   /** The predictions of one model over its repetitions: one table row per value, most frequent first. */
-  function countPredictions(study, model, index) {
+  function countPredictions(study, model, at) {
     const counts = new Map();
     model.predicted.forEach((values, repetition) => {
-      const text = valueText(study, values[index]);
-      const own = counts.get(text) || { text, value: values[index], times: 0, sum: 0 };
+      const text = valueText(study, values[at]);
+      const own = counts.get(text) || { text, value: values[at], times: 0, sum: 0 };
       own.times += 1;
-      own.sum += model.confidence ? model.confidence[repetition][index] : 0;
+      own.sum += model.confidence ? model.confidence[repetition][at] : 0;
       counts.set(text, own);
     });
     return [...counts.values()].sort((one, other) => other.times - one.times);
@@ -76,7 +76,7 @@
   function predictions(study, index) {
     const body = make("tbody");
     for (const model of study.models) {
-      const found = countPredictions(study, model, index);
+      const found = countPredictions(study, model, study.clips[index].at);
       found.forEach((one, at) => {
         const times = model.predicted.length > 1 ? ` (${one.times} of ${model.predicted.length})` : "";
         const sure = model.confidence ? `${Math.round(one.sum / one.times / 10)} %` : "";

@@ -5,7 +5,7 @@
   const { make } = report;
   const drawn = new Set();
 
-  /** Load Plotly when it is first needed. Parsing its 5 MB earlier would delay the page. */
+  /** Load Plotly when it is first needed. Parsing its 1.5 MB earlier would delay the page. */
   function plotly() {
     if (!window.Plotly) {
       const script = document.createElement("script");

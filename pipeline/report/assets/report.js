@@ -30,17 +30,21 @@ const report = (() => {
     const article = element.closest(".study");
     if (!studies.has(article)) {
       const stored = json(article.querySelector(":scope > .study-clips"));
-      const { id, target, duration, src } = stored.clips;
+      const { number, id, target, duration, src } = stored.clips;
       const inside = article.querySelector(":scope > .study-audio");
       const source = (at) => src[at] ?? (inside ? json(inside)[at] : null);
-      const clips = id.map((own, at) => ({
-        id: own,
-        target: target[at],
-        duration: duration[at],
-        get src() {
-          return source(at);
-        },
-      }));
+      const clips = []; // by number; clips that no section lists are missing
+      id.forEach((own, at) => {
+        clips[number[at]] = {
+          id: own,
+          at, // its position in the lists of predictions
+          target: target[at],
+          duration: duration[at],
+          get src() {
+            return source(at);
+          },
+        };
+      });
       studies.set(article, { ...stored, name: article.dataset.study, clips });
     }
     return studies.get(article);
@@ -66,9 +70,10 @@ const report = (() => {
     if (start) start();
   }
 
-  /** Run `start` once when `element` comes near the viewport, or before printing. */
+  /** Run `start` once when `element` comes near the viewport, or before printing; after what already waits for it. */
   function whenNear(element, start) {
-    waiting.set(element, start);
+    const before = waiting.get(element);
+    waiting.set(element, before ? () => (before(), start()) : start);
     observer.observe(element);
   }
 

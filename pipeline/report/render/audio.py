@@ -25,7 +25,6 @@ from features.audio.quiet import quiet_codecs
 from features.errors import AudioError, RunError, decoder_error
 from features.system.atomic_write import atomic_write
 from features.system.attempts import Attempts
-from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.study import Study
 
 AudioMode = Literal["link", "copy", "embed"]
@@ -80,12 +79,17 @@ class Clip:
 
 
 def audio_sources(
-    study: Study, folder: Path, mode: AudioMode = "link", advance: Callable[[], object] = lambda: None
+    study: Study,
+    clips: np.ndarray,
+    folder: Path,
+    mode: AudioMode = "link",
+    advance: Callable[[], object] = lambda: None,
 ) -> list[str | None]:
-    """Return the URL of each test clip's audio, relative to the page. Missing copies are created.
+    """Return the URL of the audio of some test clips, relative to the page. Missing copies are created.
 
     Args:
         study: The experiment.
+        clips: Numbers of the clips, see `Study.tested`.
         folder: The folder of the page.
         mode: `link` links to the user's files, and to FLAC copies in `audio/` for formats that browsers do not play.
             Audio in containers is copied, too. `copy` copies all clips to `audio/`. `embed` returns data URLs with
@@ -93,7 +97,7 @@ def audio_sources(
         advance: Called once per clip.
 
     Returns:
-        One URL per clip of `tested_rows`; None if the file is missing or cannot be read.
+        One URL per clip; None if the file is missing or cannot be read.
 
     Raises:
         RunError: A copy cannot be written.
@@ -117,15 +121,15 @@ def audio_sources(
             advance()
 
     with Attempts(study.cache_folder) as attempts, ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(partial(one, attempts=attempts), clips_of(study)))
+        return list(threads.map(partial(one, attempts=attempts), audio_of(study, clips)))
 
 
-def clips_of(study: Study) -> list[Clip]:
-    """Return the audio of each test clip."""
+def audio_of(study: Study, clips: np.ndarray) -> list[Clip]:
+    """Return the audio of some test clips."""
     manifest = study.manifest
     return [
         Clip(manifest.path_of(row), *manifest.segment_of(row), study.inputs.contents[row].key)
-        for row in tested_rows(study)
+        for row in study.tested[clips]
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+_ASSETS = resources.files("pipeline.report") / "assets"
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -42,9 +43,8 @@ def json_script(value: Any, **attributes: str) -> Markup:
 
 @cache
 def plotly_script() -> str:
-    """Return Plotly's script from the installed package."""
-    text = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-    return _inline(text)
+    """Return Plotly's script, the smallest bundle with all charts of the page; see `assets/plotly/README.md`."""
+    return _inline((_ASSETS / "plotly" / "plotly-cartesian.min.js").read_text(encoding="utf-8"))
 
 
 @cache
@@ -76,10 +76,9 @@ def policy() -> str:
 
 
 def _assets(suffix: str, first: str) -> tuple[str, ...]:
-    folder = resources.files("pipeline.report") / "assets"
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(suffix))
+    names = sorted(item.name for item in _ASSETS.iterdir() if item.name.endswith(suffix))
     ordered = sorted(names, key=lambda name: name != first)
-    return tuple(_inline((folder / name).read_text(encoding="utf-8")) for name in ordered)
+    return tuple(_inline((_ASSETS / name).read_text(encoding="utf-8")) for name in ordered)
 
 
 def _inline(text: str) -> str:

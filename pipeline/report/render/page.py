@@ -16,7 +16,7 @@ from pipeline.report.figure import Figure
 from pipeline.report.render.drawing import plotly_json
 from pipeline.report.render.embedded import json_script, plotly_script, policy, scripts, styles
 from pipeline.report.render.overview import answers, lines
-from pipeline.report.section import Rendered, Section
+from pipeline.report.section import Rendered, Section, clips_of
 from pipeline.report.study import Study
 
 
@@ -27,7 +27,7 @@ class Part:
     Attributes:
         study: The experiment.
         sections: The sections to show.
-        sources: URL of the audio of each test clip (`clips.tested_rows`), or None.
+        sources: URL of the audio of each clip that the sections can list (`section.clips_of`), or None.
         anchor: Prefix of the ids of its elements; "" if it is the only experiment.
     """
 
@@ -63,7 +63,7 @@ class Part:
         """
         linked = [None if _is_embedded(source) else source for source in self.sources]
         inside = [source if _is_embedded(source) else None for source in self.sources]
-        clips = json_script(clips_json(self.study, linked), class_="study-clips")
+        clips = json_script(clips_json(self.study, clips_of(self.sections), linked), class_="study-clips")
         return clips + json_script(inside, class_="study-audio") if any(inside) else clips
 
     def anchor_of(self, name: str) -> str:

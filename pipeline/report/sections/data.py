@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from heads.splits.feasibility import resolve_protocol
 from heads.splits.protocol import Splits
 from heads.splits.targets import targets_of
-from pipeline.report.analysis.corpus import Histogram, audit_notes, divided, durations_of, histogram
+from pipeline.report.analysis.corpus import Division, Histogram, audit_notes, divided, durations_of, histogram
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 from pipeline.results.table import INDEPENDENT, counted
 
 MOST_FOLDS = 20  # more folds get no columns in the table of classes
+MOST_CLASSES = 1000  # rows of the table of classes
+MOST_FAILURES = 1000  # rows of the table of failed clips
 
 
 def section(study: Study) -> Section:
@@ -50,12 +54,23 @@ def section(study: Study) -> Section:
             "facts": {name: fact for name, fact in facts.items() if fact},
             "division": division,
             "shows_parts": division is not None and len(division.parts) <= MOST_FOLDS,
-            "failures": study.failures,
+            "classes": _listed(division),
+            "failures": dict(itertools.islice(study.failures.items(), MOST_FAILURES)),
+            "n_failures": len(study.failures),
             "audit": audit_notes(study, splits),
             "audit_command": study.config.command("datasets audit"),
         },
         figures=figures,
     )
+
+
+def _listed(division: Division | None) -> list[tuple[str, list[int]]]:
+    """Return the clips of each class; of the largest classes if there are more than `MOST_CLASSES`."""
+    if division is None or division.counts is None:
+        return []
+    if len(division.counts) <= MOST_CLASSES:
+        return list(division.counts.items())
+    return sorted(division.counts.items(), key=lambda one: -sum(one[1]))[:MOST_CLASSES]
 
 
 def _tested(are_folds: bool, totals: list[int]) -> str:

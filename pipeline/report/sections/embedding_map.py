@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from features.labels import Task
-from pipeline.report.analysis.clips import tested_rows
-from pipeline.report.analysis.maps import MOST_CLIPS, View, projection_of, shown_clips, views
+from pipeline.report.analysis.maps import View, projection_of, views
 from pipeline.report.analysis.projection import METHODS, PCA, Projection
+from pipeline.report.analysis.samples import sampled_clips
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 from pipeline.results.run_folder import file_name
 
+MOST_COLOURS = 100  # maps with more classes colour the most frequent ones only
 LISTED_CLASSES = 16  # maps with more classes have no legend; the select lists all classes
 BINS = 5
 EDGE = 1.05
@@ -26,11 +28,13 @@ def section(study: Study) -> Section | None:
     seen = views(study)
     if not seen:
         return None
-    clips = shown_clips(study)
-    rows = tested_rows(study)[clips]
+    clips = sampled_clips(study)
+    rows = study.tested[clips]
     colours = colour_names(study.manifest.clips["label"].iloc[rows].tolist(), study.manifest.task)
     order = study.manifest.labels if study.manifest.task == "single-label" else sorted(set(colours), key=_last_words)
     classes = [name for name in order if name in set(colours)]
+    n_classes = len(classes)
+    colours, classes = most_frequent(colours, classes)
     figures, charts = {}, []
     for at, (label, view) in enumerate(seen.items()):
         for number, method in enumerate(METHODS):
@@ -43,9 +47,10 @@ def section(study: Study) -> Section | None:
         "methods": METHODS,
         "charts": charts,
         "classes": classes,
+        "n_coloured": LISTED_CLASSES - 1 if n_classes > MOST_COLOURS else n_classes,
+        "n_classes": n_classes,
         "n_shown": len(clips),
-        "n_clips": len(tested_rows(study)),
-        "most": MOST_CLIPS,
+        "n_clips": len(study.tested),
         "task": study.manifest.task,
     }
     return Section(key="map", title="Map", template="map.html", context=context, figures=figures)
@@ -65,6 +70,25 @@ def colour_names(labels: Sequence[Any], task: Task) -> list[str]:
     edges = np.quantile(values, np.linspace(0, 1, BINS + 1))
     at = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
     return [f"{number + 1}: {edges[number]:.3g} to {edges[number + 1]:.3g}" for number in at]
+
+
+def most_frequent(colours: Sequence[str], classes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Keep the most frequent classes if there are more than `MOST_COLOURS`; the others become one group, drawn first.
+
+    Args:
+        colours: Colour group of each clip.
+        classes: The groups, in the order of the legend.
+
+    Returns:
+        The same for fewer groups.
+    """
+    if len(classes) <= MOST_COLOURS:
+        return list(colours), list(classes)
+    kept = {name for name, _ in Counter(colours).most_common(LISTED_CLASSES - 1)}
+    rest = f"{len(classes) - len(kept)} other classes"
+    while rest in classes:  # a class may have this name
+        rest += " "
+    return [name if name in kept else rest for name in colours], [rest, *(name for name in classes if name in kept)]
 
 
 def _last_words(name: str) -> tuple[bool, str]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from features.labels import Task
-from pipeline.report.analysis.clips import tested_rows
 from pipeline.report.analysis.hard_clips import difficulty, hardest, missed_by_all, most_confidently_wrong, votes
-from pipeline.report.analysis.outcomes import Outcomes, outcomes
+from pipeline.report.outcomes.outcomes import Outcomes
 from pipeline.report.section import Section
 from pipeline.report.study import Study
 
 LISTED = 15
+MOST_HEARD = 200  # clips behind a button
 DIFFICULTY: dict[Task, tuple[str, str]] = {
     "single-label": ("probability of the true class", "the lowest mean probability of the true class"),
     "multi-label": ("log loss", "the highest mean log loss (in nats) over classes"),
@@ -60,11 +60,10 @@ class ClipNames:
 
 def section(study: Study) -> Section:
     """Build three lists of clips. For regression, list the largest errors of all models and of each model."""
-    rows = tested_rows(study)
-    shown = study.manifest.clips.iloc[rows]
+    shown = study.manifest.clips.iloc[study.tested]
     task = study.manifest.task
     clips = ClipNames(shown["id"].tolist(), [_label(value) for value in shown["label"]], study.manifest.labels, task)
-    found = [outcomes(model.predictions, clips.ids) for model in study.learned]
+    found = [model.outcomes for model in study.learned]
     counting = [one for model, one in zip(study.learned, found, strict=True) if not model.is_control] or found
     missed = missed_by_all(counting) if task != "regression" else []
     context: dict[str, Any] = {
@@ -79,8 +78,11 @@ def section(study: Study) -> Section:
         "of_models": [model_listing(one, clips) for one in found],
         "missed": hardest_listing(counting, clips, missed[:LISTED]),
         "all_missed": missed,
+        "heard": missed[:MOST_HEARD],
     }
-    return Section(key="hard-clips", title="Hard clips", template="hard_clips.html", context=context)
+    listings = [context["hardest"], context["missed"], *context["of_models"]]
+    listed = {clip for listing in listings for clip in listing.clips} | set(missed[:MOST_HEARD])
+    return Section(key="hard-clips", title="Hard clips", template="hard_clips.html", context=context, clips=listed)
 
 
 def hardest_listing(models: Sequence[Outcomes], clips: ClipNames, order: Sequence[int]) -> Listing:
@@ -88,11 +90,11 @@ def hardest_listing(models: Sequence[Outcomes], clips: ClipNames, order: Sequenc
     measured = difficulty(models)
     if clips.task == "single-label":
         measured = 1 - measured
-    predicted = _most_frequent(models, clips)
+    predicted = _most_frequent(models, clips, order)
     heading, number = "predicted most often", DIFFICULTY[clips.task][0]
     return Listing(
         (number, heading),
-        [clips.row(clip, f"{measured[clip]:.3f}", predicted[clip]) for clip in order],
+        [clips.row(clip, f"{measured[clip]:.3f}", own) for clip, own in zip(order, predicted, strict=True)],
         (number,),
     )
 
@@ -100,7 +102,7 @@ def hardest_listing(models: Sequence[Outcomes], clips: ClipNames, order: Sequenc
 def model_listing(model: Outcomes, clips: ClipNames) -> Listing:
     """List the most confident errors of one model; for regression, its largest errors."""
     if clips.task == "regression":
-        predicted, errors = model.predicted.mean(axis=0), difficulty([model])
+        predicted, errors = model.predicted().mean(axis=0), difficulty([model])
         return Listing(
             ("predicted", "absolute error"),
             [clips.row(clip, f"{predicted[clip]:.4g}", f"{errors[clip]:.3f}") for clip in hardest([model], LISTED)],
@@ -117,11 +119,12 @@ def model_listing(model: Outcomes, clips: ClipNames) -> Listing:
     )
 
 
-def _most_frequent(models: Sequence[Outcomes], clips: ClipNames) -> list[str]:
-    """Return the most frequent prediction for each clip, with the number of models; the mean for regression."""
+def _most_frequent(models: Sequence[Outcomes], clips: ClipNames, order: Sequence[int]) -> list[str]:
+    """Return the most frequent prediction for some clips, with the number of models; the mean for regression."""
     if clips.task == "regression":
-        return [f"{value:.4g} (mean)" for value in np.mean([one.predicted.mean(axis=0) for one in models], axis=0)]
-    counts = votes(models)
+        means = np.mean([one.predicted(np.array(order, dtype=np.int64)).mean(axis=0) for one in models], axis=0)
+        return [f"{value:.4g} (mean)" for value in means]
+    counts = votes(models, order)
     if clips.task == "multi-label":
         frequent = [np.flatnonzero(row >= len(models) / 2).tolist() for row in counts]
         return [", ".join(clips.labels[at] for at in own) or "none" for own in frequent]

@@ -4,6 +4,7 @@ import pytest
 
 from features.datasets import load_manifest
 from features.errors import ManifestError
+from heads.splits.feasibility import official_overlaps
 from tests.paths import SHARED
 
 
@@ -182,6 +183,44 @@ def test_ravdess_without_such_clips_names_the_expected_layout(tmp_path):
     touch(tmp_path, "Actor_01/hello.wav")
     with pytest.raises(ManifestError, match=r"speech clips such as 03-01-05-01-02-01-12\.wav"):
         load_manifest({"kind": "ravdess", "root": tmp_path})
+
+
+@pytest.fixture
+def voxceleb1(tmp_path):
+    clips = ("id10001/na8-QEFmj44/00001.wav", "id10001/na8-QEFmj44/00002.wav", "id10001/x_0/00001.wav")
+    touch(tmp_path, *(f"wav/{clip}" for clip in (*clips, "id10309/x_0/00002.wav")))
+    write(tmp_path / "iden_split.txt", "".join(f"{n} {clip}\n" for n, clip in zip((1, 1, 3), clips, strict=True)))
+    with (tmp_path / "iden_split.txt").open("a") as listed:
+        listed.write("2 id10309/x_0/00002.wav\n\n1 id10309/missing/00001.wav\n")
+    return tmp_path
+
+
+def test_voxceleb1(voxceleb1):
+    manifest = load_manifest({"kind": "voxceleb1", "root": voxceleb1})
+    assert rows(manifest, "label", "split", "group") == [
+        ["wav/id10001/na8-QEFmj44/00001.wav", "id10001", "train", "na8-QEFmj44"],
+        ["wav/id10001/na8-QEFmj44/00002.wav", "id10001", "train", "na8-QEFmj44"],
+        ["wav/id10001/x_0/00001.wav", "id10001", "test", "x_0"],
+        ["wav/id10309/x_0/00002.wav", "id10309", "valid", "x_0"],
+    ]
+    assert manifest.path_of(0).is_file()
+    (overlap,) = official_overlaps(manifest, "split")  # one video with two speakers, on two sides
+    assert "1 groups ('x_0', of 2) with 2 clips in more than one of the official splits" in overlap
+
+
+def test_a_voxceleb1_clip_that_is_not_listed_is_named(voxceleb1):
+    touch(voxceleb1, "wav/id10001/new/00009.wav")
+    with pytest.raises(ManifestError, match=r"new/00009.wav: not in .*iden_split.txt, so it has no official split"):
+        load_manifest({"kind": "voxceleb1", "root": voxceleb1})
+
+
+@pytest.mark.parametrize(
+    "line", ["4 id10001/x_0/00001.wav", "1 wav/id10001/x_0/00001.wav", "id10001/x_0/00001.wav", "1"]
+)
+def test_a_damaged_line_of_the_voxceleb1_list_is_named(voxceleb1, line):
+    write(voxceleb1 / "iden_split.txt", f"1 id10001/na8-QEFmj44/00001.wav\n{line}\n")
+    with pytest.raises(ManifestError, match=r"iden_split.txt, line 2: should be a number from 1 .*, not '" + line):
+        load_manifest({"kind": "voxceleb1", "root": voxceleb1})
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
-"""mAP, macro F1 and CCC: weighted figures are scikit-learn's and Lin's; intervals hold the value, widen, and cover."""
+"""mAP, macro F1 and CCC: draws are scikit-learn's and Lin's; intervals hold the value, widen, and cover."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score
+from sklearn.metrics import f1_score
 
 from heads.evaluation.bootstrap import (
     draws_for,
-    precision_without,
     resampled_concordance,
     resampled_macro_f1,
     resampled_precision,
-    weighted_precision,
 )
 from heads.evaluation.metrics import concordance, macro_f1, mean_average_precision
 from heads.evaluation.predictions import Predictions
@@ -38,29 +34,6 @@ def numbers(n=200, error=0.5, seed=0):
     rng = np.random.default_rng(seed)
     truth = 50 + 3 * rng.normal(size=n)
     return Predictions((truth + 3 * error * rng.normal(size=n))[:, None], truth, ids(n), 1, 0, "m", task="regression")
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=2, max_size=30))
-def test_weighted_precision_is_scikit_learns(clips):
-    scores, truth, weights = (np.array(column) for column in zip(*clips, strict=True))
-    if not (truth & (weights > 0)).any():
-        return
-    found = weighted_precision(scores / 4, truth.astype(bool), np.stack([weights, 2 * weights]).astype(np.float32))
-    wanted = average_precision_score(truth, scores / 4, sample_weight=weights)
-    assert found == pytest.approx([wanted, wanted])
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 3)), min_size=2, max_size=30))
-def test_precision_without_a_block_is_that_with_weight_0(clips):
-    scores, truth, blocks = (np.array(column) for column in zip(*clips, strict=True))
-    truth, blocks = truth.astype(bool), np.unique(blocks, return_inverse=True)[1]
-    if not truth.any():
-        return
-    weights = (np.arange(blocks.max() + 1)[:, None] != blocks).astype(np.float32)
-    wanted = weighted_precision(scores / 4, truth, weights)
-    assert precision_without(scores / 4, truth, blocks) == pytest.approx(wanted, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +86,7 @@ def test_models_are_compared_on_the_same_draws(make, resampled):
     models = {"good": make(seed=1), "twin": make(seed=1), "bad": make(seed=1)}
     rng = np.random.default_rng(0)
     models["bad"].probabilities[:] = rng.permutation(models["bad"].probabilities)
-    assert draws_for([[one] for one in models.values()]) == (2000 if make is lists else 10_000)
+    assert draws_for(make().task, make().probabilities.size) == (2000 if make is lists else 10_000)
     found = {name: resampled([one], np.arange(200), 1000) for name, one in models.items()}
     compared = compare(
         {name: one.value for name, one in found.items()}, np.stack([one.draws for one in found.values()], 1), 200

@@ -16,7 +16,6 @@ from heads.evaluation.metrics import (
     log_loss,
     macro_f1,
     mean_average_precision,
-    mean_of_folds,
     micro_f1,
     per_class_accuracy,
     pool,
@@ -47,7 +46,6 @@ def test_accuracy_pools_folds_and_averages_seeds():
     assert accuracy(RUNS) == pytest.approx(4 / 6)
     assert seed_scores(RUNS) == pytest.approx({0: 4 / 6, 1: 4 / 6})
     assert fold_scores(RUNS) == pytest.approx({1: 5 / 8, 2: 3 / 4})
-    assert mean_of_folds(RUNS) == pytest.approx(11 / 16)
 
 
 def test_macro_f1_is_the_mean_of_the_classes():

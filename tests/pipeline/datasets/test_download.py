@@ -73,7 +73,13 @@ def ravdess():
     return {f"Actor_{a}/03-01-{e}-01-02-01-{a}.wav": audio(n) for n, (a, e) in enumerate(names)}
 
 
-MAKERS = {f.__name__: f for f in (esc50, urbansound8k, gtzan, fsdd, speech_commands, ravdess)}
+def voxceleb1():
+    names = [f"id1000{s}/video{s}{v}/0000{n}.wav" for s in (1, 2) for v in (1, 2, 3) for n in (1, 2)]
+    lines = "".join(f"{name.split('/')[1][-1]} {name}\n" for name in names)  # one video per side and speaker
+    return {"iden_split.txt": lines.encode(), **{f"wav/{name}": audio(n) for n, name in enumerate(names)}}
+
+
+MAKERS = {f.__name__: f for f in (esc50, urbansound8k, gtzan, fsdd, speech_commands, ravdess, voxceleb1)}
 
 
 def archive_of(name):
@@ -211,6 +217,12 @@ def test_an_existing_folder_is_not_touched(mirror, tmp_path):
     ("name", "options", "message"),
     [
         ("esc5", {}, "no corpus 'esc5', did you mean 'esc50'"),
+        (
+            "voxceleb1",
+            {},
+            r"needs a registration.*iden_split.txt; the shipped configs expect the folder data/VoxCeleb1$",
+        ),
+        ("voxceleb1", {"origin": "vox1_test_wav.zip"}, "needs a registration"),
         ("ravdess", {"checksum": "abc"}, "use sha256:HEX, md5:HEX or none"),
         ("ravdess", {"origin": "ftp://somewhere"}, "neither an existing file nor a URL that starts with http"),
     ],

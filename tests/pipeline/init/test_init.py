@@ -67,7 +67,7 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     ("name", "protocol"),
     [
         *(("esc50", "folds"), ("urbansound8k", "folds"), ("gtzan", "kfold"), ("fsdd", "split")),
-        *(("speech_commands", "split"), ("ravdess", "leave-one-group-out")),
+        *(("speech_commands", "split"), ("ravdess", "leave-one-group-out"), ("voxceleb1", "split")),
     ],
 )
 def test_known_corpora_are_recognised_by_their_layout(tmp_path, name, protocol):

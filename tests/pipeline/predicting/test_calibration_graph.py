@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from heads.evaluation.calibrators import METHODS, fit_calibrator
+from heads.evaluation.decisions.calibrators import METHODS, fit_calibrator
 from pipeline.exporting.calibration_graph import CalibrationGraph
-from tests.heads.evaluation.test_calibrators import TASKS, clips
+from tests.heads.evaluation.decisions.test_calibrators import TASKS, clips
 
 
 @pytest.mark.parametrize("task", TASKS)

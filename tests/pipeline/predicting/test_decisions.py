@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from heads.evaluation.calibrators import METHODS
+from heads.evaluation.decisions.calibrators import METHODS
 from pipeline.predicting.predictor import Predictor
-from pipeline.results.fit_decisions import read_decisions
+from pipeline.results.decisions.fit_decisions import read_decisions
 from tests.once import made_once
 from tests.pipeline.predicting.conftest import run, trained
 from tests.pipeline.predicting.test_predict import clip_paths, probabilities, stored

@@ -5,17 +5,25 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
+from heads.evaluation.decisions.operating_points import Rule
 from heads.evaluation.metrics import log_loss
-from heads.evaluation.operating_points import Rule
-from heads.evaluation.predictions import Predictions, to_frame
-from pipeline.report.decisions import decision_tables
+from heads.evaluation.prediction_table import to_table
+from heads.evaluation.predictions import Predictions
+from pipeline.report.decisions import DecisionRows, DecisionTables
 from pipeline.report.render.files import write_tables
-from pipeline.results.fit_decisions import calibrated, fit_decisions, write_decisions, write_validation
-from pipeline.results.run_folder import Fit
-from tests.heads.evaluation.test_calibrators import clips
+from pipeline.results.decisions.fit_decisions import (
+    calibrated,
+    fit_decisions,
+    read_validation,
+    write_decisions,
+    write_validation,
+)
+from pipeline.results.fit import Fit
+from tests.heads.evaluation.decisions.test_calibrators import clips
 from tests.pipeline.report.toy_studies import manifest_of, study_of
 
 N, LABELS = 600, ["a", "b", "c", "d"]
@@ -49,7 +57,15 @@ def model(folder, task, *, off=3.0, method=None, rule=None, seeds=2):
     if method or rule:
         write_decisions(folder, {}, decisions)
     about = {"dataset": "toy", "model": "m", "head": "linear", "pooling": "mean", "family": "frozen"}
-    return Fit(folder, about, to_frame(test, LABELS)), manifest, test, decisions
+    return Fit(folder, about, to_table(test, LABELS)), manifest, test, decisions
+
+
+def decision_tables(fits, manifest, groups):
+    """The tables of models whose predictions are read one model at a time."""
+    rows = DecisionRows(fits, manifest, groups)
+    for fit in fits:
+        rows.add(fit, fit.predictions(manifest.labels, manifest.task) if fit.about else [])
+    return rows.tables()
 
 
 def by_name(table, *keys):
@@ -121,7 +137,7 @@ def test_a_model_of_an_older_version_has_no_map(tmp_path):
 
 def test_numbers_have_neither(tmp_path):
     manifest = manifest_of(list(np.linspace(0, 1, 20)), "regression")
-    fit = Fit(tmp_path, {}, pd.DataFrame())
+    fit = Fit(tmp_path, {}, pa.table({}))
     found = decision_tables([fit, fit], manifest, np.arange(20))
     assert not len(found.calibration) and not len(found.thresholds) and found.columns == ({}, {})
 
@@ -135,9 +151,41 @@ def test_a_thousand_classes_have_one_curve(tmp_path):
     probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
     one = Predictions(probabilities, targets, manifest.clips["id"].to_numpy(dtype=object), 1, 0, "m", "linear", "mean")
     about = {"dataset": "toy", "model": "m", "head": "linear", "pooling": "mean", "family": "frozen"}
-    found = decision_tables([Fit(tmp_path, about, to_frame([one], labels))], manifest, np.arange(2000))
+    found = decision_tables([Fit(tmp_path, about, to_table([one], labels))], manifest, np.arange(2000))
     assert len(found.thresholds) == 1002
     assert found.threshold_entries[0].keys() >= {"micro"} and "classes" not in found.threshold_entries[0]
+
+
+def test_predictions_without_all_probabilities_are_left_out_and_this_is_said(tmp_path):
+    labels = [f"class{number:02d}" for number in range(20)]
+    targets = np.arange(40) % 20
+    manifest = manifest_of([labels[own] for own in targets])
+    probabilities = np.full((40, 20), 0.05, np.float32)
+    one = Predictions(probabilities, targets, manifest.clips["id"].to_numpy(dtype=object), 1, 0, "m", "linear", "mean")
+    about = {"dataset": "toy", "model": "m", "head": "linear", "pooling": "mean", "family": "frozen"}
+    whole, short = (Fit(tmp_path, about, to_table([one], labels, most_cells=cells)) for cells in (800, 799))
+    assert len(decision_tables([whole], manifest, np.arange(40)).calibration) == 1
+    found = decision_tables([short], manifest, np.arange(40))
+    assert not len(found.calibration) and not len(found.thresholds) and found.columns == ({},)
+    (note,) = found.notes
+    assert note.startswith("calibration and thresholds are not computed: ") and "16 most probable" in note
+    write_validation(tmp_path, [one], labels)
+    (kept,) = read_validation(tmp_path, manifest)
+    assert np.array_equal(kept.scores, probabilities)
+
+
+def test_thresholds_decide_the_predictions_that_a_fit_returns(tmp_path):
+    fit, manifest, test, decisions = model(tmp_path / "m", "multi-label", rule=Rule("min_recall", 0.9), seeds=1)
+    for one, own in zip(fit.predictions(LABELS, "multi-label"), test, strict=True):
+        thresholds = decisions[str(own.fold), 0, 0].point.thresholds
+        assert np.array_equal(one.predicted, own.probabilities >= thresholds)
+    study = study_of(manifest, {"m · linear": clips("multi-label", 3.0, N)[0][None]}, folder=tmp_path)
+    plain = study.models[0].outcomes.predicted()
+    folder = study.models[0].fit.folder
+    folder.mkdir(parents=True)
+    write_decisions(folder, {}, decisions)
+    study = study_of(manifest, {"m · linear": clips("multi-label", 3.0, N)[0][None]}, folder=tmp_path)
+    assert study.models[0].outcomes.predicted().sum() > plain.sum()
 
 
 def test_files_agree_and_old_ones_are_removed(tmp_path):
@@ -156,5 +204,5 @@ def test_files_agree_and_old_ones_are_removed(tmp_path):
     recalls = [point["recall"][0] for point in curves["micro"]]
     assert recalls == sorted(recalls, reverse=True) and recalls[0] == 1
     assert min(recalls, key=lambda recall: abs(recall - micro["recall"])) == pytest.approx(micro["recall"], abs=0.05)
-    write_tables(tmp_path / "report", [study])
+    write_tables(tmp_path / "report", [replace(study, decisions=DecisionTables())])
     assert not list((tmp_path / "report").glob("*thresholds*")) and not list((tmp_path / "report").glob("calibration*"))

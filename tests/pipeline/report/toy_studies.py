@@ -10,13 +10,13 @@ from features.labels import Task
 from features.manifest import Manifest
 from features.records import Records
 from features.store.content_keys import ClipContent
-from heads.evaluation.predictions import Predictions, from_frame, to_frame
+from heads.evaluation.prediction_table import to_table
+from heads.evaluation.predictions import Predictions
 from heads.splits.targets import targets_of
 from pipeline.config.config import load_config
-from pipeline.report.study import Study, StudyModel, order_of
-from pipeline.results.run_folder import Fit
-from pipeline.results.scoring import score
-from pipeline.results.table import table_of
+from pipeline.report.study import Study
+from pipeline.report.study import study_of as report_study
+from pipeline.results.fit import Fit
 from pipeline.stages.context import splits_of
 from pipeline.stages.inputs import Inputs
 from pipeline.stages.majority import majority_fit
@@ -89,32 +89,12 @@ def study_of(
             "candidates": {}, "versions": {},
         }  # fmt: skip
         notes |= (about or {}).get(title, {})
-        fits.append(
-            (Fit(config.run_dir / "models" / model / head, notes, to_frame(kept, manifest.labels)), kept, title)
-        )
+        fits.append(Fit(config.run_dir / "models" / model / head, notes, to_table(kept, manifest.labels)))
+    inputs = Inputs(tables or {}, Records.of(ClipContent, contents or _contents(len(manifest))), {})
     if majority:
-        inputs = Inputs({}, Records.of(ClipContent, _contents(len(manifest))), {})
-        fit = majority_fit(config, manifest, splits_of(config, manifest, inputs, strict=False))
-        fits.append((fit, from_frame(fit.predictions, manifest.labels, manifest.task), "majority"))
+        fits.append(majority_fit(config, manifest, splits_of(config, manifest, inputs, strict=False)))
     groups = np.arange(len(manifest)) // 2
-    rows, details = score([fit for fit, _, _ in fits], manifest, groups, 0, backbone_of, corpus)
-    table = table_of(rows)
-    models = [
-        StudyModel(title, row, detail, fit, tuple(kept))
-        for (fit, kept, title), row, detail in zip(fits, rows, details, strict=True)
-    ]
-    if contents is None:
-        contents = _contents(len(manifest))
-    return Study(
-        config=config,
-        manifest=manifest,
-        inputs=Inputs(tables or {}, Records.of(ClipContent, contents), {}),
-        groups=groups,
-        models=tuple(models[at] for at in order_of(table, rows)),
-        table=table,
-        curve=pd.DataFrame(),
-        warnings=(),
-    )
+    return report_study(config, manifest, inputs, groups, fits, backbone_of=backbone_of, corpus=corpus)
 
 
 def _contents(n_clips: int) -> list[ClipContent]:

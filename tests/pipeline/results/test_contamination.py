@@ -11,7 +11,7 @@ from pipeline.config.config import load_config
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.sentence import text_of
 from pipeline.results.contamination import backbones_of, corpus_of, exposure_of
-from pipeline.results.leaderboard import joined
+from pipeline.results.leaderboard.tables import joined
 from pipeline.results.result_files import read_results
 from pipeline.results.table import headings, legend, markdown, shown_rows, table_of
 from tests.pipeline.report.toy_studies import random_study

@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import UserError
 from pipeline.console import Console
-from pipeline.results.leaderboard import run_leaderboard
+from pipeline.results.leaderboard.tables import run_leaderboard
 from pipeline.results.table import COLUMNS
 
 TEXTS = {

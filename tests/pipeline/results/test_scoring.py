@@ -9,9 +9,10 @@ import pytest
 from features.errors import RunError
 from features.manifest import Manifest
 from heads.evaluation import metrics
-from heads.evaluation.predictions import Predictions, to_frame
+from heads.evaluation.prediction_table import to_table
+from heads.evaluation.predictions import Predictions
 from heads.evaluation.scores import SCORES, Score
-from pipeline.results.run_folder import Fit
+from pipeline.results.fit import Fit
 from pipeline.results.scoring import score
 from pipeline.results.table import (
     COLUMNS,
@@ -70,7 +71,7 @@ def fit(clips, model, noise, rows=range(N), draws=(0,)):
                     )
                 )  # fmt: skip
     about = {"dataset": "toy", "model": model, "head": "linear", "protocol": "folds", "n_folds": 2, "n_seeds": 2}
-    return Fit(Path(model), about, to_frame(predictions, clips.labels))
+    return Fit(Path(model), about, to_table(predictions, clips.labels))
 
 
 def scored(task, **kwargs):

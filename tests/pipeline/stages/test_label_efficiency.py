@@ -53,9 +53,10 @@ def test_each_point_tests_the_folds_with_its_own_number_of_clips(curve: Config) 
     assert everything.about["n_train"] > 8
     main = pd.read_parquet(curve.run_dir / "models" / "mfcc" / "linear" / "predictions.parquet")
     for fit in (few, more):
-        assert set(fit.predictions["draw"]) == {0, 1, 2}
-        assert fit.predictions.groupby("draw")["id"].apply(set).tolist() == [set(main["id"])] * 3
-    one, all_of = (table.set_index("id").sort_index() for table in (main, everything.predictions))
+        predictions = fit.table().to_pandas()
+        assert set(predictions["draw"]) == {0, 1, 2}
+        assert predictions.groupby("draw")["id"].apply(set).tolist() == [set(main["id"])] * 3
+    one, all_of = (table.set_index("id").sort_index() for table in (main, everything.table().to_pandas()))
     assert np.allclose(np.stack(one["probabilities"]), np.stack(all_of["probabilities"]))
 
 
@@ -98,7 +99,8 @@ def test_the_report_scores_every_point(curve: Config, capsys: pytest.CaptureFixt
     table = pd.read_csv(folder / "label_efficiency.csv", dtype={"shots": str})
     assert table["shots"].tolist() == ["1", "4", "all"]
     for fit, row in zip(read_curves(curve), table.to_dict("records"), strict=True):
-        right = (fit.predictions["target"] == fit.predictions["predicted"]).mean()
+        predictions = fit.table().to_pandas()
+        right = (predictions["target"] == predictions["predicted"]).mean()
         assert row["accuracy"] == pytest.approx(right)
         assert row["accuracy_ci_low"] < right <= row["accuracy_ci_high"]
     results = pd.read_csv(folder / "results.csv").set_index(["model", "head"])

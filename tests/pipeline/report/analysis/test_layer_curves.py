@@ -1,6 +1,7 @@
 """Scores, validation losses and weights by layer, worked out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
@@ -11,7 +12,7 @@ from pipeline.report.analysis import layer_curves
 from pipeline.report.analysis.layer_curves import score_curves, validation_curves, validation_losses, weight_curves
 from pipeline.report.render.page import render
 from pipeline.report.sections import layers
-from pipeline.stages.layer_predictions import layer_predictions, layers_frame, read_layers, write_layers
+from pipeline.stages.layer_predictions import LAYERS_FILE, layer_predictions, layers_table, write_layers
 from tests.pipeline.report.toy_studies import manifest_of, study_of
 
 N = 40
@@ -40,7 +41,7 @@ def study(tmp_path, wrong, **about):
         folder = toy.models[0].fit.folder
         folder.mkdir(parents=True)
         ids = manifest.clips["id"].to_numpy(dtype=object)
-        write_layers(folder, layers_frame(list(fits_of(manifest, wrong)), ids, targets_of(manifest)))
+        write_layers(folder, layers_table(list(fits_of(manifest, wrong)), ids, targets_of(manifest)))
     return toy
 
 
@@ -56,14 +57,14 @@ def test_scores_and_intervals_are_those_of_the_table_on_each_layer(tmp_path):
 
 def test_a_layer_on_which_a_fold_diverged_is_left_out(tmp_path):
     toy = study(tmp_path, {0: 4, 5: 4})
-    frame = read_layers(toy.models[0].fit.folder)
-    assert frame is not None
-    write_layers(toy.models[0].fit.folder, frame[(frame["layer"] != 5) | (frame["fold"] != "3")])
+    folder = toy.models[0].fit.folder
+    frame = pd.read_parquet(folder / LAYERS_FILE)  # written again as older versions did
+    frame[(frame["layer"] != 5) | (frame["fold"] != "3")].astype({"id": "category"}).to_parquet(folder / LAYERS_FILE)
     assert score_curves(toy)[0].layers == [0]
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label", "regression"])
-def test_compactly_stored_predictions_are_read_back(task):
+def test_compactly_stored_predictions_are_read_back(tmp_path, task):
     labels = {
         "single-label": ["a", "b", "a"],
         "multi-label": [("a",), ("a", "b"), ("b",)],
@@ -74,14 +75,16 @@ def test_compactly_stored_predictions_are_read_back(task):
     predicted = np.random.default_rng(0).random((3, width)).astype(np.float32)
     fit = LayerFit("1", 3, 2, 7, {}, 0.1, np.array([2, 0, 1]), predicted)
     ids = np.array(["x", "y", "z"], dtype=object)
-    frame = layers_frame([fit], ids, targets)
-    (one,) = layer_predictions(frame, targets, ids)[7]
+    table = layers_table([fit], ids, targets)
+    write_layers(tmp_path, table)
+    ((layer, (one,)),) = layer_predictions(tmp_path, targets, ids)
+    assert layer == 7
     assert (one.fold, one.seed, one.draw, one.layer, one.task) == ("1", 3, 2, "7", task)
     order = np.argsort(one.ids)
     assert one.ids[order].tolist() == ["x", "y", "z"]
     assert np.array_equal(one.targets[order], targets.values)
     if task == "single-label":
-        assert np.array_equal(one.predicted, predicted.argmax(1)) and "probability" in frame
+        assert np.array_equal(one.predicted, predicted.argmax(1)) and "probability" in table.column_names
     else:
         assert np.allclose(one.probabilities, predicted)
 

@@ -9,9 +9,9 @@ import pytest
 from features.pooling import POOLINGS
 from pipeline.config.config import load_config
 from pipeline.console import Console
-from pipeline.report.analysis import clips as page
-from pipeline.report.analysis.maps import projection_of, shown_clips, views
+from pipeline.report.analysis.maps import projection_of, views
 from pipeline.report.analysis.projection import PCA, TSNE, project
+from pipeline.report.analysis.samples import sampled_clips
 from pipeline.report.render.embedded import json_text
 from pipeline.report.render.page import render
 from pipeline.report.sections import embedding_map
@@ -59,7 +59,7 @@ def test_points_are_the_projected_embeddings_of_the_clips_in_page_order(study):
     view = views(study)["wav2vec2"]
     clips = np.array([3, 0, 11, 7, 19, 5])
     made = projection_of(study, "wav2vec2", view, PCA, clips)
-    table, ids = study.inputs.tables["wav2vec2"], study.manifest.clips["id"].iloc[page.tested_rows(study)[clips]]
+    table, ids = study.inputs.tables["wav2vec2"], study.manifest.clips["id"].iloc[study.tested[clips]]
     position = {clip: at for at, clip in enumerate(table.ids)}
     at, layer = [position[clip] for clip in ids], table.spec.layers.index(view.layer)
     vectors = np.concatenate([table.embeddings(pooling)[at, layer] for pooling in POOLINGS[:2]], axis=1)
@@ -95,7 +95,7 @@ def test_the_section_colours_clips_by_class_and_each_point_plays_its_own(study):
     assert list(section.figures) == ["mfcc-t-sne", "mfcc-pca", "wav2vec2-t-sne", "wav2vec2-pca"] or list(
         section.figures
     ) == ["wav2vec2-t-sne", "wav2vec2-pca", "mfcc-t-sne", "mfcc-pca"]
-    labels = study.manifest.clips["label"].iloc[page.tested_rows(study)].tolist()
+    labels = study.manifest.clips["label"].iloc[study.tested].tolist()
     for figure in section.figures.values():
         assert sorted(clip for series in figure.series for clip in series.clips) == list(range(len(labels)))
         for series in figure.series:
@@ -108,9 +108,9 @@ def test_the_section_colours_clips_by_class_and_each_point_plays_its_own(study):
 
 def test_many_clips_are_drawn_from_and_no_cache_leaves_no_map(tmp_path):
     study = random_study(60, 4, 2, folder=tmp_path)
-    assert shown_clips(study, 60).tolist() == list(range(60))
-    some = shown_clips(study, 20)
-    assert len(set(some)) == 20 and (np.diff(some) > 0).all() and some.tolist() == shown_clips(study, 20).tolist()
+    assert sampled_clips(study, 60).tolist() == list(range(60))
+    some = sampled_clips(study, 20)
+    assert len(set(some)) == 20 and (np.diff(some) > 0).all() and some.tolist() == sampled_clips(study, 20).tolist()
     assert embedding_map.section(study) is None
 
 

@@ -9,11 +9,12 @@ import pytest
 import soundfile as sf
 
 from pipeline.console import Console
-from pipeline.report.render.audio import audio_sources, clips_of, remove_unused
+from pipeline.report.render.audio import audio_of, audio_sources, remove_unused
 from pipeline.report.run import run_report
 from pipeline.report.study import gather
 
 pytestmark = pytest.mark.e2e  # runs whole experiments
+EVERY = np.arange(36)
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +23,13 @@ def study(hostile):
 
 
 def paths(study):
-    return [clip.path for clip in clips_of(study)]
+    return [clip.path for clip in audio_of(study, EVERY)]
 
 
 def test_links_lead_from_the_page_to_the_user_s_files(hostile, study):
     folder = hostile.run_dir / "report"
-    sources = audio_sources(study, folder)
-    for source, clip in zip(sources, clips_of(study), strict=True):
+    sources = audio_sources(study, EVERY, folder)
+    for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         url, _, part = source.partition("#")
         assert (folder / unquote(url)).is_file()
         if clip.path.suffix == ".wav":
@@ -40,23 +41,23 @@ def test_links_lead_from_the_page_to_the_user_s_files(hostile, study):
 
 
 def test_urls_have_no_characters_with_a_special_meaning(hostile, study):
-    for source in audio_sources(study, hostile.run_dir / "report"):
+    for source in audio_sources(study, EVERY, hostile.run_dir / "report"):
         assert not set(source.partition("#")[0]) & set("<>\"'\\ {}#?\n\u202e")
         assert source.startswith(("../", "./", "audio/"))
 
 
 def test_formats_that_browsers_do_not_play_are_converted(study, tmp_path):
-    sources = audio_sources(study, tmp_path)
-    for source, clip in zip(sources, clips_of(study), strict=True):
+    sources = audio_sources(study, EVERY, tmp_path)
+    for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         assert (clip.path.suffix == ".aiff") == source.startswith("audio/")
         if clip.path.suffix == ".aiff":
             assert np.allclose(sf.read(tmp_path / source)[0], sf.read(clip.path)[0], atol=1e-4)
 
 
 def test_copies_are_the_same_bytes_and_parts_of_a_file_are_cut(study, tmp_path):
-    sources = audio_sources(study, tmp_path, "copy")
+    sources = audio_sources(study, EVERY, tmp_path, "copy")
     assert len(list((tmp_path / "audio").iterdir())) == len(set(sources)) == len(sources)
-    for source, clip in zip(sources, clips_of(study), strict=True):
+    for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         copy = tmp_path / source
         if clip.path.name == "long.wav":
             assert sf.info(copy).duration == pytest.approx(0.3)
@@ -67,9 +68,9 @@ def test_copies_are_the_same_bytes_and_parts_of_a_file_are_cut(study, tmp_path):
 
 
 def test_embedded_audio_is_a_short_mp3_that_decodes(study, tmp_path):
-    sources = audio_sources(study, tmp_path, "embed")
+    sources = audio_sources(study, EVERY, tmp_path, "embed")
     assert not list(tmp_path.iterdir())
-    for source, clip in zip(sources[::6], clips_of(study)[::6], strict=True):
+    for source, clip in zip(sources[::6], audio_of(study, EVERY)[::6], strict=True):
         kind, _, coded = source.partition(",")
         assert kind == "data:audio/mpeg;base64"
         samples, rate = sf.read(io.BytesIO(base64.b64decode(coded)))
@@ -86,8 +87,8 @@ def test_audio_of_any_rate_becomes_a_rate_that_mp3_has(study, tmp_path, monkeypa
         path = tmp_path / f"{rate}.wav"
         sf.write(path, 0.1 * np.sin(np.arange(rate) / 9), rate)
         clip = audio.Clip(path, 0.0, None, "key")
-        monkeypatch.setattr(audio, "clips_of", lambda _, clip=clip: [clip])
-        (source,) = audio_sources(study, tmp_path, "embed")
+        monkeypatch.setattr(audio, "audio_of", lambda *_, clip=clip: [clip])
+        (source,) = audio_sources(study, EVERY, tmp_path, "embed")
         assert sf.info(io.BytesIO(base64.b64decode(source.partition(",")[2]))).samplerate == wanted
 
 
@@ -96,9 +97,9 @@ def test_a_missing_or_invalid_file_has_no_url(study, tmp_path, monkeypatch):
 
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     clips = [audio.Clip(tmp_path / name, 0.0, None, name) for name in ("gone.wav", "bad.wav")]
-    monkeypatch.setattr(audio, "clips_of", lambda _: clips)
+    monkeypatch.setattr(audio, "audio_of", lambda *_: clips)
     for mode in ("link", "copy", "embed"):
-        assert audio_sources(study, tmp_path, mode) == [None, None]
+        assert audio_sources(study, EVERY, tmp_path, mode) == [None, None]
 
 
 def test_copies_are_created_once_and_removed_when_unused(hostile, tmp_path):

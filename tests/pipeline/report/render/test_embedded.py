@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -59,3 +60,10 @@ def test_the_policy_allows_the_page_s_own_scripts_and_no_others():
     assert allowed == own
     assert "'unsafe-inline'" not in policy().split("script-src")[1].split(";")[0]
     assert "http" not in policy()
+
+
+def test_plotly_is_the_published_file_with_its_licence():
+    folder = resources.files("pipeline.report") / "assets" / "plotly"
+    digest = hashlib.sha256((folder / "plotly-cartesian.min.js").read_bytes()).hexdigest()
+    assert digest in (folder / "README.md").read_text() and "MIT" in (folder / "LICENSE").read_text()
+    assert len(plotly_script()) < 1_600_000
