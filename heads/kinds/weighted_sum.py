@@ -33,7 +33,7 @@ class WeightedSumOptions(SteppedOptions):
 
 
 def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
+    """Train every configuration on every block with every seed, see `heads.batched.stepped.early_stopping`.
 
     Layers are standardised separately, so layer weights do not depend on the layers' scales. All layer weights
     start equal.
@@ -46,8 +46,8 @@ def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterato
     Yields:
         One candidate per block and configuration, in no particular order.
     """
-    from heads.batched.early_stopping import train_stepped
-    from heads.batched.weighted_sum import WeightedSum
+    from heads.batched.stepped.early_stopping import train_stepped
+    from heads.batched.stepped.weighted_sum import WeightedSum
 
     network = WeightedSum(job.n_layers, job.dim, job.n_outputs)
     yield from train_stepped(places, load, job, range(len(job.grid)), network)

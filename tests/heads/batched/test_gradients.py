@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from heads.batched.adamw import Minibatch, Rate, Stack, aligned
 from heads.batched.logistic import LogisticPaths, LogisticRows
 from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
-from heads.batched.perceptron import Perceptron
-from heads.batched.weighted_sum import WeightedSum
+from heads.batched.stepped.adamw import Minibatch, Rate, Stack, aligned
+from heads.batched.stepped.perceptron import Perceptron
+from heads.batched.stepped.weighted_sum import WeightedSum
 
 M, N_ROWS, DIM, N_CLASSES, N_LAYERS = 2, 6, 5, 3, 4
 FILLER = 2  # rows of the second network that are not there

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from heads.batched import early_stopping as stepping
 from heads.batched.losses import choice_loss, concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
 from heads.batched.rng import initial_layers, row_order
+from heads.batched.stepped import early_stopping as stepping
 from heads.kinds.mlp import MlpOptions
 from heads.kinds.registry import predict
 from heads.splits.protocol import Split

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heads.batched.adamw import HeadNetwork, Minibatch, Rate, Stack, aligned
 from heads.batched.blocks import BUDGET_BYTES, BlockFit, Loader, Place, chunks
 from heads.batched.cores import on_threads
 from heads.batched.job import Job
 from heads.batched.losses import loss_gradient
-from heads.batched.minibatches import BlockRows, Turn
+from heads.batched.stepped.adamw import HeadNetwork, Minibatch, Rate, Stack, aligned
+from heads.batched.stepped.minibatches import BlockRows, Turn
 from heads.options import SteppedOptions
 
 CPU_STACK_BYTES = 2**24  # per worker, so that the optimiser's state fits the processor's caches

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from heads.batched.adamw import Minibatch, Stack, aligned
 from heads.batched.blocks import Loader, Place, chunks
 from heads.batched.inference import standardisation
 from heads.batched.job import Job
 from heads.batched.losses import choice_loss, row_weights, wanted_outputs
 from heads.batched.rng import dropout_stream, row_order, uniform_integers
+from heads.batched.stepped.adamw import Minibatch, Stack, aligned
 from heads.options import SteppedOptions
 
 WINDOW = 16  # steps whose dropout is drawn at once
