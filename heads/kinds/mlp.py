@@ -59,4 +59,4 @@ def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:
     return (hidden,) if isinstance(hidden, int) else tuple(hidden)
 
 
-HEAD = HeadType(MlpOptions, fit_mlp, predict_layers, graph=layers_graph)
+HEAD = HeadType(MlpOptions, fit_mlp, predict_layers, minibatches=True, graph=layers_graph)
