@@ -67,7 +67,9 @@ class BlockRows:
                 ]
             )
         row_shape = (*blocks[0].mean.shape[:-1], aligned(job.dim))
-        self._store: RowStore = (SpilledRows if plan.spilled else HeldRows)(blocks, row_shape, job.device)
+        self._store: RowStore = (SpilledRows if plan.spilled else HeldRows)(
+            blocks, row_shape, job.device, plan.tile_bytes
+        )
 
     def close(self) -> None:
         """Free the rows."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from features.errors import ConfigError
 from heads.batched.job import Job
 from heads.batched.stepped.adamw import HeadNetwork, aligned
-from heads.batched.stepped.row_store import TILE_BYTES
 from heads.batched.target_rows import row_bytes
 from heads.batched.vector_blocks import CHUNK_BYTES
 from heads.options import SteppedOptions
@@ -16,6 +15,7 @@ from heads.options import SteppedOptions
 CPU_STACK_BYTES = 2**24  # per worker, so that the optimiser's state fits the processor's caches
 CUDA_STACK_BYTES = 2**31
 SCORES_BYTES = 2**26  # memory of one part of a validation pass
+TILE_BYTES = 2**27  # rows that are standardised at once on their way to a device or a file
 WINDOW = 16  # steps whose dropout is drawn at once
 NOTED_BYTES = 2**30  # a job that needs less is not mentioned
 
@@ -32,6 +32,7 @@ class Plan:
         valid_rows: Validation rows that are scored at once. It depends on the shape of the head only, because the
             number of rows may change the last bits of a product.
         scored_bytes: Memory of one validation row that is scored by one fit.
+        tile_bytes: Rows that are standardised at once on their way to a device or a file.
         n_bytes: Estimated memory.
         file_bytes: Size of the temporary file.
     """
@@ -42,6 +43,7 @@ class Plan:
     n_fits: int
     valid_rows: int
     scored_bytes: int
+    tile_bytes: int
     n_bytes: int
     file_bytes: int
 
@@ -50,8 +52,8 @@ class Plan:
         """One line about a large job; None for a small one."""
         if not self.spilled and self.n_bytes < NOTED_BYTES:
             return None
-        rows = f"rows in a temporary file of {self.file_bytes / 1e9:.1f} GB" if self.spilled else "rows in memory"
-        return f"{self.n_bytes / 1e9:.1f} GB of memory for {self.n_workers} × {self.n_fits} fits at once, {rows}"
+        rows = f"rows in a temporary file of {self.file_bytes / 1e6:,.0f} MB" if self.spilled else "rows in memory"
+        return f"{self.n_bytes / 1e6:,.0f} MB of memory, {self.n_workers} × {self.n_fits} fits at once, {rows}"
 
 
 def plan_job(job: Job, network: HeadNetwork, n_blocks: int, n_candidates: int) -> Plan:
@@ -83,17 +85,18 @@ def plan_job(job: Job, network: HeadNetwork, n_blocks: int, n_candidates: int) -
     on_cpu = job.device.type == "cpu"
     n_fits = (CPU_STACK_BYTES if on_cpu else CUDA_STACK_BYTES) // step
     n_fits = max(1, min(n_fits, job.memory // (2 * job.cores if on_cpu else 2) // fit, n_blocks * n_candidates))
-    worker = n_fits * fit + min(SCORES_BYTES, n_fits * scores) + scores
+    worker = n_fits * fit + min(SCORES_BYTES, n_fits * scores)
     n_workers = min(job.cores, n_blocks * n_candidates, max(1, job.memory // 2 // worker)) if on_cpu else 1
 
     n_rows = job.n_train + job.n_valid
     small = n_rows * (row_bytes(job.task, job.n_outputs) + 16)  # targets and positions
     block = n_rows * 4 * numbers
-    loading = 3 * CHUNK_BYTES
+    loading = 3 * min(CHUNK_BYTES, 8 * n_rows * job.dim)
     free = job.memory - max(n_workers * worker, loading)
-    held = free // (block + small)
+    tile = min(TILE_BYTES, block, max(4 * numbers, job.memory // 8))
+    held = max(0, free // (block + small))
     if held < 1:
-        loading += min(TILE_BYTES, block)
+        loading += tile
         if worker + small > job.memory or loading + small > job.memory:
             least = max(worker, loading) + small
             raise ConfigError(
@@ -109,6 +112,7 @@ def plan_job(job: Job, network: HeadNetwork, n_blocks: int, n_candidates: int) -
         n_fits=n_fits,
         valid_rows=valid_rows,
         scored_bytes=scored,
+        tile_bytes=tile,
         n_bytes=rows + max(n_workers * worker, loading),
         file_bytes=0 if held else block,
     )

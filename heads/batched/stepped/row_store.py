@@ -14,8 +14,6 @@ from features.audio.scratch import ScratchFile
 from features.errors import RunError
 from heads.batched.vector_blocks import VectorBlock
 
-TILE_BYTES = 2**27  # rows that are standardised at once on their way to a device or a file
-
 
 class RowStore(Protocol):
     """Rows of all blocks, one block after another: training rows, then validation rows; float32, widths padded."""
@@ -33,7 +31,9 @@ class RowStore(Protocol):
 class HeldRows:
     """Rows in the memory of a device."""
 
-    def __init__(self, blocks: Sequence[VectorBlock], row_shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(
+        self, blocks: Sequence[VectorBlock], row_shape: tuple[int, ...], device: torch.device, tile_bytes: int
+    ) -> None:
         """Read the rows of all blocks; a row is padded to `row_shape`."""
         self._rows = torch.zeros(sum(map(len, blocks)), *row_shape, device=device)
         start = 0
@@ -42,7 +42,7 @@ class HeldRows:
             if device.type == "cpu":
                 block.read(slice(0, len(block)), _with_layers(own.numpy()))
             else:
-                for part, values in _tiles(block, row_shape):
+                for part, values in _tiles(block, row_shape, tile_bytes):
                     own[part] = torch.from_numpy(values)
             start += len(block)
 
@@ -63,7 +63,9 @@ class HeldRows:
 class SpilledRows:
     """Rows in a temporary file, from which any row is read at once. Safe for threads."""
 
-    def __init__(self, blocks: Sequence[VectorBlock], row_shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(
+        self, blocks: Sequence[VectorBlock], row_shape: tuple[int, ...], device: torch.device, tile_bytes: int
+    ) -> None:
         """Write the rows of all blocks to a file without a name; a row is padded to `row_shape`.
 
         Raises:
@@ -75,7 +77,7 @@ class SpilledRows:
         try:
             self._file = ScratchFile()
             for block in blocks:
-                for _, values in _tiles(block, row_shape):
+                for _, values in _tiles(block, row_shape, tile_bytes):
                     self._file.append(values.data.cast("B"))
         except OSError as error:
             raise RunError(
@@ -101,9 +103,9 @@ class SpilledRows:
         self._file.close()
 
 
-def _tiles(block: VectorBlock, row_shape: tuple[int, ...]) -> Iterator[tuple[slice, np.ndarray]]:
+def _tiles(block: VectorBlock, row_shape: tuple[int, ...], n_bytes: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield consecutive rows of a block: their positions and an array that is used again for the next ones."""
-    size = max(1, TILE_BYTES // (4 * int(np.prod(row_shape))))
+    size = max(1, n_bytes // (4 * int(np.prod(row_shape))))
     tile = np.zeros((min(size, len(block)), *row_shape), dtype=np.float32)
     for start in range(0, len(block), size):
         part = slice(start, min(start + size, len(block)))
