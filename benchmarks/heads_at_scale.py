@@ -2,7 +2,7 @@
 
 Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
 preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report]`.
+Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report mlp weighted-sum]`.
 """
 
 from __future__ import annotations
@@ -91,6 +91,20 @@ def report(n_clips: int) -> Work:
     return SyntheticRun(n_clips, 400, N_MODELS).report
 
 
+def mlp(n_clips: int) -> Work:
+    """Return an epoch of `mlp` on one layer, 1,251 classes."""
+    from heads.kinds.mlp import MlpOptions
+
+    return _epoch(MlpOptions(max_epochs=1), n_clips, 1, 1251)
+
+
+def weighted_sum(n_clips: int) -> Work:
+    """Return an epoch of `weighted-sum` on 13 layers, 35 classes; beyond 2 GiB rows are put in a temporary file."""
+    from heads.kinds.weighted_sum import WeightedSumOptions
+
+    return _epoch(WeightedSumOptions(max_epochs=1), n_clips, 13, N_CLASSES)
+
+
 ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "splits": (splits, "groups of 100,000 clips", (50, 200, 500, 1000)),
     "digest": (digest, "groups of 100,000 clips", (100, 300, 1000)),
@@ -98,6 +112,8 @@ ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "duplicates": (duplicates, "clips × 768", (10_000, 30_000, 100_000)),
     "precision": (precision, "clips × 527 labels", (7000, 20_371)),
     "report": (report, "clips × 400 classes × 10 models", (10_000, 30_000, 100_000)),
+    "mlp": (mlp, "clips × 768", (10_000, 30_000, 100_000)),
+    "weighted-sum": (weighted_sum, "clips × 13 × 768", (3000, 10_000, 30_000)),
 }
 
 
@@ -117,7 +133,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
-    print(f"{'row':<12}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
+    print(f"{'row':<14}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
     for name in given.only:
         earlier: tuple[int, float] | None = None
         for size in ROWS[name][2]:
@@ -126,8 +142,26 @@ def main() -> None:
             growth = ""
             if earlier is not None:
                 growth = f"{math.log(seconds / earlier[1]) / math.log(size / earlier[0]):.2f}"
-            print(f"{name:<12}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
+            print(f"{name:<14}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
             earlier = size, seconds
+
+
+def _epoch(options: Any, n_clips: int, n_layers: int, n_classes: int) -> Work:
+    """Return an epoch of a head on generated vectors: 60 % of the clips train, 20 % validate, 20 % test."""
+    import numpy as np
+
+    from heads.splits.protocol import Split
+    from heads.training.train import train_head
+
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((n_clips, n_layers, DIM), dtype=np.float32)
+    classes, fold = np.arange(n_clips) % n_classes, np.arange(n_clips) // n_classes % 5
+    split = Split(0, *(np.flatnonzero(chosen) for chosen in (fold > 1, fold == 1, fold == 0)))
+    vectors[:, -1, :64] += rng.standard_normal((n_classes, 64), dtype=np.float32)[classes]
+
+    few = Split(0, *np.split(np.arange(500), [300, 400]))
+    train_head(options, vectors[:500], np.arange(500) % 2, [few], [0], n_classes=2)  # what is loaded once
+    return partial(train_head, options, vectors, classes, [split], [0], n_classes=n_classes)
 
 
 def _manifest(n_groups: int) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from features.labels import Task
+from heads.batched.target_rows import value_scale
 from heads.batched.vectors import Vectors, read_layers
 from heads.splits.protocol import Split
 
@@ -112,8 +113,7 @@ def standardize(
     scale = scales(train.std(axis=0, dtype=np.float64), mean, features.dtype)
     target_mean, target_scale = 0.0, 1.0
     if task == "regression":
-        values = targets[split.train].astype(np.float64)
-        target_mean, target_scale = float(values.mean()), float(values.std()) or 1.0
+        target_mean, target_scale = value_scale(targets[split.train].astype(np.float64))
 
     def rows(values: np.ndarray) -> Tensor:
         return torch.from_numpy(((values - mean) / scale).astype(values.dtype, copy=False)).to(device)

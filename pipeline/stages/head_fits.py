@@ -45,7 +45,9 @@ def fit_head(
             layer_names=features.layers if isinstance(features, ClipLayers) else table.spec.layers,
             refit=stage.config.refit,
             keep_layers=keep_layers,
+            memory=int(stage.config.heads_memory_gib * 2**30),
             on_candidate=on_candidate,
+            note=lambda line: stage.console.note(f"{label} {head.title}: {line}"),
         )
 
 
