@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 State = Mapping[str, np.ndarray]
 NORM_EPS = 1e-5  # epsilon of batch and layer normalisation
+ROWS_AT_ONCE = 4096  # rows that are predicted at once, in float64
 
 
 def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) -> dict[str, np.ndarray]:
@@ -53,6 +54,12 @@ def standardized(state: State, features: np.ndarray) -> np.ndarray:
     if features.shape[1:] != shape or features.ndim != len(shape) + 1:
         raise ValueError(f"features have shape {features.shape}; this head needs (n, {', '.join(map(str, shape))})")
     return (features.astype(np.float64) - state["mean"]) / state["scale"]
+
+
+def in_parts(predict: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
+    """Predict from some rows at a time, so that their float64 copies stay small, and concatenate the outputs."""
+    starts = range(0, max(1, len(features)), ROWS_AT_ONCE)
+    return np.concatenate([predict(features[start : start + ROWS_AT_ONCE]) for start in starts])
 
 
 def activate(scores: np.ndarray, task: Task) -> np.ndarray:
@@ -95,16 +102,20 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
     Raises:
         ValueError: The dimension of the features is not the one the head was trained on.
     """
-    x = standardized(state, features)
     depth = count_layers(state)
-    for at in range(depth):
-        x = x @ state[f"weight_{at}"].astype(np.float64) + state[f"bias_{at}"]
-        if f"gain_{at}" in state:
-            x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + NORM_EPS)
-            x = x * state[f"gain_{at}"] + state[f"shift_{at}"]
-        if at < depth - 1:
-            x = np.maximum(x, 0)
-    return outputs(state, x, task)
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        x = standardized(state, rows)
+        for at in range(depth):
+            x = x @ state[f"weight_{at}"].astype(np.float64) + state[f"bias_{at}"]
+            if f"gain_{at}" in state:
+                x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + NORM_EPS)
+                x = x * state[f"gain_{at}"] + state[f"shift_{at}"]
+            if at < depth - 1:
+                x = np.maximum(x, 0)
+        return outputs(state, x, task)
+
+    return in_parts(predict, features)
 
 
 def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:

@@ -161,14 +161,27 @@ def row_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str |
     Returns:
         Shape (n,), or (n, C) in `multi-label`; float64.
     """
-    n = len(targets)
+    weights = class_weights(targets, n_outputs, task, class_weight)
     if task == "multi-label":
         held = targets.double()
-        if class_weight is None:
-            return torch.ones_like(held)
-        count = held.sum(0)
-        return held * (n / (2 * count).clamp(min=1)) + (1 - held) * (n / (2 * (n - count)).clamp(min=1))
+        return held * weights[1] + (1 - held) * weights[0]
+    if task == "regression":
+        return weights.expand(len(targets))
+    return weights[targets]
+
+
+def class_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
+    """Compute the weight of a row by its class, see `row_weights`.
+
+    Returns:
+        Shape (C,); in `multi-label` (2, C): weights of rows without and with each class. 1 in regression. float64.
+    """
+    shape = (2, n_outputs) if task == "multi-label" else (n_outputs,)
     if class_weight is None or task == "regression":
-        return torch.ones(n, dtype=torch.float64, device=targets.device)
+        return torch.ones(shape, dtype=torch.float64, device=targets.device)
+    n = len(targets)
+    if task == "multi-label":
+        count = targets.sum(0, dtype=torch.float64)
+        return n / (2 * torch.stack([n - count, count])).clamp(min=1)
     count = torch.bincount(targets, minlength=n_outputs)
-    return (n / (n_outputs * count.double()))[targets]
+    return n / (n_outputs * count.double())

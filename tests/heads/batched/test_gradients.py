@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from heads.batched.adamw import Minibatch, Rate, Stack, aligned
-from heads.batched.logistic import LogisticPaths, LogisticRows
+from heads.batched.convex.logistic import LogisticPaths, LogisticRows
 from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
 from heads.batched.perceptron import Perceptron
 from heads.batched.weighted_sum import WeightedSum
