@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.solvers_at_scale import knn, linear, ridge, sklearn_logistic, sklearn_sgd
+
 N_CLIPS, N_CLASSES, N_MODELS, DIM = 100_000, 35, 10, 768
 Work = Callable[[], Any]
 
@@ -114,6 +116,14 @@ ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "report": (report, "clips × 400 classes × 10 models", (10_000, 30_000, 100_000)),
     "mlp": (mlp, "clips × 768", (10_000, 30_000, 100_000)),
     "weighted-sum": (weighted_sum, "clips × 13 × 768", (3000, 10_000, 30_000)),
+    "linear": (linear, "clips × 768, 35 classes", (10_000, 30_000, 100_000)),
+    "linear-400": (partial(linear, n_classes=400), "clips × 768, 400 classes", (30_000,)),
+    "linear-1251": (partial(linear, n_classes=1251, penalties=(0.01,)), "clips × 768, one penalty", (10_000, 100_000)),
+    "linear-labels": (partial(linear, n_classes=200, multi_label=True), "clips × 768, 200 labels", (30_000, 100_000)),
+    "ridge": (ridge, "clips × 768", (30_000, 100_000)),
+    "knn": (knn, "clips × 768, 35 classes", (10_000, 30_000, 100_000)),
+    "sklearn": (sklearn_logistic, "clips × 768, one penalty", (10_000, 30_000)),
+    "sklearn-sgd": (sklearn_sgd, "clips × 768, one penalty", (10_000, 30_000)),
 }
 
 
@@ -131,18 +141,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument("--most", type=int, help="leave out larger sizes")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
-    print(f"{'row':<14}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
+    print(f"{'row':<15}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
     for name in given.only:
         earlier: tuple[int, float] | None = None
-        for size in ROWS[name][2]:
+        for size in (size for size in ROWS[name][2] if not given.most or size <= given.most):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 seconds, peak = pool.apply(measure, (name, size))
             growth = ""
             if earlier is not None:
                 growth = f"{math.log(seconds / earlier[1]) / math.log(size / earlier[0]):.2f}"
-            print(f"{name:<14}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
+            print(f"{name:<15}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
             earlier = size, seconds
 
 

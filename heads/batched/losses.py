@@ -153,11 +153,22 @@ def row_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str |
     Returns:
         Shape (n,), or (n, C) in `multi-label`; float64.
     """
-    n = len(targets)
-    if class_weight is None or task == "regression":
-        return torch.ones(targets.shape if task == "multi-label" else n, dtype=torch.float64, device=targets.device)
-    count = targets.double().sum(0) if task == "multi-label" else torch.bincount(targets, minlength=n_outputs)
-    return weigh(targets, class_weights(count, n, task), task)
+    weights = weights_by_class(targets, n_outputs, task, class_weight)
+    return weights.expand(len(targets)) if task == "regression" else weigh(targets, weights, task)
+
+
+def weights_by_class(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
+    """Return the weights that `weigh` takes, from the targets of all training rows.
+
+    Returns:
+        Shape (C,), or (2, C) in `multi-label`, see `class_weights`; all 1 without `class_weight`; (1,) in regression.
+    """
+    if task == "regression" or class_weight is None:
+        shape = (2, n_outputs) if task == "multi-label" else (n_outputs,)
+        return torch.ones(shape, dtype=torch.float64, device=targets.device)
+    several = task == "multi-label"
+    counts = targets.sum(0, dtype=torch.float64) if several else torch.bincount(targets, minlength=n_outputs)
+    return class_weights(counts, len(targets), task)
 
 
 def class_weights(counts: Tensor, n: int, task: Task) -> Tensor:

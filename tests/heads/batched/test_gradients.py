@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from heads.batched.logistic import LogisticPaths, LogisticRows
+from heads.batched.convex.logistic import LogisticPaths, LogisticRows
 from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights
 from heads.batched.stepped.adamw import Minibatch, Rate, Stack, aligned
 from heads.batched.stepped.perceptron import Perceptron
