@@ -2,7 +2,7 @@
 
 Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
 preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report]`.
+Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report mlp weighted-sum]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks.solvers_at_scale import knn, linear, ridge, sklearn_logistic, sklearn_sgd
 
 N_CLIPS, N_CLASSES, N_MODELS, DIM = 100_000, 35, 10, 768
 Work = Callable[[], Any]
@@ -91,6 +93,20 @@ def report(n_clips: int) -> Work:
     return SyntheticRun(n_clips, 400, N_MODELS).report
 
 
+def mlp(n_clips: int) -> Work:
+    """Return an epoch of `mlp` on one layer, 1,251 classes."""
+    from heads.kinds.mlp import MlpOptions
+
+    return _epoch(MlpOptions(max_epochs=1), n_clips, 1, 1251)
+
+
+def weighted_sum(n_clips: int) -> Work:
+    """Return an epoch of `weighted-sum` on 13 layers, 35 classes; beyond 2 GiB rows are put in a temporary file."""
+    from heads.kinds.weighted_sum import WeightedSumOptions
+
+    return _epoch(WeightedSumOptions(max_epochs=1), n_clips, 13, N_CLASSES)
+
+
 ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "splits": (splits, "groups of 100,000 clips", (50, 200, 500, 1000)),
     "digest": (digest, "groups of 100,000 clips", (100, 300, 1000)),
@@ -98,6 +114,16 @@ ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "duplicates": (duplicates, "clips × 768", (10_000, 30_000, 100_000)),
     "precision": (precision, "clips × 527 labels", (7000, 20_371)),
     "report": (report, "clips × 400 classes × 10 models", (10_000, 30_000, 100_000)),
+    "mlp": (mlp, "clips × 768", (10_000, 30_000, 100_000)),
+    "weighted-sum": (weighted_sum, "clips × 13 × 768", (3000, 10_000, 30_000)),
+    "linear": (linear, "clips × 768, 35 classes", (10_000, 30_000, 100_000)),
+    "linear-400": (partial(linear, n_classes=400), "clips × 768, 400 classes", (30_000,)),
+    "linear-1251": (partial(linear, n_classes=1251, penalties=(0.01,)), "clips × 768, one penalty", (10_000, 100_000)),
+    "linear-labels": (partial(linear, n_classes=200, multi_label=True), "clips × 768, 200 labels", (30_000, 100_000)),
+    "ridge": (ridge, "clips × 768", (30_000, 100_000)),
+    "knn": (knn, "clips × 768, 35 classes", (10_000, 30_000, 100_000)),
+    "sklearn": (sklearn_logistic, "clips × 768, one penalty", (10_000, 30_000)),
+    "sklearn-sgd": (sklearn_sgd, "clips × 768, one penalty", (10_000, 30_000)),
 }
 
 
@@ -115,19 +141,38 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument("--most", type=int, help="leave out larger sizes")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
-    print(f"{'row':<12}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
+    print(f"{'row':<15}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
     for name in given.only:
         earlier: tuple[int, float] | None = None
-        for size in ROWS[name][2]:
+        for size in (size for size in ROWS[name][2] if not given.most or size <= given.most):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 seconds, peak = pool.apply(measure, (name, size))
             growth = ""
             if earlier is not None:
                 growth = f"{math.log(seconds / earlier[1]) / math.log(size / earlier[0]):.2f}"
-            print(f"{name:<12}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
+            print(f"{name:<15}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
             earlier = size, seconds
+
+
+def _epoch(options: Any, n_clips: int, n_layers: int, n_classes: int) -> Work:
+    """Return an epoch of a head on generated vectors: 60 % of the clips train, 20 % validate, 20 % test."""
+    import numpy as np
+
+    from heads.splits.protocol import Split
+    from heads.training.train import train_head
+
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((n_clips, n_layers, DIM), dtype=np.float32)
+    classes, fold = np.arange(n_clips) % n_classes, np.arange(n_clips) // n_classes % 5
+    split = Split(0, *(np.flatnonzero(chosen) for chosen in (fold > 1, fold == 1, fold == 0)))
+    vectors[:, -1, :64] += rng.standard_normal((n_classes, 64), dtype=np.float32)[classes]
+
+    few = Split(0, *np.split(np.arange(500), [300, 400]))
+    train_head(options, vectors[:500], np.arange(500) % 2, [few], [0], n_classes=2)  # what is loaded once
+    return partial(train_head, options, vectors, classes, [split], [0], n_classes=n_classes)
 
 
 def _manifest(n_groups: int) -> Any:

@@ -43,14 +43,20 @@ class ScratchFile:
             OSError: The file is shorter.
         """
         wanted = bytearray(size)
-        self._file.seek(start)
-        left = memoryview(wanted)
-        while left:
-            if not (got := self._file.readinto(left)):
-                raise OSError("a temporary file is shorter than expected")
-            left = left[got:]
-        self._file.seek(0, os.SEEK_END)
+        self.read_into(start, wanted)
         return wanted
+
+    def read_into(self, start: int, buffer: bytearray | memoryview) -> None:
+        """Fill a buffer with the bytes from a position. Several threads may read at once.
+
+        Raises:
+            OSError: The file is shorter.
+        """
+        left = memoryview(buffer).cast("B")
+        while left:
+            if not (got := os.preadv(self._file.fileno(), [left], start)):
+                raise OSError("a temporary file is shorter than expected")
+            left, start = left[got:], start + got
 
 
 class Kept(Protocol):

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from heads.batched.frame_blocks import FrameBlock
 from heads.batched.inference import standardisation
 from heads.batched.job import Job
-from heads.batched.losses import choice_loss, concordance_loss, row_losses, row_weights
+from heads.batched.losses import choice_loss, class_weights, concordance_loss, row_losses, weigh
 from heads.batched.rng import dropout_stream, initial_layers, row_order
 from heads.options import Configuration, SteppedOptions
 
@@ -110,11 +110,11 @@ class AttentionFit:
         self.weights = {
             name: start.clone().to(job.device).requires_grad_() for name, start in zip(TRAINED, starts, strict=True)
         }
-        self.targets = block.train_targets if job.task == "single-label" else block.train_targets.float()
-        self.row_weights = None
+        self.class_weights = None
         if self.options.class_weight is not None and job.task != "regression":
-            weights = row_weights(block.train_targets, job.n_outputs, job.task, self.options.class_weight)
-            self.row_weights = weights.float()
+            n = len(block.train)
+            counts = block.targets.counts(slice(n), job.n_outputs)
+            self.class_weights = class_weights(counts, n, job.task).float()
 
     def train(self) -> _FitProgress:
         """Train until early stopping or the last epoch; return the best state, or the last without validation."""
@@ -150,11 +150,11 @@ class AttentionFit:
             pooled = self._pooled(self.block.train[chosen])
             draws = torch.rand((size, pooled.shape[1]), generator=stream, device=device)[: len(chosen)]
             scores = self._scores(pooled * ((draws < keep) / keep))
-            targets = self.targets[at]
+            targets = self.block.targets.take(at)
             if task == "regression" and self.options.loss == "ccc":
                 loss = concordance_loss(scores, targets, scores.new_full((len(chosen),), 1 / len(chosen)))
             else:
-                weights = None if self.row_weights is None else self.row_weights[at]
+                weights = None if self.class_weights is None else weigh(targets, self.class_weights, task)
                 loss = row_losses(scores, targets, task, weights, self.options.label_smoothing).mean()
             optimizer.zero_grad()
             loss.backward()
@@ -163,7 +163,8 @@ class AttentionFit:
     def _valid_loss(self) -> float:
         with torch.no_grad():
             scores = self._scores(self._pooled(self.block.valid)).double()
-        return float(choice_loss(scores, self.block.valid_targets, self.job.task, self.options.loss))
+        targets = self.block.targets.take(slice(len(self.block.train), None))
+        return float(choice_loss(scores, targets, self.job.task, self.options.loss))
 
     def _scores(self, pooled: Tensor) -> Tensor:
         return pooled @ self.weights["weight_0"] + self.weights["bias_0"]

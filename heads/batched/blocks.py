@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor
 
 from features.labels import Task
+from heads.batched.target_rows import value_scale
 from heads.batched.vectors import Vectors, read_layers
 from heads.splits.protocol import Split
 
 ALL_LAYERS = -1  # the `layer` of a block that contains all layers
 Item = TypeVar("Item")
 BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
+CHUNK_BYTES = 2**23  # rows that are standardised at once, in float64
 RESOLUTION = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-3}
 """Deviation, relative to the mean, up to which a column of this type is constant: it can be rounding."""
 
@@ -33,8 +36,8 @@ class Block:
     """The training and validation rows of one fold and layer. It contains no test rows.
 
     Attributes:
-        train: Standardised training rows, shape (n, D) float64; (n, L, D) float32 with all layers.
-        train_targets: Classes (n,) int64; zeros and ones (n, C) float64; standardised values (n, 1) float64.
+        train: Standardised training rows, shape (n, D) float32; (n, L, D) with all layers.
+        train_targets: Classes (n,) int64; zeros and ones (n, C) uint8; standardised values (n, 1) float64.
         valid: Validation rows, standardised with `mean` and `scale`, (v, D) or (v, L, D); v may be 0.
         valid_targets: Targets of the validation rows, as `train_targets`.
         mean: Mean of the training rows, shape (D,) or (L, D) float64.
@@ -71,7 +74,7 @@ class BlockFit:
 
     place: Place
     configuration: int
-    states: list[dict[str, np.ndarray]]
+    states: Sequence[Mapping[str, np.ndarray]]
     valid_loss: np.ndarray
     epochs: np.ndarray
     params_trained: int
@@ -104,38 +107,64 @@ def standardize(
     Returns:
         The block.
     """
-    if layer == ALL_LAYERS:
-        train, valid = (read_layers(features, rows) for rows in (split.train, split.valid))
-    else:
-        train, valid = (features.read(rows, layer).astype(np.float64) for rows in (split.train, split.valid))
-    mean = train.mean(axis=0, dtype=np.float64)
-    scale = scales(train.std(axis=0, dtype=np.float64), mean, features.dtype)
+    read = partial(read_layers, features) if layer == ALL_LAYERS else partial(features.read, layer=layer)
+    train = read(split.train)
+    mean, deviation = moments(train)
+    scale = scales(deviation, mean, features.dtype)
     target_mean, target_scale = 0.0, 1.0
     if task == "regression":
-        values = targets[split.train].astype(np.float64)
-        target_mean, target_scale = float(values.mean()), float(values.std()) or 1.0
+        target_mean, target_scale = value_scale(targets[split.train].astype(np.float64))
 
     def rows(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(((values - mean) / scale).astype(values.dtype, copy=False)).to(device)
+        return torch.from_numpy(divided(values, mean, scale)).to(device)
 
     def answers(chosen: np.ndarray) -> Tensor:
         if task == "single-label":
             return torch.from_numpy(targets[chosen].astype(np.int64)).to(device)
-        values = targets[chosen].astype(np.float64)
-        if task == "regression":
-            values = ((values - target_mean) / target_scale)[:, None]
-        return torch.from_numpy(values).to(device)
+        if task == "multi-label":
+            return torch.from_numpy(targets[chosen].astype(np.uint8)).to(device)
+        values = (targets[chosen].astype(np.float64) - target_mean) / target_scale
+        return torch.from_numpy(values[:, None]).to(device)
 
     return Block(
         train=rows(train),
         train_targets=answers(split.train),
-        valid=rows(valid),
+        valid=rows(read(split.valid)),
         valid_targets=answers(split.valid),
         mean=mean,
         scale=scale,
         target_mean=target_mean,
         target_scale=target_scale,
     )
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column in two passes over chunks of rows.
+
+    Args:
+        values: Shape (n, …) float32 or float64, with n ≥ 1.
+
+    Returns:
+        Two arrays of shape (…) float64.
+    """
+    mean = sum(part.sum(axis=0, dtype=np.float64) for part in _row_chunks(values)) / len(values)
+    squares = sum(np.square(part - mean).sum(axis=0) for part in _row_chunks(values)) / len(values)
+    return np.asarray(mean), np.sqrt(squares)
+
+
+def divided(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Standardise rows (n, …) chunk by chunk in float64 and return them as float32, in the same memory if possible."""
+    found = values if values.dtype == np.float32 else np.empty(values.shape, dtype=np.float32)
+    for part, own in zip(_row_chunks(values), _row_chunks(found), strict=True):
+        own[:] = (part - mean) / scale
+    return found
+
+
+def _row_chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield views of some rows at a time."""
+    size = max(1, CHUNK_BYTES // max(1, 8 * values[:1].size))
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def scales(spread: np.ndarray, mean: np.ndarray, dtype: np.dtype) -> np.ndarray:

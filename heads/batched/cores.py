@@ -1,21 +1,26 @@
-"""One thread per core, each with its own fits: results do not depend on the number of threads."""
+"""One thread per core, each with its own fits or rows: results do not depend on the number of threads."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event, Semaphore
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 Item = TypeVar("Item")
 AHEAD = 4  # results per thread that wait to be read; they may hold many rows
 MOST_BYTES = 2**32  # memory of all units that are computed at once
+CHUNK_BYTES = 2**23  # one float32 array with all outputs of a chunk of rows; a computation holds a few of them
+MOST_ROWS, FEWEST_ROWS = 2048, 64
+CHUNKS_AHEAD = 2  # chunks per thread that are computed before they are added
 
 
 @contextlib.contextmanager
@@ -99,3 +104,64 @@ def on_threads(n_threads: int, work: Callable[[Event], Iterator[Item]]) -> Itera
         stop.set()
         pool.shutdown()
         torch.set_num_threads(cores)  # torch keeps the last number that any thread set
+
+
+def chunk_rows(n_outputs: int) -> int:
+    """Return the number of rows of a chunk, which does not depend on the number of threads."""
+    return max(FEWEST_ROWS, min(MOST_ROWS, CHUNK_BYTES // (4 * n_outputs)))
+
+
+class RowChunks:
+    """The chunks of n rows, and the threads that compute on them. Use it as a context manager.
+
+    Results are added in the order of the chunks, so that their bits do not depend on the number of threads.
+    """
+
+    def __init__(self, n_rows: int, size: int, n_threads: int = 1) -> None:
+        """Divide the rows.
+
+        Args:
+            n_rows: Number of rows.
+            size: Rows of a chunk; the last one may have fewer.
+            n_threads: Number of threads, each of which computes one chunk at a time on one core.
+        """
+        self.slices = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+        self._n_threads = max(1, min(n_threads, len(self.slices)))
+        self._pool = (
+            ThreadPoolExecutor(self._n_threads, "rows", initializer=torch.set_num_threads, initargs=(1,))
+            if self._n_threads > 1
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        """Return the chunks."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the threads. After an error or an interrupt, chunks that have not started are left out."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[int, slice], tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the results of `work(number, rows)` for every chunk, in order."""
+        if self._pool is None:
+            yield from (work(number, rows) for number, rows in enumerate(self.slices))
+            return
+        running: deque[Future[tuple[Tensor, ...]]] = deque()
+        for number, rows in enumerate(self.slices):
+            running.append(self._pool.submit(work, number, rows))
+            if len(running) >= CHUNKS_AHEAD * self._n_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+    def sum(self, work: Callable[[int, slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Add the results of `work(number, rows)` over all chunks, in order and in float64."""
+        parts = self.map(work)
+        totals = [part.double() for part in next(parts)]
+        for results in parts:
+            for total, part in zip(totals, results, strict=True):
+                total += part
+        return tuple(totals)

@@ -8,12 +8,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from features.errors import RunError
 from features.labels import Task
-from heads.batched.blocks import scales, standardize
-from heads.batched.vectors import ArrayVectors
+from heads.batched.blocks import scales
+from heads.batched.moments import RunningMoments, chunk_moments
+from heads.batched.target_rows import TargetRows
+from heads.batched.vector_blocks import RowBlock
 from heads.splits.protocol import Split
 
 PIECE_NUMBERS = 2**23  # values read at once, so that hours of audio fit in memory
@@ -89,28 +90,16 @@ class ClipSequence:
 
 
 @dataclass(frozen=True)
-class FrameBlock:
-    """The frames of one fold and layer. Targets are as in `heads.batched.blocks.Block`.
+class FrameBlock(RowBlock):
+    """The frames of one fold and layer; mean and scale are those of the training rows' frames.
 
     Attributes:
         frames: The frames of all rows.
         layer: Position of the block's layer.
-        train: Training rows, shape (n,).
-        valid: Validation rows, shape (v,).
-        mean: Mean of the training rows' frames, shape (D,) float64.
-        scale: Standard deviation of the training rows' frames, shape (D,); infinite for constant columns.
     """
 
     frames: ClipLayers
     layer: int
-    train: np.ndarray
-    train_targets: Tensor
-    valid: np.ndarray
-    valid_targets: Tensor
-    mean: np.ndarray
-    scale: np.ndarray
-    target_mean: float
-    target_scale: float
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         """Return standardised frames of a row, shape (F, D) float32."""
@@ -157,21 +146,16 @@ class FrameSource:
 
     def block(self, split: Split, layer: int, device: torch.device) -> FrameBlock:
         """Return one split's training and validation rows of one layer."""
-        answers = standardize(
-            ArrayVectors(np.zeros((len(self.targets), 1, 1))), self.targets, split, 0, device, self.task
-        )
+        rows = np.concatenate([split.train, split.valid])
         mean, scale = self.figures[split.train.tobytes()]
         return FrameBlock(
-            self.frames,
-            layer,
-            split.train,
-            answers.train_targets,
-            split.valid,
-            answers.valid_targets,
-            mean[self.column[layer]],
-            scale[self.column[layer]],
-            answers.target_mean,
-            answers.target_scale,
+            train=split.train,
+            valid=split.valid,
+            targets=TargetRows(self.targets, rows, self.task, device, len(split.train)),
+            mean=mean[self.column[layer]],
+            scale=scale[self.column[layer]],
+            frames=self.frames,
+            layer=layer,
         )
 
     def rows(self, rows: np.ndarray, layer: int) -> ClipSequence:
@@ -186,8 +170,7 @@ def _moments(
     inside = np.zeros((len(frames), len(sets)), dtype=bool)
     for at, rows in enumerate(sets):
         inside[rows, at] = True
-    shape = (len(sets), len(layers), frames.shape[2])
-    count, mean, scatter = np.zeros(len(sets)), np.zeros(shape), np.zeros(shape)
+    moments = [RunningMoments((len(layers), frames.shape[2])) for _ in sets]
     dtype = np.dtype(np.float32)
     piece = max(1, PIECE_NUMBERS // (frames.shape[1] * frames.shape[2]))
     for row, length in zip(used.tolist(), frames.lengths(used).tolist(), strict=True):
@@ -201,14 +184,7 @@ def _moments(
                     f"frames of row {row} are NaN or infinite; if they were stored as float16, extract them with "
                     "--set features.frame_dtype=float32, else leave the clip out"
                 )
-            own = values.mean(axis=0)
-            values -= own
-            own_scatter = np.einsum("fld,fld->ld", values, values)
+            chunk = chunk_moments(values)
             for at in np.flatnonzero(inside[row]).tolist():
-                total = count[at] + len(values)
-                delta = own - mean[at]
-                mean[at] += delta * (len(values) / total)
-                scatter[at] += own_scatter + delta * delta * (count[at] * len(values) / total)
-                count[at] = total
-    spread = np.sqrt(scatter / np.maximum(count, 1)[:, None, None])
-    return list(zip(mean, scales(spread, mean, dtype), strict=True))
+                moments[at].add(chunk)
+    return [(own.mean, scales(own.spread, own.mean, dtype)) for own in moments]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.batched.blocks import Block
-    from heads.batched.frame_blocks import FrameBlock
+    from heads.batched.vector_blocks import RowBlock
 
 State = Mapping[str, np.ndarray]
 NORM_EPS = 1e-5  # epsilon of batch and layer normalisation
+PART_BYTES = 2**24  # one float64 array of the rows that are predicted at once
 
 
 def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) -> dict[str, np.ndarray]:
@@ -35,7 +36,7 @@ def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) ->
     return state
 
 
-def standardisation(block: Block | FrameBlock) -> dict[str, np.ndarray]:
+def standardisation(block: Block | RowBlock) -> dict[str, np.ndarray]:
     """Return the standardisation part of a head's state: `mean`, `scale`, and `target` if targets were scaled."""
     state = {"mean": block.mean, "scale": block.scale}
     if (block.target_mean, block.target_scale) != (0.0, 1.0):
@@ -49,10 +50,31 @@ def standardized(state: State, features: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: The shape of the features is not the one the head was trained on.
     """
-    shape = state["mean"].shape
-    if features.shape[1:] != shape or features.ndim != len(shape) + 1:
-        raise ValueError(f"features have shape {features.shape}; this head needs (n, {', '.join(map(str, shape))})")
+    check_shape(state, features.shape)
     return (features.astype(np.float64) - state["mean"]) / state["scale"]
+
+
+def check_shape(state: State, shape: tuple[int, ...]) -> None:
+    """Check the shape of raw features (n, …).
+
+    Raises:
+        ValueError: It is not the one the head was trained on.
+    """
+    wanted = state["mean"].shape
+    if shape[1:] != wanted:
+        raise ValueError(f"features have shape {shape}; this head needs (n, {', '.join(map(str, wanted))})")
+
+
+def parts(n_rows: int, width: int) -> Iterator[slice]:
+    """Yield the rows to predict at once, so that memory does not grow with their number.
+
+    Args:
+        n_rows: Number of rows.
+        width: Largest number of values of a row, in any layer of the head.
+    """
+    size = max(256, PART_BYTES // (8 * width))
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
 
 
 def activate(scores: np.ndarray, task: Task) -> np.ndarray:
@@ -95,7 +117,16 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
     Raises:
         ValueError: The dimension of the features is not the one the head was trained on.
     """
-    x = standardized(state, features)
+    check_shape(state, features.shape)
+    biases = [state[f"bias_{at}"] for at in range(count_layers(state))]
+    found = np.empty((len(features), len(biases[-1])), dtype=np.float32)
+    for part in parts(len(features), max(features.shape[1], *map(len, biases))):
+        found[part] = outputs(state, _layer_scores(state, standardized(state, features[part])), task)
+    return found
+
+
+def _layer_scores(state: State, x: np.ndarray) -> np.ndarray:
+    """Return the scores (n, C) of standardised rows (n, D) float64."""
     depth = count_layers(state)
     for at in range(depth):
         x = x @ state[f"weight_{at}"].astype(np.float64) + state[f"bias_{at}"]
@@ -104,7 +135,7 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
             x = x * state[f"gain_{at}"] + state[f"shift_{at}"]
         if at < depth - 1:
             x = np.maximum(x, 0)
-    return outputs(state, x, task)
+    return x
 
 
 def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from heads.batched.blocks import BlockFit, Loader, Place
 
 State = Mapping[str, np.ndarray]
+MEMORY_BYTES = 2**31  # memory of a job by default
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Job:
         epochs: Per seed, the exact number of epochs, after which the last state is kept; for blocks without
             validation rows. None: training stops early by validation, or after the options' `max_epochs`.
         cores: Number of fits that a CPU computes at once, each on one thread.
+        n_valid: The largest number of validation rows of a block.
+        memory: Bytes that rows and fits may take on the device; the results do not depend on it.
+        note: Called with one line about how the job is divided, if it is large; None: it is not printed.
     """
 
     options: HeadOptions
@@ -49,6 +53,9 @@ class Job:
     device: torch.device
     epochs: tuple[int, ...] | None = None
     cores: int = 1
+    n_valid: int = 0
+    memory: int = MEMORY_BYTES
+    note: Callable[[str], None] | None = None
 
 
 Trainer: TypeAlias = "Callable[[Sequence[Place], Loader, Job], Iterator[BlockFit]]"
@@ -70,6 +77,9 @@ class HeadType:
         fit: Its trainer.
         predict: Its predictor. Features are (n, D), (n, L, D) for a head that reads all layers, or a
             sequence of (F, D) for one that reads frames.
+        minibatches: Its trainer reads rows in minibatches: its loader returns a
+            `heads.batched.vector_blocks.VectorBlock` instead of a `heads.batched.blocks.Block`, and a head of all
+            layers predicts from `heads.batched.vectors.LayerRows`.
         apart: Its splits share no computation on a CPU, so all of them can be trained as one group on any device.
         graph: Its scores as torch operations, for ONNX export; for a head that reads frames, one clip at a
             time, (1, F, D). None: the head cannot be exported to ONNX.
@@ -81,6 +91,7 @@ class HeadType:
     options: type[HeadOptions]
     fit: Trainer
     predict: Predictor
+    minibatches: bool = False
     apart: bool = False
     graph: Graph | None = None
     no_graph: str = "has no torch graph"

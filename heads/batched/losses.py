@@ -37,7 +37,7 @@ def row_losses(
     if task == "multi-label":
         wanted = targets.to(scores) * (1 - smoothing) + smoothing / 2
         return functional.binary_cross_entropy_with_logits(scores, wanted, weights, reduction="none").mean(-1)
-    return (scores - targets).square().mean(-1)
+    return (scores - targets.to(scores)).square().mean(-1)
 
 
 def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
@@ -51,61 +51,57 @@ def concordance_loss(scores: Tensor, targets: Tensor, share: Tensor) -> Tensor:
     Returns:
         Shape (…); 1 for a single row.
     """
-    x, y = scores[..., 0], targets[..., 0]
+    x, y = scores[..., 0], targets[..., 0].to(scores)
     mean_x, mean_y = ((values * share).sum(-1, keepdim=True) for values in (x, y))
     covariance = ((x - mean_x) * (y - mean_y) * share).sum(-1)
     spread = (((x - mean_x).square() + (y - mean_y).square()) * share).sum(-1)
     return 1 - 2 * covariance / (spread + (mean_x - mean_y)[..., 0].square()).clamp(min=SMALLEST_SPREAD)
 
 
-def wanted_outputs(targets: Tensor, n_outputs: int, task: Task, smoothing: float = 0.0) -> Tensor:
-    """Return the target outputs: smoothed probabilities of classes or labels, or values.
-
-    Args:
-        targets: Shape (n,) int64, (n, C), or (n, 1).
-        n_outputs: C.
-        task: The task.
-        smoothing: Label smoothing: fraction of each target that is spread over all classes, or over 0 and 1.
-
-    Returns:
-        Shape (n, C) float32.
-    """
-    if task == "regression":
-        return targets.float()
-    if task == "multi-label":
-        return targets.float() * (1 - smoothing) + smoothing / 2
-    return functional.one_hot(targets, n_outputs).float() * (1 - smoothing) + smoothing / n_outputs
-
-
 def loss_gradient(
-    scores: Tensor, wanted: Tensor, share: Tensor, weights: Tensor | None, task: Task, loss: str = "mse"
+    scores: Tensor,
+    targets: Tensor,
+    share: Tensor,
+    weights: Tensor | None,
+    task: Task,
+    loss: str = "mse",
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Compute the gradient of the batch mean of `row_losses`, or of `concordance_loss`, with respect to scores.
 
     Args:
         scores: Outputs of the last linear layer, shape (…, n, C).
-        wanted: Target outputs, see `wanted_outputs`, (…, n, C).
+        targets: As for `row_losses`.
         share: Weight of each row in the mean, (…, n, 1).
         weights: See `row_weights`, (…, n, 1), or (…, n, C) in `multi-label`; None: all 1.
         task: The task.
         loss: Loss of regression: `mse` or `ccc`.
+        smoothing: Label smoothing, see `row_losses`.
 
     Returns:
         Shape (…, n, C).
     """
     if task == "regression" and loss == "ccc":
-        mean_x, mean_y = ((values * share).sum(-2, keepdim=True) for values in (scores, wanted))
-        x, y = scores - mean_x, wanted - mean_y
+        targets = targets.to(scores)
+        mean_x, mean_y = ((values * share).sum(-2, keepdim=True) for values in (scores, targets))
+        x, y = scores - mean_x, targets - mean_y
         covariance = (x * y * share).sum(-2, keepdim=True)
         spread = ((x.square() + y.square()) * share).sum(-2, keepdim=True) + (mean_x - mean_y).square()
         spread = spread.clamp(min=SMALLEST_SPREAD)
         return 2 * share * (2 * covariance * (scores - mean_y) / spread - y) / spread
     if task == "single-label":
-        gradient = scores.softmax(-1).sub_(wanted)
+        gradient, at = scores.softmax(-1), targets[..., None]
+        own = gradient.gather(-1, at) - (1 - smoothing + smoothing / scores.shape[-1])
+        if smoothing:
+            gradient.sub_(smoothing / scores.shape[-1])
+        gradient.scatter_(-1, at, own)
     elif task == "multi-label":
+        wanted = targets.to(scores)
+        if smoothing:
+            wanted.mul_(1 - smoothing).add_(smoothing / 2)
         gradient = scores.sigmoid().sub_(wanted).div_(scores.shape[-1])
     else:
-        gradient = (scores - wanted).mul_(2)
+        gradient = (scores - targets.to(scores)).mul_(2)
     return gradient.mul_(share) if weights is None else gradient.mul_(share).mul_(weights)
 
 
@@ -148,27 +144,59 @@ def valid_loss(outputs: np.ndarray, targets: np.ndarray, task: Task) -> float:
 def row_weights(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
     """Compute the weight of each row, or of each row and class, in the training loss; the mean is 1.
 
-    `balanced` gives every class the same total weight, as scikit-learn's `class_weight="balanced"`: a row of
-    class c has weight n / (C · n_c). In `multi-label`, rows with class c have weight n / (2 · n_c) for this
-    class, the others n / (2 · (n - n_c)).
-
     Args:
         targets: Shape (n,) int64, or (n, C).
         n_outputs: C.
         task: The task.
-        class_weight: `balanced` or None.
+        class_weight: `balanced`, see `class_weights`, or None.
 
     Returns:
         Shape (n,), or (n, C) in `multi-label`; float64.
     """
-    n = len(targets)
+    weights = weights_by_class(targets, n_outputs, task, class_weight)
+    return weights.expand(len(targets)) if task == "regression" else weigh(targets, weights, task)
+
+
+def weights_by_class(targets: Tensor, n_outputs: int, task: Task, class_weight: str | None) -> Tensor:
+    """Return the weights that `weigh` takes, from the targets of all training rows.
+
+    Returns:
+        Shape (C,), or (2, C) in `multi-label`, see `class_weights`; all 1 without `class_weight`; (1,) in regression.
+    """
+    if task == "regression" or class_weight is None:
+        shape = (2, n_outputs) if task == "multi-label" else (n_outputs,)
+        return torch.ones(shape, dtype=torch.float64, device=targets.device)
+    several = task == "multi-label"
+    counts = targets.sum(0, dtype=torch.float64) if several else torch.bincount(targets, minlength=n_outputs)
+    return class_weights(counts, len(targets), task)
+
+
+def class_weights(counts: Tensor, n: int, task: Task) -> Tensor:
+    """Compute weights that give every class the same total weight, as scikit-learn's `class_weight="balanced"`.
+
+    Args:
+        counts: Number of training rows with each class, shape (C,).
+        n: Number of training rows.
+        task: `single-label` or `multi-label`.
+
+    Returns:
+        A row of class c has weight n / (C · n_c): shape (C,) float64. In `multi-label`, rows without class c have
+        weight n / (2 · (n - n_c)) for this class, rows with it n / (2 · n_c): shape (2, C) float64.
+    """
+    counts = counts.double()
     if task == "multi-label":
-        held = targets.double()
-        if class_weight is None:
-            return torch.ones_like(held)
-        count = held.sum(0)
-        return held * (n / (2 * count).clamp(min=1)) + (1 - held) * (n / (2 * (n - count)).clamp(min=1))
-    if class_weight is None or task == "regression":
-        return torch.ones(n, dtype=torch.float64, device=targets.device)
-    count = torch.bincount(targets, minlength=n_outputs)
-    return (n / (n_outputs * count.double()))[targets]
+        return torch.stack([n / (2 * count).clamp(min=1) for count in (n - counts, counts)])
+    return n / (len(counts) * counts)
+
+
+def weigh(targets: Tensor, weights: Tensor, task: Task) -> Tensor:
+    """Return the weight of each row, (…, n), or of each row and class, (…, n, C) in `multi-label`.
+
+    Args:
+        targets: Shape (…, n) int64, or (…, n, C) in `multi-label`.
+        weights: From `class_weights`, with the same leading dimensions.
+        task: The task.
+    """
+    if task == "multi-label":
+        return torch.where(targets > 0, weights[..., 1:, :], weights[..., :1, :])
+    return weights.gather(-1, targets)

@@ -82,6 +82,23 @@ class SelectedLayers:
         return self.vectors.read(rows, self.layers[layer])
 
 
+class LayerRows:
+    """Some rows of vectors at every layer, (n, L, D), which are read one layer at a time: `rows[2:5, 7]` is (3, D)."""
+
+    def __init__(self, vectors: Vectors, rows: np.ndarray) -> None:
+        """Select rows."""
+        self.vectors, self.rows = vectors, rows
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n, L, D)."""
+        return len(self.rows), self.vectors.shape[1], self.vectors.shape[2]
+
+    def __getitem__(self, at: tuple[slice, int]) -> np.ndarray:
+        """Read some of the rows at a layer position."""
+        return self.vectors.read(self.rows[at[0]], at[1])
+
+
 def read_layers(vectors: Vectors, rows: np.ndarray) -> np.ndarray:
     """Return the vectors of some rows at every layer, (n, L, D)."""
     return np.stack([vectors.read(rows, layer) for layer in range(vectors.shape[1])], axis=1)

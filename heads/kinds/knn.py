@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.labels import Task
-from heads.batched.inference import State, outputs, standardisation, standardized
+from heads.batched.inference import State, check_shape, outputs, parts, standardisation, standardized
 from heads.batched.job import HeadType, Job
 from heads.options import Count, Grid, HeadOptions
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from heads.batched.blocks import Block, BlockFit, Loader, Place
 
 METRICS = ("cosine", "euclidean")  # a state stores the position in this tuple
-DISTANCES_BYTES = 2**27  # memory of the distances computed at once
+ALONE_BYTES = 2**25  # a block with more rows than this is searched alone, by all cores
 
 
 class KnnOptions(HeadOptions):
@@ -42,8 +42,8 @@ class KnnOptions(HeadOptions):
 def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
     """Score every k and metric on every block; nothing is trained.
 
-    All candidates of a block share its training rows in memory. A k above the number of training rows counts
-    as failed.
+    All candidates of a block share one search. A k above the number of training rows counts as failed. States contain
+    the training rows, but read them when they are asked for, so that a job holds the rows of few blocks.
 
     Args:
         places: The blocks.
@@ -57,15 +57,20 @@ def fit_knn(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
         ConfigError: Every k is above the number of training rows of a block.
     """
     from heads.batched.cores import on_cores
+    from heads.batched.neighbours import DISTANCES_BYTES
 
-    units = [partial(_score_block, place, load, job) for place in places]
-    yield from on_cores(units, job.cores, job.device, 2 * DISTANCES_BYTES + 32 * job.n_train * job.dim)
+    rows_bytes = 4 * job.n_train * job.dim
+    if rows_bytes > ALONE_BYTES:
+        for place in places:
+            yield from _score_block(place, load, job, job.cores)
+        return
+    units = [partial(_score_block, place, load, job, 1) for place in places]
+    yield from on_cores(units, job.cores, job.device, DISTANCES_BYTES + 2 * rows_bytes)
 
 
-def _score_block(place: Place, load: Loader, job: Job) -> Iterator[BlockFit]:
+def _score_block(place: Place, load: Loader, job: Job, cores: int) -> Iterator[BlockFit]:
     """Score every k and metric on one block."""
     from heads.batched.blocks import BlockFit
-    from heads.batched.losses import valid_loss
 
     block = load(place)
     ks = [point["k"] for point in job.grid if point["k"] <= len(block.train)]
@@ -73,20 +78,61 @@ def _score_block(place: Place, load: Loader, job: Job) -> Iterator[BlockFit]:
         wanted = ", ".join(dict.fromkeys(str(point["k"]) for point in job.grid))
         n = len(block.train)
         raise ConfigError(f"{job.options.title}: k: {wanted} for {n} training clips; use a smaller one")
-    rows = block.train.float()
-    answers = _answers(block, job)
-    targets = block.valid_targets.cpu().numpy()
-    shared = {**standardisation(block), "rows": rows.cpu().numpy(), "answers": answers.cpu().numpy()}
-    near = {
-        metric: neighbours(block.valid, rows, metric, max(ks)) for metric in {point["metric"] for point in job.grid}
+    shared = {
+        **standardisation(block),
+        "answers": _answers(block, job.task).cpu().numpy(),
+        "n_outputs": np.array([job.n_outputs]),
     }
+    losses = _valid_losses(block, job, max(ks), cores)
+    del block  # a state reads it again
     for configuration, point in enumerate(job.grid):
-        k, metric = point["k"], point["metric"]
-        loss = np.nan
-        if len(targets) and k in ks:
-            loss = valid_loss(votes(near[metric], answers, k, job.task).cpu().numpy(), targets, job.task)
-        state = {**shared, "k": np.array([k]), "metric": np.array([METRICS.index(metric)])}
-        yield BlockFit(place, configuration, [state], np.array([loss]), np.array([0]), 0)
+        own = {"k": np.array([point["k"]]), "metric": np.array([METRICS.index(point["metric"])])}
+        state = _KnnState({**shared, **own}, partial(load, place))
+        yield BlockFit(place, configuration, [state], losses[configuration : configuration + 1], np.array([0]), 0)
+
+
+def _valid_losses(block: Block, job: Job, k: int, cores: int) -> np.ndarray:
+    """Return the validation loss of every configuration; nan without rows, or for a k that is larger than `k`."""
+    import torch
+
+    from heads.batched.cores import RowChunks
+    from heads.batched.losses import valid_loss
+    from heads.batched.neighbours import Neighbours, queries_at_once
+
+    if not len(block.valid):
+        return np.full(len(job.grid), np.nan)
+    search, answers = Neighbours(block.train), _answers(block, job.task)
+    metrics = list(dict.fromkeys(point["metric"] for point in job.grid))
+
+    def work(_: int, part: slice) -> tuple[Tensor, ...]:
+        near = search.find(block.valid[part], metrics, k)
+        targets = block.valid_targets[part].cpu().numpy()
+        losses = torch.full((len(job.grid),), torch.nan, dtype=torch.float64)
+        for configuration, point in enumerate(job.grid):
+            if point["k"] <= k:
+                voted = votes(near[point["metric"]], answers, point["k"], job.task, job.n_outputs).cpu().numpy()
+                losses[configuration] = valid_loss(voted, targets, job.task) * len(targets)
+        return (losses,)
+
+    with RowChunks(len(block.valid), queries_at_once(len(block.train), job.dim, k), cores) as chunks:
+        (total,) = chunks.sum(work)
+    return total.numpy() / len(block.valid)
+
+
+class _KnnState(Mapping[str, np.ndarray]):
+    """A state whose training rows are read from the features when they are asked for, instead of held per fold."""
+
+    def __init__(self, held: Mapping[str, np.ndarray], load: Callable[[], Block]) -> None:
+        self._held, self._load = held, load
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._load().train.cpu().numpy() if name == "rows" else self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self._held, "rows")
+
+    def __len__(self) -> int:
+        return len(self._held) + 1
 
 
 def predict_knn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
@@ -105,47 +151,25 @@ def predict_knn(state: State, features: np.ndarray, task: Task = "single-label")
     """
     import torch
 
-    queries = torch.from_numpy(standardized(state, features))
+    from heads.batched.neighbours import Neighbours, queries_at_once
+
+    check_shape(state, features.shape)
     rows, answers = (torch.from_numpy(np.ascontiguousarray(state[name])) for name in ("rows", "answers"))
-    k = int(state["k"][0])
-    near = neighbours(queries, rows, METRICS[int(state["metric"][0])], k)
-    found = votes(near, answers, k, task).numpy()
-    return outputs(state, found, task) if task == "regression" else found.astype(np.float32)
+    k, metric = int(state["k"][0]), METRICS[int(state["metric"][0])]
+    n_outputs = int(state["n_outputs"][0]) if "n_outputs" in state else answers.shape[1]  # older files lack it
+    search, at_once = Neighbours(rows), queries_at_once(len(rows), rows.shape[1], k)
+
+    def predict(part: np.ndarray) -> np.ndarray:
+        queries = torch.from_numpy(standardized(state, part).astype(np.float32))
+        near = torch.cat([search.find(some, [metric], k)[metric] for some in queries.split(at_once)])
+        found = votes(near, answers, k, task, n_outputs).numpy()
+        return outputs(state, found, task) if task == "regression" else found.astype(np.float32)
+
+    pieces = parts(max(1, len(features)), features.shape[1])  # one empty piece without clips
+    return np.concatenate([predict(features[piece]) for piece in pieces])
 
 
-def neighbours(queries: Tensor, rows: Tensor, metric: str, k: int) -> Tensor:
-    """Find the k nearest rows of each query, nearest first; ties go to the first row.
-
-    Distances are computed in double precision, a few queries at a time, and compared in single precision, so
-    that copies of a clip have equal distances despite rounding.
-
-    Args:
-        queries: Shape (m, D) float64.
-        rows: Shape (n, D) float32, with n ≥ k.
-        metric: One of `METRICS`.
-        k: Number of neighbours.
-
-    Returns:
-        Positions among the rows, shape (m, k) int64.
-    """
-    import torch
-    from torch.nn.functional import normalize
-
-    rows = rows.double()
-    if metric == "cosine":
-        queries, rows = normalize(queries), normalize(rows)
-    squares, numbers = rows.square().sum(1), torch.arange(len(rows), device=rows.device)
-    at_once = max(1, DISTANCES_BYTES // (32 * len(rows)))
-    found = [torch.zeros(0, k, dtype=torch.int64, device=rows.device)]
-    for part in queries.split(at_once):
-        distances = part.square().sum(1, keepdim=True) + squares - 2 * part @ rows.T
-        # The bits of non-negative floats sort like the floats; the row number breaks ties.
-        keys = distances.clamp(min=0).float().view(torch.int32).long() << 32 | numbers
-        found.append(keys.topk(k, largest=False).values & 0xFFFFFFFF)
-    return torch.cat(found)
-
-
-def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
+def votes(near: Tensor, answers: Tensor, k: int, task: Task, n_outputs: int) -> Tensor:
     """Combine the targets of k neighbours.
 
     A probability is (votes + 1 / C) / (k + 1), as if an additional neighbour had all classes in equal parts,
@@ -153,29 +177,33 @@ def votes(near: Tensor, answers: Tensor, k: int, task: Task) -> Tensor:
 
     Args:
         near: Positions of neighbours, nearest first, shape (m, k or more).
-        answers: Zeros and ones, or values, of each training row, shape (n, C).
+        answers: Classes (n,) of the training rows; or zeros and ones, or values, (n, C).
         k: Number of neighbours.
         task: The task, which determines the form of the answers.
+        n_outputs: C.
 
     Returns:
         Shape (m, C) float64; the mean value in regression.
     """
     import torch
 
-    total = sum((answers[near[:, at]].double() for at in range(k)), answers.new_zeros(1, dtype=torch.float64))
+    total = torch.zeros(len(near), n_outputs, dtype=torch.float64, device=near.device)
+    for at in range(k):
+        own = answers[near[:, at]]
+        if answers.ndim == 1:
+            total.scatter_add_(1, own[:, None].long(), total.new_ones(len(near), 1))
+        else:
+            total += own
     if task == "regression":
         return total / k
-    return (total + (0.5 if task == "multi-label" else 1 / answers.shape[1])) / (k + 1)
+    return (total + (0.5 if task == "multi-label" else 1 / n_outputs)) / (k + 1)
 
 
-def _answers(block: Block, job: Job) -> Tensor:
-    """Return the targets of the training rows, shape (n, C)."""
+def _answers(block: Block, task: Task) -> Tensor:
+    """Return the targets of the training rows: classes (n,), or zeros and ones or values (n, C)."""
     import torch
-    from torch.nn.functional import one_hot
 
-    if job.task == "single-label":
-        return one_hot(block.train_targets, job.n_outputs).to(torch.uint8)
-    return block.train_targets.to(torch.uint8 if job.task == "multi-label" else torch.float64)
+    return block.train_targets.to(torch.int32) if task == "single-label" else block.train_targets
 
 
 HEAD = HeadType(KnnOptions, fit_knn, predict_knn, apart=True, no_graph="asks its training clips")

@@ -34,7 +34,7 @@ class MlpOptions(SteppedOptions):
 
 
 def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
+    """Train every configuration on every block with every seed, see `heads.batched.stepped.early_stopping`.
 
     Args:
         places: The blocks.
@@ -44,8 +44,8 @@ def fit_mlp(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFi
     Yields:
         One candidate per block and configuration, in no particular order.
     """
-    from heads.batched.early_stopping import train_stepped
-    from heads.batched.perceptron import Perceptron
+    from heads.batched.stepped.early_stopping import train_stepped
+    from heads.batched.stepped.perceptron import Perceptron
 
     options, grid = cast(MlpOptions, job.options), job.grid
     by_hidden = sorted(range(len(grid)), key=lambda at: (widths(grid[at]["hidden"]), at))
@@ -59,4 +59,4 @@ def widths(hidden: int | Sequence[int]) -> tuple[int, ...]:
     return (hidden,) if isinstance(hidden, int) else tuple(hidden)
 
 
-HEAD = HeadType(MlpOptions, fit_mlp, predict_layers, graph=layers_graph)
+HEAD = HeadType(MlpOptions, fit_mlp, predict_layers, minibatches=True, graph=layers_graph)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from features.labels import Task
-from heads.batched.inference import State, outputs, standardized
+from heads.batched.inference import State, check_shape, outputs, parts
 from heads.batched.job import HeadType, Job
 from heads.options import SteppedOptions
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.batched.blocks import BlockFit, Loader, Place
-
-ROWS_AT_ONCE = 256  # rows per prediction step, which need twice the memory in float64
+    from heads.batched.vectors import LayerRows
 
 
 class WeightedSumOptions(SteppedOptions):
@@ -33,7 +32,7 @@ class WeightedSumOptions(SteppedOptions):
 
 
 def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed, see `heads.batched.early_stopping`.
+    """Train every configuration on every block with every seed, see `heads.batched.stepped.early_stopping`.
 
     Layers are standardised separately, so layer weights do not depend on the layers' scales. All layer weights
     start equal.
@@ -46,19 +45,19 @@ def fit_weighted_sum(places: Sequence[Place], load: Loader, job: Job) -> Iterato
     Yields:
         One candidate per block and configuration, in no particular order.
     """
-    from heads.batched.early_stopping import train_stepped
-    from heads.batched.weighted_sum import WeightedSum
+    from heads.batched.stepped.early_stopping import train_stepped
+    from heads.batched.stepped.weighted_sum import WeightedSum
 
     network = WeightedSum(job.n_layers, job.dim, job.n_outputs)
     yield from train_stepped(places, load, job, range(len(job.grid)), network)
 
 
-def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:
-    """Predict with a trained weighted sum of layers.
+def predict_weighted_sum(state: State, features: np.ndarray | LayerRows, task: Task = "single-label") -> np.ndarray:
+    """Predict with a trained weighted sum of layers, which are read one after another.
 
     Args:
         state: `mean` and `scale` (L, D), `layer_weights` (L,), which sum to 1, `weight_0` and `bias_0`.
-        features: Raw features of all its layers, shape (n, L, D).
+        features: Raw features of all its layers, shape (n, L, D): an array, or rows of vectors.
         task: The task, which determines the kind of outputs.
 
     Returns:
@@ -67,10 +66,18 @@ def predict_weighted_sum(state: State, features: np.ndarray, task: Task = "singl
     Raises:
         ValueError: The shape of the features is not the one the head was trained on.
     """
+    check_shape(state, features.shape)
+    n, n_layers, dim = features.shape
     shares, weight = (state[name].astype(np.float64) for name in ("layer_weights", "weight_0"))
-    pieces = np.array_split(features, max(1, -(-len(features) // ROWS_AT_ONCE)))
-    scores = [shares @ standardized(state, piece) @ weight + state["bias_0"] for piece in pieces]
-    return outputs(state, np.concatenate(scores), task)
+    mixed = np.zeros((n, dim))
+    for layer in range(n_layers):
+        for part in parts(n, dim):
+            values = features[part, layer].astype(np.float64)
+            mixed[part] += shares[layer] * ((values - state["mean"][layer]) / state["scale"][layer])
+    found = np.empty((n, weight.shape[1]), dtype=np.float32)
+    for part in parts(n, max(weight.shape)):
+        found[part] = outputs(state, mixed[part] @ weight + state["bias_0"], task)
+    return found
 
 
 def weighted_sum_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
@@ -87,4 +94,4 @@ def weighted_sum_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor
     return (x * arrays["layer_weights"][:, None]).sum(1) @ arrays["weight_0"] + arrays["bias_0"]
 
 
-HEAD = HeadType(WeightedSumOptions, fit_weighted_sum, predict_weighted_sum, graph=weighted_sum_graph)
+HEAD = HeadType(WeightedSumOptions, fit_weighted_sum, predict_weighted_sum, minibatches=True, graph=weighted_sum_graph)

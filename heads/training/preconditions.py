@@ -12,6 +12,8 @@ from heads.batched.vectors import Vectors
 from heads.options import HeadOptions
 from heads.splits.protocol import Split
 
+ROWS_AT_ONCE = 4096  # rows that are read to be checked
+
 
 def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -> None:
     """Check that a head with a grid or several layers has validation rows to choose by.
@@ -72,7 +74,9 @@ def check_rows(
     used = np.flatnonzero(in_use)
     bad = np.zeros(len(used), dtype=np.int64)
     for layer in range(features.shape[1]):
-        bad += (~np.isfinite(features.read(used, layer))).sum(axis=1)
+        for start in range(0, len(used), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            bad[part] += (~np.isfinite(features.read(used[part], layer))).sum(axis=1)
     if bad.any():
         clips = used[bad > 0]
         raise RunError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class HeadFit:
     valid_loss: float
     epochs: int
     params_trained: int
-    state: dict[str, np.ndarray]
+    state: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

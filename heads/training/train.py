@@ -16,8 +16,9 @@ from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
 from heads.batched.cores import one_thread
 from heads.batched.frame_blocks import ClipLayers, FrameSource
-from heads.batched.job import HeadType, Job
-from heads.batched.vectors import ArrayVectors, SelectedLayers, Vectors, read_layers
+from heads.batched.job import MEMORY_BYTES, HeadType, Job
+from heads.batched.vector_blocks import VectorBlock, vector_block
+from heads.batched.vectors import ArrayVectors, LayerRows, SelectedLayers, Vectors, read_layers
 from heads.evaluation.absent import absent_classes, never
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions, SteppedOptions
@@ -42,7 +43,9 @@ def train_head(
     together: bool | None = None,
     keep_layers: bool = False,
     keep_valid: bool = False,
+    memory: int = MEMORY_BYTES,
     on_candidate: Callable[[int, int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> HeadResult:
     """Train a head's whole grid as one batched job and score the test rows of the chosen fits.
 
@@ -74,7 +77,10 @@ def train_head(
         keep_layers: Also keep the test predictions of the best candidate of each layer, for heads that read
             one layer's vector and choose between several layers.
         keep_valid: Also keep the validation predictions of the chosen fits, before any refit.
+        memory: Bytes that rows and fits of `mlp` and `weighted-sum` may take. Rows that do not fit are read from a
+            temporary file; the results are the same.
         on_candidate: Called with the number of trained (split, layer, configuration) candidates, and the total.
+        note: Called before training with one line about how a large job is divided.
 
     Returns:
         The chosen fits with their test probabilities, and every candidate's validation score.
@@ -83,7 +89,7 @@ def train_head(
 
     Raises:
         ConfigError: The options contain a layer that the features lack; there are no seeds; there is a choice
-            but no validation rows.
+            but no validation rows; one minibatch needs more than `memory`.
         RunError: Features are NaN or infinite; a split has no training or test rows, or lacks a class in
             training; every candidate of a split failed.
     """
@@ -106,7 +112,7 @@ def train_head(
             features, positions = SelectedLayers(features, positions), [ALL_LAYERS]
         check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
-        source = _VectorSource(features, targets, task)
+        source = _VectorSource(features, targets, task, head_type(options.name).minibatches)
     with one_thread() as cores:
         grid = tuple(options.configurations())
         job = Job(
@@ -116,10 +122,13 @@ def train_head(
             task,
             n_outputs=n_classes,
             n_train=max(len(fold.train) + refit * len(fold.valid) for fold in folds),
+            n_valid=max(len(fold.valid) for fold in folds),
             dim=features.shape[2],
             n_layers=features.shape[1],
             device=torch.device(device),
             cores=cores,
+            memory=memory,
+            note=None if note is None else _once(note),
         )
         absent = [absent_classes(targets[fold.train], n_classes, task) for fold in folds]
         run = _Run(head_type(options.name), job, source, folds, absent)
@@ -165,14 +174,18 @@ class _VectorSource:
     features: Vectors
     targets: np.ndarray
     task: Task
+    minibatches: bool
 
-    def block(self, split: Split, layer: int, device: torch.device) -> Block:
+    def block(self, split: Split, layer: int, device: torch.device) -> Block | VectorBlock:
         """Return one split's training and validation rows."""
-        return standardize(self.features, self.targets, split, layer, device, self.task)
+        build = vector_block if self.minibatches else standardize
+        return build(self.features, self.targets, split, layer, device, self.task)
 
-    def rows(self, rows: np.ndarray, layer: int) -> np.ndarray:
+    def rows(self, rows: np.ndarray, layer: int) -> np.ndarray | LayerRows:
         """Return raw features to predict from."""
-        return read_layers(self.features, rows) if layer == ALL_LAYERS else self.features.read(rows, layer)
+        if layer != ALL_LAYERS:
+            return self.features.read(rows, layer)
+        return LayerRows(self.features, rows) if self.minibatches else read_layers(self.features, rows)
 
 
 @dataclass(frozen=True)
@@ -236,6 +249,18 @@ class _Run:
 
     def _load(self, folds: Sequence[Split], place: Place) -> Any:
         return self.source.block(folds[place.fold], place.layer, self.job.device)
+
+
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that passes each line on only once."""
+    seen: set[str] = set()
+
+    def pass_on(line: str) -> None:
+        if line not in seen:
+            seen.add(line)
+            note(line)
+
+    return pass_on
 
 
 def _way_out(options: HeadOptions) -> str:

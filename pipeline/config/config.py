@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
@@ -62,6 +62,9 @@ class Config(ConfigSection):
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
     ray: ActorOptions = Field(
         ActorOptions(), description="actors of `train-heads` and `finetune` with `--engine ray`, one fit at a time"
+    )
+    heads_memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        2.0, description="memory for rows and fits of `mlp` and `weighted-sum`; more rows are put in a temporary file"
     )
     report: ReportSection = Field(ReportSection(), description="stage 3, see below")
     output: OutputSection = Field(OutputSection(), description="folders, see below")

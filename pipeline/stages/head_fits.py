@@ -47,7 +47,9 @@ def fit_head(
             refit=stage.config.refit,
             keep_layers=keep_layers,
             keep_valid=keep_valid,
+            memory=int(stage.config.heads_memory_gib * 2**30),
             on_candidate=on_candidate,
+            note=lambda line: stage.console.note(f"{label} {head.title}: {line}"),
         )
 
 

@@ -159,7 +159,9 @@ class _Blocks:
         """Return `train`, `targets` and `valid` of one block."""
         if self.last is None or self.last[0] != place:
             block: Block = self.load(place)
-            train, targets, valid = (x.cpu().numpy() for x in (block.train, block.train_targets, block.valid))
+            # Some estimators compute in the precision of their input.
+            train, valid = (rows.cpu().numpy().astype(np.float64) for rows in (block.train, block.valid))
+            targets = block.train_targets.cpu().numpy()
             self.last = place, {"train": train, "targets": targets, "valid": valid}
             self.scales[place] = standardisation(block), block.valid_targets.cpu().numpy()
         return self.last[1]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from features.labels import Task
-from pipeline.report.analysis.maps import View, projection_of, views
-from pipeline.report.analysis.projection import METHODS, PCA, Projection
+from pipeline.report.analysis.embedding_maps.maps import View, projection_of, views
+from pipeline.report.analysis.embedding_maps.projection import METHODS, PCA, Projection
 from pipeline.report.analysis.samples import sampled_clips
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section

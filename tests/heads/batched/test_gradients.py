@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from heads.batched.adamw import Minibatch, Rate, Stack, aligned
-from heads.batched.logistic import LogisticPaths, LogisticRows
-from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights, wanted_outputs
-from heads.batched.perceptron import Perceptron
-from heads.batched.weighted_sum import WeightedSum
+from heads.batched.convex.logistic import LogisticPaths, LogisticRows
+from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights
+from heads.batched.stepped.adamw import Minibatch, Rate, Stack, aligned
+from heads.batched.stepped.perceptron import Perceptron
+from heads.batched.stepped.weighted_sum import WeightedSum
 
 M, N_ROWS, DIM, N_CLASSES, N_LAYERS = 2, 6, 5, 3, 4
 FILLER = 2  # rows of the second network that are not there
@@ -93,10 +93,9 @@ def test_the_gradient_of_a_loss_with_filler_rows(task, loss):
     else:
         value = (row_losses(scores, targets, task, weights, 0.2) * share).sum()
     [expected] = torch.autograd.grad(value, scores)
-    wanted = wanted_outputs(targets, n_outputs, task, 0.2).double()
     of_rows = None if weights is None else weights.view(N_ROWS, -1)
-    found = loss_gradient(scores.detach(), wanted, share[:, None], of_rows, task, loss)
-    assert torch.allclose(found, expected, atol=1e-7)  # `wanted` was rounded to float32
+    found = loss_gradient(scores.detach(), targets, share[:, None], of_rows, task, loss, 0.2)
+    assert torch.allclose(found, expected, atol=1e-12)
 
 
 def test_steps_are_those_of_autograd_and_torchs_adamw():
@@ -104,7 +103,7 @@ def test_steps_are_those_of_autograd_and_torchs_adamw():
     rates = [Rate(1e-2, 0.1), Rate(1e-3, 0.0), Rate(1e-2, 0.1)]
 
     def gradient(outputs, batch):
-        return loss_gradient(outputs, batch.wanted, batch.share, None, "single-label")
+        return loss_gradient(outputs, batch.targets, batch.share, None, "single-label")
 
     stack = Stack(network, N_CLASSES, gradient, torch.device("cpu"))
     stack.enter([0, 1, 2], rates)
@@ -122,10 +121,9 @@ def test_steps_are_those_of_autograd_and_torchs_adamw():
     for step in range(5):
         rows = random(3, N_ROWS, DIM, seed=step).float()
         classes = torch.randint(N_CLASSES, (3, N_ROWS), generator=torch.Generator().manual_seed(step))
-        wanted = nn.functional.one_hot(classes, N_CLASSES).float()
         resting = frozenset({2} if step == 3 else ())
         padded = nn.functional.pad(rows, (0, aligned(DIM) - DIM))
-        stack.step(Minibatch(padded, wanted, share, None, None), resting)
+        stack.step(Minibatch(padded, classes, share, None, None), resting)
         for at, (layers, optimizer) in enumerate(zip(plain, optimizers, strict=True)):
             if at not in resting:
                 optimizer.zero_grad()

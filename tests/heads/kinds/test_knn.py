@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestNeighbors
 
 from features.errors import ConfigError
+from heads.batched import neighbours
 from heads.batched.blocks import Place, standardize
 from heads.batched.job import Job
 from heads.batched.vectors import ArrayVectors
@@ -111,7 +112,7 @@ def test_a_fit_is_the_same_alone_as_in_the_batch():
 def test_memory_bounds_change_nothing(monkeypatch):
     data = clips()
     whole = train(KnnOptions(), data)
-    monkeypatch.setattr(knn, "DISTANCES_BYTES", 1)
+    monkeypatch.setattr(neighbours, "DISTANCES_BYTES", 1)
     cut = train(KnnOptions(), data)
     assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(whole.fits, cut.fits, strict=True))
 
@@ -120,11 +121,27 @@ def test_memory_bounds_change_nothing(monkeypatch):
 def test_of_equally_near_clips_the_first_vote(metric):
     rng = np.random.default_rng(3)
     rows = torch.from_numpy(np.repeat(rng.normal(size=(4, 33)), 500, axis=0)[rng.permutation(2000)].astype(np.float32))
-    near = knn.neighbours(torch.from_numpy(rng.normal(size=(9, 33))), rows, metric, 40)
-    for own in near:
+    queries = torch.from_numpy(rng.normal(size=(9, 33)).astype(np.float32))
+    for own in neighbours.Neighbours(rows).find(queries, [metric], 40)[metric]:
         nearest = own[0]
         copies = torch.nonzero((rows == rows[nearest]).all(1))[:, 0]
         assert own.tolist() == copies[:40].tolist()
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_neighbours_are_exact_where_single_precision_is_not(offset):
+    """With a common offset, float32 products are less precise than the distances between neighbours."""
+    rng = np.random.default_rng(4)
+    rows = (rng.normal(size=(3000, 64)) + offset).astype(np.float32)
+    queries = (rng.normal(size=(50, 64)) + offset).astype(np.float32)
+    found = neighbours.Neighbours(torch.from_numpy(rows)).find(torch.from_numpy(queries), METRICS, 10)
+    products = torch.from_numpy(queries) @ torch.from_numpy(rows).T
+    rough = (torch.from_numpy(rows).square().sum(1) - 2 * products).topk(10, largest=False).indices
+    for metric in METRICS:
+        expected = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=metric)
+        expected.fit(rows.astype(np.float64))
+        assert np.array_equal(found[metric], expected.kneighbors(queries.astype(np.float64), return_distance=False))
+    assert torch.equal(rough, found["euclidean"]) == (offset == 0)
 
 
 def test_a_k_beyond_the_training_clips_has_failed():
@@ -151,15 +168,29 @@ def test_without_validation_rows_the_one_configuration_is_used():
         assert np.isnan(other.valid_loss) and np.array_equal(one.probabilities, other.probabilities)
 
 
-def test_candidates_share_their_blocks_rows():
-    """A grid over a large corpus would otherwise hold the corpus once for each point."""
+def test_states_read_their_training_rows_when_asked():
+    """The chosen states of all folds would otherwise hold a copy of most clips each."""
     features, targets, splits = clips(n_layers=1)
     options, cpu = KnnOptions(), torch.device("cpu")
     job = Job(options, tuple(options.configurations()), (0,), "single-label", 5, 150, 12, 1, cpu)
-    block = standardize(ArrayVectors(features), targets, splits[0], 0, cpu)
-    first, *others = (fitted.states[0] for fitted in knn.fit_knn([Place(0, 0)], lambda place: block, job))
-    assert len(others) == 9
-    assert all(state["rows"] is first["rows"] and state["answers"] is first["answers"] for state in others)
+    loaded = []
+
+    def load(place):
+        loaded.append(standardize(ArrayVectors(features), targets, splits[0], 0, cpu))
+        return loaded[-1]
+
+    states = [fitted.states[0] for fitted in knn.fit_knn([Place(0, 0)], load, job)]
+    assert len(states) == 10 and len(loaded) == 1
+    assert np.array_equal(states[3]["rows"], loaded[0].train)
+    assert len(loaded) == 2 and set(states[0]) == set(states[0].keys()) >= {"rows", "answers", "k", "metric"}
+
+
+def test_a_head_of_an_older_version_predicts_the_same():
+    features, _, _ = data = clips()
+    fit = train(KnnOptions(k=3), data).fits[0]
+    older = {**fit.state, "answers": np.eye(5, dtype=np.uint8)[fit.state["answers"]]}
+    del older["n_outputs"]
+    assert np.array_equal(predict("knn", older, features[fit.test_rows, fit.layer]), fit.probabilities)
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label", "regression"])

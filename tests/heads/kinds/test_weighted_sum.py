@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from heads.batched import early_stopping as stepping
 from heads.batched.rng import initial_layers, row_order
+from heads.batched.stepped import plan as stepping
 from heads.kinds.registry import predict
 from heads.kinds.weighted_sum import WeightedSumOptions
 from heads.splits.protocol import Split

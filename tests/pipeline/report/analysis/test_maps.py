@@ -9,8 +9,8 @@ import pytest
 from features.pooling import POOLINGS
 from pipeline.config.config import load_config
 from pipeline.console import Console
-from pipeline.report.analysis.maps import projection_of, views
-from pipeline.report.analysis.projection import PCA, TSNE, project
+from pipeline.report.analysis.embedding_maps.maps import projection_of, views
+from pipeline.report.analysis.embedding_maps.projection import PCA, TSNE, project
 from pipeline.report.analysis.samples import sampled_clips
 from pipeline.report.render.embedded import json_text
 from pipeline.report.render.page import render

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.report.analysis.projection import METHODS, PCA, TSNE, principal_components, project
+from pipeline.report.analysis.embedding_maps.projection import METHODS, PCA, TSNE, principal_components, project
 
 
 def clusters(n_each=30, dims=20, seed=0):

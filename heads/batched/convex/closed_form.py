@@ -40,5 +40,19 @@ def ridge_path(rows: Tensor, values: Tensor, l2: Tensor) -> Tensor:
     """
     bias = values.mean()
     products = rows.T @ (values[:, 0] - bias) / len(rows)
-    spread = rows.square().mean(0)
+    return ridge_weights(products, rows.square().mean(0), bias, l2)
+
+
+def ridge_weights(products: Tensor, spread: Tensor, bias: Tensor, l2: Tensor) -> Tensor:
+    """Solve `ridge_path` from moments: one division per weight.
+
+    Args:
+        products: Mean of rows in their principal axes times centred targets, shape (r,).
+        spread: Mean squares of the rows, shape (r,).
+        bias: Mean of the targets, a scalar.
+        l2: Penalties, shape (F,).
+
+    Returns:
+        Weights and bias (last) of each penalty, shape (F, 1, r + 1).
+    """
     return torch.cat([products / (spread + l2[:, None]), bias.expand(len(l2), 1)], 1)[:, None]

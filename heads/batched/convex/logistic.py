@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-FLATTEST = 1e-4  # smallest curvature over classes, relative to the largest
+from heads.batched.convex.kronecker import class_axes
+
+TARGET = 1e-15  # twice the remaining decrease of a loss, in nats: probabilities are within about 1e-6
 
 
 class LogisticRows(NamedTuple):
@@ -35,6 +37,8 @@ class LogisticPaths:
     in this layout.
     """
 
+    rounding = 1e-15
+
     def __init__(self, blocks: Sequence[LogisticRows], l2: Tensor) -> None:
         """Stack the blocks; smaller ones are padded with rows of weight 0 and columns of zeros.
 
@@ -58,6 +62,10 @@ class LogisticPaths:
         counts = l2.new_tensor([len(block.values) for block in blocks])
         self.spread = self.rows.square().sum(1) / counts[:, None]  # (G, r + 1)
         self.rough = self.rows.float()
+
+    def target(self, points: Tensor) -> Tensor:
+        """Return the remaining decrease that is allowed, shape (G, F)."""
+        return points.new_full(points.shape[:2], TARGET)
 
     def scores(self, points: Tensor) -> Tensor:
         """Return the linear outputs, shape (G, F, K, n)."""
@@ -105,11 +113,9 @@ class LogisticModels:
             self.p, self.top, self.shared = None, None, variance.float()
         else:
             mean = torch.diag_embed(shared.sum(-1)) - shared @ p.transpose(2, 3)
-            values, turn = torch.linalg.eigh(mean)
+            values, turn = class_axes(mean)
             self.turn = turn.float()
             self.p, self.top, self.shared = p.float(), p.argmax(2, keepdim=True), shared.float()
-            values[..., 0] = values.mean(-1)  # a shift of all classes has no curvature and no gradient
-        values = values.clamp(min=FLATTEST * values.amax(-1, keepdim=True))
         hessian = values[..., None] * problems.spread[:, None, None] + problems.penalty
         self.inverse = (1 / hessian.clamp(min=1e-30)).float()  # (G, F, K, r + 1)
         self.penalty = problems.penalty.float()

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from heads.batched.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.batched.rng import initial_layers
+from heads.batched.stepped.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
 
 
 class WeightedSum:
-    """Weighted sums of layers, see `heads.batched.adamw.HeadNetwork`."""
+    """Weighted sums of layers, see `heads.batched.stepped.adamw.HeadNetwork`."""
 
     def __init__(self, n_layers: int, dim: int, n_outputs: int) -> None:
         """Define the shapes of the arrays.

@@ -13,7 +13,7 @@ import numpy as np
 
 from features.errors import UserError
 from features.store.table import EmbeddingTable
-from pipeline.report.analysis.projection import SETTINGS, Projection, project
+from pipeline.report.analysis.embedding_maps.projection import SETTINGS, Projection, project
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.run_folder import file_name, job_digest, read_json, write_json
 from pipeline.stages.inputs import table_rows

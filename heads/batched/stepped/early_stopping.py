@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Event
 from typing import NamedTuple, cast
@@ -12,16 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heads.batched.adamw import HeadNetwork, Minibatch, Rate, Stack, aligned
-from heads.batched.blocks import BUDGET_BYTES, BlockFit, Loader, Place, chunks
+from heads.batched.blocks import BlockFit, Loader, Place, chunks
 from heads.batched.cores import on_threads
 from heads.batched.job import Job
 from heads.batched.losses import loss_gradient
-from heads.batched.minibatches import BlockRows, Turn
+from heads.batched.stepped.adamw import HeadNetwork, Minibatch, Rate, Stack
+from heads.batched.stepped.minibatches import BlockRows, Turn
+from heads.batched.stepped.plan import plan_job
+from heads.batched.vector_blocks import VectorBlock
 from heads.options import SteppedOptions
-
-CPU_STACK_BYTES = 2**24  # per worker, so that the optimiser's state fits the processor's caches
-CUDA_STACK_BYTES = 2**31
 
 
 class FitPosition(NamedTuple):
@@ -76,33 +76,47 @@ def train_stepped(
 
     Yields:
         One candidate per block and configuration, in no particular order.
+
+    Raises:
+        ConfigError: One minibatch does not fit in memory.
+        RunError: There is no space for a temporary file.
     """
     options = cast(SteppedOptions, job.options)
-    n_layers = job.n_layers if options.reads == "layers" else 1
-    bytes_each = 2 * 4 * job.n_train * n_layers * aligned(job.dim)
-    for group in chunks(places, bytes_each, BUDGET_BYTES):
-        work = _Work(BlockRows(group, load, job, options), network, job, options)
-        work.waiting.extend(
-            FitPosition(block, configuration, seed)
-            for block in range(len(group))
-            for configuration in configurations
-            for seed in range(len(job.seeds))
-        )
-        done: dict[tuple[int, int], list[StoppedFit]] = {}
-        for outcome in work.outcomes():
-            block, configuration, _ = outcome.fit
-            seeds = done.setdefault((block, configuration), [])
-            seeds.append(outcome)
-            if len(seeds) == len(job.seeds):
-                seeds = sorted(done.pop((block, configuration)), key=lambda one: one.fit.seed)
-                yield BlockFit(
-                    group[block],
-                    configuration,
-                    [work.rows.standardisation[block] | one.state for one in seeds],
-                    np.array([one.valid_loss for one in seeds]),
-                    np.array([one.epochs for one in seeds]),
-                    network.n_trained,
-                )
+    plan = plan_job(job, network, len(places), len(configurations) * len(job.seeds))
+    if job.note and plan.note:
+        job.note(plan.note)
+    for group in chunks(places, 1, plan.n_blocks):
+        blocks = [cast(VectorBlock, load(place)) for place in group]
+        with closing(BlockRows(blocks, job, options, plan)) as rows:
+            yield from _train_group(group, rows, job, configurations, network)
+
+
+def _train_group(
+    group: Sequence[Place], rows: BlockRows, job: Job, configurations: Sequence[int], network: HeadNetwork
+) -> Iterator[BlockFit]:
+    """Train some configurations on blocks whose rows are stored."""
+    work = _Work(rows, network, job, rows.options)
+    work.waiting.extend(
+        FitPosition(block, configuration, seed)
+        for block in range(len(group))
+        for configuration in configurations
+        for seed in range(len(job.seeds))
+    )
+    done: dict[tuple[int, int], list[StoppedFit]] = {}
+    for outcome in work.outcomes():
+        block, configuration, _ = outcome.fit
+        seeds = done.setdefault((block, configuration), [])
+        seeds.append(outcome)
+        if len(seeds) == len(job.seeds):
+            seeds = sorted(done.pop((block, configuration)), key=lambda one: one.fit.seed)
+            yield BlockFit(
+                group[block],
+                configuration,
+                [work.rows.standardisation[block] | one.state for one in seeds],
+                np.array([one.valid_loss for one in seeds]),
+                np.array([one.epochs for one in seeds]),
+                network.n_trained,
+            )
 
 
 @dataclass(frozen=True)
@@ -118,19 +132,12 @@ class _Work:
     def outcomes(self) -> Iterator[StoppedFit]:
         """Train all waiting fits."""
         on_cpu = self.job.device.type == "cpu"
-        n_workers = min(self.job.cores, len(self.waiting)) if on_cpu else 1
-        size = self._stack_size(CPU_STACK_BYTES if on_cpu else CUDA_STACK_BYTES)
-        size = min(size, -(-len(self.waiting) // n_workers))
+        n_workers = min(self.rows.plan.n_workers, len(self.waiting))
+        size = min(self.rows.plan.n_fits, -(-len(self.waiting) // n_workers))
         if on_cpu:
             yield from on_threads(n_workers, lambda stop: self._train(size, stop))
         else:
             yield from self._train(size, Event())
-
-    def _stack_size(self, budget: int) -> int:
-        """Number of fits whose parameters, gradients, moments, rows and activations fit the memory budget."""
-        trained = sum(int(np.prod(shape)) for shape in self.network.trained.values())
-        row = self.rows.train[0, 0].numel() + 6 * (self.network.units + aligned(self.job.n_outputs))
-        return max(1, budget // (4 * (4 * trained + self.options.batch_size * row)))
 
     def _train(self, size: int, stop: Event) -> Iterator[StoppedFit]:
         """Train waiting fits, up to `size` at a time, until none is left."""
@@ -147,7 +154,7 @@ class _Work:
                 return
             self._epoch(stack, running, stop)
             blocks = [progress.fit.block for progress in running]
-            losses = self.rows.valid_loss(stack, blocks, self.network.units)
+            losses = self.rows.valid_loss(stack, blocks)
             ended = [self._ended(stack, at, progress, losses[at]) for at, progress in enumerate(running)]
             if any(ended):
                 for at in np.flatnonzero(ended).tolist():
@@ -172,8 +179,8 @@ class _Work:
         return Rate(point["learning_rate"], point["weight_decay"])
 
     def _gradient(self, outputs: Tensor, batch: Minibatch) -> Tensor:
-        task, loss = self.job.task, self.options.loss
-        return loss_gradient(outputs, batch.wanted, batch.share, batch.weights, task, loss)
+        task, loss, smoothing = self.job.task, self.options.loss, self.options.label_smoothing
+        return loss_gradient(outputs, batch.targets, batch.share, batch.weights, task, loss, smoothing)
 
     def _epoch(self, stack: Stack, running: Sequence[FitProgress], stop: Event) -> None:
         """Train every network on its block's training rows once."""

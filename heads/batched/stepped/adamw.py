@@ -35,14 +35,14 @@ class Minibatch:
 
     Attributes:
         rows: Standardised features (M, B, …, D padded) float32.
-        wanted: Target outputs, see `heads.batched.losses.wanted_outputs`, (M, B, C) float32.
+        targets: Targets, see `heads.batched.losses.row_losses`, (M, B) or (M, B, C).
         share: Weight of each row in its network's mean loss, (M, B, 1); 0 for filler rows.
         weights: Class weight of each row (M, B, 1), or of each row and class (M, B, C); None: all 1.
         keep: Dropout factors of the hidden units, (M, B, units); None: no dropout.
     """
 
     rows: Tensor
-    wanted: Tensor
+    targets: Tensor
     share: Tensor
     weights: Tensor | None
     keep: Tensor | None

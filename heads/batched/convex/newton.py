@@ -7,15 +7,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-TARGET = 1e-15  # twice the remaining decrease of a loss, in nats: probabilities are within about 1e-6
-LAST = 3e-10  # a step squares the remaining decrease, times 4 rows: from here one step ends near TARGET
+LAST = (
+    1 / 11_000
+)  # a step squares the remaining decrease, times 4 rows: here one step of 2,800 rows ends near the target
 ROUGH = 0.3  # relative error of a step far from the minimum
 MAX_STEPS = 200
 MAX_ROUNDS = 1000  # iterations of conjugate gradients in one step
 SUFFICIENT = 1e-4  # Armijo's fraction of the decrease predicted by the slope
 SHRINK = 0.4  # factor after a rejected step
 SHORTEST = 1e-10  # below this step length only rounding is left, and a problem is finished
-ROUNDING = 1e-15  # relative increases of a loss below this are rounding errors
 CROWDED = 0.8  # if at most this fraction of the columns is active, the others are removed
 
 
@@ -37,8 +37,17 @@ class Quadratics(Protocol):
 class Problems(Protocol):
     """A grid of G × F independent convex problems in P variables; the losses depend on linear scores of them."""
 
+    rounding: float
+    """Relative increases of a loss below this are rounding errors."""
+
+    def target(self, points: Tensor) -> Tensor:
+        """Return twice the decrease of each loss, in nats, that may remain near some points (G, F, P); shape (G, F)."""
+
     def scores(self, points: Tensor) -> Tensor:
-        """Return the scores at points (G, F, P), shape (G, F, …); linear in the points."""
+        """Return the scores at points (G, F, P), shape (G, F, …); linear in the points.
+
+        Problems with many rows return an empty array (G, F, 0) and compute their scores from the points each time.
+        """
 
     def losses(self, points: Tensor, scores: Tensor) -> Tensor:
         """Return the losses, shape (G, F)."""
@@ -51,7 +60,7 @@ class Problems(Protocol):
 
 
 def minimise(problems: Problems, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Minimise every problem to convergence.
+    """Minimise every problem until the remaining decrease of its loss is about `problems.target`.
 
     Losses, gradients and points have the precision of `start`. Only the linear systems of Newton's steps are
     solved in the models' precision, with a tolerance that depends on the distance to the minimum. Finished
@@ -83,14 +92,15 @@ def minimise(problems: Problems, start: Tensor) -> tuple[Tensor, Tensor]:
             problems.keep(*live)
             point, scores, loss, running = (x[live[0]][:, live[1]] for x in (point, scores, loss, running))
         gradient, models = problems.expand(point, scores)
-        direction, spent, solved = _steps(models, gradient, running)
+        target = problems.target(point)
+        direction, spent, solved = _steps(models, gradient, running, target)
         rounds[rows[:, None], columns] += spent + running
         slope = _dot(gradient, direction)
         along = problems.scores(direction)
         step = running.to(loss)
         while True:
             trial = problems.losses(point + _like(step, point) * direction, scores + _like(step, scores) * along)
-            refused = ~(trial <= loss + SUFFICIENT * step * slope + ROUNDING * loss.abs()) & (step > 0)
+            refused = ~(trial <= loss + SUFFICIENT * step * slope + problems.rounding * loss.abs()) & (step > 0)
             if not refused.any():
                 break
             step = torch.where(refused, step * SHRINK, step)
@@ -98,19 +108,21 @@ def minimise(problems: Problems, start: Tensor) -> tuple[Tensor, Tensor]:
         point = point + _like(step, point) * direction
         scores = scores + _like(step, scores) * along
         loss = trial
-        running = running & (step > 0) & ~(solved & (step == 1) & (-slope <= LAST))
+        # One more step would gain less than the target, or than the losses can show.
+        last = torch.maximum((LAST * target).sqrt(), problems.rounding * loss.abs())
+        running = running & (step > 0) & ~(solved & (step == 1) & (-slope <= last))
     result[rows[:, None], columns] = point
     return result, rounds
 
 
-def _steps(models: Quadratics, gradient: Tensor, running: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _steps(models: Quadratics, gradient: Tensor, running: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return Newton's steps (G, F, P), their number of iterations, and whether they reached the tolerance (G, F)."""
     scale = gradient.abs().amax(-1).clamp(min=torch.finfo(gradient.dtype).tiny)
     residual = (-gradient / scale[..., None]).to(models.dtype)
     search = models.precondition(residual)
     size = _dot(residual, search)
     decrement = size.sqrt() * scale  # its square is about twice the remaining decrease of the loss
-    precision = torch.maximum(10 * decrement, TARGET**0.5 / decrement).clamp(max=ROUGH)
+    precision = torch.maximum(10 * decrement, target.sqrt() / decrement).clamp(max=ROUGH)
     enough = size * precision.square().to(size)
     active = running & (size > 0)
     taken, rounds = torch.zeros_like(residual), torch.zeros_like(running, dtype=torch.int64)

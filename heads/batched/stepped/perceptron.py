@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from heads.batched.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
 from heads.batched.inference import NORM_EPS
 from heads.batched.rng import initial_layers
+from heads.batched.stepped.adamw import Arrays, Minibatch, affine, affine_slopes, aligned
 
 MOMENTUM = 0.1  # momentum of batch normalisation's running statistics
 
 
 class Perceptron:
-    """Networks of the same widths, see `heads.batched.adamw.HeadNetwork`."""
+    """Networks of the same widths, see `heads.batched.stepped.adamw.HeadNetwork`."""
 
     def __init__(self, sizes: Sequence[int], norm: str | None) -> None:
         """Define the shapes of the arrays.

@@ -1,0 +1,1 @@
+"""Heads that are trained with AdamW on minibatches, many fits at once."""

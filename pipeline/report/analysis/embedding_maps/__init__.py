@@ -1,0 +1,1 @@
+"""Embeddings of the clips as points in a plane."""
