@@ -27,7 +27,7 @@ INCOMPLETE = (
     f"calibration and thresholds are not computed: of so many predictions, the probabilities of the {KEPT} most "
     "probable classes are stored, and both need those of all classes"
 )
-MOST_CELLS = 2**27  # probabilities of a model, 1 GiB of thresholds
+MOST_CELLS = 2**24  # probabilities of a model, for which about 3 GiB and a minute are needed
 TOO_MANY = f"calibration and thresholds are not computed: a model has more than {MOST_CELLS:,} probabilities"
 
 

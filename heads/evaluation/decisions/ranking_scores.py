@@ -14,6 +14,7 @@ import numpy as np
 from heads.evaluation.class_scores import Estimate
 from heads.evaluation.jackknife import Replicates, blocks_of, freedom_of, share_interval
 
+CHUNK_CELLS = 2**21  # blocks × places in the ranking at a time
 Column = tuple[np.ndarray, np.ndarray]
 """Scores of some decisions, one per clip, and whether each is true, both of shape (n,)."""
 
@@ -121,21 +122,27 @@ def _counts(columns: Sequence[Column], blocks: np.ndarray) -> tuple[np.ndarray, 
     positives = [-scores[truth] for scores, truth in columns]
     ends = np.unique(np.concatenate(positives))
     n_places, n_blocks = 2 * len(ends) + 1, int(blocks.max()) + 1
-    sides = [np.zeros(n_places * n_blocks), np.zeros(n_places * n_blocks)]
+    cells: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for scores, truth in columns:
         falling = -scores
         left = np.searchsorted(ends, falling, side="left")
-        cells = blocks * n_places + left + np.searchsorted(ends, falling, side="right")
-        for side, mask in zip(sides, (truth, ~truth), strict=True):
-            side += np.bincount(cells[mask], minlength=len(side))
-    return sides[0].reshape(n_blocks, n_places), sides[1].reshape(n_blocks, n_places)
+        own = blocks * n_places + left + np.searchsorted(ends, falling, side="right")
+        for side, mask in zip(cells, (truth, ~truth), strict=True):
+            side.append(own[mask])
+    positive, negative = (
+        np.bincount(np.concatenate(side), minlength=n_places * n_blocks).reshape(n_blocks, n_places) for side in cells
+    )
+    return positive, negative
 
 
 def _scores(counts: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the three scores, shape (3,), and without each block, shape (3, blocks)."""
-    whole = [side.sum(axis=0, keepdims=True) for side in counts]
-    others = [total - side for total, side in zip(whole, counts, strict=True)]
-    return _of_counts(*whole)[:, 0], _of_counts(*others)
+    positive, negative = (side.sum(axis=0, keepdims=True) for side in counts)
+    n_blocks, n_places = counts[0].shape
+    some = max(1, CHUNK_CELLS // n_places)
+    parts = [slice(at, at + some) for at in range(0, n_blocks, some)]
+    without = [_of_counts(positive - counts[0][part], negative - counts[1][part]) for part in parts]
+    return _of_counts(positive, negative)[:, 0], np.hstack(without)
 
 
 def _of_counts(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:

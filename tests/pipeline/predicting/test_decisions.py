@@ -31,13 +31,13 @@ def calibrated(tmp_path_factory) -> Path:
     return made_once(tmp_path_factory, "calibrated", lambda root: trained(root, *SETS, "calibrate=temperature"))
 
 
-def again(root: Path, *sets: str, command: str = "train-heads") -> int:
+def again(root: Path, *sets: str, command: str = "train-heads", options: tuple[str, ...] = ()) -> int:
     """Run the experiment in a copied folder with other settings."""
     text = (root / "small.yaml").read_text()
     audio, copied = text.split("root: ")[1].split("/audio")[0], root.as_posix()
     (root / "small.yaml").write_text(text.replace(audio, copied))
     given = (part for one in (*SETS, *sets) for part in ("--set", one))
-    return run(command, root / "small.yaml", "--device", "cpu", *given)
+    return run(command, root / "small.yaml", "--device", "cpu", *given, *options)
 
 
 def raw_and_mapped(run_dir: Path, model: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -152,6 +152,21 @@ def test_a_head_without_validation_predictions_is_trained_again(calibrated, tmp_
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train-heads")]
     assert ["reused" in line for line in lines] == [False, False, True, True]
     assert metadata(models / "mfcc" / "mlp")["calibration"]["method"] == "platt"
+
+
+def test_the_last_shard_fits_the_decisions_of_all_heads(calibrated, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(calibrated, root)
+    models = root / "runs" / "small" / "models"
+    expected = {path.relative_to(models).parent: metadata(path.parent) for path in models.glob("*/*/decisions.json")}
+    assert len(expected) == 4
+    shutil.rmtree(models)
+    for shard, settled in (("1/2", 0), ("2/2", 4)):
+        assert again(root, "calibrate=temperature", options=("--shard", shard)) == 0
+        assert len(list(models.glob("*/*/decisions.json"))) == settled
+    for model, about in expected.items():
+        assert metadata(models / model)["calibration"] == about["calibration"]
+        assert metadata(models / model)["operating_point"] == about["operating_point"]
 
 
 @pytest.mark.parametrize(

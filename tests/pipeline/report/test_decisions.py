@@ -156,6 +156,18 @@ def test_a_thousand_classes_have_one_curve(tmp_path):
     assert found.threshold_entries[0].keys() >= {"micro"} and "classes" not in found.threshold_entries[0]
 
 
+def test_more_probabilities_than_are_scored_are_left_out_and_this_is_said(tmp_path, monkeypatch):
+    fit, manifest, test, _ = model(tmp_path / "m", "multi-label")
+    n_probabilities = sum(one.probabilities.size for one in test)
+    monkeypatch.setattr("pipeline.report.decisions.MOST_CELLS", n_probabilities)
+    assert len(decision_tables([fit], manifest, np.arange(N)).thresholds)
+    monkeypatch.setattr("pipeline.report.decisions.MOST_CELLS", n_probabilities - 1)
+    found = decision_tables([fit], manifest, np.arange(N))
+    assert not len(found.calibration) and not len(found.thresholds) and found.columns == ({},)
+    (note,) = found.notes
+    assert note == "calibration and thresholds are not computed: a model has more than 16,777,216 probabilities"
+
+
 def test_predictions_without_all_probabilities_are_left_out_and_this_is_said(tmp_path):
     labels = [f"class{number:02d}" for number in range(20)]
     targets = np.arange(40) % 20
