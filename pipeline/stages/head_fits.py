@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from features.store.table import EmbeddingTable
 from heads.batched.frame_blocks import ClipLayers
+from heads.batched.vectors import Vectors
 from heads.evaluation.predictions import Predictions
 from heads.options import HeadOptions
 from heads.splits.protocol import Splits
@@ -21,7 +20,7 @@ def fit_head(
     label: str,
     table: EmbeddingTable,
     head: HeadOptions,
-    features: np.ndarray | ClipLayers,
+    features: Vectors | ClipLayers,
     splits: Splits,
     *,
     keep_layers: bool = False,
