@@ -2,7 +2,10 @@
 
 Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
 preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-Run: `python -m benchmarks.heads_at_scale [--only splits digest ties duplicates precision report mlp weighted-sum]`.
+The row `reading` writes caches of up to 4 GB to a temporary folder and reads one layer of 13 (3 kB a
+clip); they are removed.
+Run: `python -m benchmarks.heads_at_scale`, or with `--only` and some of splits, digest, ties, duplicates, precision,
+report, mlp, weighted-sum, reading.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ import math
 import multiprocessing
 import os
 import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,7 @@ from typing import Any
 from benchmarks.solvers_at_scale import knn, linear, ridge, sklearn_logistic, sklearn_sgd
 
 N_CLIPS, N_CLASSES, N_MODELS, DIM = 100_000, 35, 10, 768
+WRITTEN = 500  # clips written to a cache at a time
 Work = Callable[[], Any]
 
 
@@ -107,6 +114,40 @@ def weighted_sum(n_clips: int) -> Work:
     return _epoch(WeightedSumOptions(max_epochs=1), n_clips, 13, N_CLASSES)
 
 
+def reading(n_clips: int) -> Work:
+    """Return the reading of one layer of 13 from a cache on disk, all clips in a mixed order."""
+    import numpy as np
+
+    from features.store.table import open_table
+
+    path = Path(tempfile.mkdtemp()) / "t.h5"
+    write = f"from benchmarks.heads_at_scale import write_cache; write_cache({str(path)!r}, {n_clips})"
+    subprocess.run([sys.executable, "-c", write], check=True)  # its memory does not count
+    table, rows = open_table(path), np.random.default_rng(0).permutation(n_clips)
+    table.layer("mean", 6, rows[:1])  # libraries and buffers
+    return partial(table.layer, "mean", 6, rows)
+
+
+def write_cache(path: str, n_clips: int) -> None:
+    """Write a cache of noise, 13 layers of 768 dimensions."""
+    import numpy as np
+
+    from features.spec import BackboneSpec
+    from features.store import fingerprint as fp
+    from features.store.writer import CacheRows, Totals, write_file
+
+    backbone = BackboneSpec("noise", "noise", "none", "", 16_000, tuple(range(13)), DIM, 50.0, 0.1, 30.0)
+    some = np.random.default_rng(0).standard_normal((WRITTEN, 13, DIM), dtype=np.float32)
+
+    def parts() -> Iterator[CacheRows]:
+        for first in range(0, n_clips, WRITTEN):
+            count = min(WRITTEN, n_clips - first)
+            ids = [f"clip-{at:06d}" for at in range(first, first + count)]
+            yield CacheRows(ids, ids, [1.0] * count, [1] * count, {"mean": some[:count]})
+
+    write_file(Path(path), fp.cache_spec(backbone, ["mean"]), parts(), Totals(n_clips, n_clips), {})
+
+
 ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "splits": (splits, "groups of 100,000 clips", (50, 200, 500, 1000)),
     "digest": (digest, "groups of 100,000 clips", (100, 300, 1000)),
@@ -124,17 +165,19 @@ ROWS: dict[str, tuple[Callable[[int], Work], str, tuple[int, ...]]] = {
     "knn": (knn, "clips × 768, 35 classes", (10_000, 30_000, 100_000)),
     "sklearn": (sklearn_logistic, "clips × 768, one penalty", (10_000, 30_000)),
     "sklearn-sgd": (sklearn_sgd, "clips × 768, one penalty", (10_000, 30_000)),
+    "reading": (reading, "clips × 13 × 768, one layer", (10_000, 30_000, 100_000)),
 }
 
 
 def measure(name: str, size: int) -> tuple[float, float]:
     """Return seconds of CPU and peak MB of one row and size."""
-    work = ROWS[name][0](size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.process_time()
-    work()
-    seconds = time.process_time() - started
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    with tempfile.TemporaryDirectory() as tempfile.tempdir:
+        work = ROWS[name][0](size)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.process_time()
+        work()
+        seconds = time.process_time() - started
+        return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def main() -> None:

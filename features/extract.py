@@ -46,6 +46,7 @@ class Summary:
         seconds: Wall time of computing, without loading the model.
         audio_s: Seconds of audio computed.
         timings: Busy time of each part.
+        rounding_error: Largest relative error of a clip's vector that is stored as float16; None for float32.
         waiting: Other shards of this run with missing blocks; the cache is finalized when they are done.
     """
 
@@ -56,6 +57,7 @@ class Summary:
     seconds: float = 0.0
     audio_s: float = 0.0
     timings: Timings = field(default_factory=Timings)
+    rounding_error: float | None = None
     waiting: tuple[RunShard, ...] = ()
 
 
@@ -145,6 +147,7 @@ def _count(summary: Summary, table: store.EmbeddingTable, work: Worklist) -> Non
     now = {str(clip): table.failures[clip][1] for clip in tried if clip in table.failures}
     summary.failures = work.corpus.failures_in(table) | now
     usable = work.corpus.is_in(table) & ~ids.isin(summary.failures.keys()).to_numpy()
+    summary.rounding_error = table.cost.get("rounding_error")
     summary.reused = int(usable.sum()) - (0 if summary.waiting else summary.computed)
 
 

@@ -13,10 +13,11 @@ import torch
 
 from features.audio.decoded_cache import DecodedFiles
 from features.backbones.base import Backbone
+from features.inference.block import Batch
 from features.inference.compilation import compile_network
 from features.inference.embedder import Embedder, LongClips, preparing
 from features.inference.loader import decode_ahead
-from features.inference.shard_writer import Batch, ShardWriter, WriteShard
+from features.inference.shard_writer import ShardWriter, WriteShard
 from features.inference.timing import Clock, Timings
 from features.numerics import full_float32
 from features.planning.plan import Plan

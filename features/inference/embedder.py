@@ -19,12 +19,12 @@ from features.audio.decoded_cache import DecodedFiles
 from features.audio.decoding import Waveform, resampled_length, stream_windows
 from features.backbones.base import Backbone, pad
 from features.errors import AudioError, AudioheadsError, decoder_error, first_line
+from features.inference.block import Batch, Embedded
 from features.inference.device_resampling import batch_on_device
 from features.inference.device_transfer import ToDevice, ToHost
 from features.inference.frame_buffer import FrameBuffer
 from features.inference.loader import Decoded, Prepared, attempting, check_unchanged
 from features.inference.oom import Splitter, find_budget, memory_of
-from features.inference.shard_writer import Batch, Embedded
 from features.inference.timing import Clock
 from features.planning.plan import PlannedClip
 from features.planning.progress import Progress

@@ -18,6 +18,7 @@ class Settings:
         pooling: Any of mean, std, max, frames.
         precision: `fp32`, `bf16` or `fp16`; `auto` until `features.planning.precision.settle` resolves it.
         compile: Compile the network: `true`, `false`, or `auto` to compile if the remaining audio repays it.
+        dtype: Type of stored vectors, `float32` or `float16`.
         frame_layers: Layers whose frames are stored; None for all.
         frame_dtype: Type of stored frames, `float32` or `float16`.
         resample: Where audio is resampled: `cpu`, or `device` for whole batches on the model's device.
@@ -34,6 +35,7 @@ class Settings:
     pooling: tuple[str, ...] = ("mean",)
     precision: str = "fp32"
     compile: bool | Literal["auto"] = False
+    dtype: str = "float32"
     frame_layers: tuple[int, ...] | None = None
     frame_dtype: str = "float32"
     window_overlap_s: float = 0.0
@@ -56,4 +58,5 @@ class Settings:
         return fp.cache_spec(
             *(backbone, self.pooling, self.precision, self.frame_layers, self.frame_dtype, self.window_overlap_s),
             resample=self.resample,
+            dtype=self.dtype,
         )

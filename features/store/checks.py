@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 PLAIN_KINDS = "fiuS"
+FLOATS = ("float16", "float32")  # types in which embeddings and frames can be stored
 REFERENCE = np.dtype([("bytes", "<u4"), ("address", "<u8"), ("number", "<u4")])  # of a stored text, in HDF5's format
 MOST_LAYERS, MOST_DIM = 10_000, 10_000_000
 PIECE_BYTES = 1 << 26
@@ -114,9 +115,11 @@ def check_spec(spec: Any, where: str = "spec") -> None:
     pooling = spec.get("pooling")
     if not isinstance(pooling, list) or not all(isinstance(name, str) for name in pooling):
         raise InvalidCacheError(f"{where}.pooling is not a list of names")
+    if spec.get("dtype") not in FLOATS:
+        raise InvalidCacheError(f"{where}.dtype is not {' or '.join(FLOATS)}")
     if (frames := spec.get("frames")) is not None:
-        if not isinstance(frames, Mapping) or frames.get("dtype") not in ("float16", "float32"):
-            raise InvalidCacheError(f"{where}.frames has no dtype float16 or float32")
+        if not isinstance(frames, Mapping) or frames.get("dtype") not in FLOATS:
+            raise InvalidCacheError(f"{where}.frames has no dtype {' or '.join(FLOATS)}")
         if not isinstance(frames.get("layers"), list):
             raise InvalidCacheError(f"{where}.frames.layers is not a list")
 
@@ -134,7 +137,9 @@ def check_cost(cost: Any) -> None:
             raise InvalidCacheError(f"cost.{name} is not a number")
 
 
-def check_arrays(file: h5py.File, spec: Mapping[str, Any], clips: int, frames: int, *, exactly: bool = False) -> None:
+def check_arrays(
+    file: h5py.File, spec: Mapping[str, Any], clips: int, frames: int, *, by_layer: bool, exactly: bool = False
+) -> None:
     """Check that a file holds the arrays that its spec announces, with their shapes.
 
     Args:
@@ -142,6 +147,7 @@ def check_arrays(file: h5py.File, spec: Mapping[str, Any], clips: int, frames: i
         spec: Its cache spec.
         clips: Number of rows of its embeddings.
         frames: Number of its frames.
+        by_layer: Whether its embeddings have a checksum for each layer.
         exactly: Whether it may hold no more than that.
 
     Raises:
@@ -149,7 +155,9 @@ def check_arrays(file: h5py.File, spec: Mapping[str, Any], clips: int, frames: i
     """
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
     for name in spec["pooling"]:
-        _check_shape(file, f"embeddings/{name}", clips, (layers, dim), "float32", exactly)
+        _check_shape(file, f"embeddings/{name}", clips, (layers, dim), spec["dtype"], exactly)
+        if by_layer:
+            _check_checksums(file, f"checksums/{name}", layers)
     if spec["frames"] is not None:
         _check_shape(
             file, "frames/values", frames, (len(spec["frames"]["layers"]), dim), spec["frames"]["dtype"], exactly
@@ -165,6 +173,13 @@ def _check_shape(file: h5py.File, path: str, rows: int, rest: tuple[int, int], d
         raise InvalidCacheError(f"{path} has shape {dataset.shape} instead of {(rows, *rest)}")
     if dataset.dtype != np.dtype(dtype):
         raise InvalidCacheError(f"{path} has type {dataset.dtype} instead of {dtype}")
+
+
+def _check_checksums(file: h5py.File, path: str, layers: int) -> None:
+    if path not in file:
+        raise InvalidCacheError(f"{path} is missing")
+    if file[path].shape != (layers,) or file[path].dtype != np.dtype("S64"):
+        raise InvalidCacheError(f"{path} is not a checksum for each of {layers} layers")
 
 
 def check_clips(ids: pa.Array, durations_s: np.ndarray, n_frames: np.ndarray) -> None:

@@ -25,6 +25,7 @@ def cache_spec(
     frame_dtype: str = "float32",
     window_overlap_s: float = 0.0,
     resample: str = "cpu",
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Return everything that determines the values of a cache file, as JSON values.
 
@@ -36,6 +37,7 @@ def cache_spec(
         frame_dtype: Type of stored frames, `float32` or `float16`.
         window_overlap_s: Overlap of the windows of long clips, in seconds.
         resample: Where audio is resampled, `cpu` or `device`.
+        dtype: Type of stored vectors, `float32` or `float16`.
     """
     from features.audio.decoding import AUDIO_SPEC
     from features.pooling import POOLINGS
@@ -51,7 +53,7 @@ def cache_spec(
         "audio": AUDIO_SPEC if resample == "cpu" else {**AUDIO_SPEC, "resampler": DEVICE_RESAMPLER},
         "pooling": methods,
         "frames": frames,
-        "dtype": "float32",
+        "dtype": dtype if methods else "float32",
         "precision": precision,
     }
     if window_overlap_s:

@@ -20,9 +20,9 @@ from features.store import fingerprint as fp
 from features.store.checks import InvalidCacheError, check_objects
 
 FORMAT = "audioheads-embeddings"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 3
+WHOLE_ROWS_VERSION = 1  # written before arrays could be read by layer, see `features.store.layered`
 SET_VERSION = 2  # the index of a set of shard files, see `features.store.shard_set`
-BLOCK_VALUES = 1 << 22  # values of a block of rows that is read for one layer: 16 MB in float32
 DIGEST_ATTRIBUTES = ("format", "format_version", "fingerprint", "spec", "versions", "created_utc", "cost")
 
 
@@ -49,9 +49,9 @@ def opened_file(path: Path) -> Iterator[h5py.File]:
             version = file.attrs.get("format_version")
             if version is None:
                 raise CacheError(f"{path}: not an audioheads cache file", path)
-            if version not in (FORMAT_VERSION, SET_VERSION):
+            if version not in (WHOLE_ROWS_VERSION, SET_VERSION, FORMAT_VERSION):
                 raise CacheError(
-                    f"{path}: cache format {version}, this program reads {FORMAT_VERSION} and {SET_VERSION}; "
+                    f"{path}: cache format {version}, this program reads 1 to {FORMAT_VERSION}; "
                     "move the file away to compute it again, or use the version that wrote it",
                     path,
                 )
@@ -69,13 +69,12 @@ def opened_file(path: Path) -> Iterator[h5py.File]:
         raise damaged(path, f"HDF5 cannot read it: {str(error).splitlines()[0] if str(error) else error!r}") from error
 
 
-def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> np.ndarray:
+def read_checked(file: h5py.File, name: str) -> np.ndarray:
     """Read a whole dataset and compare it with its checksum.
 
     Args:
         file: An open cache file.
-        name: The dataset.
-        into: A contiguous array of the same shape and type to fill; None for a new array.
+        name: The dataset, which is not one of those in `embeddings`.
 
     Returns:
         The values; text comes as an object array of bytes.
@@ -84,34 +83,10 @@ def read_checked(file: h5py.File, name: str, into: np.ndarray | None = None) -> 
         CacheError: The values do not match the checksum.
     """
     dataset = file[name]
-    values = dataset[()] if into is None else into
-    if into is not None and into.size:
-        dataset.read_direct(into)
+    values = dataset[()]
     if values.dtype.kind == "S":
         values = values.astype(object)
     if array_digest(values).hexdigest() != dataset.attrs["sha256"]:
-        raise damaged(Path(file.filename), f"{name} does not match its checksum")
-    return values
-
-
-def read_layer(file: h5py.File, name: str, layer: int) -> np.ndarray:
-    """Read one layer of a dataset (N, L, D), some rows at a time, and compare the whole dataset with its checksum.
-
-    Returns:
-        The layer, (N, D) in the stored type.
-
-    Raises:
-        CacheError: The values do not match the checksum.
-    """
-    dataset = file[name]
-    n_rows, n_layers, dim = dataset.shape
-    values = np.empty((n_rows, dim), dataset.dtype)
-    digest, some = hashlib.sha256(), max(1, BLOCK_VALUES // max(1, n_layers * dim))
-    for at in range(0, n_rows, some):
-        block = dataset[at : at + some]
-        values[at : at + some] = block[:, layer]
-        array_digest(block, digest)
-    if digest.hexdigest() != dataset.attrs["sha256"]:
         raise damaged(Path(file.filename), f"{name} does not match its checksum")
     return values
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.store.layered import rows_per_chunk
 from features.store.table import EmbeddingTable
 
 PIECE_BYTES = 1 << 26
@@ -18,7 +19,7 @@ class Chunk:
 
     Attributes:
         rows: (n,) their rows in the table.
-        pooled: pooling -> (n, L, D) float32.
+        pooled: pooling -> (n, L, D) float32, whatever the stored type.
         frames: n arrays (F, L, D); None if not requested.
     """
 
@@ -59,10 +60,14 @@ def stream(
     shard_numbers = table.locations.shard_number[ordered]
     for number in dict.fromkeys(shard_numbers.tolist()):
         with table.opened(number) as file:
-            for piece in _pieces(table, ordered[shard_numbers == number], piece_bytes, frames):
+            held = rows_per_chunk(file[f"embeddings/{poolings[0]}"]) if poolings else 1
+            for piece in _pieces(table, ordered[shard_numbers == number], piece_bytes, frames, held):
                 at = table.locations.row[piece]
                 first, last = int(at[0]), int(at[-1]) + 1
-                pooled = {name: file[f"embeddings/{name}"][first:last][at - first][:, take] for name in poolings}
+                pooled = {
+                    name: file[f"embeddings/{name}"][first:last][at - first][:, take].astype(np.float32, copy=False)
+                    for name in poolings
+                }
                 kept = None
                 if frames:
                     values, starts = file["frames/values"], table.locations.first_frame[piece]
@@ -73,10 +78,14 @@ def stream(
                 yield Chunk(piece, pooled, kept)
 
 
-def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: bool) -> Iterator[np.ndarray]:
-    """Split rows of one file so that the span from the first to the last row of a piece is about `piece_bytes`."""
+def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: bool, held: int) -> Iterator[np.ndarray]:
+    """Split rows of one file so that the span from the first to the last row of a piece is about `piece_bytes`.
+
+    Pieces end between chunks of `held` rows, if they are longer than that: no chunk is then read twice.
+    """
     row_bytes = 4 * len(table.spec.layers) * table.spec.dim * max(1, len(table.poolings))
-    costs = table.locations.row[rows].astype(np.int64) * row_bytes
+    stored = table.locations.row[rows].astype(np.int64)
+    costs = stored * row_bytes
     if frames:
         kept = table.cache_spec["frames"]
         frame_bytes = np.dtype(kept["dtype"]).itemsize * len(kept["layers"]) * table.spec.dim
@@ -84,5 +93,8 @@ def _pieces(table: EmbeddingTable, rows: np.ndarray, piece_bytes: int, frames: b
     start = 0
     while start < len(rows):
         stop = max(start + 1, int(np.searchsorted(costs, costs[start] + piece_bytes)))
+        if stop < len(rows):
+            between = int(np.searchsorted(stored, stored[stop] // held * held))
+            stop = between if between > start else stop
         yield rows[start:stop]
         start = stop

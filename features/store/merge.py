@@ -12,15 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from features.store import table as store
+from features.store.layered import rows_per_chunk
 from features.store.writer import CacheRows, Totals
 
 COPY_BYTES = 1 << 26
-
 
 SUMMED_COSTS = (
     *("clips", "audio_s", "compute_s", "read_s", "forward_s", "pool_s", "write_s"),
     *("steady_clips", "steady_audio_s", "steady_s"),
 )
+LARGEST_COSTS = ("load", "rounding_error")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ def merge(sources: Sequence[store.EmbeddingTable], failures: Iterable[tuple[str,
     for table in sources:
         embedded = set(table.ids) if failed else set()
         failed = {clip: failure for clip, failure in failed.items() if clip not in embedded} | table.failures
-        load = max((known for known in (cost.get("load"), table.cost.get("load")) if known is not None), default=None)
-        cost = (
-            table.cost | {"load": load} | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
-        )
+        largest = {name: _largest(cost.get(name), table.cost.get(name)) for name in LARGEST_COSTS}
+        cost = table.cost | largest | {name: cost.get(name, 0) + table.cost.get(name, 0) for name in SUMMED_COSTS}
     failed |= {clip: (key, reason) for clip, key, reason in failures}
     return Merged(_newest(sources), [(clip, *failure) for clip, failure in sorted(failed.items())], cost)
+
+
+def _largest(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _newest(sources: Sequence[store.EmbeddingTable]) -> list[np.ndarray]:
@@ -100,23 +103,36 @@ def copies(
         failures: (id, key, reason).
     """
     for table, rows in zip(sources, chosen, strict=True):
-        step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
         with table.opened(0) as file:
+            step = _rows_at_a_time(file, table)
             for first in range(0, len(table), step):
                 piece = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + step)]
                 if not len(piece):
                     continue
-                start, stop = int(piece[0]), int(piece[-1]) + 1
                 clips = table.clips.take(piece)
                 yield CacheRows(
                     ids=clips.texts("id").to_pylist(),
                     keys=clips.texts("key").to_pylist(),
                     durations_s=clips.numbers("duration_s").tolist(),
                     n_frames=clips.numbers("n_frames").tolist(),
-                    pooled={name: values[start:stop][piece - start] for name, values in file["embeddings"].items()},
+                    pooled={name: _rows(values, piece) for name, values in file["embeddings"].items()},
                     frames=_ragged(file["frames/values"], table, piece) if "frames" in file else None,
                 )
     yield CacheRows(failures=failures)
+
+
+def _rows(values: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Read ascending rows of a dataset, and the rows between them."""
+    start, stop = int(rows[0]), int(rows[-1]) + 1
+    span = values[start:stop]
+    return span if len(span) == len(rows) else span[rows - start]
+
+
+def _rows_at_a_time(file: h5py.File, table: store.EmbeddingTable) -> int:
+    """Return the number of rows of about `COPY_BYTES` that fill whole chunks."""
+    step = max(1, COPY_BYTES // (4 * len(table.spec.layers) * table.spec.dim))
+    held = max(map(rows_per_chunk, file["embeddings"].values()), default=1)
+    return max(held, step // held * held)
 
 
 def _ragged(values: h5py.Dataset, table: store.EmbeddingTable, rows: np.ndarray) -> list[Any]:

@@ -130,7 +130,8 @@ def _counted(table: store.EmbeddingTable, keep: Container[str]) -> Pruned:
     gone = np.array([clip not in keep for clip in table.ids], dtype=bool)
     failures = sum(clip not in keep for clip in table.failures)
     frames = table.cache_spec["frames"]
-    row_bytes = 4 * len(table.poolings) * len(table.spec.layers) * table.spec.dim
+    layer_bytes = np.dtype(table.cache_spec["dtype"]).itemsize * table.spec.dim
+    row_bytes = layer_bytes * len(table.poolings) * len(table.spec.layers)
     frame_bytes = np.dtype(frames["dtype"]).itemsize * len(frames["layers"]) * table.spec.dim if frames else 0
     size = row_bytes * int(gone.sum()) + frame_bytes * int(table.n_frames[gone].sum(dtype=np.int64))
     return Pruned(int(gone.sum()), int((~gone).sum()), failures, size)

@@ -24,9 +24,9 @@ from features.store.hdf5_file import (
     opened_file,
     read_checked,
     read_clips,
-    read_layer,
     read_texts,
 )
+from features.store.layered import is_by_layer, read_blocks
 from features.store.layout import RowLocations, read_row_locations
 
 
@@ -61,7 +61,8 @@ class EmbeddingTable:
             check_spec(self.cache_spec)
             check_cost(self.cost)
             self.created_utc = str(file.attrs["created_utc"])
-            if file.attrs["digest"] != attribute_digest(file):
+            self._digest = file.attrs["digest"]
+            if self._digest != attribute_digest(file):
                 raise damaged(path, "its spec or its checksums do not match its digest")
             if fp.fingerprint(self.cache_spec) != self.fingerprint:
                 raise damaged(path, "its spec does not match its fingerprint")
@@ -76,7 +77,8 @@ class EmbeddingTable:
                 except ValueError as error:
                     raise damaged(path, str(error)) from error
             else:
-                check_arrays(file, self.cache_spec, len(self), int(self.n_frames.sum(dtype=np.int64)), exactly=True)
+                n_frames = int(self.n_frames.sum(dtype=np.int64))
+                check_arrays(file, self.cache_spec, len(self), n_frames, by_layer=is_by_layer(file), exactly=True)
                 self.locations = RowLocations.of_file(path, self.n_frames)
             self.spec: BackboneSpec = fp.backbone_of(self.cache_spec)
 
@@ -148,39 +150,56 @@ class EmbeddingTable:
         Raises:
             CacheError: The pooling is not stored, or the data do not match their checksum.
         """
-        self._check_pooling(pooling)
-        if not self.locations.is_set:
-            return self._array(0, f"embeddings/{pooling}")
         values = np.empty((len(self), len(self.spec.layers), self.spec.dim), np.float32)
-        for number, rows in self.locations.rows_by_shard_file():
-            file_rows, first = self.locations.row[rows], int(rows[0])
-            part = values[first : first + len(rows)]
-            with self.opened(number) as file:
-                stored = file[f"embeddings/{pooling}"]
-                all_in_order = len(stored) == len(rows) == rows[-1] - first + 1 and (np.diff(file_rows) == 1).all()
-                if all_in_order and stored.dtype == part.dtype:
-                    read_checked(file, f"embeddings/{pooling}", part)
-                else:
-                    values[rows] = read_checked(file, f"embeddings/{pooling}")[file_rows]
+        for rows, block in self.blocks(pooling):
+            values[rows] = block
         return values
 
-    def layer(self, pooling: str, layer: int) -> np.ndarray:
-        """Return the clip vectors of one layer, (N, D) float32, rows as in `ids`; the others are read and let go.
+    def layer(self, pooling: str, layer: int, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the clip vectors of one layer, (n, D) float32; of a file by layer, nothing else is read.
 
         Args:
             pooling: The pooling method.
             layer: Position of the layer in `spec.layers`.
+            rows: The rows to return, in any order; None for all, as in `ids`.
 
         Raises:
             CacheError: As `embeddings`.
         """
-        self._check_pooling(pooling)
-        values = np.empty((len(self), self.spec.dim), np.float32)
-        for number, rows in self.locations.rows_by_shard_file():
-            with self.opened(number) as file:
-                stored = read_layer(file, f"embeddings/{pooling}", layer)
-            values[rows] = stored[self.locations.row[rows]]
+        values = np.empty((len(self) if rows is None else len(rows), self.spec.dim), np.float32)
+        for at, block in self.blocks(pooling, layer, rows):
+            values[at] = block
         return values
+
+    def blocks(
+        self, pooling: str, layer: int | None = None, rows: np.ndarray | None = None, *, verify: bool = True
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield clip vectors in blocks, in the order in which they are stored.
+
+        Args:
+            pooling: The pooling method.
+            layer: Position of the layer in `spec.layers`; None reads all layers.
+            rows: The rows to read, in any order; None for all.
+            verify: Compare the SHA-256 of what is read; the files that hold the rows are then read whole.
+
+        Yields:
+            Positions in `rows`, and their values in the stored type, (b, D), or (b, L, D) for all layers.
+
+        Raises:
+            CacheError: As `embeddings`. That data do not match their checksum is raised after the last block of a file.
+        """
+        self._check_pooling(pooling)
+        rows = np.arange(len(self)) if rows is None else rows
+        numbers, stored = self.locations.shard_number[rows], self.locations.row[rows]
+        order = np.lexsort((stored, numbers))
+        present, starts = np.unique(numbers[order], return_index=True)
+        for number, at in zip(present.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True):
+            places = stored[at]
+            with self.opened(number) as file:
+                for first, block in read_blocks(file, f"embeddings/{pooling}", layer, None if verify else places):
+                    low, high = np.searchsorted(places, [first, first + len(block)])
+                    if low < high:
+                        yield at[low:high], block[places[low:high] - first]
 
     def frames(self, clip: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return the stored frames of one clip. The cache must have pooling `frames`.
@@ -237,7 +256,10 @@ class EmbeddingTable:
             if shard_file.sha256 and header.stated_digest(shard_file.path) != shard_file.sha256:
                 raise damaged(shard_file.path, "it is not the file that the index lists")
             if self.locations.is_set:
-                check_arrays(file, self.cache_spec, *(int(needed[number]) for needed in self._needed))
+                needed = (int(most[number]) for most in self._needed)
+                check_arrays(file, self.cache_spec, *needed, by_layer=is_by_layer(file))
+            elif file.attrs["digest"] != self._digest:
+                raise CacheError(f"{self.path}: another run replaced it while it was read; run again", self.path)
             yield file
 
     @cached_property
@@ -253,10 +275,6 @@ class EmbeddingTable:
     def _check_pooling(self, pooling: str) -> None:
         if pooling not in self.poolings:
             raise CacheError(f"{self.path} holds no pooling {pooling!r}; it holds {', '.join(self.poolings) or 'none'}")
-
-    def _array(self, number: int, name: str) -> np.ndarray:
-        with self.opened(number) as file:
-            return read_checked(file, name)
 
 
 def open_table(path: str | Path) -> EmbeddingTable:

@@ -20,13 +20,13 @@ from features.records import Records
 from features.store import file_header as header
 from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
-from features.store.guarded_file import GuardedFile
 from features.store.hdf5_file import StoredClip
+from features.store.layered import CHUNK_BYTES, LayeredWriter, checksums_name
 from features.store.verify import verify_table
 from features.system.atomic_write import atomic_write, remove_leftovers
+from features.system.guarded_file import GuardedFile
 from features.system.signals import interrupts_held
 
-CHUNK_BYTES = 1 << 20
 PIECE_BYTES = 1 << 25  # frames written at a time
 PIECE_ROWS = 4096  # rows of a column written at a time
 LIBRARY_FORMAT = ("v110", "v110")  # HDF5 file format that has checksums for its metadata
@@ -49,7 +49,7 @@ class CacheRows:
         keys: N content keys.
         durations_s: N lengths in seconds.
         n_frames: N frame counts.
-        pooled: pooling -> (N, L, D) float32.
+        pooled: pooling -> (N, L, D) in the type to store.
         frames: N arrays (F, L, D) or `LongFrames`; None if no frames are stored.
         failures: (id, key, reason) of clips that could not be embedded.
     """
@@ -145,41 +145,37 @@ def _write_contents(
 ) -> header.Ranges:
     """Write all datasets with their checksums and return the byte ranges of the large arrays."""
     layers, dim = len(spec["backbone"]["layers"]), spec["backbone"]["dim"]
-    columns: dict[str, h5py.Dataset] = {}
-    for method in spec["pooling"]:
-        columns[f"embeddings/{method}"] = _matrix(file, f"embeddings/{method}", (totals.clips, layers, dim), "f4")
-    if spec["frames"] is not None:
-        shape = (totals.frames, len(spec["frames"]["layers"]), dim)
-        columns["frames/values"] = _matrix(file, "frames/values", shape, np.dtype(spec["frames"]["dtype"]))
+    names = {method: f"embeddings/{method}" for method in spec["pooling"]}
+    shape = (totals.clips, layers, dim)
+    pooled = {method: LayeredWriter(file, name, shape, spec["dtype"]) for method, name in names.items()}
+    frames = None if spec["frames"] is None else _frames_dataset(file, spec["frames"], totals.frames, dim)
     file.require_group("embeddings")
-    digests: dict[str, Any] = dict.fromkeys(columns)
+    frames_digest = checked_file.array_digest(np.empty(0))
     clips: list[Records[StoredClip]] = []
     failures: list[tuple[str, str, str]] = []
-    clip_at = frame_at = 0
+    frame_at = 0
     for part in parts:
-        count = len(part.ids)
-        if count:
-            for method in spec["pooling"]:
-                name = f"embeddings/{method}"
-                columns[name][clip_at : clip_at + count] = part.pooled[method]
-                digests[name] = checked_file.array_digest(np.asarray(part.pooled[method], "f4"), digests[name])
-            for values in (piece for frames in part.frames or () for piece in _pieces(frames)):
-                values = np.asarray(values, columns["frames/values"].dtype)
-                columns["frames/values"][frame_at : frame_at + len(values)] = values
-                digests["frames/values"] = checked_file.array_digest(values, digests["frames/values"])
+        if part.ids:
+            for method, writer in pooled.items():
+                writer.add(part.pooled[method])
+        if frames is not None:
+            for values in (piece for clip in part.frames or () for piece in _pieces(clip)):
+                values = np.asarray(values, frames.dtype)
+                frames[frame_at : frame_at + len(values)] = values
+                checked_file.array_digest(values, frames_digest)
                 frame_at += len(values)
         clips.append(Records.of(StoredClip, map(StoredClip, part.ids, part.keys, part.durations_s, part.n_frames)))
         failures.extend(part.failures)
-        clip_at += count
-    for name, dataset in columns.items():
-        dataset.attrs["sha256"] = (digests[name] or checked_file.array_digest(np.empty(0))).hexdigest()
+    for method, writer in pooled.items():
+        write_column(file, checksums_name(names[method]), writer.finish(), "S64")
     written = Records.concat(StoredClip, clips)
     clips.clear()
     write_clips(file, written, failures)
-    if spec["frames"] is not None:
+    if frames is not None:
+        frames.attrs["sha256"] = frames_digest.hexdigest()
         write_column(file, "frames/offsets", np.concatenate([[0], np.cumsum(written.numbers("n_frames"))]), "i8")
     write_attributes(file, spec, cost, checked_file.FORMAT_VERSION)
-    return header.array_ranges(list(columns.values()))
+    return header.array_ranges([*(writer.dataset for writer in pooled.values()), *([] if frames is None else [frames])])
 
 
 def write_clips(file: h5py.File, clips: Records[StoredClip], failures: Sequence[tuple[str, str, str]]) -> None:
@@ -229,13 +225,13 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _matrix(file: h5py.File, name: str, shape: tuple[int, int, int], dtype: Any) -> h5py.Dataset:
-    """Create a chunked dataset with HDF5's checksum, in addition to ours."""
-    if shape[0] == 0:
-        return file.create_dataset(name, shape, dtype)
-    row_bytes = shape[1] * shape[2] * np.dtype(dtype).itemsize
-    chunk = (max(1, min(shape[0], CHUNK_BYTES // row_bytes)), shape[1], shape[2])
-    return file.create_dataset(name, shape, dtype, chunks=chunk, fletcher32=True)
+def _frames_dataset(file: h5py.File, kept: dict[str, Any], n_frames: int, dim: int) -> h5py.Dataset:
+    """Create the dataset of frames, in chunks of whole frames, with HDF5's checksum in addition to ours."""
+    shape, dtype = (n_frames, len(kept["layers"]), dim), np.dtype(kept["dtype"])
+    if not n_frames:
+        return file.create_dataset("frames/values", shape, dtype)
+    rows = max(1, min(n_frames, CHUNK_BYTES // (shape[1] * dim * dtype.itemsize)))
+    return file.create_dataset("frames/values", shape, dtype, chunks=(rows, *shape[1:]), fletcher32=True)
 
 
 def write_column(file: h5py.File, name: str, values: Any, dtype: Any) -> None:

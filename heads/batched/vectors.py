@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from features.errors import RunError
+
+CHECKED_VALUES = 1 << 22  # values of the rows that are checked at a time
 
 
 class Vectors(Protocol):
@@ -97,6 +101,65 @@ class LayerRows:
     def __getitem__(self, at: tuple[slice, int]) -> np.ndarray:
         """Read some of the rows at a layer position."""
         return self.vectors.read(self.rows[at[0]], at[1])
+
+
+class FiniteVectors:
+    """Vectors that are read from a file; all rows that training uses are checked when their layer is first read."""
+
+    def __init__(self, vectors: Vectors, used: np.ndarray) -> None:
+        """Check the rows `used` of a layer before any of its rows is returned."""
+        self.vectors, self.used = vectors, used
+        self._checked: set[int] = set()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, L, D)."""
+        return self.vectors.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type in which the vectors are stored."""
+        return self.vectors.dtype
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.vectors)
+
+    def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
+        """See `Vectors.read`.
+
+        Raises:
+            RunError: A value of the layer is NaN or infinite.
+        """
+        if layer not in self._checked:  # two threads may check the same layer, which is only slower
+            check_finite(self.vectors, self.used, [layer])
+            self._checked.add(layer)
+        return self.vectors.read(rows, layer)
+
+
+def in_memory(vectors: Vectors) -> bool:
+    """Whether all layers are in memory, so that reading them is free."""
+    return isinstance(vectors.vectors if isinstance(vectors, SelectedLayers) else vectors, ArrayVectors)
+
+
+def check_finite(vectors: Vectors, rows: np.ndarray, layers: Iterable[int]) -> None:
+    """Check that the vectors of some rows are finite; a few rows are read at a time.
+
+    Raises:
+        RunError: A value is NaN or infinite.
+    """
+    some = max(1, CHECKED_VALUES // vectors.shape[2])
+    bad = np.zeros(len(rows), dtype=np.int64)
+    for layer in layers:
+        for first in range(0, len(rows), some):
+            values = vectors.read(rows[first : first + some], layer)
+            bad[first : first + some] += (~np.isfinite(values)).sum(axis=1)
+    if bad.any():
+        clips = rows[bad > 0]
+        raise RunError(
+            f"{int(bad.sum())} feature values of {len(clips)} of {len(rows)} clips are NaN or infinite "
+            f"(first: row {clips[0]}); extract them again or leave the clips out"
+        )
 
 
 def read_layers(vectors: Vectors, rows: np.ndarray) -> np.ndarray:

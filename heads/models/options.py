@@ -19,9 +19,23 @@ class SpectrogramOptions(Recipe):
 
     Attributes:
         mel: Settings of the mel spectrograms.
+        input_dtype: Type in which the spectrograms are cached. None: float16 for log-mels, and float32 for mel powers,
+            whose range float16 does not cover.
     """
 
     mel: MelOptions = MelOptions()
+    input_dtype: Literal["float16", "float32"] | None = None
+
+    @model_validator(mode="after")
+    def _fits_in_its_type(self) -> SpectrogramOptions:
+        if self.mel.scale == "power" and self.input_dtype == "float16":
+            raise ValueError("input_dtype should be float32 for mel.scale: power, whose range float16 does not cover")
+        return self
+
+    @property
+    def stored_dtype(self) -> str:
+        """Type in which the spectrograms are cached."""
+        return self.input_dtype or ("float16" if self.mel.scale == "log" else "float32")
 
 
 class CnnOptions(SpectrogramOptions):

@@ -8,11 +8,9 @@ import numpy as np
 
 from features.errors import ConfigError, RunError
 from features.labels import Task
-from heads.batched.vectors import Vectors
+from heads.batched.vectors import FiniteVectors, Vectors, check_finite, in_memory
 from heads.options import HeadOptions
 from heads.splits.protocol import Split
-
-ROWS_AT_ONCE = 4096  # rows that are read to be checked
 
 
 def check_choice(options: HeadOptions, splits: Sequence[Split], n_layers: int) -> None:
@@ -46,8 +44,8 @@ def check_rows(
     task: Task,
     *,
     may_lack_classes: bool = False,
-) -> None:
-    """Check features and splits.
+) -> Vectors:
+    """Check features and splits; features on disk are checked layer by layer, when they are first read.
 
     Args:
         features: Vectors of all clips, (N, L, D).
@@ -57,10 +55,13 @@ def check_rows(
         task: The task, which determines the form of the targets.
         may_lack_classes: Whether a class may have no training clip.
 
+    Returns:
+        The features to train from.
+
     Raises:
         ValueError: The shapes of features and targets do not match.
         RunError: Features are NaN or infinite; a split has no training or test rows; a class has no training
-            clip; all training values are equal.
+            clip; all training values are equal. Reading the returned features raises it, too.
     """
     if len(features) != len(targets):
         raise ValueError(
@@ -72,17 +73,10 @@ def check_rows(
         for rows in (split.train, split.valid, split.test):
             in_use[rows] = True
     used = np.flatnonzero(in_use)
-    bad = np.zeros(len(used), dtype=np.int64)
-    for layer in range(features.shape[1]):
-        for start in range(0, len(used), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            bad[part] += (~np.isfinite(features.read(used[part], layer))).sum(axis=1)
-    if bad.any():
-        clips = used[bad > 0]
-        raise RunError(
-            f"{int(bad.sum())} feature values of {len(clips)} of {len(used)} clips are NaN or infinite "
-            f"(first: row {clips[0]}); extract them again or leave the clips out"
-        )
+    if not in_memory(features):
+        return FiniteVectors(features, used)
+    check_finite(features, used, range(features.shape[1]))
+    return features
 
 
 def check_splits(

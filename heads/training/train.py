@@ -110,7 +110,7 @@ def train_head(
             features = ArrayVectors(features)
         if options.reads == "layers":
             features, positions = SelectedLayers(features, positions), [ALL_LAYERS]
-        check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
+        features = check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = _VectorSource(features, targets, task, head_type(options.name).minibatches)
     with one_thread() as cores:

@@ -138,7 +138,7 @@ def _vectors(
         raise CacheError("its cache contains none of these clips")
     pooling = table.poolings[0]
     layer = len(table.spec.layers) // 2
-    values = table.layer(pooling, layer)[table.rows([ids[row] for row in rows])]
+    values = table.layer(pooling, layer, table.rows([ids[row] for row in rows]))
     about: dict[str, object] = {"layer": table.spec.layers[layer], "pooling": pooling, "clips": len(rows)}
     return np.array(rows, dtype=np.int64), directions(values), about
 

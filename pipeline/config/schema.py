@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from heads.evaluation.decisions.operating_points import Goal, Rule
 
 Pooling = Literal["mean", "std", "max", "frames"]
+StoredType = Literal["float32", "float16"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Protocol = Literal["auto", "folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot"]
 AbsentClasses = Literal["error", "score"]
@@ -65,10 +66,11 @@ class FeaturesSection(ConfigSection):
     compile: bool | Literal["auto"] = Field(
         False, description="compile the network; auto: if there is enough audio left to save time"
     )
+    dtype: StoredType = Field("float32", description="type in which vectors are stored; float16 halves the cache")
     frame_layers: list[Annotated[int, Field(strict=True, ge=0)]] | None = Field(
         None, min_length=1, description="layers stored by the pooling `frames`; null: all"
     )
-    frame_dtype: Literal["float32", "float16"] = Field("float32", description="type in which `frames` are stored")
+    frame_dtype: StoredType = Field("float32", description="type in which `frames` are stored")
     window_overlap_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="overlap of the windows of clips longer than a backbone's max_duration_s"
     )

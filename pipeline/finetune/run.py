@@ -111,9 +111,8 @@ def cache_model_inputs(config: Config, *, device: str, console: Console, corpus:
 def _announce_all(work: FitWork, corpus: Corpus, sources: Sequence[InitialWeights], device: str, strict: bool) -> None:
     """Print what a run would do."""
     config, console, entries = work.config, work.console, recipes_of(work.config)
-    settings = input_settings(config, device)
     for options in entries:
-        entry = input_entry(options)
+        entry, settings = input_entry(options), input_settings(config, options, device)
         announce(str(entry["name"]), corpus, backbones.describe(entry), settings, config.output.cache, console)
     tables = cached_inputs(config, corpus.manifest)
     if work.run_shard is not None and len(tables) == len(entries):

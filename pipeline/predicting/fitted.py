@@ -138,6 +138,7 @@ class HeadEnsemble:
             pooling=self.poolings,
             precision=self.stage1["precision"],
             frame_layers=tuple(self._frame_layers()) if self.reads == "frames" else None,
+            dtype=self.stage1.get("dtype", "float32"),
             frame_dtype=self.stage1["frame_dtype"],
             window_overlap_s=self.stage1["window_overlap_s"],
             resample=self.stage1["resample"],
@@ -150,7 +151,7 @@ class HeadEnsemble:
             at = self._frame_layers().index(int(head.layer))
             return [clip_frames(frames)[:, at] for frames in rows.frames or ()]
         wanted = [rows.pooled[name] for name in POOLINGS if name in head.pooling]
-        values = np.concatenate(wanted, axis=2)  # [n, L, D·P]
+        values = np.concatenate(wanted, axis=2, dtype=np.float32)  # [n, L, D·P]
         if self.reads == "layers":
             return values[:, [spec.layers.index(layer) for layer in self.stage1.get("layers", spec.layers)]]
         return values[:, spec.layers.index(int(head.layer))]
@@ -200,6 +201,7 @@ class NetworkEnsemble:
         stage1 = self.about["stage1"]
         return Settings(
             pooling=("frames",),
+            frame_dtype=stage1.get("frame_dtype", "float32"),
             window_overlap_s=stage1["window_overlap_s"],
             resample=stage1["resample"],
             device=device,
@@ -278,4 +280,5 @@ def _stage1(model: FoundModel) -> Mapping[str, Any]:
     kept = ("window_overlap_s", "resample", "frame_dtype")
     precision = model.about.get("precision", "fp32")
     backbone = {key: value for key, value in entry["backbone"].items() if key != "label"}
-    return {"backbone": backbone, "precision": precision, **{key: entry["features"][key] for key in kept}}
+    stored = {"dtype": entry["features"].get("dtype", "float32")}
+    return {"backbone": backbone, "precision": precision, **stored, **{key: entry["features"][key] for key in kept}}

@@ -35,6 +35,8 @@ def features_entry(config: Config, options: BaseModel, path: Path) -> dict[str, 
     """Return the entry by which stage 2 checks that a cache file matches the config."""
     kept = {"pooling", "precision", "frame_layers", "frame_dtype", "window_overlap_s", "resample"}
     section = config.features.model_dump(mode="json", include=kept)
+    if config.features.dtype != "float32":  # runs from before this option have no such key
+        section["dtype"] = config.features.dtype
     return {"backbone": options.model_dump(mode="json"), "features": section, "file": str(path)}
 
 

@@ -18,7 +18,7 @@ from pipeline.results.run_folder import job_digest
 from pipeline.stages.data_digest import data_digest
 from pipeline.stages.inputs import Inputs
 
-TRAINER_VERSION = 4  # incremented when a change in `heads` changes results
+TRAINER_VERSION = 5  # incremented when a change in `heads` changes results
 
 
 @dataclass(frozen=True)

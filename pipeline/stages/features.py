@@ -31,7 +31,7 @@ from pipeline.results.run_inputs import write_run_inputs
 from pipeline.results.run_lock import locked
 from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
-from pipeline.stages.features_output import StageBar, announce, summary_line
+from pipeline.stages.features_output import StageBar, announce, rounding_text, summary_line
 
 FAILURES_SHOWN = 5
 
@@ -102,6 +102,8 @@ def run_features(
             console.line(summary_line(label, summary, dataset=manifest.name))
             if summary.computed:
                 console.line(f"  {summary.timings}")
+            if summary.computed and summary.rounding_error is not None:
+                console.line(f"  stored as {own.dtype}: {rounding_text(summary.rounding_error)}")
     if run_shard is not None:
         finish_shards(config, manifest, made, failures)
     for clip, reason in list(failures.items())[: None if strict else FAILURES_SHOWN]:
@@ -154,6 +156,7 @@ def stage1_settings(config: Config, *, device: str = "cpu", limit: int | None = 
         precision=section.precision,
         compile=section.compile,
         resample=section.resample,
+        dtype=section.dtype,
         frame_layers=None if section.frame_layers is None else tuple(section.frame_layers),
         frame_dtype=section.frame_dtype,
         window_overlap_s=section.window_overlap_s,

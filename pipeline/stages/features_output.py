@@ -26,6 +26,11 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
 
 
+def rounding_text(error: float) -> str:
+    """Word the largest relative error of vectors that are stored in a smaller type."""
+    return f"the relative error of a clip's vector is at most {error:.1e} on any layer"
+
+
 def announce(label: str, corpus: Corpus, spec: BackboneSpec, settings: Settings, cache: Path, console: Console) -> None:
     """Print what a run would compute."""
     work = make_worklist(corpus, spec, settings, cache)

@@ -17,6 +17,7 @@ from features.store import fingerprint as fp
 from features.store.table import EmbeddingTable, open_table
 from features.store.verify import verify_table
 from heads.finetuning.options import Recipe
+from heads.models.options import SpectrogramOptions
 from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
 from pipeline.console import Console
@@ -36,11 +37,10 @@ def cache_inputs(
         CacheError: A file is damaged.
         RunError: More than half of the clips fail.
     """
-    settings = input_settings(config, device)
     made: dict[Path, EmbeddingTable] = {}
     tables = []
     for options in entries:
-        entry = input_entry(options)
+        entry, settings = input_entry(options), input_settings(config, options, device)
         spec = backbones.describe(entry)
         with ExitStack() as stack:
             bar = StageBar(str(entry["name"]), console, stack)
@@ -53,10 +53,15 @@ def cache_inputs(
     return tables
 
 
-def input_settings(config: Config, device: str) -> Settings:
-    """Return stage 1's settings for model inputs: all frames in full precision, regardless of the feature settings."""
+def input_settings(config: Config, options: Recipe, device: str) -> Settings:
+    """Return stage 1's settings for a model's inputs: all frames, regardless of the feature settings.
+
+    Log-mels are stored as float16 by default, see `SpectrogramOptions`. Waveforms are float32: most are 16-bit audio,
+    which float16 would round to 11 bits.
+    """
+    stored = options.stored_dtype if isinstance(options, SpectrogramOptions) else "float32"
     settings = stage1_settings(config, device=device)
-    return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype="float32")
+    return replace(settings, pooling=("frames",), precision="fp32", frame_layers=None, frame_dtype=stored)
 
 
 def cached_inputs(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
@@ -65,11 +70,10 @@ def cached_inputs(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
     Raises:
         CacheError: A file is damaged.
     """
-    settings = input_settings(config, "cpu")
     tables = []
     for options in config.finetune:
         if isinstance(options, Recipe):
-            spec = backbones.describe(input_entry(options))
+            spec, settings = backbones.describe(input_entry(options)), input_settings(config, options, "cpu")
             path = fp.cache_path(config.output.cache, manifest.name, settings.cache_spec(spec), spec.title)
             if path.exists():
                 tables.append(open_table(path))

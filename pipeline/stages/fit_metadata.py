@@ -30,6 +30,8 @@ def about_backbone(table: EmbeddingTable, params_trained: int) -> dict[str, Any]
         "extract_device": cost["device"],
         "cache_bytes_per_clip": table.size_bytes / max(1, len(table)),
         "precision": table.cache_spec["precision"],
+        "dtype": table.cache_spec["dtype"],
+        "rounding_error": cost.get("rounding_error"),
         "cache_file": str(table.path),
         "fingerprint": table.fingerprint,
         "versions": table.versions,
@@ -94,6 +96,7 @@ def stage1_notes(table: EmbeddingTable, options: BaseModel) -> dict[str, Any]:
         "precision": spec["precision"],
         "window_overlap_s": spec.get("window_overlap_s", 0.0),
         "resample": "device" if spec["audio"]["resampler"] == DEVICE_RESAMPLER else "cpu",
+        "dtype": spec["dtype"],
         "frame_dtype": (spec["frames"] or {}).get("dtype", "float32"),
         "clip_s": float(np.median(table.durations_s)) if len(table) else None,
     }

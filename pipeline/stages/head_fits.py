@@ -8,6 +8,7 @@ import numpy as np
 
 from features.store.table import EmbeddingTable
 from heads.batched.frame_blocks import ClipLayers
+from heads.batched.vectors import Vectors
 from heads.evaluation.predictions import Predictions
 from heads.options import HeadOptions
 from heads.splits.protocol import Splits
@@ -21,7 +22,7 @@ def fit_head(
     label: str,
     table: EmbeddingTable,
     head: HeadOptions,
-    features: np.ndarray | ClipLayers,
+    features: Vectors | ClipLayers,
     splits: Splits,
     *,
     keep_layers: bool = False,

@@ -14,11 +14,11 @@ from heads.training.train import layer_positions
 from pipeline.config.config import label_of
 from pipeline.fits.task import FitTask
 from pipeline.results.decisions.fit_decisions import write_validation
+from pipeline.results.decisions.settling import can_settle, keeps_validation
 from pipeline.results.expected_fits import head_folder, poolings_of
 from pipeline.results.run_folder import finish_fit, fit_folder, is_done, start_fit, weights_file
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job
-from pipeline.stages.decisions import can_settle, keeps_validation
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
 from pipeline.stages.head_fits import fit_head, predictions_of, validation_of
 from pipeline.stages.inputs import features_of

@@ -18,6 +18,7 @@ from features.store.table import EmbeddingTable, open_table
 from heads.batched.frame_blocks import ClipLayers
 from pipeline.config.config import Config
 from pipeline.results.features_index import cached_files
+from pipeline.stages.stored_vectors import StoredVectors
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,11 @@ def table_rows(
 
 def features_of(
     table: EmbeddingTable, poolings: Sequence[str], manifest: Manifest, inputs: Inputs
-) -> np.ndarray | ClipLayers:
-    """Return embeddings in manifest order with concatenated poolings, (N, L, D·P) float32; NaN for failed clips.
+) -> StoredVectors | ClipLayers:
+    """Return embeddings in manifest order with concatenated poolings, (N, L, D·P); NaN for failed clips.
 
-    For the pooling `frames`, return frames, which stay on disk if they do not fit in memory.
+    They are read from the cache one layer at a time. For the pooling `frames`, return frames, which stay on disk if
+    they do not fit in memory.
 
     Raises:
         CacheError: A clip is missing, or its audio has changed.
@@ -104,8 +106,6 @@ def features_of(
         clips[usable] = np.arange(len(usable))
         return ClipLayers(stored, clips, table.cache_spec["frames"]["layers"])
     at = table_rows(table, manifest, inputs.contents, usable)
-    wanted = [pooling for pooling in POOLINGS if pooling in poolings]
-    parts = [table.embeddings(pooling)[at] for pooling in wanted]
-    values = np.full((len(manifest), parts[0].shape[1], sum(part.shape[2] for part in parts)), np.nan, np.float32)
-    values[usable] = np.concatenate(parts, axis=2)
-    return values
+    rows = np.full(len(manifest), -1, np.int64)
+    rows[usable] = at
+    return StoredVectors(table, [pooling for pooling in POOLINGS if pooling in poolings], rows)

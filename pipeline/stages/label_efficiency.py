@@ -8,11 +8,11 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from features.errors import ManifestError
 from heads.batched.frame_blocks import ClipLayers
+from heads.batched.vectors import Vectors
 from heads.evaluation.prediction_table import to_table
 from heads.options import HeadOptions
 from heads.splits.feasibility import base_protocol
@@ -163,7 +163,7 @@ def _base_splits(stage: Stage2) -> Splits:
     )
 
 
-def _features(stage: Stage2, model: str, poolings: tuple[str, ...]) -> np.ndarray | ClipLayers:
+def _features(stage: Stage2, model: str, poolings: tuple[str, ...]) -> Vectors | ClipLayers:
     return features_of(stage.inputs.tables[model], poolings, stage.manifest, stage.inputs)
 
 
@@ -172,7 +172,7 @@ def _train(
     point: Point,
     poolings: tuple[str, ...],
     job: str,
-    read: Callable[[str, tuple[str, ...]], np.ndarray | ClipLayers],
+    read: Callable[[str, tuple[str, ...]], Vectors | ClipLayers],
 ) -> str:
     """Train one point, whose splits are those of `part`, write its results, and summarise them."""
     table, splits = part.inputs.tables[point.model], part.splits.splits

@@ -17,12 +17,12 @@ from pipeline.config.config import Config
 from pipeline.console import Console
 from pipeline.fits.task import FitTask
 from pipeline.fits.work import FitWork, check_engine
+from pipeline.results.decisions.settling import check_decisions, settle
 from pipeline.results.expected_fits import expected_fits, poolings_of
 from pipeline.results.fit import Fit, read_fit
 from pipeline.results.run_folder import fit_folder
 from pipeline.results.run_predictions import write_predictions
 from pipeline.stages.context import Stage2, splits_of
-from pipeline.stages.decisions import check_decisions, settle
 from pipeline.stages.features import load_corpus, resolve_device
 from pipeline.stages.head_tasks import head_tasks
 from pipeline.stages.inputs import Inputs, read_inputs

@@ -212,6 +212,32 @@ def test_frames_too_large_for_float16_fail_with_that_reason_and_float32_stores_t
     assert seven.run(seven.manifest(*NAMES), **how).failures == {}
 
 
+def test_vectors_too_large_for_float16_fail_with_that_reason_and_float32_stores_them(seven):
+    seven.backbone = Loud
+    how = {"pooling": ("mean", "max")}
+    summary = seven.run(seven.manifest(*NAMES), **how, dtype="float16")
+    reason = "values of its mean exceed 65504, the largest float16; set features.dtype to float32"
+    assert summary.failures == {NAMES[2]: reason, NAMES[3]: reason}
+    exact = seven.run(seven.manifest(*NAMES), **how)
+    assert (exact.failures, exact.rounding_error) == ({}, None)
+    rounded, vectors = rows_of(summary.path), rows_of(exact.path)
+    errors = [np.linalg.norm(rounded[c] - vectors[c], axis=1) / np.linalg.norm(vectors[c], axis=1) for c in rounded]
+    assert 0 < np.max(errors) <= summary.rounding_error < 2**-11
+    for clip, vector in rounded.items():
+        np.testing.assert_array_equal(vector, vectors[clip].astype(np.float16).astype(np.float32))
+
+
+def test_the_rounding_error_of_a_cache_is_the_largest_of_all_runs(seven):
+    first = seven.run(seven.manifest(*NAMES[:4]), dtype="float16", block_rows=2)
+    both = seven.run(seven.manifest(*NAMES), dtype="float16", block_rows=2)
+    errors = {
+        clip: np.linalg.norm(exact.astype("f2").astype("f4") - exact, axis=1) / np.linalg.norm(exact, axis=1)
+        for clip, exact in rows_of(seven.run(seven.manifest(*NAMES)).path).items()
+    }
+    assert first.rounding_error == pytest.approx(np.max([errors[clip] for clip in NAMES[:4]]))
+    assert both.rounding_error == pytest.approx(np.max(list(errors.values())))
+
+
 def test_padding_that_is_too_large_for_float16_does_not_count(seven):
     class LoudPadding(Toy):
         def forward(self, waveforms, lengths):

@@ -115,7 +115,7 @@ def _cached(label: str, table: EmbeddingTable, corpus: Corpus | None) -> ModelPr
         weights_sha256=table.spec.weights_sha256,
         fingerprint=table.fingerprint,
         file=str(table.path),
-        precision=str(table.cache_spec["precision"]),
+        precision=_precision(table),
         device=str(table.cost.get("device") or ""),
         created_utc=table.created_utc,
         **_origin(table.spec.name, weights, corpus),
@@ -132,6 +132,12 @@ def _origin(backbone: str, weights: str, corpus: Corpus | None) -> dict[str, str
     trained_on = "unknown" if record.trained_on is None else ", ".join(record.trained_on)
     licence = f"{record.licence or 'unknown'}{forbids}"
     return {"licence": licence, "trained_on": trained_on, "contamination": f"{seen.mark}. {seen.reason}"}
+
+
+def _precision(table: EmbeddingTable) -> str:
+    """Return the precision of a network, and the type of its stored vectors unless that is float32."""
+    stored = table.cache_spec["dtype"]
+    return str(table.cache_spec["precision"]) + ("" if stored == "float32" else f", stored as {stored}")
 
 
 def stages_of(study: Study) -> list[Stage]:

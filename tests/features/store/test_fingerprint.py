@@ -61,6 +61,7 @@ def test_what_is_kept_and_how_precisely_counts():
         {"pooling": ("mean", "frames")},
         {"pooling": ("mean", "frames"), "frame_layers": [1]},
         {"pooling": ("mean", "frames"), "frame_dtype": "float16"},
+        {"pooling": ("mean", "frames"), "dtype": "float16"},
         {"precision": "bf16"},
         {"precision": "fp16"},
     ]
@@ -70,6 +71,7 @@ def test_what_is_kept_and_how_precisely_counts():
 def test_the_order_of_poolings_and_unused_frame_options_do_not_count():
     assert of(pooling=("std", "mean")) == of(pooling=("mean", "std"))
     assert of(frame_layers=[1], frame_dtype="float16") == of()
+    assert of(pooling=("frames",), dtype="float16") == of(pooling=("frames",))
     assert of(pooling=("frames",), frame_layers=[0, 1]) == of(pooling=("frames",))
 
 

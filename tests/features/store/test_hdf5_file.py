@@ -73,7 +73,7 @@ def test_damage_to_the_structure_is_found_before_hdf5_looks_inside(tmp_path, sma
     path.write_bytes(whole)
     with h5py.File(path) as file:
         bulk = header.array_ranges([file["embeddings/mean"], file["embeddings/std"]])
-    assert sum(stop - first for first, stop in bulk) == 2 * (2 * 2 * 4 * 4 + 4)
+    assert sum(stop - first for first, stop in bulk) == 2 * 2 * (2 * 4 * 4 + 4)  # poolings, layers
     monkeypatch.setattr(store, "json", SimpleNamespace(loads=lambda text: pytest.fail("looked inside")))
     inside = [at for at, _ in flips(len(whole), every=29) if at >= 512 and not any(a <= at < b for a, b in bulk)]
     assert len(inside) > 200

@@ -12,6 +12,8 @@ import pytest
 from features.errors import CacheError, RunError
 from features.store import fingerprint as fp
 from features.store import hdf5_file as checked_file
+from features.store import layered
+from features.store.iterate import stream
 from features.store.table import open_table
 from features.store.verify import verify_table
 from features.store.writer import Totals, write_file
@@ -35,18 +37,54 @@ def test_what_is_written_is_read(tmp_path):
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["t.h5"]
 
 
-@pytest.mark.parametrize("values_at_a_time", [1, 1 << 22])
-def test_one_layer_is_that_of_all_and_is_verified(tmp_path, monkeypatch, values_at_a_time):
-    monkeypatch.setattr(checked_file, "BLOCK_VALUES", values_at_a_time)
-    table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
+@pytest.mark.parametrize("chunk_bytes", [1, 40, 1 << 20])
+def test_one_layer_is_that_of_all_and_is_verified(tmp_path, monkeypatch, chunk_bytes):
+    monkeypatch.setattr(layered, "CHUNK_BYTES", chunk_bytes)
+    made = rows("a", "b", "c", "d", "e")
+    table = open_table(write(tmp_path / "t.h5", made))
+    with h5py.File(table.path) as file:
+        assert file["embeddings/std"].chunks == (max(1, min(5, chunk_bytes // 16)), 1, 4)
     for at in range(len(table.spec.layers)):
-        np.testing.assert_array_equal(table.layer("std", at), table.embeddings("std")[:, at])
+        np.testing.assert_array_equal(table.layer("std", at), made.pooled["std"][:, at])
+        for some in ([3, 0, 3], [4], []):
+            chosen = np.array(some, np.int64)
+            np.testing.assert_array_equal(table.layer("std", at, chosen), made.pooled["std"][chosen, at])
     with pytest.raises(CacheError, match="holds no pooling 'max'"):
         table.layer("max", 0)
+
+
+def test_only_the_layer_that_is_read_is_verified(tmp_path):
+    table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
     with h5py.File(table.path, "r+") as file:
         file["embeddings/std"][1, -1, 0] += 1
-    with pytest.raises(CacheError, match="does not match its checksum"):
-        table.layer("std", 0)  # the damage is in another layer of the same dataset
+    assert len(table.layer("std", 0)) == 3
+    for read in (lambda: table.layer("std", 1), lambda: table.layer("std", 1, np.array([0]))):
+        with pytest.raises(CacheError, match="layer 1 of embeddings/std does not match its checksum"):
+            read()
+    with pytest.raises(CacheError, match="layer 1 of embeddings/std does not match its checksum"):
+        table.embeddings("std")
+
+
+def test_a_table_whose_file_is_replaced_is_not_read_as_if_it_were_the_same(tmp_path):
+    table = open_table(write(tmp_path / "t.h5", rows("a", "b", "c")))
+    write(tmp_path / "t.h5", rows("c", "b", "a"))
+    with pytest.raises(CacheError, match="another run replaced it while it was read; run again"):
+        table.layer("std", 0)
+
+
+def test_float16_vectors_are_read_as_float32(tmp_path):
+    made = rows("a", "b", "c")
+    spec = fp.cache_spec(BACKBONE, ["mean", "std"], dtype="float16")
+    table = verify_table(write(tmp_path / "t.h5", made, spec))
+    with h5py.File(table.path) as file:
+        assert file["embeddings/mean"].dtype == np.float16
+    expected = made.pooled["mean"].astype(np.float16).astype(np.float32)
+    assert table.embeddings("mean").dtype == table.layer("mean", 1).dtype == np.float32
+    np.testing.assert_array_equal(table.embeddings("mean"), expected)
+    np.testing.assert_array_equal(table.layer("mean", 1), expected[:, 1])
+    (chunk,) = stream(table, np.arange(3), ["mean"])
+    assert chunk.pooled["mean"].dtype == np.float32
+    np.testing.assert_array_equal(chunk.pooled["mean"], expected)
 
 
 def test_frames_come_back_ragged(tmp_path):
@@ -66,11 +104,10 @@ def test_the_layout_is_the_documented_one(tmp_path):
         assert {n for n in names if isinstance(file[n], h5py.Dataset)} == {
             *(f"clips/{n}" for n in ("id", "key", "duration_s", "n_frames")),
             *(f"failures/{n}" for n in ("id", "key", "reason")),
-            "embeddings/mean",
-            "embeddings/std",
+            *(f"{group}/{n}" for group in ("embeddings", "checksums") for n in ("mean", "std")),
         }
         assert file.attrs["format"] == "audioheads-embeddings"
-        assert file.attrs["format_version"] == 1
+        assert file.attrs["format_version"] == 3
         assert json.loads(file.attrs["spec"]) == SPEC
         assert {"versions", "created_utc", "digest", "fingerprint"} <= set(file.attrs)
         mean = file["embeddings/mean"]
@@ -98,7 +135,7 @@ def test_another_format_version_is_named_with_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(checked_file, "FORMAT_VERSION", 7)
     path = write(tmp_path / "t.h5", rows("a"))
     monkeypatch.undo()
-    with pytest.raises(CacheError, match="cache format 7, this program reads 1"):
+    with pytest.raises(CacheError, match="cache format 7, this program reads 1 to 3"):
         verify_table(path)
 
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from features.store.guarded_file import GuardedFile
 from features.store.verify import verify_table
+from features.system.guarded_file import GuardedFile
 from features.system.signals import interrupts_held
 from tests.features.toys import NAMES
 

@@ -12,6 +12,7 @@ from pipeline.cli.app import main
 from pipeline.config.config import load_config
 from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import features_of, read_inputs
+from pipeline.stages.stored_vectors import StoredVectors
 
 pytestmark = pytest.mark.e2e  # runs whole experiments
 
@@ -61,7 +62,7 @@ def test_stored_heads_predict_what_was_scored(config: Path) -> None:
         mine = predictions[(predictions["fold"].astype(str) == "1") & (predictions["seed"] == 0)]
         rows = np.array([row_of[clip] for clip in mine["id"]])
         features = features_of(inputs.tables["mfcc"], head.pooling, manifest, inputs)
-        seen = features[rows, 0] if isinstance(features, np.ndarray) else features.of(rows, 0)
+        seen = features.read(rows, 0) if isinstance(features, StoredVectors) else features.of(rows, 0)
         assert np.array_equal(head.predict(seen), np.stack(mine["probabilities"]).astype(np.float32))
 
 

@@ -125,7 +125,7 @@ def _vectors(study: Study, table: EmbeddingTable, view: View, rows: np.ndarray) 
     """Return the embeddings of a view, shape (N, D·P) for P poolings."""
     at = table_rows(table, study.manifest, study.inputs.contents, rows.tolist())
     layer = table.spec.layers.index(view.layer)
-    return np.concatenate([table.embeddings(pooling)[at, layer] for pooling in view.poolings], axis=1)
+    return np.concatenate([table.layer(pooling, layer, at) for pooling in view.poolings], axis=1)
 
 
 def _read(path: Path, key: str, n_clips: int) -> Projection | None:
