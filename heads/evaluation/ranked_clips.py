@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 CELLS = 2**20  # steps × draws at a time
 
@@ -97,6 +100,8 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
 
 def _membership(groups: np.ndarray, starts: np.ndarray, n_groups: int) -> sparse.csr_array:
     """Return how many clips of each group each step has, shape (S, n_groups); repeated entries add up."""
+    from scipy import sparse
+
     ones = np.ones(len(groups), dtype=np.float32)
     return sparse.csr_array((ones, groups, starts), shape=(len(starts) - 1, n_groups))
 

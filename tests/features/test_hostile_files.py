@@ -51,7 +51,7 @@ def test_an_unexpected_exception_while_decoding_fails_the_clip_short_or_long(sev
     """Codecs can raise anything; no file is known that makes the present ones do it."""
     seven.write("short.wav", noise(2001))
     seven.write("long.wav", noise(60 * RATE))
-    right = audio_file._mono
+    right = audio_file.mono
 
     def fails(data):
         if len(data) == 2001:
@@ -60,7 +60,7 @@ def test_an_unexpected_exception_while_decoding_fails_the_clip_short_or_long(sev
             raise OverflowError("too far")
         return right(data)
 
-    monkeypatch.setattr(audio_file, "_mono", fails)
+    monkeypatch.setattr(audio_file, "mono", fails)
     summary = seven.run(seven.manifest("short.wav", *NAMES, "long.wav"))
     assert summary.computed == len(NAMES)
     assert summary.failures == {

@@ -177,6 +177,7 @@ def test_bad_options_are_one_line(command: TakesArguments, stage: str, monkeypat
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert line in err
     embed(command, "alone")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == "ray" else found(name, *of))
     code, out, err = command(stage, "x.yaml", "--engine", "ray")
     assert (code, err) == (2, "--engine ray: ray is not installed; pip install 'audioheads[ray]'\n")

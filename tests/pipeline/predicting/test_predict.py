@@ -260,7 +260,8 @@ def test_models_ls_lists_models_and_scores(everything, folds, tmp_path, capsys):
     kept = stored(folds / "models" / "mfcc" / "mlp")
     assert "5 folds × 2 seeds" in line
     assert f"{(kept['target'] == kept['predicted']).groupby(kept['seed']).mean().mean():.3f} (" in line
-    assert run("models", "ls", folds / "models" / "mfcc" / "mlp") == 2
+    assert run("models", "ls", folds / "models" / "mfcc" / "mlp") == 0
+    assert "no trained models in" in capsys.readouterr().err
 
 
 def labelled(root: Path, labels: list[object]) -> Path:
