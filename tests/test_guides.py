@@ -90,7 +90,12 @@ def world(tmp_path, monkeypatch, global_state):
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    return tmp_path
+    paths, modules = sys.path[:], {*sys.modules}
+    yield tmp_path
+    sys.path[:] = paths  # a config's own code is found through it; other tests have code of the same name
+    for name in {*sys.modules} - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def run(line: str) -> int:

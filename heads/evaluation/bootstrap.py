@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from features.labels import Task
 from heads.evaluation import metrics
@@ -29,6 +29,9 @@ from heads.evaluation.jackknife import (
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.ranked_clips import RankedClips
 from heads.evaluation.statistics import DRAWS, group_weights, resample
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 MAX_CELLS = 2**31  # draws × clips × classes × repetitions of one model
 MIN_DRAWS, RANKED_DRAWS = 400, 2000
@@ -94,6 +97,8 @@ def resampled_precision(
     of_clips, n_blocks = blocks[numbers], int(blocks.max()) + 1
     left_out = partial(RankedClips.without, blocks=of_clips, n_blocks=n_blocks)
     without = _mean_precision(pooled, tested, left_out, value)
+    from scipy import sparse
+
     positives = _group_sums(sparse.csr_array(truth, dtype=np.float64), numbers)
     low, high = share_interval(Replicates(value, without, freedom_of(np.bincount(numbers))), worth_of(positives))
     return Resampled(value, low, high, np.concatenate(draws))
@@ -153,6 +158,8 @@ def resampled_macro_f1(
 
 def _counts(one: Predictions) -> sparse.csr_array:
     """Return for each clip and class whether it is a hit, whether it is true, whether it is predicted: (n, 3 C)."""
+    from scipy import sparse
+
     if one.task == "multi-label":
         true, chosen = one.targets > 0, one.predicted > 0
         return sparse.hstack([sparse.csr_array(own, dtype=np.float64) for own in (true & chosen, true, chosen)], "csr")
@@ -197,6 +204,8 @@ def _from_sums(
 
 def _group_sums(columns: sparse.csr_array, numbers: np.ndarray) -> sparse.csr_array:
     """Sum columns (n, K) over each group's clips, shape (groups, K)."""
+    from scipy import sparse
+
     return sparse.csr_array((np.ones(len(numbers)), (numbers, np.arange(len(numbers))))) @ columns
 
 

@@ -10,11 +10,14 @@ score without its bias, whichever is lower. Its upper end starts from the higher
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from heads.evaluation.statistics import ALPHA, wilson
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BLOCKS = 100  # groups are left out in at most this many blocks
 NO_ERROR = 1e-9  # a smaller standard error means that all replicates are equal

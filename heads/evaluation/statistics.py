@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse, special
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 DRAWS = 10_000
 ALPHA = 0.05
@@ -111,6 +114,8 @@ def wilson(share: float, effective: float, freedom: float, *, level: float = 1 -
     Returns:
         Lower and upper end.
     """
+    from scipy import special
+
     t = float(special.stdtrit(freedom, (1 + level) / 2))  # Student's t, faster than scipy.stats
     middle = share + t**2 / (2 * effective)
     half = t * np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from features.errors import UserError
 from pipeline.config.config import load_config
 from pipeline.config.errors import closest
-from pipeline.results.table import COLUMNS, CONTAMINATION, later_columns
+from pipeline.results.table import COLUMNS, LATER_TEXTS, later_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ def read_results(path: Path, run: str) -> pd.DataFrame:
         raise UserError(f"{path}: {what}, so it is not a results table; {again}")
     theirs = [name for name in texts if name not in (*EVERY, *ADDED)]
     table = texts.reindex(columns=[*EVERY, *theirs], fill_value="")
-    for name in (*NUMBERS, *(name for name in later_columns() if name in theirs and name != CONTAMINATION)):
+    for name in (*NUMBERS, *(name for name in later_columns() if name in theirs and name not in LATER_TEXTS)):
         table[name] = _numbers(path, name, table[name], again)
     table["tied_with_best"] = table["tied_with_best"].str.casefold().isin(("true", "1"))
     table["protocol"] = table["protocol"].replace("", "unknown")

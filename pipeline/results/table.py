@@ -72,6 +72,8 @@ CALIBRATION_COLUMNS = (
 )
 """Last columns of tables of classes: calibration of the probabilities as they are, and after a map, see
 `pipeline.results.decisions.calibration_rows`."""
+LATER_TEXTS = (CONTAMINATION, "calibration")
+"""Later columns that hold text."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
