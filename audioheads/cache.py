@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,6 @@ class Cache:
     def __init__(self, table: EmbeddingTable) -> None:
         """Wrap an opened file."""
         self.table = table
-        self._layer_of = lru_cache(maxsize=4)(self._read)
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -46,13 +45,15 @@ class Cache:
     def __getitem__(self, clip: str) -> np.ndarray:
         """Return the vectors of a clip at all layers, (L, D · poolings) float32.
 
+        Only the parts of the file that hold the clip are read, so they are not compared with the layers' digests.
+
         Raises:
             KeyError: No clip has this id.
         """
         if clip not in self:
             raise KeyError(f"{self.table.path} holds no clip {clip!r}")
-        row = int(self.table.rows([clip])[0])
-        return np.stack([self._layer_of(layer)[row] for layer in range(len(self.spec.layers))])
+        parts = [block[0] for pooling in self.poolings for _, block in self._blocks_of(clip, pooling)]
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
     def __repr__(self) -> str:
         """Summarise the file."""
@@ -93,7 +94,8 @@ class Cache:
         layers = list(self.spec.layers)
         if layer != -1 and layer not in layers:
             raise CacheError(f"{self.table.path}: no layer {layer!r}; it has {layers[0]} to {layers[-1]}")
-        return self._layer_of(len(layers) - 1 if layer == -1 else layers.index(layer)).copy()
+        position = len(layers) - 1 if layer == -1 else layers.index(layer)
+        return np.concatenate([self.table.layer(pooling, position) for pooling in self.poolings], axis=1)
 
     def to_pandas(self, layer: int = -1) -> pd.DataFrame:
         """Return the vectors of one layer with the ids as index and columns such as `mean_0`; see `to_numpy`."""
@@ -108,9 +110,9 @@ class Cache:
 
         return torch.from_numpy(self.to_numpy(layer))
 
-    def _read(self, layer: int) -> np.ndarray:
-        """Return the vectors at a layer position."""
-        return np.concatenate([self.table.layer(pooling, layer) for pooling in self.poolings], axis=1)
+    def _blocks_of(self, clip: str, pooling: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Read one row at all layers."""
+        return self.table.blocks(pooling, rows=self.table.rows([clip]), verify=False)
 
 
 def open_cache(path: str | Path) -> Cache:

@@ -119,7 +119,7 @@ class Embedder(TransformerMixin, BaseEstimator):
                 raise AudioError(f"{clip}: {reason}")
             table = open_table(summary.path)
             rows = table.rows(ids)
-            return np.concatenate([table.layer(pooling, layer)[rows] for pooling in poolings], axis=1)
+            return np.concatenate([table.layer(pooling, layer, rows) for pooling in poolings], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns, such as `wav2vec2-nano_mean_0`."""
@@ -185,10 +185,10 @@ def _manifest_of(recordings: Sequence[Recording], folder: Path) -> tuple[Manifes
         if isinstance(recording, Path):
             clip = path = str(recording.absolute())
         else:
-            digest = hashlib.sha256(f"{recording.rate} ".encode() + recording.values.tobytes()).hexdigest()
+            digest = hashlib.sha256(f"{recording.sample_rate} ".encode() + recording.samples.tobytes()).hexdigest()
             clip, path = f"array {digest[:32]}", str(folder / f"{digest}.wav")
             if clip not in paths:
-                wavfile.write(path, recording.rate, recording.values)  # libsndfile would write the time of day
+                wavfile.write(path, recording.sample_rate, recording.samples)  # libsndfile would write the time of day
         paths[clip] = path
         ids.append(clip)
     table = pd.DataFrame({"id": list(paths), "path": list(paths.values()), "label": NO_LABEL})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.datasets import load_manifest
+from features.datasets.tables.rows import Place, name_rows
 from features.errors import ManifestError
 from features.manifest import Manifest
 
@@ -54,12 +55,10 @@ def _recognised(path: Path, pattern: str | None) -> Manifest:
 
 
 def _of_frame(frame: pd.DataFrame) -> Manifest:
-    """Return the manifest of a DataFrame; the default id is the path, with the start of a segment."""
+    """Return the manifest of a DataFrame; ids are made and repeated rows left out as in a table on disk."""
     if "path" not in frame:
         raise ManifestError(f"the DataFrame has no column 'path' (columns: {', '.join(map(str, frame))})")
-    if "id" not in frame:
-        ids = frame["path"].astype(str)
-        if "start_s" in frame:
-            ids += frame["start_s"].map(lambda start: "" if start != start else f"@{start:g}")
-        frame = frame.assign(id=ids)
-    return Manifest("clips", Path(), frame)
+    file = Path("DataFrame")
+    table = frame.assign(path=frame["path"].astype(str)).reset_index(drop=True)
+    places = [Place(file, f"row {row}", named=False) for row in range(len(table))]
+    return Manifest("clips", Path(), name_rows(file, table, places))

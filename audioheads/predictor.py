@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from audioheads.recordings import Recording, Samples, is_one, read_recordings
+from audioheads.recordings import Recording, is_one, read_recordings
+from features.audio import Waveform
 from pipeline.predicting.predictor import Predictor as _Predictor
-
-THRESHOLD = 0.5  # probability from which a label of a multi-label model is given
 
 
 class Predictor:
@@ -82,8 +81,9 @@ class Predictor:
             sample_rate: Rate in Hz of arrays that come without one.
 
         Returns:
-            Class names (N,); for multi-label, tuples of the names with a probability of at least 0.5; for regression,
-            values (N,) float32. For a single recording, its name, tuple or value.
+            Class names (N,); for multi-label, tuples of the names whose probability reaches the model's threshold
+            (its operating point's, or 0.5); for regression, values (N,) float32. For a single recording, its name, tuple
+            or value.
 
         Raises:
             AudioError: A recording cannot be read; the message names it.
@@ -93,14 +93,14 @@ class Predictor:
             return outputs[..., 0]
         if self.task == "single-label":
             return self.classes_[outputs.argmax(-1)]
-        named = [tuple(self.classes_[row >= THRESHOLD]) for row in np.atleast_2d(outputs)]
+        named = [tuple(self.classes_[row >= self._model.thresholds]) for row in np.atleast_2d(outputs)]
         return named[0] if outputs.ndim == 1 else named
 
     def _outputs(self, recordings: Any, sample_rate: int | None) -> np.ndarray:
         """Return the outputs (N, C), or (C,) for a single recording."""
         found = read_recordings(recordings, sample_rate)
         outputs = np.zeros((len(found), self._model.n_outputs), np.float32)
-        rates = [recording.rate if isinstance(recording, Samples) else None for recording in found]
+        rates = [recording.sample_rate if isinstance(recording, Waveform) else None for recording in found]
         for rate in dict.fromkeys(rates):
             rows = [at for at, own in enumerate(rates) if own == rate]
             outputs[rows] = self._model.predict([_clip(found[at]) for at in rows], rate)
@@ -108,4 +108,4 @@ class Predictor:
 
 
 def _clip(recording: Recording) -> Path | np.ndarray:
-    return recording.values if isinstance(recording, Samples) else recording
+    return recording.samples if isinstance(recording, Waveform) else recording

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from features.audio import Waveform, read_waveform
+from features.audio.mixing import mono
+from features.errors import AudioError
 
 FORMS = (
     "a path, a (rate, array) pair, a dict with `array` and `sampling_rate`, or an array or tensor (T,) with "
@@ -18,20 +21,7 @@ FORMS = (
 )
 
 
-@dataclass(frozen=True)
-class Samples:
-    """A mono waveform.
-
-    Attributes:
-        values: Shape (T,) float32.
-        rate: Sample rate in Hz.
-    """
-
-    values: np.ndarray
-    rate: int
-
-
-Recording = Path | Samples
+Recording = Path | Waveform
 
 
 def read_recordings(given: Any, sample_rate: int | None = None) -> list[Recording]:
@@ -97,7 +87,7 @@ def _recording(item: Any, rate: int | None, what: str) -> Recording:
         return _of_mapping(item, what)
     if _is_decoder(item):
         decoded = item.get_all_samples()
-        return _samples(np.asarray(decoded.data).mean(axis=0), decoded.sample_rate, what)
+        return _samples(mono(np.asarray(decoded.data, np.float32).T), decoded.sample_rate, what)
     if _is_array(item):
         if rate is None:
             raise ValueError(f"{what} is an array without a sample rate; give (rate, array), or set `sample_rate`")
@@ -112,10 +102,7 @@ def _of_mapping(item: Mapping[str, Any], what: str) -> Recording:
             raise ValueError(f"{what} has an `array` but no `sampling_rate`")
         return _samples(item["array"], item["sampling_rate"], what)
     if item.get("bytes") is not None:
-        import soundfile as sf
-
-        values, rate = sf.read(io.BytesIO(item["bytes"]), dtype="float32", always_2d=True)
-        return _samples(values.mean(axis=1), rate, what)
+        return _of_bytes(item["bytes"], str(item.get("path") or ""), what)
     if item.get("path") is not None:
         return Path(item["path"])
     raise TypeError(
@@ -124,7 +111,22 @@ def _of_mapping(item: Mapping[str, Any], what: str) -> Recording:
     )
 
 
-def _samples(values: Any, rate: Any, what: str) -> Samples:
+def _of_bytes(encoded: bytes, name: str, what: str) -> Waveform:
+    """Decode the bytes of an audio file as if it were on disk.
+
+    Raises:
+        AudioError: They cannot be decoded.
+    """
+    with tempfile.TemporaryDirectory(prefix="audioheads-") as folder:
+        path = Path(folder) / f"audio{Path(name).suffix}"
+        path.write_bytes(encoded)
+        try:
+            return read_waveform(path, None)
+        except AudioError as error:
+            raise AudioError(f"{what}: {error}") from None
+
+
+def _samples(values: Any, rate: Any, what: str) -> Waveform:
     """Check a waveform and its rate; whole numbers become fractions of full scale."""
     array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     if not _is_whole(rate) or rate <= 0:
@@ -139,7 +141,7 @@ def _samples(values: Any, rate: Any, what: str) -> Samples:
         array = (array.astype(np.float64) - 2.0 ** (8 * array.itemsize - 1)) / 2.0 ** (8 * array.itemsize - 1)
     elif array.dtype.kind == "i":
         array = array / 2.0 ** (8 * array.itemsize - 1)
-    return Samples(np.ascontiguousarray(array, np.float32), int(rate))
+    return Waveform(np.ascontiguousarray(array, np.float32), int(rate))
 
 
 def _is_pair(item: Any) -> bool:

@@ -11,8 +11,10 @@ from features.errors import UserError
 from pipeline.cli.options import Verbose
 from pipeline.cli.start import open_console
 
-configs_app = typer.Typer(help="List and copy the configs that come with the program.", no_args_is_help=True)
-config_app = typer.Typer(help="Show what a config can hold.", no_args_is_help=True)
+configs_app = typer.Typer(
+    help="List and copy the configs that come with the program.", no_args_is_help=True, rich_markup_mode=None
+)
+config_app = typer.Typer(help="Show what a config can hold.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @configs_app.command("ls")

@@ -11,7 +11,6 @@ from pydantic_core.core_schema import IsInstanceSchema
 from pipeline.config.config import Config
 from pipeline.config.options_table import descriptions, option_classes, sections
 
-SCHEMA_FILE = "audioheads.schema.json"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ TITLES = {
     "heads": "`heads`: what is trained on the embeddings",
     "finetune": "`finetune`: what is trained end to end",
 }
+SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 INTRODUCTION = """# All configuration keys
 
 This page is made by `audioheads config reference`. A config is one YAML file. Only `dataset` is required. A key that is
@@ -42,7 +43,7 @@ def _table(options: type[BaseModel], schema: Mapping[str, Any]) -> str:
     body = _body(options, schema)
     lines = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for name, field in body["properties"].items():
-        cells = f"`{name}`", _type(field, schema), _default(field), field.get("description", "")
+        cells = f"`{name}`", _type(field), _default(field), field.get("description", "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -56,7 +57,7 @@ def _body(options: type[BaseModel], schema: Mapping[str, Any]) -> Mapping[str, A
     return definitions.get(name) or definitions[options.__name__]
 
 
-def _type(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _type(field: Mapping[str, Any]) -> str:
     """Describe the values that a field takes."""
     if "$ref" in field:
         return "mapping"
@@ -65,18 +66,13 @@ def _type(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if "anyOf" in field:
-        return " or ".join(dict.fromkeys(filter(None, (_type(one, schema) for one in field["anyOf"]))))
+        return " or ".join(dict.fromkeys(filter(None, (_type(one) for one in field["anyOf"]))))
     if field.get("type") == "array":
-        return f"list of {_type(field.get('items', {}), schema) or 'values'}"
+        return f"list of {_type(field.get('items', {})) or 'values'}"
     names = {"integer": "whole number", "string": "text", "object": "mapping", "boolean": "`true`, `false`"}
     kind = field.get("type", "")
-    limits = "".join(_limits(field))
-    return names.get(kind, kind) + (f" {limits}" if limits else "")
-
-
-def _limits(field: Mapping[str, Any]) -> Iterator[str]:
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    yield ", ".join(f"{sign} {field[key]}" for key, sign in signs.items() if key in field)
+    limits = ", ".join(f"{sign} {field[key]}" for key, sign in SIGNS.items() if key in field)
+    return f"{names.get(kind, kind)} {limits}".strip()
 
 
 def _default(field: Mapping[str, Any]) -> str:

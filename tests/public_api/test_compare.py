@@ -1,5 +1,7 @@
 """`compare`, its results, `Predictor` and `open_cache` on a small corpus."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import soundfile as sf
 
 import audioheads as ah
 from features.errors import AudioError, CacheError, ConfigError, ManifestError, UserError
+from pipeline.stages import head_fits
 
 MODEL = "runs/sounds/models/mfcc/linear"
 
@@ -35,9 +38,7 @@ def test_the_report_is_the_page_of_the_command(results, at_home):
 
 
 def test_a_finished_comparison_is_not_computed_again(results, at_home, sounds, monkeypatch):
-    from heads.training import train
-
-    monkeypatch.setattr(train, "train_head", lambda *given, **more: pytest.fail("trained again"))
+    monkeypatch.setattr(head_fits, "train_head", lambda *given, **more: pytest.fail("trained again"))
     again = ah.compare(sounds, heads=["linear"], cache=at_home / "cache", runs=at_home / "runs")
     pd.testing.assert_frame_equal(again.table, results.table)
 
@@ -80,6 +81,26 @@ def test_manifests_of_folders_tables_and_frames(at_home, sounds):
         ah.read_manifest("nowhere")
     with pytest.raises(TypeError, match="got int"):
         ah.read_manifest(3)
+
+
+def test_rows_of_a_frame_are_named_as_those_of_a_table(at_home, sounds):
+    files = [str(path) for path in sorted(sounds.rglob("*.wav"))[:2]]
+    rows = {"path": [files[0], files[0], files[1], files[1]], "label": "x", "start_s": [0.0, 0.2, 0.0, 0.0]}
+    found = ah.read_manifest(pd.DataFrame(rows, index=[9, 9, 9, 9]))  # the last row repeats another
+    inside = [path.relative_to(at_home).as_posix() for path in map(Path, files)]
+    assert found.clips["id"].tolist() == [f"{inside[0]}@0", f"{inside[0]}@0.2", f"{inside[1]}@0"]
+    with pytest.raises(ManifestError, match="label 'x' and 'y'"):
+        ah.read_manifest(pd.DataFrame({"path": files[0], "label": ["x", "y"]}))
+
+
+def test_labels_are_those_that_reach_the_thresholds_of_the_model(results, at_home, sounds, monkeypatch):
+    predictor = results.predictor()
+    predictor.task = "multi-label"
+    low, high = predictor.predict_proba(str(sounds / "low" / "0.wav"))[::-1]
+    monkeypatch.setattr(type(predictor._model), "thresholds", np.array([high / 2, low * 1.01]))
+    assert predictor.predict(str(sounds / "low" / "0.wav")) == ("high",)
+    monkeypatch.setattr(type(predictor._model), "thresholds", np.array([high * 1.01, low * 0.99]))
+    assert predictor.predict([str(sounds / "low" / "0.wav")]) == [("low",)]
 
 
 def test_the_predictor_names_classes(results, at_home, sounds):

@@ -63,6 +63,14 @@ def test_cached_recordings_are_not_embedded_again(files, waves, tmp_path, monkey
         ah.Embedder("mfcc").transform(files)
 
 
+def test_waveforms_leave_no_digests_of_temporary_files_behind(files, waves, tmp_path):
+    embedder = ah.Embedder("mfcc", cache=tmp_path / "cache")
+    embedder.transform([(RATE, wave) for wave in waves])
+    assert [*(tmp_path / "cache").rglob("*.parquet")] == []
+    embedder.transform(files)
+    assert len([*(tmp_path / "cache").rglob("*.parquet")]) == 1
+
+
 def test_segments_of_a_manifest(files, tmp_path):
     import pandas as pd
 

@@ -10,7 +10,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from audioheads.recordings import Samples, is_one, read_recordings
+from audioheads.recordings import is_one, read_recordings
+from features.audio import Waveform, read_waveform
+from features.errors import AudioError
 
 WAVE = np.linspace(-0.5, 0.5, 100, dtype=np.float32)
 
@@ -46,12 +48,12 @@ class Dataset:
 )
 def test_one_waveform_with_its_rate(given):
     (found,) = read_recordings(given)
-    assert isinstance(found, Samples)
-    assert found.rate == 8000
-    assert found.values.dtype == np.float32
-    np.testing.assert_array_equal(found.values, WAVE)
+    assert isinstance(found, Waveform)
+    assert found.sample_rate == 8000
+    assert found.samples.dtype == np.float32
+    np.testing.assert_array_equal(found.samples, WAVE)
     assert is_one(given)
-    assert [one.rate for one in read_recordings([given, given])] == [8000, 8000]
+    assert [one.sample_rate for one in read_recordings([given, given])] == [8000, 8000]
 
 
 @pytest.mark.parametrize("given", ["a.wav", Path("a.wav"), {"path": "a.wav", "bytes": None}])
@@ -77,8 +79,8 @@ def test_several_files(given):
 
 
 def test_arrays_without_a_rate_get_the_given_one():
-    assert [one.rate for one in read_recordings([WAVE, torch.from_numpy(WAVE)], 16_000)] == [16_000, 16_000]
-    assert [len(one.values) for one in read_recordings(np.stack([WAVE, WAVE]), 16_000)] == [100, 100]
+    assert [one.sample_rate for one in read_recordings([WAVE, torch.from_numpy(WAVE)], 16_000)] == [16_000, 16_000]
+    assert [len(one.samples) for one in read_recordings(np.stack([WAVE, WAVE]), 16_000)] == [100, 100]
     assert len(read_recordings(WAVE, 16_000)) == 1
 
 
@@ -93,7 +95,7 @@ def test_arrays_without_a_rate_get_the_given_one():
 )
 def test_whole_numbers_are_fractions_of_full_scale(values, expected):
     (found,) = read_recordings((8000, values))
-    np.testing.assert_array_equal(found.values, np.array(expected, np.float32))
+    np.testing.assert_array_equal(found.samples, np.array(expected, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -116,3 +118,14 @@ def test_whole_numbers_are_fractions_of_full_scale(values, expected):
 def test_other_forms_are_named(given, error, message):
     with pytest.raises(error, match=message):
         read_recordings(given)
+
+
+def test_bytes_of_any_format_are_decoded_as_files_are(tmp_path):
+    stereo = np.stack([WAVE, WAVE / 2], axis=1)
+    path = tmp_path / "a.flac"
+    sf.write(path, stereo, 22_050)
+    (found,) = read_recordings({"path": "a.flac", "bytes": path.read_bytes()})
+    assert found.sample_rate == 22_050
+    np.testing.assert_array_equal(found.samples, read_waveform(path, None).samples)
+    with pytest.raises(AudioError, match="item 1: "):
+        read_recordings([(8000, WAVE), {"bytes": b"no audio", "path": None}])
