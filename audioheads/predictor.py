@@ -82,8 +82,7 @@ class Predictor:
 
         Returns:
             Class names (N,); for multi-label, tuples of the names whose probability reaches the model's threshold
-            (its operating point's, or 0.5); for regression, values (N,) float32. For a single recording, its name, tuple
-            or value.
+            (its operating point's, or 0.5); for regression, values (N,) float32. For a single recording, one of these.
 
         Raises:
             AudioError: A recording cannot be read; the message names it.

@@ -1,93 +1,27 @@
-"""The configuration of one experiment: read from YAML, validated once, and used by every stage."""
+"""Read the configuration of an experiment from YAML and validate it once, for every stage."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr, field_validator
+from pydantic import BaseModel
 
-from features.distributed.options import ActorOptions
 from features.errors import ConfigError
-from heads.finetuning.options import Tracking
-from heads.options import MAJORITY
+from pipeline.config.contradictions import contradictions
 from pipeline.config.errors import FieldError, Location, closest, dotted, shown, validate
+from pipeline.config.experiment import Config, label_of
 from pipeline.config.overrides import Override, apply_overrides
 from pipeline.config.read import read_mapping
-from pipeline.config.schema import (
-    AbsentClasses,
-    Calibrate,
-    ConfigSection,
-    FeaturesSection,
-    FewShotSection,
-    LabelEfficiencySection,
-    OperatingPointSection,
-    Options,
-    OutputSection,
-    Protocol,
-    ReportSection,
-    Seed,
-    no_repeats,
-)
 from pipeline.config.yaml import dump_yaml
+
+__all__ = ["Config", "dump_config", "label_of", "load_config", "make_config"]
 
 DEFAULT_BACKBONES = [{"name": "mfcc"}]
 DEFAULT_HEADS = [{"name": "linear"}, {"name": "mlp"}]
-_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[.\s-]|[.\s]$')
-
-
-class Config(ConfigSection):
-    """A complete experiment with all defaults filled in; created by `load_config`."""
-
-    name: str = Field(description="name of the run folder; default: the name of the config file")
-    dataset: Options = Field(description="see `audioheads datasets ls`")
-    features: FeaturesSection = Field(description="stage 1, see below")
-    heads: list[Options] = Field(min_length=1, description="small models trained on the embeddings, see below")
-    finetune: list[Options] = Field([], description="models trained end to end, see docs/decisions/end-to-end.md")
-    tracking: list[Tracking] = Field([], description="where their curves are logged: tensorboard, swanlab, csv")
-    protocol: Protocol = Field("auto", description="how clips are split into training, validation and test")
-    absent_classes: AbsentClasses = Field(
-        "error", description="a class without training clips for some test fold: error, or score as errors"
-    )
-    few_shot: FewShotSection = Field(FewShotSection(), description="draws of the protocol `few-shot`, see below")
-    refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
-    calibrate: Calibrate = Field("none", description="map fitted on validation clips that corrects probabilities")
-    operating_point: OperatingPointSection | None = Field(None, description="goal of thresholds; null: 0.5")
-    label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
-    split_seed: Seed = Field(0, description="seed of drawn splits")
-    seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
-    ray: ActorOptions = Field(
-        ActorOptions(), description="actors of `train-heads` and `finetune` with `--engine ray`, one fit at a time"
-    )
-    heads_memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        2.0, description="memory for rows and fits of `mlp` and `weighted-sum`; more rows are put in a temporary file"
-    )
-    report: ReportSection = Field(ReportSection(), description="stage 3, see below")
-    output: OutputSection = Field(OutputSection(), description="folders, see below")
-
-    _source: str = PrivateAttr("")
-    _overrides: tuple[str, ...] = PrivateAttr(())
-    _lists = field_validator("seeds")(no_repeats)
-
-    @property
-    def run_dir(self) -> Path:
-        """Folder of this experiment's results."""
-        return self.output.runs / self.name
-
-    def command(self, command: str) -> str:
-        """Return the command line that runs `command` on this experiment, for messages."""
-        sets = [part for override in self._overrides for part in ("--set", override)]
-        return shlex.join(["audioheads", *command.split(), self._source or f"{self.run_dir}/config.yaml", *sets])
-
-    def __eq__(self, other: object) -> bool:
-        """Compare settings, regardless of the file they were read from."""
-        return isinstance(other, Config) and self.model_dump() == other.model_dump()
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -197,7 +131,7 @@ def _check(values: dict[str, Any]) -> tuple[Config | None, list[FieldError]]:
         ]
     config, own = validate(Config, checked)
     errors = [*own, *errors]
-    return config, errors or (_contradictions(config) if config is not None else [])
+    return config, errors or (contradictions(config) if config is not None else [])
 
 
 def _with_preset(item: Any) -> Any:
@@ -243,75 +177,6 @@ def _head_class(name: str) -> type[BaseModel]:
     if name not in HEADS:
         raise ConfigError(f"unknown name {name!r}, {closest(name, HEADS)}")
     return options_class(name)
-
-
-def _contradictions(config: Config) -> list[FieldError]:
-    """Find errors in the combination of valid values."""
-    names: list[tuple[Location, str | None]] = [
-        (("name",), config.name),
-        (("dataset", "name"), getattr(config.dataset, "name", None)),
-    ]
-    sections = ((("features", "backbones"), config.features.backbones), (("heads",), config.heads))
-    for where, items in (*sections, (("finetune",), config.finetune)):
-        names.extend(((*where, index, "label"), label_of(item)) for index, item in enumerate(items))
-    errors = [
-        FieldError(location, f"{name!r} cannot be a file name; use letters, digits, '-' and '_'")
-        for location, name in names
-        if name is not None and (not name or len(name.encode()) > 120 or _UNSAFE.search(name))
-    ]
-    for section, models in ((("features", "backbones"), config.features.backbones), (("finetune",), config.finetune)):
-        errors.extend(
-            FieldError(
-                (*section, index, _label_key(item)),
-                f"{label_of(item)!r} is the name of the baseline in every table; give the model another `label`",
-            )
-            for index, item in enumerate(models)
-            if label_of(item).casefold() == MAJORITY
-        )
-    first: dict[str, int] = {}
-    for index, item in enumerate(config.features.backbones):
-        before = first.setdefault(label_of(item).casefold(), index)
-        if before != index:
-            message = f"{label_of(item)!r} is also features.backbones[{before}]; give one of them another `label`"
-            errors.append(FieldError(("features", "backbones", index, _label_key(item)), message))
-    for index, item in enumerate(config.finetune):
-        before = first.setdefault(label_of(item).casefold(), len(config.features.backbones) + index)
-        if before != len(config.features.backbones) + index:
-            at = before - len(config.features.backbones)
-            other = f"finetune[{at}]" if at >= 0 else f"features.backbones[{before}]"
-            message = f"{label_of(item)!r} is also {other}; give one of them another `label`"
-            errors.append(FieldError(("finetune", index, _label_key(item)), message))
-    if config.label_efficiency is not None:
-        for key, items in (("backbones", config.features.backbones), ("heads", config.heads)):
-            known = [label_of(item) for item in items]
-            for at, name in enumerate(getattr(config.label_efficiency, key) or []):
-                if name not in known:
-                    errors.append(
-                        FieldError(("label_efficiency", key, at), f"unknown {name!r}, {closest(name, known)}")
-                    )
-    seen: dict[tuple[str, ...], int] = {}
-    for index, head in enumerate(config.heads):
-        poolings = getattr(head, "pooling", None) or config.features.pooling
-        before = seen.setdefault((label_of(head), *poolings), index)
-        if before != index:
-            message = (
-                f"{label_of(head)!r} on the same pooling is also heads[{before}]; give one of them another `label`"
-            )
-            errors.append(FieldError(("heads", index, _label_key(head)), message))
-        missing = [pooling for pooling in poolings if pooling not in config.features.pooling]
-        if missing:
-            message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
-            errors.append(FieldError(("heads", index, "pooling"), message))
-    return errors
-
-
-def _label_key(options: BaseModel) -> str:
-    return "label" if getattr(options, "label", None) else "name"
-
-
-def label_of(options: BaseModel) -> str:
-    """Return the name of a backbone or head in tables and files."""
-    return str(getattr(options, "label", None) or getattr(options, "title", None) or getattr(options, "name", ""))
 
 
 def _line(path: str, error: FieldError, overrides: Sequence[Override]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import IsInstanceSchema
 
-from pipeline.config.config import Config
+from pipeline.config.experiment import Config
 from pipeline.config.options_table import descriptions, option_classes, sections
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
-from pipeline.config.config import Config
+from pipeline.config.experiment import Config
 from pipeline.config.schema import ConfigSection
 
 _ATTRIBUTE = re.compile(r"    (\w+): (.*)")
