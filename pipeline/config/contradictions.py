@@ -1,4 +1,4 @@
-"""Errors in the combination of valid values: names that cannot be files, repeated names, and names of what is not there."""
+"""Errors in the combination of valid values: names that cannot be files or repeat, and names of missing things."""
 
 from __future__ import annotations
 
