@@ -13,7 +13,7 @@ LOOK_UP = (
 )
 TRACKING = "from heads.finetuning.options import Tracking; Tracking.model_validate('tensorboard')"
 CONFIG = (
-    "from pipeline.config.config import Config, Tracking; "
+    "from pipeline.config.config import Config; "
     "from pipeline.config.finetune_entries import options_class; "
     "assert options_class('resnet18')(name='resnet18', augment={'mixup': 0.2})"
 )
