@@ -19,7 +19,6 @@ from heads.splits.protocol import Split
 
 ALL_LAYERS = -1  # the `layer` of a block that contains all layers
 Item = TypeVar("Item")
-BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
 RESOLUTION = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-3}
 """Deviation, relative to the mean, up to which a column of this type is constant: it can be rounding."""
 
