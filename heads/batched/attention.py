@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from heads.batched.frame_blocks import FrameBlock
 from heads.batched.inference import standardisation
 from heads.batched.job import Job
-from heads.batched.losses import choice_loss, class_weights, concordance_loss, row_losses, weigh
+from heads.batched.losses import choice_loss, concordance_loss, row_losses, weigh
 from heads.batched.rng import dropout_stream, initial_layers, row_order
 from heads.options import Configuration, SteppedOptions
 
@@ -110,11 +110,7 @@ class AttentionFit:
         self.weights = {
             name: start.clone().to(job.device).requires_grad_() for name, start in zip(TRAINED, starts, strict=True)
         }
-        self.class_weights = None
-        if self.options.class_weight is not None and job.task != "regression":
-            n = len(block.train)
-            counts = block.targets.counts(slice(n), job.n_outputs)
-            self.class_weights = class_weights(counts, n, job.task).float()
+        self.class_weights = block.class_weights(self.options.class_weight, job.n_outputs)
 
     def train(self) -> _FitProgress:
         """Train until early stopping or the last epoch; return the best state, or the last without validation."""

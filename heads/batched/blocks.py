@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from features.labels import Task
-from heads.batched.target_rows import value_scale
+from heads.batched.moments import RunningMoments, chunk_moments, chunks_of_rows
+from heads.batched.target_rows import TargetRows
 from heads.batched.vectors import Vectors, read_layers
 from heads.splits.protocol import Split
 
 ALL_LAYERS = -1  # the `layer` of a block that contains all layers
 Item = TypeVar("Item")
-BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
-CHUNK_BYTES = 2**23  # rows that are standardised at once, in float64
 RESOLUTION = {"float64": 1e-12, "float32": 1e-6, "float16": 1e-3}
 """Deviation, relative to the mean, up to which a column of this type is constant: it can be rounding."""
 
@@ -108,63 +107,34 @@ def standardize(
         The block.
     """
     read = partial(read_layers, features) if layer == ALL_LAYERS else partial(features.read, layer=layer)
-    train = read(split.train)
-    mean, deviation = moments(train)
-    scale = scales(deviation, mean, features.dtype)
-    target_mean, target_scale = 0.0, 1.0
-    if task == "regression":
-        target_mean, target_scale = value_scale(targets[split.train].astype(np.float64))
+    train, n_train = read(split.train), len(split.train)
+    moments = RunningMoments(train.shape[1:])
+    for part in chunks_of_rows(n_train, train[0].size):
+        moments.add(chunk_moments(train[part].astype(np.float64)))
+    mean, scale = moments.mean, scales(moments.spread, moments.mean, features.dtype)
+    answers = TargetRows(targets, np.concatenate([split.train, split.valid]), task, device, n_train)
 
     def rows(values: np.ndarray) -> Tensor:
         return torch.from_numpy(divided(values, mean, scale)).to(device)
 
-    def answers(chosen: np.ndarray) -> Tensor:
-        if task == "single-label":
-            return torch.from_numpy(targets[chosen].astype(np.int64)).to(device)
-        if task == "multi-label":
-            return torch.from_numpy(targets[chosen].astype(np.uint8)).to(device)
-        values = (targets[chosen].astype(np.float64) - target_mean) / target_scale
-        return torch.from_numpy(values[:, None]).to(device)
-
     return Block(
         train=rows(train),
-        train_targets=answers(split.train),
+        train_targets=answers.take(slice(n_train)),
         valid=rows(read(split.valid)),
-        valid_targets=answers(split.valid),
+        valid_targets=answers.take(slice(n_train, None)),
         mean=mean,
         scale=scale,
-        target_mean=target_mean,
-        target_scale=target_scale,
+        target_mean=answers.mean,
+        target_scale=answers.scale,
     )
-
-
-def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column in two passes over chunks of rows.
-
-    Args:
-        values: Shape (n, …) float32 or float64, with n ≥ 1.
-
-    Returns:
-        Two arrays of shape (…) float64.
-    """
-    mean = sum(part.sum(axis=0, dtype=np.float64) for part in _row_chunks(values)) / len(values)
-    squares = sum(np.square(part - mean).sum(axis=0) for part in _row_chunks(values)) / len(values)
-    return np.asarray(mean), np.sqrt(squares)
 
 
 def divided(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Standardise rows (n, …) chunk by chunk in float64 and return them as float32, in the same memory if possible."""
     found = values if values.dtype == np.float32 else np.empty(values.shape, dtype=np.float32)
-    for part, own in zip(_row_chunks(values), _row_chunks(found), strict=True):
-        own[:] = (part - mean) / scale
+    for part in chunks_of_rows(len(values), mean.size):
+        found[part] = (values[part] - mean) / scale
     return found
-
-
-def _row_chunks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield views of some rows at a time."""
-    size = max(1, CHUNK_BYTES // max(1, 8 * values[:1].size))
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
 
 
 def scales(spread: np.ndarray, mean: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -183,7 +153,7 @@ def scales(spread: np.ndarray, mean: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.where(spread > smallest * np.maximum(np.abs(mean), 1e-30), spread, np.inf)
 
 
-def chunks(items: Sequence[Item], bytes_each: int, budget: int = BUDGET_BYTES) -> Iterator[Sequence[Item]]:
+def chunks(items: Sequence[Item], bytes_each: int, budget: int) -> Iterator[Sequence[Item]]:
     """Split a list into chunks that fit the memory budget, with at least one item each."""
     size = max(1, budget // bytes_each)
     for start in range(0, len(items), size):

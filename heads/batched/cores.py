@@ -15,6 +15,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from heads.batched.row_slices import row_slices
+
 Item = TypeVar("Item")
 AHEAD = 4  # results per thread that wait to be read; they may hold many rows
 MOST_BYTES = 2**32  # memory of all units that are computed at once
@@ -125,7 +127,7 @@ class RowChunks:
             size: Rows of a chunk; the last one may have fewer.
             n_threads: Number of threads, each of which computes one chunk at a time on one core.
         """
-        self.slices = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+        self.slices = list(row_slices(n_rows, size))
         self._n_threads = max(1, min(n_threads, len(self.slices)))
         self._pool = (
             ThreadPoolExecutor(self._n_threads, "rows", initializer=torch.set_num_threads, initargs=(1,))

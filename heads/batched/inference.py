@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.labels import Task
+from heads.batched.row_slices import row_slices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 State = Mapping[str, np.ndarray]
 NORM_EPS = 1e-5  # epsilon of batch and layer normalisation
 PART_BYTES = 2**24  # one float64 array of the rows that are predicted at once
+FEWEST_ROWS = 256  # rows that are predicted at once at least
 
 
 def head_state(layers: Sequence[tuple[np.ndarray, np.ndarray]], block: Block) -> dict[str, np.ndarray]:
@@ -66,15 +68,28 @@ def check_shape(state: State, shape: tuple[int, ...]) -> None:
 
 
 def parts(n_rows: int, width: int) -> Iterator[slice]:
-    """Yield the rows to predict at once, so that memory does not grow with their number.
+    """Yield the rows to predict at once.
 
     Args:
         n_rows: Number of rows.
         width: Largest number of values of a row, in any layer of the head.
     """
-    size = max(256, PART_BYTES // (8 * width))
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+    return row_slices(n_rows, max(FEWEST_ROWS, PART_BYTES // (8 * width)))
+
+
+def in_parts(predict: Callable[[slice], np.ndarray], n_rows: int, n_outputs: int, width: int) -> np.ndarray:
+    """Return the predictions of all rows, shape (n, C) float32, which are computed in parts.
+
+    Args:
+        predict: Function of some rows that returns their predictions.
+        n_rows: Number of rows.
+        n_outputs: C.
+        width: See `parts`.
+    """
+    found = np.empty((n_rows, n_outputs), dtype=np.float32)
+    for part in parts(n_rows, width):
+        found[part] = predict(part)
+    return found
 
 
 def activate(scores: np.ndarray, task: Task) -> np.ndarray:
@@ -118,11 +133,12 @@ def predict_layers(state: State, features: np.ndarray, task: Task = "single-labe
         ValueError: The dimension of the features is not the one the head was trained on.
     """
     check_shape(state, features.shape)
-    biases = [state[f"bias_{at}"] for at in range(count_layers(state))]
-    found = np.empty((len(features), len(biases[-1])), dtype=np.float32)
-    for part in parts(len(features), max(features.shape[1], *map(len, biases))):
-        found[part] = outputs(state, _layer_scores(state, standardized(state, features[part])), task)
-    return found
+    sizes = [len(state[f"bias_{at}"]) for at in range(count_layers(state))]
+
+    def predict(part: slice) -> np.ndarray:
+        return outputs(state, _layer_scores(state, standardized(state, features[part])), task)
+
+    return in_parts(predict, len(features), sizes[-1], max(features.shape[1], *sizes))
 
 
 def _layer_scores(state: State, x: np.ndarray) -> np.ndarray:
@@ -163,8 +179,3 @@ def layers_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:
 def count_layers(state: Mapping[str, object]) -> int:
     """Return the number of linear layers of a head."""
     return sum(name.startswith("weight_") for name in state)
-
-
-def count_parameters(state: State) -> int:
-    """Return the number of weights and biases of a head of linear layers, without the standardisation."""
-    return sum(value.size for name, value in state.items() if name.startswith(("weight_", "bias_")))

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from heads.batched.row_slices import row_slices
+
+CHUNK_BYTES = 2**24  # float64 values that are read or standardised at once
+
+
+def chunks_of_rows(n_rows: int, n_values: int) -> Iterator[slice]:
+    """Yield the rows to read or standardise at once, given the number of values of a row."""
+    return row_slices(n_rows, CHUNK_BYTES // (8 * n_values))
 
 
 class ChunkMoments(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from features.labels import Task
+from heads.batched.row_slices import row_slices
 
 PACKED_AT_ONCE = 2**24  # zeros and ones that are packed or counted at once
 
@@ -76,14 +77,13 @@ class TargetRows:
         bits = torch.arange(8, dtype=torch.uint8, device=found.device)
         return ((found[..., None] >> bits) & 1).flatten(-2)[..., : self.n_outputs]
 
-    def counts(self, rows: slice, n_classes: int) -> Tensor:
-        """Return the number of some rows with each class, shape (C,) int64."""
+    def counts(self, n_rows: int, n_classes: int) -> Tensor:
+        """Return how many of the first rows have each class, shape (C,) int64."""
         if self.task == "single-label":
-            return torch.bincount(self._stored[rows], minlength=n_classes)
-        start, stop, _ = rows.indices(len(self))
+            return torch.bincount(self._stored[:n_rows], minlength=n_classes)
         count = torch.zeros(n_classes, dtype=torch.int64, device=self._stored.device)
-        for part in _parts(stop - start, n_classes):
-            count += self.take(slice(start + part.start, start + part.stop)).sum(0, dtype=torch.int64)
+        for part in _parts(n_rows, n_classes):
+            count += self.take(part).sum(0, dtype=torch.int64)
         return count
 
 
@@ -107,6 +107,4 @@ def _packed(targets: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _parts(n_rows: int, n_classes: int) -> Iterator[slice]:
-    size = max(1, PACKED_AT_ONCE // n_classes)
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
+    return row_slices(n_rows, PACKED_AT_ONCE // n_classes)

@@ -10,12 +10,11 @@ import torch
 
 from features.labels import Task
 from heads.batched.blocks import ALL_LAYERS, scales
-from heads.batched.moments import RunningMoments, chunk_moments
+from heads.batched.losses import class_weights
+from heads.batched.moments import RunningMoments, chunk_moments, chunks_of_rows
 from heads.batched.target_rows import TargetRows
 from heads.batched.vectors import SelectedLayers, Vectors
 from heads.splits.protocol import Split
-
-CHUNK_BYTES = 2**24  # float64 values that are standardised at once
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,13 @@ class RowBlock:
     targets: TargetRows
     mean: np.ndarray
     scale: np.ndarray
+
+    def class_weights(self, class_weight: str | None, n_classes: int) -> torch.Tensor | None:
+        """Return the weights of `heads.batched.losses.class_weights` in float32; None if all rows weigh the same."""
+        if class_weight is None or self.targets.task == "regression":
+            return None
+        n = len(self.train)
+        return class_weights(self.targets.counts(n, n_classes), n, self.targets.task).float()
 
     @property
     def target_mean(self) -> float:
@@ -114,7 +120,5 @@ def vector_block(
 
 def _chunks(vectors: Vectors, rows: np.ndarray, layer: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield rows of a layer in chunks: their positions, and a new float64 array (n, D)."""
-    size = max(1, CHUNK_BYTES // (8 * vectors.shape[2]))
-    for start in range(0, len(rows), size):
-        part = slice(start, min(start + size, len(rows)))
+    for part in chunks_of_rows(len(rows), vectors.shape[2]):
         yield part, vectors.read(rows[part], layer).astype(np.float64)

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from features.errors import RunError
+from heads.batched.row_slices import row_slices
 
 CHECKED_VALUES = 1 << 22  # values of the rows that are checked at a time
 
@@ -30,29 +31,37 @@ class Vectors(Protocol):
         """Return the vectors of some rows at a layer position, a new array (n, D), float32 or float64."""
 
 
-class ArrayVectors:
+class _Wrapped:
+    """The size and type of an array, or of other vectors."""
+
+    def __init__(self, values: np.ndarray | Vectors) -> None:
+        self._values = values
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, L, D)."""
+        n, n_layers, dim = self._values.shape
+        return n, n_layers, dim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type in which the vectors are stored."""
+        return self._values.dtype
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self._values)
+
+
+class ArrayVectors(_Wrapped):
     """Vectors in an array (N, L, D)."""
 
     def __init__(self, values: np.ndarray) -> None:
         """Wrap an array."""
         if values.ndim != 3:
             raise ValueError(f"features of shape {values.shape}; they should be (N, L, D)")
+        super().__init__(values)
         self.values = values
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, L, D)."""
-        n, n_layers, dim = self.values.shape
-        return n, n_layers, dim
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the array."""
-        return self.values.dtype
-
-    def __len__(self) -> int:
-        """Number of clips."""
-        return len(self.values)
 
     def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
         """See `Vectors.read`."""
@@ -60,26 +69,18 @@ class ArrayVectors:
         return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
-class SelectedLayers:
+class SelectedLayers(_Wrapped):
     """Some layers of other vectors, in the given order."""
 
     def __init__(self, vectors: Vectors, layers: Sequence[int]) -> None:
         """Select layer positions."""
+        super().__init__(vectors)
         self.vectors, self.layers = vectors, tuple(layers)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(N, number of selected layers, D)."""
         return self.vectors.shape[0], len(self.layers), self.vectors.shape[2]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type in which the vectors are stored."""
-        return self.vectors.dtype
-
-    def __len__(self) -> int:
-        """Number of clips."""
-        return len(self.vectors)
 
     def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
         """See `Vectors.read`."""
@@ -103,27 +104,14 @@ class LayerRows:
         return self.vectors.read(self.rows[at[0]], at[1])
 
 
-class FiniteVectors:
+class FiniteVectors(_Wrapped):
     """Vectors that are read from a file; all rows that training uses are checked when their layer is first read."""
 
     def __init__(self, vectors: Vectors, used: np.ndarray) -> None:
         """Check the rows `used` of a layer before any of its rows is returned."""
+        super().__init__(vectors)
         self.vectors, self.used = vectors, used
         self._checked: set[int] = set()
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, L, D)."""
-        return self.vectors.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type in which the vectors are stored."""
-        return self.vectors.dtype
-
-    def __len__(self) -> int:
-        """Number of clips."""
-        return len(self.vectors)
 
     def read(self, rows: np.ndarray, layer: int) -> np.ndarray:
         """See `Vectors.read`.
@@ -148,12 +136,10 @@ def check_finite(vectors: Vectors, rows: np.ndarray, layers: Iterable[int]) -> N
     Raises:
         RunError: A value is NaN or infinite.
     """
-    some = max(1, CHECKED_VALUES // vectors.shape[2])
     bad = np.zeros(len(rows), dtype=np.int64)
     for layer in layers:
-        for first in range(0, len(rows), some):
-            values = vectors.read(rows[first : first + some], layer)
-            bad[first : first + some] += (~np.isfinite(values)).sum(axis=1)
+        for part in row_slices(len(rows), CHECKED_VALUES // vectors.shape[2]):
+            bad[part] += (~np.isfinite(vectors.read(rows[part], layer))).sum(axis=1)
     if bad.any():
         clips = rows[bad > 0]
         raise RunError(

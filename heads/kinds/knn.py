@@ -11,7 +11,7 @@ from pydantic import Field
 
 from features.errors import ConfigError
 from features.labels import Task
-from heads.batched.inference import State, check_shape, outputs, parts, standardisation, standardized
+from heads.batched.inference import State, check_shape, in_parts, outputs, standardisation, standardized
 from heads.batched.job import HeadType, Job
 from heads.options import Count, Grid, HeadOptions
 
@@ -159,14 +159,13 @@ def predict_knn(state: State, features: np.ndarray, task: Task = "single-label")
     n_outputs = int(state["n_outputs"][0]) if "n_outputs" in state else answers.shape[1]  # older files lack it
     search, at_once = Neighbours(rows), queries_at_once(len(rows), rows.shape[1], k)
 
-    def predict(part: np.ndarray) -> np.ndarray:
-        queries = torch.from_numpy(standardized(state, part).astype(np.float32))
+    def predict(part: slice) -> np.ndarray:
+        queries = torch.from_numpy(standardized(state, features[part]).astype(np.float32))
         near = torch.cat([search.find(some, [metric], k)[metric] for some in queries.split(at_once)])
         found = votes(near, answers, k, task, n_outputs).numpy()
-        return outputs(state, found, task) if task == "regression" else found.astype(np.float32)
+        return outputs(state, found, task) if task == "regression" else found
 
-    pieces = parts(max(1, len(features)), features.shape[1])  # one empty piece without clips
-    return np.concatenate([predict(features[piece]) for piece in pieces])
+    return in_parts(predict, len(features), n_outputs, features.shape[1])
 
 
 def votes(near: Tensor, answers: Tensor, k: int, task: Task, n_outputs: int) -> Tensor:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from heads.batched.convex.logistic import LogisticRows
 
 CPU_STACK_BYTES = 2**25  # stacking blocks beyond the processor's caches does not speed up training
+BUDGET_BYTES = 2**30  # memory of one stack of fits with its rows
 STREAMED_BYTES = 2**28  # memory of one fit beyond which the rows are read in chunks on a CPU
 
 
@@ -64,7 +65,7 @@ def fit_linear(places: Sequence[Place], load: Loader, job: Job) -> Iterator[Bloc
     Yields:
         One candidate per block and penalty, with one fit each.
     """
-    from heads.batched.blocks import BUDGET_BYTES, chunks
+    from heads.batched.blocks import chunks
     from heads.batched.cores import on_cores
 
     block_bytes, point_bytes = _memory(job)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from features.labels import Task
-from heads.batched.inference import State, check_shape, outputs, parts
+from heads.batched.inference import State, check_shape, in_parts, outputs, parts
 from heads.batched.job import HeadType, Job
 from heads.options import SteppedOptions
 
@@ -74,10 +74,11 @@ def predict_weighted_sum(state: State, features: np.ndarray | LayerRows, task: T
         for part in parts(n, dim):
             values = features[part, layer].astype(np.float64)
             mixed[part] += shares[layer] * ((values - state["mean"][layer]) / state["scale"][layer])
-    found = np.empty((n, weight.shape[1]), dtype=np.float32)
-    for part in parts(n, max(weight.shape)):
-        found[part] = outputs(state, mixed[part] @ weight + state["bias_0"], task)
-    return found
+
+    def predict(part: slice) -> np.ndarray:
+        return outputs(state, mixed[part] @ weight + state["bias_0"], task)
+
+    return in_parts(predict, n, weight.shape[1], max(weight.shape))
 
 
 def weighted_sum_graph(arrays: Mapping[str, Tensor], features: Tensor) -> Tensor:

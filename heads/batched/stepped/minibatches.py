@@ -13,7 +13,7 @@ from torch import Tensor
 from heads.batched.blocks import chunks
 from heads.batched.inference import standardisation
 from heads.batched.job import Job
-from heads.batched.losses import choice_loss, class_weights, row_losses, weigh
+from heads.batched.losses import choice_loss, row_losses, weigh
 from heads.batched.rng import dropout_stream, row_order, uniform_integers
 from heads.batched.stepped.adamw import Minibatch, Stack, aligned
 from heads.batched.stepped.plan import SCORES_BYTES, WINDOW, Plan
@@ -58,14 +58,9 @@ class BlockRows:
         self.n_valid = [len(block.valid) for block in blocks]
         self._targets = TargetRows.joined([block.targets for block in blocks])
         self._first = list(accumulate(map(len, blocks), initial=0))
-        self._class_weights: Tensor | None = None
-        if options.class_weight is not None and job.task != "regression":
-            self._class_weights = torch.stack(
-                [
-                    class_weights(block.targets.counts(slice(n), job.n_outputs), n, job.task).float()
-                    for block, n in zip(blocks, self.n_train, strict=True)
-                ]
-            )
+        weights = [block.class_weights(options.class_weight, job.n_outputs) for block in blocks]
+        own = [one for one in weights if one is not None]
+        self._class_weights = torch.stack(own) if own else None
         row_shape = (*blocks[0].mean.shape[:-1], aligned(job.dim))
         self._store: RowStore = (SpilledRows if plan.spilled else HeldRows)(
             blocks, row_shape, job.device, plan.tile_bytes

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from features.errors import ConfigError
 from heads.batched.job import Job
+from heads.batched.moments import CHUNK_BYTES
 from heads.batched.stepped.adamw import HeadNetwork, aligned
 from heads.batched.target_rows import row_bytes
-from heads.batched.vector_blocks import CHUNK_BYTES
 from heads.options import SteppedOptions
 
 CPU_STACK_BYTES = 2**24  # per worker, so that the optimiser's state fits the processor's caches

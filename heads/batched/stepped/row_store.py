@@ -12,6 +12,7 @@ from torch import Tensor
 
 from features.audio.scratch import ScratchFile
 from features.errors import RunError
+from heads.batched.row_slices import row_slices
 from heads.batched.vector_blocks import VectorBlock
 
 
@@ -107,9 +108,8 @@ def _tiles(block: VectorBlock, row_shape: tuple[int, ...], n_bytes: int) -> Iter
     """Yield consecutive rows of a block: their positions and an array that is used again for the next ones."""
     size = max(1, n_bytes // (4 * int(np.prod(row_shape))))
     tile = np.zeros((min(size, len(block)), *row_shape), dtype=np.float32)
-    for start in range(0, len(block), size):
-        part = slice(start, min(start + size, len(block)))
-        values = tile[: part.stop - start]
+    for part in row_slices(len(block), size):
+        values = tile[: part.stop - part.start]
         block.read(part, _with_layers(values))
         yield part, values
 

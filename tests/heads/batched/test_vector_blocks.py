@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from heads.batched import vector_blocks
+from heads.batched import moments
 from heads.batched.blocks import ALL_LAYERS, standardize
 from heads.batched.moments import RunningMoments, chunk_moments
 from heads.batched.vector_blocks import vector_block
@@ -47,19 +47,22 @@ def test_a_block_that_fits_in_one_chunk_has_the_bits_of_a_whole_one(layer, dtype
 def test_chunks_of_three_rows(layer, monkeypatch):
     features, targets, split = data()
     whole = vector_block(features, targets, split, layer, CPU, "single-label")
-    monkeypatch.setattr(vector_blocks, "CHUNK_BYTES", 3 * 8 * DIM)
+    monkeypatch.setattr(moments, "CHUNK_BYTES", 3 * 8 * DIM)
     block = vector_block(features, targets, split, layer, CPU, "single-label")
     assert np.allclose(block.mean, whole.mean, rtol=1e-13)
     assert np.allclose(block.scale, whole.scale, rtol=1e-13)
     assert np.isinf(block.scale).sum() == 1
     assert np.allclose(read(block), read(whole), atol=1e-6)
+    cut = standardize(features, targets, split, layer, CPU)
+    assert np.allclose(cut.mean, whole.mean, rtol=1e-13) and np.allclose(cut.scale, whole.scale, rtol=1e-13)
+    assert np.allclose(torch.cat([cut.train, cut.valid]).reshape(260, -1, DIM), read(whole), atol=1e-6)
 
 
 def test_moments_of_chunks_survive_a_large_mean():
     values = 1e8 + np.random.default_rng(1).normal(size=(1000, 5))
-    moments = RunningMoments((5,))
+    running = RunningMoments((5,))
     for start in range(0, 1000, 7):
-        moments.add(chunk_moments(values[start : start + 7].copy()))
-    assert np.allclose(moments.mean, values.mean(axis=0), rtol=1e-14)
-    assert np.allclose(moments.spread, values.std(axis=0), rtol=1e-7)
+        running.add(chunk_moments(values[start : start + 7].copy()))
+    assert np.allclose(running.mean, values.mean(axis=0), rtol=1e-14)
+    assert np.allclose(running.spread, values.std(axis=0), rtol=1e-7)
     assert RunningMoments((2,)).spread.tolist() == [0, 0]

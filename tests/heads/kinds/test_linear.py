@@ -5,8 +5,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from heads.batched import blocks
-from heads.batched.blocks import BUDGET_BYTES
 from heads.kinds import linear
 from heads.kinds.linear import LinearOptions
 from heads.kinds.registry import predict
@@ -116,9 +114,9 @@ def test_a_fit_is_the_same_alone_as_in_the_batch(task, together):
 def test_a_job_beyond_the_budget_is_cut_and_gives_the_same(monkeypatch, task):
     data = clips(task, n_layers=2)
     whole = train(LinearOptions(l2=PATH), data, task, together=True)
-    for stack, budget in ((1, BUDGET_BYTES), (1, 1)):  # a block at a time, a penalty at a time
+    for stack, budget in ((1, linear.BUDGET_BYTES), (1, 1)):  # a block at a time, a penalty at a time
         monkeypatch.setattr(linear, "CPU_STACK_BYTES", stack)
-        monkeypatch.setattr(blocks, "BUDGET_BYTES", budget)
+        monkeypatch.setattr(linear, "BUDGET_BYTES", budget)
         cut = train(LinearOptions(l2=PATH), data, task, together=True)
         for one, other in zip(whole.fits, cut.fits, strict=True):
             assert one.configuration == other.configuration
