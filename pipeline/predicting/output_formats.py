@@ -74,7 +74,7 @@ class Answers:
             row |= {"decision": None, "score": None} if self.point is not None else {}
             empty: dict[str, Any] = {"value": None} if self.task == "regression" else {"label": None, "top": []}
             return row | empty | {"error": scored.error}
-        numbers = [_number(value) for value in scored.outputs]
+        numbers = [number(value) for value in scored.outputs]
         if self.task == "regression":
             return row | {"value": numbers[0], "error": None}
         import numpy as np
@@ -96,7 +96,7 @@ class Answers:
 
         below = point.rule.below
         chosen = np.flatnonzero(decide(outputs[None], point.thresholds, self.task, abstain=below is not None)[0])
-        score = _number(outputs[chosen].max() if len(chosen) else outputs.max())
+        score = number(outputs[chosen].max() if len(chosen) else outputs.max())
         names = [self.labels[at] for at in chosen.tolist()]
         return {"decision": names if self.task == "multi-label" else names[0] if names else below, "score": score}
 
@@ -212,7 +212,7 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
     return pa.table(columns)
 
 
-def _number(value: np.floating) -> float:
+def number(value: np.floating) -> float:
     """Return a float32 as a float with its shortest exact digits."""
     import numpy as np
 
