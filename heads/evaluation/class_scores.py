@@ -86,21 +86,49 @@ def ratio_interval(hits: np.ndarray, weights: np.ndarray, groups: np.ndarray) ->
     Returns:
         The score and the ends of its interval; None if all weights are zero. Repetitions without weight are left out.
     """
+    ratio = _linearised(hits, weights)
+    if ratio is None:
+        return None
+    share, residuals, sizes, counting = ratio
+    of = np.unique(groups[counting], return_inverse=True)[1]
+    sums = np.bincount(of, weights=residuals), np.bincount(of, weights=sizes)
+    return share, *cluster_interval(share, *sums, alike=not residuals.any())
+
+
+def grouped_ratio(hits: np.ndarray, weights: np.ndarray) -> Estimate | None:
+    """Compute the same as `ratio_interval` from sums over groups, for clips that are hits or not.
+
+    Args:
+        hits: Hits of each group, shape (R, G), at most its weights.
+        weights: Clips of each group that count, shape (R, G).
+
+    Returns:
+        The ratio and its ends; None if no clips count.
+    """
+    ratio = _linearised(hits, weights)
+    if ratio is None:
+        return None
+    share, residuals, sizes, _ = ratio
+    return share, *cluster_interval(share, residuals, sizes, alike=share in (0.0, 1.0))
+
+
+def _linearised(hits: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Linearise the mean over repetitions of Σ hits / Σ weights.
+
+    Returns:
+        The ratio; the residual and the weight of each clip or group that has weight; and which ones have, shape (n,).
+        None if all weights are zero. Repetitions without weight are left out.
+    """
     totals = weights.sum(axis=1)
     kept = totals > 0
     if not kept.any():
         return None
     hits, weights, totals = hits[kept], weights[kept], totals[kept]
     shares = hits.sum(axis=1) / totals
-    share = float(shares.mean())
     counting = weights.any(axis=0)
-    of = np.unique(groups[counting], return_inverse=True)[1]
     scale = totals.mean() / totals[:, None]
     residuals = (scale * (hits - shares[:, None] * weights)).mean(axis=0)[counting]
-    sizes = (scale * weights).mean(axis=0)[counting]
-    sums = np.bincount(of, weights=residuals), np.bincount(of, weights=sizes)
-    low, high = cluster_interval(share, *sums, alike=not residuals.any())
-    return share, low, high
+    return float(shares.mean()), residuals, (scale * weights).mean(axis=0)[counting], counting
 
 
 def balanced_accuracy_interval(predictions: Sequence[Predictions], groups: np.ndarray) -> tuple[float, float]:

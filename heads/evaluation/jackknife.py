@@ -120,9 +120,8 @@ def concordance_interval(replicates: Replicates, effective: float) -> tuple[floa
 
     On the scale of Fisher's z (Lin 1989) it is the score ± t standard errors. Student's t has one degree of freedom
     less than for a mean, as Lin divides by n - 2; otherwise the coverage was as low as 0.927 for 6 groups with shared
-    errors. If the influences of the groups are skewed, the end on the longer side is moved out by
-    |skewness|·(1 + 2t²)/(6√G) standard errors (Johnson 1978; Hall 1992). If all replicates are equal, the standard
-    error is that of perfect concordance, 1/√(effective - 2).
+    errors. The ends follow the skewness of the influences of the groups, see `skewed_ends`. If all replicates are equal,
+    the standard error is that of perfect concordance, 1/√(effective - 2).
 
     Args:
         replicates: The CCC and its jackknife, both on the scale of z.
@@ -135,11 +134,25 @@ def concordance_interval(replicates: Replicates, effective: float) -> tuple[floa
         error, edge = 1 / np.sqrt(max(effective - 2, 1.0)), to_z(1 - 1 / (2 * effective))
         middle = float(np.clip(middle, -edge, edge))
     t = float(stats.t.ppf(1 - ALPHA / 2, max(1.0, replicates.freedom - 1)))
-    tail = (1 + 2 * t**2) / (6 * np.sqrt(len(replicates.without)))
+    below, above = skewed_ends(t, skewness, len(replicates.without))
     bias = replicates.bias
-    low = min(middle, middle - bias) - (t + tail * max(0.0, -skewness)) * error
-    high = max(middle, middle - bias) + (t + tail * max(0.0, skewness)) * error
+    low = min(middle, middle - bias) - below * error
+    high = max(middle, middle - bias) + above * error
     return float(np.tanh(low)), float(np.tanh(high))
+
+
+def skewed_ends(t: float, skewness: float, n_groups: int) -> tuple[float, float]:
+    """Return how many standard errors the ends of an interval lie below and above the score.
+
+    The end on the longer side is moved out by |skewness|·(1 + 2t²)/(6√G) (Johnson 1978; Hall 1992).
+
+    Args:
+        t: Quantile of Student's t.
+        skewness: Skewness of the groups' influences on the score.
+        n_groups: Number of groups, G.
+    """
+    tail = (1 + 2 * t**2) / (6 * np.sqrt(n_groups))
+    return t + tail * max(0.0, -skewness), t + tail * max(0.0, skewness)
 
 
 def to_z(concordance: np.ndarray | float) -> np.ndarray:

@@ -54,13 +54,19 @@ def micro_f1(predictions: Sequence[Predictions]) -> float:
 
 
 def log_loss(predictions: Sequence[Predictions]) -> float:
-    """Return the mean negative log probability of the true class in nats, clipped at `CLIP`."""
+    """Return the mean of `log_loss_of` over clips."""
+    return _over_repetitions(predictions, lambda one: float(log_loss_of(one).mean()))
 
-    def score(one: Predictions) -> float:
-        of_target = one.probability_of(one.targets).astype(np.float64)
-        return float(-np.log(np.clip(of_target, CLIP, 1.0)).mean())
 
-    return _over_repetitions(predictions, score)
+def log_loss_of(one: Predictions) -> np.ndarray:
+    """Return the negative log probability of the truth of each clip in nats, clipped at `CLIP`, shape (n,).
+
+    In `multi-label` it is the mean over classes.
+    """
+    if one.task == "multi-label":
+        of_truth = np.where(one.targets > 0, one.scores, 1 - one.scores.astype(np.float64))
+        return -np.log(np.clip(of_truth, CLIP, 1.0)).mean(axis=1)
+    return -np.log(np.clip(one.probability_of(one.targets).astype(np.float64), CLIP, 1.0))
 
 
 def class_average_precision(predictions: Sequence[Predictions]) -> np.ndarray:

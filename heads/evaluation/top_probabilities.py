@@ -71,7 +71,7 @@ class TopProbabilities:
 
 
 def concatenated(parts: Sequence[np.ndarray | TopProbabilities]) -> np.ndarray | TopProbabilities:
-    """Join the probabilities of several sets of clips..
+    """Join the probabilities of several sets of clips.
 
     Raises:
         ValueError: Only some parts are of a few classes.

@@ -140,7 +140,8 @@ def run_predict(
         with redirect_stdout(sys.stderr):
             rows = _score(predictor, clips, parts, folder, console)
         top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)
-        answers = Answers(predictor.labels, predictor.task, top_k, point, options.decide)
+        decided = point if options.decide else None
+        answers = Answers(predictor.labels, predictor.task, top_k, predictor.thresholds, decided)
         write(rows, answers, kind, options.output)
         if options.events is not None and events_kind is not None and point is not None:
             abstain = point.rule.below is not None

@@ -11,7 +11,7 @@ import numpy as np
 from features.errors import UserError
 from features.labels import Task
 from heads.evaluation.decisions.operating_points import decide
-from pipeline.predicting.output_formats import Scored
+from pipeline.predicting.output_formats import Scored, number
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _of_recording(
             yield from _closed(open_.pop(own), labels[own], options)
         for own in active:
             assert window is not None and outputs is not None
-            open_.setdefault(own, []).append((window, float(str(outputs[own]))))
+            open_.setdefault(own, []).append((window, number(outputs[own])))
 
 
 def _closed(windows: Sequence[tuple[Scored, float]], label: str, options: EventOptions) -> Iterator[Event]:

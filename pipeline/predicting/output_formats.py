@@ -54,15 +54,15 @@ class Answers:
         labels: Class names in the order of the outputs; empty for regression.
         task: Kind of output.
         top_k: Number of classes per row, the most probable first.
-        point: Thresholds of the model; None: a class of several is predicted from `THRESHOLD` on.
-        decides: Whether rows also have a `decision` by these thresholds, and its `score`.
+        thresholds: Threshold of each class, shape (C,), see `Predictor.thresholds`.
+        point: Thresholds by which rows also have a `decision` and its `score`; None: they have neither.
     """
 
     labels: Sequence[str]
     task: Task
     top_k: int
+    thresholds: np.ndarray
     point: AveragedPoint | None = None
-    decides: bool = False
 
     def row(self, scored: Scored) -> dict[str, Any]:
         """Return one output row: id (start and end), decision, prediction, listed classes, error."""
@@ -71,36 +71,32 @@ class Answers:
             times = {"start_s": scored.start_s, "end_s": scored.end_s}
             row |= {name: None if math.isnan(time) else round(time, 6) for name, time in times.items()}
         if scored.outputs is None:
-            row |= {"decision": None, "score": None} if self.decides else {}
+            row |= {"decision": None, "score": None} if self.point is not None else {}
             empty: dict[str, Any] = {"value": None} if self.task == "regression" else {"label": None, "top": []}
             return row | empty | {"error": scored.error}
-        numbers = [_number(value) for value in scored.outputs]
+        numbers = [number(value) for value in scored.outputs]
         if self.task == "regression":
             return row | {"value": numbers[0], "error": None}
         import numpy as np
 
-        from heads.evaluation.predictions import THRESHOLD
-
         order = np.argsort(-scored.outputs, kind="stable")  # stable, so that ties are broken as by argmax
         label: str | list[str] = self.labels[order[0]]
         if self.task == "multi-label":
-            reached = scored.outputs >= (THRESHOLD if self.point is None else self.point.thresholds)
-            label = [self.labels[at] for at in np.flatnonzero(reached).tolist()]
-        if self.decides:
-            row |= self._decision(scored.outputs)
+            label = [self.labels[at] for at in np.flatnonzero(scored.outputs >= self.thresholds).tolist()]
+        if self.point is not None:
+            row |= self._decision(scored.outputs, self.point)
         top = [(self.labels[at], numbers[at]) for at in order[: self.top_k]]
         return row | {"label": label, "top": top, "error": None}
 
-    def _decision(self, outputs: np.ndarray) -> dict[str, Any]:
+    def _decision(self, outputs: np.ndarray, point: AveragedPoint) -> dict[str, Any]:
         """Return the decided class or classes, and the highest probability among them or, if there is none, at all."""
         import numpy as np
 
         from heads.evaluation.decisions.operating_points import decide
 
-        assert self.point is not None
-        below = self.point.rule.below
-        chosen = np.flatnonzero(decide(outputs[None], self.point.thresholds, self.task, abstain=below is not None)[0])
-        score = _number(outputs[chosen].max() if len(chosen) else outputs.max())
+        below = point.rule.below
+        chosen = np.flatnonzero(decide(outputs[None], point.thresholds, self.task, abstain=below is not None)[0])
+        score = number(outputs[chosen].max() if len(chosen) else outputs.max())
         names = [self.labels[at] for at in chosen.tolist()]
         return {"decision": names if self.task == "multi-label" else names[0] if names else below, "score": score}
 
@@ -199,7 +195,7 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
     columns: dict[str, pa.Array] = {"id": pa.array([row["id"] for row in table], pa.string())}
     if table and "start_s" in table[0]:
         columns |= {name: pa.array([row[name] for row in table], pa.float64()) for name in ("start_s", "end_s")}
-    if answers.decides:
+    if answers.point is not None:
         kind = pa.list_(pa.string()) if answers.task == "multi-label" else pa.string()
         columns["decision"] = pa.array([row["decision"] for row in table], kind)
         columns["score"] = pa.array([row["score"] for row in table], pa.float32())
@@ -216,7 +212,7 @@ def _arrow(table: Sequence[dict[str, Any]], answers: Answers) -> pa.Table:
     return pa.table(columns)
 
 
-def _number(value: np.floating) -> float:
+def number(value: np.floating) -> float:
     """Return a float32 as a float with its shortest exact digits."""
     import numpy as np
 

@@ -12,7 +12,6 @@ import pandas as pd
 
 from features.manifest import Manifest
 from heads.evaluation import metrics
-from heads.evaluation.decisions.calibration import log_loss_of
 from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.top_probabilities import KEPT, TopProbabilities
@@ -72,8 +71,8 @@ class DecisionRows:
         self._columns: list[dict[str, Any]] = []
         self._notes: dict[str, None] = {}
 
-    def add(self, fit: Fit, predictions: Sequence[Predictions]) -> None:
-        """Add a model with its test predictions, one per fold, seed and draw.
+    def add(self, fit: Fit, predictions: Sequence[Predictions], pooled: Sequence[Predictions]) -> None:
+        """Add a model with its test predictions, one per fold, seed and draw, and the same pooled over folds.
 
         Models whose stored predictions lack the probabilities of some classes, and those with more than `MOST_CELLS`,
         get no rows, and a note says so.
@@ -82,15 +81,11 @@ class DecisionRows:
             self._columns.append({})
             return
         labels = self.manifest.labels
-        tested = next(iter(metrics.pool(predictions).values())).ids
-        groups = self.group_of.loc[tested].to_numpy()
+        groups = self.group_of.loc[pooled[0].ids].to_numpy()
         keys = {name: fit.about[name] for name in KEYS}
         decisions = read_decisions(fit.folder, len(labels))
-        applied = {"none" if own.calibrator is None else own.calibrator.method for own in decisions.values()}
         validation = read_validation(fit.folder, self.manifest) or []
-        own = calibration_of_model(
-            predictions, validation, groups, next(iter(applied), "none"), majority=self._majority_log_loss
-        )
+        own = calibration_of_model(predictions, pooled, validation, decisions, groups, majority=self._majority_log_loss)
         self._columns.append(own.columns)
         self._calibrations += [(keys | row, keys | entry) for row, entry in zip(own.rows, own.entries, strict=True)]
         if fit is not self.baseline:
@@ -126,7 +121,7 @@ class DecisionRows:
         if self.baseline is None:
             return None
         predictions = self.baseline.predictions(self.manifest.labels, self.manifest.task)
-        return float(np.mean([log_loss_of(one).mean() for one in metrics.pool(predictions).values()]))
+        return metrics.log_loss(predictions)
 
 
 def _whole_numbers(table: pd.DataFrame) -> pd.DataFrame:

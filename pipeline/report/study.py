@@ -217,7 +217,7 @@ def study_of(
         found = outcomes(pooled, order)
         matrix = {"single-label": lambda: confusions(found), "multi-label": lambda: decisions(pooled, order)}
         kept.append((found, matrix[manifest.task]() if manifest.task in matrix else None))
-        decision_rows.add(fit, predictions)
+        decision_rows.add(fit, predictions, pooled)
 
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of, corpus, keep)
     tables = decision_rows.tables()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features.labels import Task
+    from heads.evaluation.predictions import Predictions
 
 NUMBERS = ("probabilities", "classes")  # columns that are not repetitive, so that a dictionary would not shrink them
 SOURCES = b"audioheads.sources"
@@ -92,16 +94,32 @@ def joint_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     return max(schemas, key=form).remove_metadata()
 
 
-def converted(table: pa.Table, schema: pa.Schema, labels: Sequence[str], task: Task) -> pa.Table:
-    """Convert a table of predictions to a schema from `joint_schema`."""
+def converted(
+    table: pa.Table,
+    schema: pa.Schema,
+    labels: Sequence[str],
+    task: Task,
+    decide: Callable[[list[Predictions]], list[Predictions]] | None = None,
+) -> pa.Table:
+    """Convert a table of predictions to a schema from `joint_schema`.
+
+    Args:
+        table: Predictions of one model.
+        schema: The columns of the result.
+        labels: Class names in the order of the probabilities.
+        task: The task.
+        decide: Returns the predictions with other decisions; None: the stored ones are kept.
+    """
     import pyarrow as pa
 
     from heads.evaluation.prediction_table import from_table, to_table
 
-    if table.schema.equals(schema):  # metadata may differ
+    if decide is None and table.schema.equals(schema):  # metadata may differ
         return table.cast(schema)
     is_small = "classes" in schema.names or schema.field("probabilities").type.value_type == pa.float16()
-    return to_table(from_table(table, labels, task), labels, 0 if is_small else table.nbytes).cast(schema)
+    predictions = from_table(table, labels, task)
+    predictions = decide(predictions) if decide else predictions
+    return to_table(predictions, labels, 0 if is_small else sys.maxsize).cast(schema)
 
 
 def is_made_from(path: Path, digest: str) -> bool:

@@ -13,8 +13,7 @@ import numpy as np
 
 from heads.evaluation import metrics
 from heads.evaluation.class_scores import Estimate, ratio_interval
-from heads.evaluation.jackknife import NO_ERROR
-from heads.evaluation.metrics import CLIP
+from heads.evaluation.jackknife import NO_ERROR, skewed_ends
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.statistics import ALPHA
 
@@ -77,7 +76,7 @@ def calibration_figures(predictions: Sequence[Predictions], groups: np.ndarray) 
         ece=float(np.mean([expected_error(*one, equal_width(one[0])) for one in decisions])),
         adaptive_ece=float(np.mean([expected_error(*one, equal_mass(one[0])) for one in decisions])),
         brier=mean_interval(np.mean([brier_of(one) for one in pooled], axis=0), numbers),
-        log_loss=mean_interval(np.mean([log_loss_of(one) for one in pooled], axis=0), numbers),
+        log_loss=mean_interval(np.mean([metrics.log_loss_of(one) for one in pooled], axis=0), numbers),
         reliability=_reliability(decisions, numbers),
     )
 
@@ -116,22 +115,14 @@ def brier_of(one: Predictions) -> np.ndarray:
     if one.task == "multi-label":
         return ((one.scores.astype(np.float64) - one.targets) ** 2).mean(axis=1)
     squares = (one.scores.astype(np.float64) ** 2).sum(axis=1)
-    return squares - 2 * _of_target(one) + 1
-
-
-def log_loss_of(one: Predictions) -> np.ndarray:
-    """Return the log loss of each clip in nats, shape (n,); in `multi-label` the mean over classes."""
-    if one.task == "multi-label":
-        of_truth = np.where(one.targets > 0, one.scores, 1 - one.scores.astype(np.float64))
-        return -np.log(np.clip(of_truth, CLIP, 1)).mean(axis=1)
-    return -np.log(np.clip(_of_target(one), CLIP, 1))
+    return squares - 2 * one.probability_of(one.targets).astype(np.float64) + 1
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray) -> Estimate:
     """Compute a mean over clips and its 95 % interval: Student's t with the cluster-robust standard error.
 
-    If the groups' sums are skewed, the end on the longer side is moved out by |skewness|·(1 + 2t²)/(6√G) standard
-    errors (Johnson 1978; Hall 1992), as for CCC. Without it, the interval of a Brier score covered as little as 88 %.
+    The ends follow the skewness of the groups' sums, see `skewed_ends`. Without this, the interval of a Brier score
+    covered as little as 88 %.
 
     Args:
         values: A score of each clip, shape (n,).
@@ -150,12 +141,8 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> Estimate:
     if error < NO_ERROR:
         return mean, mean, mean
     t = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1))
-    tail = (1 + 2 * t**2) / (6 * np.sqrt(n_groups)) * float(stats.skew(residuals, bias=False))
-    return mean, mean - (t + max(0.0, -tail)) * float(error), mean + (t + max(0.0, tail)) * float(error)
-
-
-def _of_target(one: Predictions) -> np.ndarray:
-    return one.scores[np.arange(len(one.targets)), one.targets].astype(np.float64)
+    below, above = skewed_ends(t, float(stats.skew(residuals, bias=False)), n_groups)
+    return mean, mean - below * float(error), mean + above * float(error)
 
 
 def _reliability(decisions: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> tuple[ReliabilityBin, ...]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from features.errors import WeightsError
 from features.labels import Task
+from heads.evaluation.decisions.operating_points import members
 from heads.evaluation.metrics import CLIP
 
 Method = Literal["temperature", "platt", "isotonic"]
@@ -116,7 +117,7 @@ def fit_calibrator(method: Method, probabilities: np.ndarray, targets: np.ndarra
     values = probabilities.astype(np.float64)
     if method == "temperature":
         return _fit_temperature(values, targets, task)
-    truth = targets > 0 if task == "multi-label" else targets[:, None] == np.arange(values.shape[1])
+    truth = members(targets, values.shape[1], task)
     return _fit_platt(values, truth) if method == "platt" else _fit_isotonic(values, truth)
 
 

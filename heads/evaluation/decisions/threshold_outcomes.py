@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.evaluation.class_scores import Estimate
-from heads.evaluation.statistics import cluster_interval
+from heads.evaluation.class_scores import Estimate, grouped_ratio
 
 GRID = np.round(np.linspace(0, 1, 101), 2)
 """Thresholds of curves."""
@@ -82,47 +81,21 @@ def group_counts(decided: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> 
     )
 
 
-def grouped_ratio(hits: np.ndarray, weights: np.ndarray) -> Estimate | None:
-    """Compute Σ hits / Σ weights, mean over repetitions, with its interval, from sums over groups.
-
-    As `heads.evaluation.class_scores.ratio_interval`, for decisions that are hits or not.
-
-    Args:
-        hits: Hits of each group, shape (R, G), at most its weights.
-        weights: Decisions of each group, shape (R, G).
-
-    Returns:
-        The ratio and its ends; None if there are no decisions.
-    """
-    totals = weights.sum(axis=1)
-    kept = totals > 0
-    if not kept.any():
-        return None
-    hits, weights, totals = hits[kept].astype(float), weights[kept].astype(float), totals[kept].astype(float)
-    shares = hits.sum(axis=1) / totals
-    share, counting = float(shares.mean()), weights.any(axis=0)
-    scale = totals.mean() / totals[:, None]
-    residuals = (scale * (hits - shares[:, None] * weights)).mean(axis=0)[counting]
-    sizes = (scale * weights).mean(axis=0)[counting]
-    return share, *cluster_interval(share, residuals, sizes, alike=share in (0.0, 1.0))
-
-
-def curve_counts(probabilities: np.ndarray, truth: np.ndarray, groups: np.ndarray | None = None) -> GroupCounts:
+def curve_counts(probabilities: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> GroupCounts:
     """Count the decisions on one class at each threshold of `GRID`.
 
     Args:
         probabilities: Shape (R, n).
         truth: Shape (n,) bool.
-        groups: Number of each clip's group; None: all clips are in one.
+        groups: Number of each clip's group, 0, 1, …, shape (n,).
 
     Returns:
         Counts whose `hits` and `chosen` have the shape (R, G, thresholds).
     """
-    of = np.zeros(len(truth), dtype=np.int64) if groups is None else groups
-    n_groups, cells = int(of.max()) + 1, len(GRID)
+    n_groups, cells = int(groups.max()) + 1, len(GRID)
 
     def reached(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        place = of[mask] * cells + np.searchsorted(GRID, scores[mask], side="right") - 1
+        place = groups[mask] * cells + np.searchsorted(GRID, scores[mask], side="right") - 1
         counts = np.bincount(place, minlength=n_groups * cells).reshape(n_groups, cells)
         return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
@@ -130,8 +103,8 @@ def curve_counts(probabilities: np.ndarray, truth: np.ndarray, groups: np.ndarra
     return GroupCounts(
         hits=np.stack([reached(one, truth) for one in probabilities]),
         chosen=np.stack([reached(one, everything) for one in probabilities]),
-        true=np.bincount(of, weights=truth, minlength=n_groups),
-        total=np.bincount(of, minlength=n_groups),
+        true=np.bincount(groups, weights=truth, minlength=n_groups),
+        total=np.bincount(groups, minlength=n_groups),
     )
 
 

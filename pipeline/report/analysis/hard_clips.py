@@ -62,7 +62,7 @@ def hardest(models: Sequence[Outcomes], most: int) -> list[int]:
 def most_confidently_wrong(model: Outcomes, most: int) -> list[Confident]:
     """Return the most confident errors of a classifier, one per clip, highest probability first.
 
-    Probabilities are means over repetitions. A clip is listed if the prediction from these means is wrong.
+    Probabilities are means over repetitions. `Errors` says which predictions are wrong.
     """
     own = model.errors
     assert own is not None

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.labels import Task
 from heads.evaluation.metrics import CLIP
-from heads.evaluation.predictions import Predictions
+from heads.evaluation.predictions import THRESHOLD, Predictions
 from heads.evaluation.top_probabilities import TopProbabilities
 
 CHUNK_CELLS = 2**21  # clips × classes at a time
@@ -17,7 +17,10 @@ CHUNK_CELLS = 2**21  # clips × classes at a time
 
 @dataclass(frozen=True)
 class Errors:
-    """For each of N clips the class about which the mean probabilities over repetitions are most confidently wrong.
+    """For each of N clips the class about which a model is most confidently wrong.
+
+    Predictions are those of the mean probabilities over repetitions. With the thresholds of an operating point, a class
+    is predicted if at least half of the repetitions decide it.
 
     Attributes:
         label: The class, shape (N,) int.
@@ -139,18 +142,20 @@ def _of_classes(pooled: Sequence[Predictions], order: np.ndarray) -> Outcomes:
 
 def _of_lists(pooled: Sequence[Predictions], order: np.ndarray) -> Outcomes:
     targets = pooled[0].targets[order] > 0
+    decided = [one.decided for one in pooled if one.decided is not None]
     label, predicted = np.empty(len(order), np.int32), np.empty(len(order), bool)
-    probability, difficulty = np.empty(len(order)), np.empty(len(order))
+    wrong, probability, difficulty = np.empty(len(order), bool), np.empty(len(order)), np.empty(len(order))
     for clips, means in _means(pooled, order):
         present, rows = targets[clips], np.arange(len(means))
+        says = (np.mean([own[order[clips]] for own in decided], axis=0) if decided else means) >= THRESHOLD
+        mistaken = says != present
         against = np.where(present, 1 - means, means)
-        label[clips] = against.argmax(axis=1)
+        label[clips] = np.where(mistaken, against, -1).argmax(axis=1)
+        wrong[clips] = mistaken[rows, label[clips]]
         predicted[clips] = ~present[rows, label[clips]]
         probability[clips] = against[rows, label[clips]]
         of_truth = [np.where(present, own, 1 - own) for own in (_dense(one, order[clips]) for one in pooled)]
         difficulty[clips] = np.mean([-np.log(np.clip(own, CLIP, 1.0)).mean(axis=1) for own in of_truth], axis=0)
-    # A class with a probability of exactly 0.5 is predicted, see `heads.evaluation.predictions.THRESHOLD`.
-    wrong = np.where(predicted, probability >= 0.5, probability > 0.5)
     return Outcomes(
         "multi-label",
         targets.shape[1],

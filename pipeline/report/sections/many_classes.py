@@ -42,7 +42,7 @@ def section(study: Study) -> Section:
     models = [
         _errors_json(matrix, most_errors, most_clips)
         | _blocks_json(own)
-        | {"values": [_values(one, class_values(model), labels[at], single) for at in shown for one in [score.get(at)]]}
+        | {"values": [_values(score.get(at), class_values(model), labels[at], single) for at in shown]}
         for model, matrix, own, score in zip(study.learned, matrices, blocks, scores, strict=True)
     ]
     return Section(

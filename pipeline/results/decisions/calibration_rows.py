@@ -38,9 +38,10 @@ class CalibrationOfModel:
 
 def calibration_of_model(
     predictions: Sequence[Predictions],
+    pooled: Sequence[Predictions],
     validation: Sequence[Predictions],
+    decisions: Mapping[FitKey, FitDecisions],
     groups: np.ndarray,
-    applied: str,
     *,
     majority: float | None = None,
 ) -> CalibrationOfModel:
@@ -48,16 +49,24 @@ def calibration_of_model(
 
     Args:
         predictions: Test predictions of a model for classes, all folds and repetitions.
+        pooled: The same pooled over folds, from `heads.evaluation.metrics.pool`.
         validation: Validation predictions of the same fits; without them there are no maps.
+        decisions: The stored decisions of the fits, with the maps that the saved model applies; empty if it has none.
         groups: Group of each test clip, shape (n,), clips in the order of their ids.
-        applied: The map that the saved model applies, or `none`.
         majority: Log loss of the majority row, if it is known.
     """
-    maps = [name for name in METHODS if name in (SHOWN, applied)] if validation else []
+    methods = (own.calibrator.method for own in decisions.values() if own.calibrator is not None)
+    applied = next(methods, NONE)
+    fits: dict[str, Mapping[FitKey, FitDecisions]] = {NONE: {}}
+    if validation:
+        fits |= {
+            name: decisions if name == applied else fit_decisions(validation, name, None)
+            for name in METHODS
+            if name in (SHOWN, applied)
+        }
     rows, entries, found = [], [], {}
-    for name in (NONE, *maps):
-        fitted = fit_decisions(validation, name, None) if name != NONE else {}  # type: ignore[arg-type]
-        mapped = calibrated(predictions, fitted) if fitted else list(predictions)
+    for name, fitted in fits.items():
+        mapped = list(metrics.pool(calibrated(predictions, fitted)).values()) if fitted else pooled
         found[name] = figures = calibration_figures(mapped, groups)
         row = {
             "calibration": name,

@@ -132,9 +132,8 @@ def _thresholds_of_rows(predictions: Sequence[Predictions], points: Mapping[FitK
     for seed, draw in sorted({(one.seed, one.draw) for one in predictions}):
         parts = [one for one in predictions if (one.seed, one.draw) == (seed, draw)]
         rows = [
-            np.broadcast_to(np.append(points[key_of(one)].thresholds, points[key_of(one)].whole), (len(one.ids), width))
+            np.tile(np.append(points[key_of(one)].thresholds, points[key_of(one)].whole), (len(one.ids), 1))
             for one in parts
-            for width in [one.probabilities.shape[1] + 1]
         ]
         order = np.argsort(np.concatenate([np.asarray(one.ids, dtype=object) for one in parts]))
         found.append(np.concatenate(rows)[order])

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
+import audioheads as ah
 from heads.evaluation.decisions.calibrators import METHODS
 from pipeline.predicting.predictor import Predictor
 from pipeline.results.decisions.fit_decisions import read_decisions
 from tests.once import made_once
 from tests.pipeline.predicting.conftest import run, trained
-from tests.pipeline.predicting.test_predict import clip_paths, probabilities, stored
+from tests.pipeline.predicting.test_predict import clip_paths, labelled, probabilities, stored
 
 pytestmark = pytest.mark.e2e  # runs whole experiments
 
@@ -87,6 +88,23 @@ def test_windows_become_events(calibrated, tmp_path, capsys):
     capsys.readouterr()
     assert run("predict", model, *paths, "--events", out) == 2
     assert "--events" in (error := capsys.readouterr().err) and "add --windows --operating-point" in error
+
+
+def test_thresholds_give_the_labels_of_clips_with_several(tmp_path):
+    path = labelled(tmp_path, [[["a"], ["a", "b"], ["b", "c"], []][number % 4] for number in range(20)])
+    sets = (f"dataset={{kind: jsonl, root: {path}}}", "heads=[{name: linear, l2: [0.1]}]", "finetune=[]", "seeds=[0]")
+    run_dir = trained(tmp_path, *sets, "features.backbones=[{name: mfcc}]", "operating_point={min_recall: 0.9}")
+    model, paths = run_dir / "models" / "mfcc" / "linear", list(clip_paths(run_dir))
+    points = [own.point.thresholds for own in read_decisions(model, 3).values()]
+    outputs = Predictor.load(model, device="cpu").predict(paths)
+    expected, plain = (
+        [tuple(np.array(["a", "b", "c"], dtype=object)[row >= threshold]) for row in outputs]
+        for threshold in (np.mean(points, axis=0), 0.5)
+    )
+    assert expected != plain
+    assert ah.Predictor(model, device="cpu").predict(paths) == expected
+    assert run("predict", model, *paths, "-o", tmp_path / "out.csv") == 0
+    assert pd.read_csv(tmp_path / "out.csv", keep_default_na=False)["label"].tolist() == list(map(";".join, expected))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,7 +14,7 @@ LABELS = ["\x1b[2Jdog", "=cmd|'/C calc'!A0", "\x9bcat"]
 
 def printed(capsysbinary, kind):
     rows = [Scored("-a\nb.wav", np.array([0.5, 0.3, 0.2], np.float32))]
-    write(rows, Answers(LABELS, "single-label", 3), kind, None)
+    write(rows, Answers(LABELS, "single-label", 3, np.full(len(LABELS), 0.5)), kind, None)
     return capsysbinary.readouterr().out.decode()
 
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
 from heads.evaluation.decisions.operating_points import Rule
-from heads.evaluation.metrics import log_loss
+from heads.evaluation.metrics import log_loss, pool
 from heads.evaluation.prediction_table import to_table
 from heads.evaluation.predictions import Predictions
 from pipeline.report.decisions import DecisionRows, DecisionTables
@@ -64,7 +64,8 @@ def decision_tables(fits, manifest, groups):
     """The tables of models whose predictions are read one model at a time."""
     rows = DecisionRows(fits, manifest, groups)
     for fit in fits:
-        rows.add(fit, fit.predictions(manifest.labels, manifest.task) if fit.about else [])
+        predictions = fit.predictions(manifest.labels, manifest.task) if fit.about else []
+        rows.add(fit, predictions, list(pool(predictions).values()) if predictions else [])
     return rows.tables()
 
 

@@ -6,8 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import RunError
+from heads.evaluation.decisions.operating_points import OperatingPoint, Rule
 from heads.evaluation.prediction_table import to_table
 from heads.evaluation.predictions import Predictions
+from pipeline.results.decisions.fit_decisions import FitDecisions, write_decisions
 from pipeline.results.fit import Fit
 from pipeline.results.run_folder import finish_fit
 from pipeline.results.run_predictions import write_predictions
@@ -81,3 +83,24 @@ def test_a_damaged_file_is_named(tmp_path):
         RunError, match=r"broken/linear/predictions.parquet: cannot be read as predictions .*train again"
     ):
         write(tmp_path, [broken])
+
+
+def test_thresholds_decide_the_predicted_classes_and_a_change_of_them_is_written(tmp_path):
+    names, ids = LABELS[:2], np.array(["a.wav", "b.wav"], dtype=object)
+    one = Predictions(
+        np.array([[0.3, 0.1], [0.6, 0.8]], np.float32), np.eye(2, dtype=int), ids, 1, 0, "m", task="multi-label"
+    )
+    own = tmp_path / "models" / "m" / "linear"
+    own.mkdir(parents=True)
+    finish_fit(own, {"job": "m"}, to_table([one], names))
+
+    def predicted():
+        write_predictions(tmp_path, [Fit(own, {"job": "m"})], names, "multi-label")
+        return [list(classes) for classes in pd.read_parquet(tmp_path / "predictions.parquet")["predicted"]]
+
+    assert predicted() == [[], names]
+    for best, classes in ((0.2, [names[:1], names]), (0.7, [[], names[1:]])):
+        counts = np.zeros((3, 4), int)
+        point = OperatingPoint(Rule("max_f1"), np.full(2, best), best, np.ones(2, bool), np.ones(2, bool), True, counts)
+        write_decisions(own, {"best": best}, {("1", 0, 0): FitDecisions(None, point)})
+        assert predicted() == classes

@@ -1,5 +1,7 @@
 """Outcomes hold what the page needs of the probabilities, in the order of the page."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,15 @@ def test_the_highest_probabilities_give_the_same_outcomes():
         assert np.array_equal(getattr(whole, name), getattr(few, name))
     assert np.array_equal(whole.errors.label, few.errors.label)
     assert few.errors.probability == pytest.approx(whole.errors.probability, abs=5e-3)
+
+
+def test_the_most_confident_error_follows_the_thresholds():
+    probabilities = np.array([[[0.3, 0.6, 0.1]], [[0.3, 0.7, 0.1]]], dtype=np.float32)
+    given = pooled(probabilities, np.array([[0, 1, 0]]))
+    plain = outcomes(given, np.arange(1)).errors
+    assert not plain.wrong[0]
+    for decisions, label, predicted in (([1, 1, 0], 0, True), ([0, 0, 0], 1, False)):
+        decided = [replace(one, decided=np.array([decisions], dtype=bool)) for one in given]
+        found = outcomes(decided, np.arange(1)).errors
+        assert found.wrong[0] and (found.label[0], found.predicted[0]) == (label, predicted)
+        assert found.probability[0] == pytest.approx(0.3 if predicted else 0.35)
