@@ -36,9 +36,9 @@ def print_backbone(name: str, console: Console) -> None:
         console.line(f"      {line}")
     console.line("")
     console.line("options:")
+    chosen = preset_options(name)
     for key, field in options_class(name).model_fields.items():
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        chosen = preset_options(name)
         own_value = f"here {chosen[key]!r}" if key in chosen else default
         console.line(f"  {key}: {field.description} ({own_value})")
 
