@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.backbones import family_of, get_family, get_record, options_class, preset_options, presets
-from features.backbones.loading.weights import BUNDLED
-from features.backbones.presets.record import InputContract, Preset
+from features.backbones.presets.record import BUNDLED, InputContract, Preset
 from pipeline.backbones.listing import UNKNOWN, availability_of, licence_of, permission, trained_on
 from pipeline.console import Console
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from features.backbones.loading.hub import cached_snapshot
 from features.backbones.loading.hub_files import HUB, cached_file, parse_hub_file
-from features.backbones.loading.weights import BUNDLED
+from features.backbones.presets.record import BUNDLED
 from features.backbones.table import BACKBONES, family_of, get_family, preset_options
 from features.errors import WeightsError
 
