@@ -21,7 +21,8 @@ from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_f
 from features.backbones.loading.import_paths import described
 from features.backbones.networks.onnx_axes import Ports
 from features.backbones.networks.onnx_backbones import LogmelInput, OnnxBackbone, OnnxSource, OnnxWindows
-from features.backbones.networks.onnx_model import OnnxModel, external_files, model_files, model_sha256
+from features.backbones.networks.onnx_file import external_files, model_files, model_sha256
+from features.backbones.networks.onnx_model import OnnxModel
 from features.backbones.options import BackboneOptions, TensorNames, listed, unlisted
 from features.errors import ConfigError
 from features.spec import BackboneSpec
