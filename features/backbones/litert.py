@@ -14,30 +14,32 @@ from features.backbones.family import Candidate, Family, always_cpu
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
 from features.backbones.networks.litert import LiteRtBackbone, LiteRtModel
-from features.backbones.options import BackboneOptions
+from features.backbones.options import BackboneOptions, TensorNames, listed, unlisted
 from features.backbones.presets.record import InputContract, Preset
 from features.errors import ConfigError
 from features.spec import BackboneSpec
 
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
+_YAMNET_INPUT = InputContract(
+    sample_rate_hz=16_000,
+    window_samples=15_600,
+    hop_samples=7_680,
+    shortest_s=1 / 16_000,
+    padding="zeros to a whole window, which counts by its fraction of real samples",
+)
+
 PRESETS = {
     "yamnet": Preset(
         weights="weights/yamnet.tflite",
         options={
             "tensor": "layer28/reduce_mean",
-            "sample_rate_hz": 16000,
-            "window_samples": 15600,
-            "hop_samples": 7680,
+            "sample_rate_hz": _YAMNET_INPUT.sample_rate_hz,
+            "window_samples": _YAMNET_INPUT.window_samples,
+            "hop_samples": _YAMNET_INPUT.hop_samples,
         },
         files=("yamnet.tflite",),
-        input=InputContract(
-            sample_rate_hz=16_000,
-            window_samples=15_600,
-            hop_samples=7_680,
-            shortest_s=1 / 16_000,
-            padding="zeros to a whole window, which counts by its fraction of real samples",
-        ),
+        input=_YAMNET_INPUT,
         layers=1,
         layer_order="the embedding of each window",
         dim=1024,
@@ -63,7 +65,7 @@ class Options(BackboneOptions, WindowOptions):
     """An entry of `features.backbones` for a `.tflite` file."""
 
     weights: str = Field(description="local `.tflite` file, or a file of the hub, `hub:org/name/file.tflite@revision`")
-    tensor: str | list[str] = Field(
+    tensor: TensorNames = Field(
         description="name of the embedding tensor, or the end of its name, or a list of them as layers"
     )
     sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
@@ -77,13 +79,6 @@ class Options(BackboneOptions, WindowOptions):
         if hop > info.data.get("window_samples", hop):
             raise ValueError(f"should be at most window_samples ({info.data['window_samples']}), got {hop}")
         return hop
-
-    @field_validator("tensor")
-    @classmethod
-    def _names_one(cls, tensor: str | list[str]) -> str | list[str]:
-        if not tensor or (isinstance(tensor, list) and len(set(tensor)) != len(tensor)):
-            raise ValueError(f"should be a name or a list of different names, got {tensor!r}")
-        return tensor
 
 
 def summary(options: Any) -> dict[str, Any]:
@@ -116,7 +111,7 @@ def describe(options: Options) -> BackboneSpec:
         min_duration_s=1 / options.sample_rate_hz,
         max_duration_s=options.max_duration_s,
         settings={
-            "tensor": tensors[0]["name"] if len(tensors) == 1 else [tensor["name"] for tensor in tensors],
+            "tensor": unlisted([tensor["name"] for tensor in tensors]),
             "window_samples": options.window_samples,
             "hop_samples": options.hop_samples,
             **options.window_settings(),
@@ -138,8 +133,7 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 
 def _model(options: Options) -> LiteRtModel:
     """Return the model that an entry describes."""
-    tensors = [options.tensor] if isinstance(options.tensor, str) else options.tensor
-    return LiteRtModel(options.title, _find(options), tensors, options.window_samples)
+    return LiteRtModel(options.title, _find(options), listed(options.tensor), options.window_samples)
 
 
 def _find(options: Options) -> Path:

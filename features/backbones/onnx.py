@@ -21,8 +21,9 @@ from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_f
 from features.backbones.loading.import_paths import described
 from features.backbones.networks.onnx_axes import Ports
 from features.backbones.networks.onnx_backbones import LogmelInput, OnnxBackbone, OnnxSource, OnnxWindows
-from features.backbones.networks.onnx_model import OnnxModel, external_files, model_files, model_sha256
-from features.backbones.options import BackboneOptions
+from features.backbones.networks.onnx_file import external_files, model_files, model_sha256
+from features.backbones.networks.onnx_model import OnnxModel
+from features.backbones.options import BackboneOptions, TensorNames, listed, unlisted
 from features.errors import ConfigError
 from features.spec import BackboneSpec
 
@@ -58,7 +59,7 @@ class Options(BackboneOptions, WindowOptions):
     sample_rate_hz: int = Field(ge=1000, description="sample rate of the model's input")
     input: str | None = Field(None, description="name of the input; null: the only input")
     input_axes: str | None = Field(None, description="its axes, of B clips, T samples, F frames, M mel bands, 1")
-    output: str | list[str] | None = Field(
+    output: TensorNames | None = Field(
         None, description="name of the output or of any tensor inside, or a list of them as layers; null: the first"
     )
     output_axes: str | None = Field(
@@ -99,17 +100,10 @@ class Options(BackboneOptions, WindowOptions):
             raise ValueError(f"mel.sample_rate_hz should be sample_rate_hz ({self.sample_rate_hz}); leave it out")
         return self
 
-    @field_validator("output")
-    @classmethod
-    def _names_one(cls, output: str | list[str] | None) -> str | list[str] | None:
-        if output == [] or (isinstance(output, list) and len(set(output)) != len(output)):
-            raise ValueError(f"should be a name or a list of different names, got {output!r}")
-        return output
-
     @property
     def outputs(self) -> list[str]:
         """Names of the wanted tensors; empty for the first output."""
-        return [] if self.output is None else [self.output] if isinstance(self.output, str) else self.output
+        return [] if self.output is None else listed(self.output)
 
 
 def summary(options: Any) -> dict[str, Any]:
@@ -131,7 +125,7 @@ def describe(options: Options) -> BackboneSpec:
     settings: dict[str, Any] = {
         "input": source.ports.input,
         "input_axes": source.ports.input_axes,
-        "output": source.ports.outputs[0] if len(source.ports.outputs) == 1 else list(source.ports.outputs),
+        "output": unlisted(source.ports.outputs),
         "output_axes": source.ports.output_axes,
         "mel": None if options.mel is None else options.mel.model_dump(mode="json"),
         **options.window_settings(),
@@ -229,7 +223,7 @@ def _one_window(options: Options, source: OnnxSource, size: int) -> tuple[int, i
     import numpy as np
     import torch
 
-    noise = np.random.default_rng(0).standard_normal((2, size)).astype(np.float32) * [[0.01], [0.3]]
+    noise = np.random.default_rng(0).standard_normal((2, size)) * [[0.01], [0.3]]
     windows = torch.from_numpy(noise.astype(np.float32))
     try:
         embedded, together = source.embed(windows[:1]), source.embed(windows)[:1]

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _different(names: str | list[str]) -> str | list[str]:
+    if not names or len(set(listed(names))) != len(listed(names)):
+        raise ValueError(f"should be a name or a list of different names, got {names!r}")
+    return names
+
+
+TensorNames = Annotated[str | list[str], AfterValidator(_different)]
+"""Tensors of a model whose values are the layers of an embedding: the name of one, or a list."""
 
 
 class BackboneOptions(BaseModel):
@@ -18,3 +31,13 @@ class BackboneOptions(BaseModel):
     def title(self) -> str:
         """The name used in messages and by `--set`; a config may have several entries with one `name`."""
         return self.label or self.name
+
+
+def listed(names: str | list[str]) -> list[str]:
+    """Return one name or a list of them as a list."""
+    return [names] if isinstance(names, str) else names
+
+
+def unlisted(names: Sequence[str]) -> str | list[str]:
+    """Return the only name of a list, or else all: the settings of a spec, the same for `x` and for `[x]`."""
+    return names[0] if len(names) == 1 else list(names)

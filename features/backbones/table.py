@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from features.backbones.family import Family
-from features.backbones.presets.record import Preset
+from features.backbones.presets.record import BUNDLED, Preset
 from features.errors import ConfigError
 
 # family -> its module; docs/guides/add-a-backbone.md lists what a module defines
@@ -63,10 +63,10 @@ def record_of_weights(name: str, weights: str) -> Preset | None:
         files of `name`. None for other weights and for random ones.
     """
     source = weights.partition("@")[0]
-    for preset in presets():
-        record = get_record(preset)
-        if record is not None and record.weights is not None and record.weights.removeprefix("bundled:") == source:
-            return record
+    for family in BACKBONES:
+        for record in get_family(family).presets.values():
+            if record.weights is not None and record.weights.removeprefix(BUNDLED) == source:
+                return record
     own = get_record(name) if name in names() else None
     if own is None or weights == "none":
         return own

@@ -17,7 +17,7 @@ from features.manifest import Manifest
 SOURCE = "VoxCeleb1 is at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html, after a registration"
 LIST = "iden_split.txt"
 SIDES = {"1": "train", "2": "valid", "3": "test"}
-_LINE = re.compile(r"([123])\s+(\S+/\S+/\S+)")
+_LINE = re.compile(r"([123])\s+([^/\s]+/[^/\s]+/[^/\s]+)")
 
 
 class Options(DatasetOptions):
@@ -56,7 +56,7 @@ def _read_split(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         found = _LINE.fullmatch(line.strip())
-        if not found or found[2].count("/") != 2:
+        if not found:
             raise ManifestError(
                 f"{path}, line {number}: should be a number from 1 (training) to 3 (test) and a clip, such as "
                 f"`1 id10003/na8-QEFmj44/00003.wav`, not {line[:80]!r}"

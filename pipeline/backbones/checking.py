@@ -33,13 +33,12 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
         ConfigError: An option is unknown or invalid.
         WeightsError: The weights cannot be found or downloaded.
     """
-    import torch
+    from pipeline.stages.features import resolve_device
 
     entry: dict[str, Any] = {"name": name, "max_duration_s": SHORT_WINDOWS_S}
     apply_overrides(entry, sets)
     options = parse_options(entry)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(device)
     started = time.monotonic()
     spec = describe(options)
     backbone = load(options, device, spec=spec)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from features.backbones import get_family, get_record, list_backbones
-from features.backbones.loading.availability import missing_extra, where_weights_are
+from features.backbones import get_record, list_backbones
+from features.backbones.loading.availability import Place, missing_extra, where_weights_are
 from features.backbones.presets.record import Preset
 from features.errors import UserError
 from pipeline.console import Console
 
-UNKNOWN = "unknown"
+UNKNOWN, NOTHING = "unknown", "–"
 HEADINGS = (
     "name",
     "family",
@@ -27,6 +27,14 @@ HEADINGS = (
     "available",
     "summary",
 )
+AVAILABLE: dict[Place, str] = {
+    "here": "yes",
+    "file": "needs its file",
+    "hub": "downloads from the hub",
+    "web": "downloads from the web",
+    "code": "your code",
+    "named by the config": "config names it",
+}
 NUMBERS = ("sample_rate_hz", "dim", "layers", "parameters")
 FOLDABLE = ("weights", "trained on", "summary")
 SPARE = ("summary", "layers", "parameters", "dim", "commercial use", "trained on", "family")
@@ -50,7 +58,7 @@ def print_backbones(console: Console, *, licence: str | None, rate: int | None, 
         if pattern is not None:
             kept = [row for row in rows if fnmatchcase(row[column], pattern.casefold())]
             if not kept:
-                there = ", ".join(sorted({row[column] for row in rows if row[column] != "–"}))
+                there = ", ".join(sorted({row[column] for row in rows if row[column] != NOTHING}))
                 option = "--licence" if column == "licence" else "--rate"
                 raise UserError(f"{option} {pattern}: no backbone matches; available: {there}")
             rows = kept
@@ -71,41 +79,37 @@ def availability_of(name: str) -> str:
     """Return `yes`, or what a backbone needs before it runs."""
     if extra := missing_extra(name):
         return f"needs audioheads[{extra}]"
-    return {
-        "here": "yes",
-        "file": "needs its file",
-        "hub": "downloads from the hub",
-        "web": "downloads from the web",
-    }.get(where_weights_are(name), "config names it" if get_family(name).weights_from != "code" else "your code")
+    return AVAILABLE[where_weights_are(name)]
 
 
 def licence_of(record: Preset | None) -> str:
     """Return the licence of some weights; a dash if there are none or the config names them."""
     if record is None or record.trained_on == ():
-        return "–"
+        return NOTHING
     return record.licence or UNKNOWN
 
 
 def trained_on(corpora: tuple[str, ...] | None) -> str:
     """Return names of corpora as text."""
-    return UNKNOWN if corpora is None else ", ".join(corpora) or "–"
+    return UNKNOWN if corpora is None else ", ".join(corpora) or NOTHING
 
 
-def permission(record: Preset) -> str:
-    """Return whether the licence of some weights allows commercial use."""
+def permission(record: Preset | None) -> str:
+    """Return whether the licence of some weights allows commercial use; a dash as for the licence."""
+    if record is None or record.trained_on == ():
+        return NOTHING
     return {True: "allowed", False: "not allowed", None: UNKNOWN}[record.commercial_use]
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the cells of a backbone or preset by their headings."""
     record = get_record(row["name"])
-    facts = {"dim": None, "layers": None, "parameters": None} if record is None else vars(record)
-    cells = {**row, **{name: facts[name] for name in ("dim", "layers", "parameters")}}
-    shown = {name: "–" if value is None else str(value) for name, value in cells.items()}
+    cells = {**row, **{name: getattr(record, name, None) for name in ("dim", "layers", "parameters")}}
+    shown = {name: NOTHING if value is None else str(value) for name, value in cells.items()}
     return {
         **shown,
         "licence": licence_of(record),
-        "commercial use": "–" if record is None or record.trained_on == () else permission(record),
-        "trained on": "–" if record is None else trained_on(record.trained_on),
+        "commercial use": permission(record),
+        "trained on": NOTHING if record is None else trained_on(record.trained_on),
         "available": availability_of(row["name"]),
     }

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.backbones import family_of, get_family, get_record, options_class, preset_options, presets
-from features.backbones.loading.weights import BUNDLED
-from features.backbones.presets.record import InputContract, Preset
+from features.backbones.presets.record import BUNDLED, InputContract, Preset
 from pipeline.backbones.listing import UNKNOWN, availability_of, licence_of, permission, trained_on
 from pipeline.console import Console
 
@@ -36,9 +35,9 @@ def print_backbone(name: str, console: Console) -> None:
         console.line(f"      {line}")
     console.line("")
     console.line("options:")
+    chosen = preset_options(name)
     for key, field in options_class(name).model_fields.items():
         default = "required" if field.is_required() else f"default {field.get_default(call_default_factory=True)!r}"
-        chosen = preset_options(name)
         own_value = f"here {chosen[key]!r}" if key in chosen else default
         console.line(f"  {key}: {field.description} ({own_value})")
 

@@ -133,7 +133,7 @@ def layer_text(layers: Sequence[int | str]) -> str:
 
 def weights_text(source: str) -> str:
     """Return the `weights` column of a backbone's weights: `pretrained:…`, `untrained` or `none`."""
-    from features.backbones.loading.weights import BUNDLED
+    from features.backbones.presets.record import BUNDLED
 
     if source in ("none", ""):
         return "none"

@@ -5,17 +5,17 @@ Nothing here asks the network or imports a library that computes.
 
 from __future__ import annotations
 
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from features.backbones.loading.hub_files import HUB, parse_hub_file
-from features.backbones.loading.model_folders import CONFIG_FILE
-from features.backbones.loading.weights import BUNDLED
+from features.backbones.loading.hub import cached_snapshot
+from features.backbones.loading.hub_files import HUB, cached_file, parse_hub_file
+from features.backbones.presets.record import BUNDLED
 from features.backbones.table import BACKBONES, family_of, get_family, preset_options
+from features.errors import WeightsError
 
-Place = Literal["here", "file", "hub", "web", "named by the config"]
+Place = Literal["here", "file", "hub", "web", "code", "named by the config"]
 
 
 def where_weights_are(name: str) -> Place:
@@ -23,16 +23,18 @@ def where_weights_are(name: str) -> Place:
     source, weights = get_family(family_of(name)).weights_from, str(preset_options(name).get("weights", ""))
     if source == "none" or weights.startswith(BUNDLED):
         return "here"
+    if source == "code":
+        return "code"
     if name in BACKBONES and source != "web":
         return "named by the config"
     if weights.startswith(HUB):
         file = parse_hub_file(name, weights)
-        return "here" if _in_hub_cache(file.repo, file.file, file.revision) else "hub"
+        return "here" if _may_be_cached(file.repo) and cached_file(file) else "hub"
     if source == "file":
         return "here" if Path(weights).is_file() else "file"
     if source == "hub":
         repo, _, revision = weights.partition("@")
-        return "here" if _in_hub_cache(repo, CONFIG_FILE, revision or None) else "hub"
+        return "here" if _may_be_cached(repo) and _is_complete(repo, revision or None) else "hub"
     return "web"
 
 
@@ -52,12 +54,17 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _in_hub_cache(repo: str, file: str, revision: str | None) -> bool:
-    """Whether a file is in the hub's cache. The hub's library, which is slow to import, is asked only if it may be."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub")).expanduser()
-    if not (cache / f"models--{repo.replace('/', '--')}").is_dir():
+def _is_complete(repo: str, revision: str | None) -> bool:
+    """Whether the hub's cache has a repository with its configuration and its weights."""
+    try:
+        folder, lacking = cached_snapshot(repo, revision)
+    except WeightsError:  # a damaged index of the weights
         return False
-    from huggingface_hub import try_to_load_from_cache
+    return folder is not None and not lacking
 
-    return isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
+
+def _may_be_cached(repo: str) -> bool:
+    """Whether the hub's cache has a folder of a repository; if not, the larger part of the hub's library stays out."""
+    from huggingface_hub import constants
+
+    return (Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}").is_dir()

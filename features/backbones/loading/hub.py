@@ -39,7 +39,7 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
     from huggingface_hub.errors import HFValidationError
 
     try:
-        folder, lacking = _cached_snapshot(repo, revision)
+        folder, lacking = cached_snapshot(repo, revision)
         if folder and not lacking:
             return folder
         problem = hub_problem()
@@ -56,7 +56,7 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
     )
 
 
-def _cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]:
+def cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]:
     """Return the cached snapshot, if any, and the name of a missing file.
 
     A snapshot that another program downloaded may lack the preprocessor's configuration although the repository has

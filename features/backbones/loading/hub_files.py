@@ -52,6 +52,14 @@ def parse_hub_file(name: str, source: str) -> HubFile:
     return HubFile(found["repo"], found["file"], found["revision"])
 
 
+def cached_file(wanted: HubFile) -> Path | None:
+    """Return the path of a hub file in the local cache; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
 def find_hub_file(name: str, wanted: HubFile, ways: str) -> Path:
     """Return the local path of a hub file, downloading it if necessary.
 
@@ -63,22 +71,21 @@ def find_hub_file(name: str, wanted: HubFile, ways: str) -> Path:
     Raises:
         WeightsError: There is no such repository, revision or file, no access, or the hub cannot be reached.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download
 
-    cached = try_to_load_from_cache(wanted.repo, wanted.file, revision=wanted.revision)
-    if isinstance(cached, str):
-        return Path(cached)
-    problem = hub_problem()
-    if problem is None:
-        try:
+    try:
+        if (cached := cached_file(wanted)) is not None:
+            return cached
+        problem = hub_problem()
+        if problem is None:
             _log.info("downloading %s of %s from the model hub", wanted.file, wanted.repo)
             with no_progress_bars():
                 path = hf_hub_download(
                     wanted.repo, wanted.file, revision=wanted.revision, etag_timeout=CONNECT_TIMEOUT_S
                 )
             return Path(path)
-        except Exception as error:
-            problem = _reason(error, wanted)
+    except Exception as error:
+        problem = _reason(error, wanted)
     raise WeightsError(
         f"{name}: {wanted.file} of {wanted.repo} cannot be downloaded from the model hub: {problem}; "
         f"connect or log in (`hf auth login`), {ways}"

@@ -17,6 +17,7 @@ from features.backbones.loading.digests import file_sha256
 from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
 from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_file
 from features.backbones.loading.model_folders import check_folder
+from features.backbones.presets.record import BUNDLED
 from features.errors import WeightsError, first_line
 from features.system.atomic_write import atomic_write
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RANDOM = "random"
-BUNDLED = "bundled:"  # prefix of a model that is part of this package
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"

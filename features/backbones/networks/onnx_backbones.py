@@ -11,7 +11,8 @@ from features.backbones.adapters.fixed_windows import cut_windows
 from features.backbones.adapters.window_normalisation import WindowOptions, normalise_windows
 from features.backbones.base import Backbone
 from features.backbones.networks.onnx_axes import Ports
-from features.backbones.networks.onnx_model import OnnxModel, count_parameters
+from features.backbones.networks.onnx_file import count_parameters
+from features.backbones.networks.onnx_model import OnnxModel
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.networks.onnx_axes import (
     Ports,
     arrange,
@@ -17,6 +16,7 @@ from features.backbones.networks.onnx_axes import (
     log_mel_bands,
     shape_text,
 )
+from features.backbones.networks.onnx_file import NoSuchTensorError, libraries, with_outputs
 from features.errors import ConfigError, WeightsError, first_line
 
 if TYPE_CHECKING:
@@ -47,17 +47,14 @@ class OnnxModel:
         import torch
 
         self.name, self.path = name, path
-        onnx, runtime = _libraries(name)
+        onnx, runtime = libraries(name)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
-            source: str | bytes = str(path)
-            hidden = sorted(set(outputs) - set(_own_outputs(onnx, path))) if outputs else []
-            if hidden:
-                source = _with_outputs(onnx, path, hidden)
+            source = with_outputs(onnx, path, outputs) if outputs else str(path)
             self.session = runtime.InferenceSession(source, options, providers=_providers(name, runtime, device))
-        except _NoSuchTensorError as error:
+        except NoSuchTensorError as error:
             plain = OnnxModel(name, path)
             raise ConfigError(f"{name}: no tensor {str(error)!r} in {path.name}; {plain.ports_text()}") from None
         except Exception as error:  # onnx and onnxruntime raise many kinds
@@ -67,6 +64,11 @@ class OnnxModel:
     def on_cuda(self) -> bool:
         """Whether the model runs on a CUDA device."""
         return "CUDAExecutionProvider" in self.session.get_providers()
+
+    @property
+    def _input(self) -> Any:
+        """The only input, see `find_ports`."""
+        return self.session.get_inputs()[0]
 
     def ports_text(self) -> str:
         """Describe the model's inputs and outputs, for messages."""
@@ -131,9 +133,8 @@ class OnnxModel:
         """Return the size that an axis of the input must have; None if it can have any size or does not exist."""
         if axis not in ports.input_axes:
             return 1 if axis == "B" else None
-        size = next(port for port in self.session.get_inputs() if port.name == ports.input).shape
-        found = size[ports.input_axes.index(axis)]
-        return found if isinstance(found, int) else None
+        size = self._input.shape[ports.input_axes.index(axis)]
+        return size if isinstance(size, int) else None
 
     def run(self, values: np.ndarray, ports: Ports) -> np.ndarray:
         """Run the model on values (B, T) or (B, F, M); return (B, L, F, D) float32.
@@ -151,8 +152,7 @@ class OnnxModel:
     def _run(self, values: np.ndarray, ports: Ports) -> np.ndarray:
         import numpy as np
 
-        port = next(port for port in self.session.get_inputs() if port.name == ports.input)
-        given = arrange(values, "BT" if values.ndim == 2 else "BFM", ports.input_axes).astype(FLOATS[port.type])
+        given = arrange(values, "BT" if values.ndim == 2 else "BFM", ports.input_axes).astype(FLOATS[self._input.type])
         results = self.session.run(list(ports.outputs), {ports.input: given})
         layers = [
             self._layers(name, result, ports, len(values)) for name, result in zip(ports.outputs, results, strict=True)
@@ -179,94 +179,10 @@ class OnnxModel:
         return layers
 
 
-def model_sha256(name: str, path: Path) -> str:
-    """Return the SHA-256 of a model's file, combined with its external data files if it has any.
-
-    Raises:
-        WeightsError: As `model_files`.
-    """
-    digests = [file_sha256(file) for file in model_files(name, path)]
-    return digests[0] if len(digests) == 1 else text_sha256(digests)
-
-
-def model_files(name: str, path: Path) -> list[Path]:
-    """Return a model's file and its external data files, which contain tensors.
-
-    Raises:
-        WeightsError: A file is missing or outside the model's folder, or the file is not an ONNX model.
-    """
-    external = external_files(name, path)
-    for file in external:
-        if not (path.parent / file).is_file():
-            raise WeightsError(f"{name}: {path.name} stores its weights in {file}, which is not in the same folder")
-    return [path, *(path.parent / file for file in external)]
-
-
-def external_files(name: str, path: Path) -> list[Path]:
-    """Return the relative paths of the files that contain a model's tensors; empty if the model contains them itself.
-
-    Raises:
-        WeightsError: A path leaves the model's folder, or the file is not an ONNX model.
-    """
-    onnx, _ = _libraries(name)
-    try:
-        tensors = onnx.load(str(path), load_external_data=False).graph.initializer
-    except Exception as error:
-        raise WeightsError(f"{name}: {path} is not an ONNX model that can be run ({first_line(error)})") from None
-    external = sorted({entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"})
-    for file in map(Path, external):
-        if file.is_absolute() or ".." in file.parts:
-            raise WeightsError(f"{name}: {path.name} stores its weights in {file}, which is not in the same folder")
-    return [Path(file) for file in external]
-
-
-def count_parameters(path: Path) -> int:
-    """Return the number of stored constants of a model: floating-point values, and matrices of quantised weights."""
-    import numpy as np
-    import onnx
-
-    kinds = onnx.TensorProto
-    floats = {kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16}
-    quantised = {kinds.INT8, kinds.UINT8, kinds.INT4, kinds.UINT4}  # scalars and vectors of these are zero points
-    tensors = onnx.load(str(path), load_external_data=False).graph.initializer
-    counted = [
-        each for each in tensors if each.data_type in floats or (each.data_type in quantised and len(each.dims) > 1)
-    ]
-    return sum(int(np.prod(tensor.dims)) for tensor in counted)
-
-
 @cache
 def _say(guess: str) -> None:
     """Log a guess, once per process."""
     _log.info(guess)
-
-
-class _NoSuchTensorError(Exception):
-    """The graph has no tensor of that name."""
-
-
-def _libraries(name: str) -> tuple[Any, Any]:
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise WeightsError(f"{name}: {error.name} is not installed; pip install 'audioheads[onnx]'") from None
-    return onnx, onnxruntime
-
-
-def _own_outputs(onnx: Any, path: Path) -> list[str]:
-    return [port.name for port in onnx.load(str(path), load_external_data=False).graph.output]
-
-
-def _with_outputs(onnx: Any, path: Path, tensors: Sequence[str]) -> bytes:
-    """Return the serialised model with more of its tensors as outputs."""
-    model = onnx.load(str(path))
-    made = {output for node in model.graph.node for output in node.output}
-    for tensor in tensors:
-        if tensor not in made:
-            raise _NoSuchTensorError(tensor)
-        model.graph.output.append(onnx.ValueInfoProto(name=tensor))
-    return model.SerializeToString()
 
 
 def _providers(name: str, runtime: Any, device: str) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BUNDLED = "bundled:"  # prefix of a model that is part of this package
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # licence -> whether it allows commercial use
 COMMERCIAL_USE = {
@@ -17,6 +18,7 @@ COMMERCIAL_USE = {
     "cc-by-nc-4.0": False,
     "cc-by-nc-sa-4.0": False,
 }
+SNAPSHOT_FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")
 ALL_STATES = "the inputs of all layers, then the normed output of the last"
 
 

@@ -6,9 +6,9 @@ publications and the model cards state. `model_type`, `architecture` and `extrac
 
 from __future__ import annotations
 
-from features.backbones.presets.record import ALL_STATES, InputContract, Preset
+from features.backbones.presets.record import ALL_STATES, SNAPSHOT_FILES, InputContract, Preset
 
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")
+LAION_CLAP = "Wu et al. 2023, LAION-CLAP, arXiv:2211.06687"
 _CLAP_EXTRACTOR = {"sampling_rate": 48000, "frequency_min": 50, "truncation": "rand_trunc"}
 _CLAP_INPUT = InputContract(
     sample_rate_hz=48_000,
@@ -33,19 +33,15 @@ def _larger_clap(variant: str, revision: str) -> Preset:
     return Preset(
         weights=f"laion/larger_clap_{variant}",
         revision=revision,
-        options={
-            "model_type": "clap",
-            "architecture": {"audio_config": audio},
-            "extractor": _CLAP_EXTRACTOR,
-        },
-        files=FILES,
+        options={"model_type": "clap", "architecture": {"audio_config": audio}, "extractor": _CLAP_EXTRACTOR},
+        files=SNAPSHOT_FILES,
         input=_CLAP_INPUT,
         layers=1,
         layer_order=_CLAP_LAYER,
         dim=1024,
         parameters=67_824_408,
         licence="apache-2.0",
-        citation="Wu et al. 2023, LAION-CLAP, arXiv:2211.06687",
+        citation=LAION_CLAP,
         pretrained_on=None,
     )
 
@@ -67,7 +63,7 @@ def _whisper(size: str, revision: str, *, dim: int, layers: int, heads: int, ban
         weights=f"openai/whisper-{size}",
         revision=revision,
         options=options,
-        files=FILES,
+        files=SNAPSHOT_FILES,
         input=InputContract(
             sample_rate_hz=16_000,
             window_samples=400,
@@ -91,7 +87,7 @@ PRESETS = {
         weights="MIT/ast-finetuned-audioset-10-10-0.4593",
         revision="f826b80d28226b62986cc218e5cec390b1096902",
         options={"model_type": "audio-spectrogram-transformer"},
-        files=FILES,
+        files=SNAPSHOT_FILES,
         input=InputContract(
             sample_rate_hz=16_000,
             window_samples=400,
@@ -114,14 +110,14 @@ PRESETS = {
         weights="laion/clap-htsat-unfused",
         revision="8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a",
         options={"model_type": "clap", "extractor": _CLAP_EXTRACTOR},
-        files=FILES,
+        files=SNAPSHOT_FILES,
         input=_CLAP_INPUT,
         layers=1,
         layer_order=_CLAP_LAYER,
         dim=768,
         parameters=27_534_488,
         licence="apache-2.0",
-        citation="Wu et al. 2023, LAION-CLAP, arXiv:2211.06687",
+        citation=LAION_CLAP,
         pretrained_on=("LAION-Audio-630K", "AudioCaps", "Clotho"),
     ),
     "larger-clap-general": _larger_clap("general", "ada0c23a36c4e8582805bb38fec3905903f18b41"),
@@ -175,7 +171,7 @@ PRESETS = {
         weights="facebook/w2v-bert-2.0",
         revision="da985ba0987f70aaeb84a80f2851cfac8c697a7b",
         options={"model_type": "wav2vec2-bert"},
-        files=FILES,
+        files=SNAPSHOT_FILES,
         input=InputContract(
             sample_rate_hz=16_000,
             window_samples=400,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from features.backbones.presets.record import InputContract, Preset
+from features.backbones.presets.record import SNAPSHOT_FILES, InputContract, Preset
 
 NORMALISED = InputContract(
     sample_rate_hz=16_000,
@@ -20,7 +20,6 @@ NORMALISED = InputContract(
     padding="zeros at the end, masked in every layer",
 )
 AS_IT_IS = replace(NORMALISED, normalisation="none")
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")
 
 WAV2VEC2 = "Baevski et al. 2020, wav2vec 2.0, arXiv:2006.11477"
 XLS_R = "Babu et al. 2021, XLS-R, arXiv:2111.09296"
@@ -32,7 +31,7 @@ UNISPEECH_SAT = "Chen et al. 2022, UniSpeech-SAT, arXiv:2110.05752"
 
 _BASE = Preset(
     options={"size": "base"},
-    files=FILES,
+    files=SNAPSHOT_FILES,
     input=NORMALISED,
     layers=13,
     dim=768,

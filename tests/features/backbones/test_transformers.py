@@ -214,7 +214,6 @@ def test_half_precision_stays_close(label, precision, saved, make_clips):
         assert np.abs(a - b).max() > 0
 
 
-# layers, dimensions, Hz, frames per second, longest window, mel bands: as published
 def edit_config(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **changes}))

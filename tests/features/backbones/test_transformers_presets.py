@@ -7,6 +7,7 @@ from features.errors import ConfigError
 
 pytestmark = pytest.mark.thorough
 
+# layers, dimensions, Hz, frames per second, longest window in seconds: as published
 PRESETS = {
     "ast": (13, 768, 16_000, 10, 10.255),
     "clap": (1, 768, 48_000, 0.1, 10),

@@ -1,11 +1,9 @@
 """`audioheads backbones`: the table with its filters, a preset's page, and the check on this machine."""
 
-import subprocess
-import sys
-
 import pytest
+from huggingface_hub import constants
 
-from features.backbones import names
+from features.backbones import names, preset_options
 from pipeline.cli import main
 
 pytestmark = pytest.mark.usefixtures("global_state")
@@ -15,8 +13,7 @@ pytestmark = pytest.mark.usefixtures("global_state")
 def run(capsys, tmp_path, monkeypatch):
     """Exit code, stdout and stderr of a command, in an empty folder without a cache of the model hub."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
 
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -57,21 +54,25 @@ def test_filters(run):
     assert code == 2 and "no backbone that matches is on this machine" in error
 
 
-def test_a_file_or_a_snapshot_on_this_machine_counts_as_cached(run, tmp_path):
+def test_a_file_or_a_complete_snapshot_on_this_machine_counts_as_cached(run, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "yamnet.tflite").write_bytes(b"")
-    snapshot = tmp_path / "hf" / "hub" / "models--facebook--wav2vec2-base" / "snapshots"
-    (snapshot / "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8").mkdir(parents=True)
-    (snapshot / "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8" / "config.json").write_text("{}")
-    code = """
-import sys
-from pipeline.cli import main
-main(["backbones", "ls", "--cached"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert {"yamnet", "wav2vec2-base"} <= set(listed(done.stdout)), done.stderr
-    assert "wav2vec2-large" not in listed(done.stdout)
+    complete = ("config.json", "preprocessor_config.json", "model.safetensors")
+    cached(tmp_path, "wav2vec2-base", *complete)
+    cached(tmp_path, "hubert-base", *complete[:2])
+    cached(tmp_path, "wavlm-base", "config.json", "preprocessor_config.json", "model.safetensors.index.json")
+    _, out, error = run("ls", "--cached")
+    assert listed(out) == ["mfcc", "logmel", "waveform", "wav2vec2-nano", "wav2vec2-base", "yamnet"], error
+
+
+def cached(folder, preset, *files):
+    """Files of a preset's repository in the hub's cache, empty objects."""
+    repo, _, revision = preset_options(preset)["weights"].partition("@")
+    snapshot = folder / "hf" / "hub" / f"models--{repo.replace('/', '--')}" / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    for file in files:
+        (snapshot / file).write_text("{}")
 
 
 def test_a_missing_extra_is_named(run, monkeypatch):

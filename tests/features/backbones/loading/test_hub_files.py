@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -158,6 +159,13 @@ def test_the_form_is_read(source, found):
 def test_another_form_is_refused(source):
     with pytest.raises(WeightsError, match="should be hub:org/name/file or hub:org/name/file@revision"):
         find_file("onnx", source)
+
+
+def test_a_name_that_no_repository_can_have_is_one_line():
+    message = "onnx: file.onnx of org/na--me cannot be downloaded from the model hub: Cannot have -- or .. in repo_id"
+    with pytest.raises(WeightsError, match=re.escape(message)) as caught:
+        find_file("onnx", "hub:org/na--me/file.onnx")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_local_pointer_of_git_lfs_is_recognised(tmp_path):
