@@ -2,10 +2,8 @@
 
 Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
 preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-The row `reading` writes caches of up to 4 GB to a temporary folder and reads one layer of 13 (3 kB a
-clip); they are removed.
-Run: `python -m benchmarks.heads_at_scale`, or with `--only` and some of splits, digest, ties, duplicates, precision,
-report, mlp, weighted-sum, reading.
+The row `reading` writes caches of up to 4 GB to a temporary folder and reads one layer of 13 (3 kB a clip); they are
+removed. Run: `python -m benchmarks.heads_at_scale`, or with `--only` and some of the rows, which `--help` lists.
 """
 
 from __future__ import annotations
@@ -180,10 +178,17 @@ def measure(name: str, size: int) -> tuple[float, float]:
         return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
+def growth_text(now: tuple[int, float], before: tuple[int, float] | None) -> str:
+    """Return the growth exponent between two measurements, (size, seconds); empty if there is nothing to compare."""
+    if before is None or min(now[1], before[1]) <= 0:
+        return ""
+    return f"{math.log(now[1] / before[1]) / math.log(now[0] / before[0]):.2f}"
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows to measure")
     parser.add_argument("--most", type=int, help="leave out larger sizes")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
@@ -193,9 +198,7 @@ def main() -> None:
         for size in (size for size in ROWS[name][2] if not given.most or size <= given.most):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 seconds, peak = pool.apply(measure, (name, size))
-            growth = ""
-            if earlier is not None:
-                growth = f"{math.log(seconds / earlier[1]) / math.log(size / earlier[0]):.2f}"
+            growth = growth_text((size, seconds), earlier)
             print(f"{name:<15}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
             earlier = size, seconds
 

@@ -10,7 +10,6 @@ Run: `python -m benchmarks.large_run --clips 5000 20000`. Exits with 1 if a comm
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shutil
 import subprocess
@@ -23,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile as sf
+
+from benchmarks.heads_at_scale import growth_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ, CLIP_S, CLIPS_PER_FILE, N_CLASSES = 16_000, 0.5, 2000, 35
@@ -138,10 +139,8 @@ def main() -> None:
             place = Path(name) / str(n_clips)
             place.mkdir()
             for stage, cost in measure(n_clips, place):
-                seconds, growth = cost.seconds - fixed_s, ""
-                if stage in earlier and min(seconds, earlier[stage][1]) > 0:
-                    before, before_s = earlier[stage]
-                    growth = f"{math.log(seconds / before_s) / math.log(n_clips / before):.2f}"
+                seconds = cost.seconds - fixed_s
+                growth = growth_text((n_clips, seconds), earlier.get(stage))
                 print(f"{stage:<12}{n_clips:>10,}{cost.seconds:>10.1f}{cost.peak_mb:>10.0f}{growth:>8}", flush=True)
                 highest = max(highest, cost.peak_mb)
                 earlier[stage] = n_clips, seconds

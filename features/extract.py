@@ -95,7 +95,7 @@ def extract(
     corpus = clips if isinstance(clips, Corpus) else Corpus(clips, cache / clips.name)
     path = fp.cache_path(cache, corpus.manifest.name, settings.cache_spec(backbone), backbone.title)
     summary = Summary(path)
-    with CacheLock(path, progress.note, join=run_shard is not None) as lock:
+    with CacheLock(path, progress.note, begin="exclusive" if run_shard is None else "join") as lock:
         work, plan = _work_and_plan(corpus, backbone, settings, cache, lock, run_shard)
         _note_lost_shards(work.table, progress)
         check_mostly_good(corpus.unreadable, corpus.manifest, settings.limit)

@@ -12,6 +12,8 @@ from unittest import mock
 
 import torch
 
+from tests.pretend_tensor import seen_as_cpu
+
 if TYPE_CHECKING:
     from tests.pretend_cuda import PretendCuda
 
@@ -134,8 +136,6 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         device.peak = device.allocated
 
     def gru(*given: Any) -> Any:
-        from tests.pretend_cuda import seen_as_cpu
-
         with seen_as_cpu():
             return recurrent(*given)
 

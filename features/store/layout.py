@@ -80,11 +80,21 @@ class RowLocations:
         ends = np.cumsum(n_frames, dtype=np.int64)
         return cls((ShardFile(path),), np.zeros(count, np.int64), np.arange(count), ends - n_frames, False)
 
-    def rows_by_shard_file(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (position in `shard_files`, rows stored in that file) for each file that holds any rows."""
-        order = np.argsort(self.shard_number, kind="stable")
-        numbers, starts = np.unique(self.shard_number[order], return_index=True)
-        yield from zip(numbers.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True)
+    def rows_by_shard_file(self, rows: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (position in `shard_files`, positions in `rows`) for each file that holds any of some rows.
+
+        Args:
+            rows: The rows, in any order; None for all.
+
+        Yields:
+            The positions are in the order in which the file stores the rows.
+        """
+        numbers, stored = self.shard_number, self.row
+        if rows is not None:
+            numbers, stored = numbers[rows], stored[rows]
+        order = np.lexsort((stored, numbers))
+        present, starts = np.unique(numbers[order], return_index=True)
+        yield from zip(present.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True)
 
 
 def set_folder(index: Path) -> Path:

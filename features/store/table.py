@@ -189,12 +189,8 @@ class EmbeddingTable:
             CacheError: As `embeddings`. That data do not match their checksum is raised after the last block of a file.
         """
         self._check_pooling(pooling)
-        rows = np.arange(len(self)) if rows is None else rows
-        numbers, stored = self.locations.shard_number[rows], self.locations.row[rows]
-        order = np.lexsort((stored, numbers))
-        present, starts = np.unique(numbers[order], return_index=True)
-        for number, at in zip(present.tolist(), np.split(order, starts[1:]) if len(order) else [], strict=True):
-            places = stored[at]
+        for number, at in self.locations.rows_by_shard_file(rows):
+            places = self.locations.row[at if rows is None else rows[at]]
             with self.opened(number) as file:
                 for first, block in read_blocks(file, f"embeddings/{pooling}", layer, None if verify else places):
                     low, high = np.searchsorted(places, [first, first + len(block)])

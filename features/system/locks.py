@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from features.errors import RunError
 
@@ -22,6 +23,7 @@ except ImportError:  # not a POSIX system: users must avoid concurrent runs them
 
 
 TAKEN = (errno.EAGAIN, errno.EACCES)  # another process holds the lock
+Begin = Literal["exclusive", "join", "alone"]
 NO_LOCKS = "AUDIOHEADS_NO_LOCKS"  # environment variable: run without locks, one run at a time
 
 
@@ -33,18 +35,18 @@ class CacheLock:
         is_alone: Whether the lock is exclusive.
     """
 
-    def __init__(self, cache_file: Path, on_wait: Callable[[str], None], *, join: bool = False) -> None:
+    def __init__(self, cache_file: Path, on_wait: Callable[[str], None], *, begin: Begin = "exclusive") -> None:
         """Create the lock for `cache_file`.
 
         Args:
             cache_file: The file, which need not exist.
             on_wait: Called with a message when another run holds the lock.
-            join: Acquire the lock with `join` on entry; False uses `exclusive`.
+            begin: The method that acquires the lock on entry.
         """
         self.path = cache_file.with_name(f"{cache_file.name}.lock")
         self.is_alone = False
         self._on_wait = on_wait
-        self._begin: Callable[[], object] = self.join if join else self.exclusive
+        self._begin = begin
         self._descriptor = -1
 
     def __enter__(self) -> CacheLock:
@@ -61,7 +63,7 @@ class CacheLock:
                 f"cannot write {self.path.parent} ({error.strerror}); "
                 "make it a writable folder, or choose another with --set output.cache=FOLDER"
             ) from error
-        self._begin()
+        getattr(self, self._begin)()
         return self
 
     def __exit__(
@@ -122,9 +124,7 @@ def claim(file: Path) -> Iterator[bool]:
     Raises:
         RunError: The lock file cannot be created or locked.
     """
-    lock = CacheLock(file, lambda message: None)
-    lock._begin = lock.alone
-    with lock:
+    with CacheLock(file, lambda message: None, begin="alone") as lock:
         yield lock.is_alone
 
 

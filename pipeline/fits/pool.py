@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +11,9 @@ from typing import Any
 
 import torch
 
-from features.distributed.cluster import ray_cluster, reason_of
-from features.distributed.engine import ATTEMPTS, NOTE_AFTER_S
-from features.distributed.resources import actor_device, actor_needs, amounts, room_for
-from features.errors import RunError
+from features.distributed.cluster import ray_cluster
+from features.distributed.pool import Actor, ActorPool
+from features.distributed.resources import actor_device, actor_needs, room_for
 from pipeline.config.config import Config
 from pipeline.console import Console, ProgressTask
 from pipeline.fits.actor import FitWorker, OpenTasks
@@ -47,24 +45,18 @@ def train_on_ray(
     if not waiting:
         return
     with ray_cluster() as ray, console.progress(f"{what} on Ray", len(waiting), "fits") as work:
-        pool = FitPool(ray, waiting, open_tasks, config, device, console, work)
-        try:
-            pool.work()
-        finally:
-            pool.dismiss()
+        FitPool(ray, waiting, open_tasks, config, device, console, work).work()
 
 
 @dataclass
-class _Actor:
-    """An actor, its machine (empty before `hello` has returned), and the fit that it trains."""
+class _FitActor(Actor):
+    """An actor and the fit that it trains."""
 
-    handle: Any
-    host: str = ""
     task: FitTask | None = None
 
 
-class FitPool:
-    """The actors of a run: those with a pending call, and idle ones."""
+class FitPool(ActorPool[_FitActor, FitTask]):
+    """Actors that train fits."""
 
     def __init__(
         self,
@@ -81,82 +73,36 @@ class FitPool:
         Raises:
             RunError: The cluster has no room for an actor.
         """
-        self.ray = ray
-        self.waiting = waiting
+        needs = actor_needs(ray, config.ray, device, torch.get_num_threads())
+        room = room_for(ray, needs, "ray")
+        super().__init__(ray, needs, min(len(waiting), config.ray.actors or room), waiting, console.note)
         self.console = console
         self.progress = progress
-        self.pending: dict[Any, _Actor] = {}
-        self.idle: list[_Actor] = []
-        self.losses: Counter[str] = Counter()
-        self.failed_starts = 0
-        self.noted_wait = False
-        self.needs = actor_needs(ray, config.ray, device, torch.get_num_threads())
-        room = room_for(ray, self.needs, "ray")
-        self.most = min(len(waiting), config.ray.actors or room)
-        threads = max(1, int(self.needs["CPU"]))
+        threads = max(1, int(needs["CPU"]))
         self._arguments = (str(Path.cwd()), open_tasks, config, actor_device(config.ray, device), threads)
 
-    def work(self) -> None:
-        """Train every fit."""
-        while self.waiting or any(actor.task for actor in self.pending.values()):
-            self._hand_out()
-            self._listen()
+    def start(self, remote: Callable[[type], Any]) -> _FitActor:
+        """See `ActorPool.start`."""
+        return _FitActor(remote(FitWorker).remote(*self._arguments))
 
-    def dismiss(self) -> None:
-        """Kill all actors, including busy ones."""
-        for actor in (*self.idle, *self.pending.values()):
-            with contextlib.suppress(Exception):
-                self.ray.kill(actor.handle)
+    def assign(self, actor: _FitActor) -> Any:
+        """See `ActorPool.assign`."""
+        actor.task = self.waiting.popleft()
+        return actor.handle.train.remote(actor.task.what, actor.task.job)
 
-    def _hand_out(self) -> None:
-        """Give fits to idle actors, and start as many actors as there is work for."""
-        while self.idle and self.waiting:
-            actor = self.idle.pop()
-            actor.task = self.waiting.popleft()
-            self.pending[actor.handle.train.remote(actor.task.what, actor.task.job)] = actor
-        starting = sum(not actor.host for actor in self.pending.values())
-        for _ in range(min(self.most - len(self.pending) - len(self.idle), len(self.waiting) - starting)):
-            kind = self.ray.remote(num_cpus=self.needs["CPU"], num_gpus=self.needs["GPU"], max_restarts=0)(FitWorker)
-            handle = kind.remote(*self._arguments)
-            self.pending[handle.hello.remote()] = _Actor(handle)
+    def take(self, actor: _FitActor, call: Any) -> bool:
+        """Report the fit that an actor has trained."""
+        summary = self.ray.get(call)
+        assert actor.task is not None
+        self.console.line(actor.task.trained(summary))
+        self.progress.advance()
+        return False
 
-    def _listen(self) -> None:
-        """Wait for an actor to answer, and take note of the fit that it has trained."""
-        ready, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=NOTE_AFTER_S)
-        if not ready and not self.noted_wait and not any(actor.host for actor in self.pending.values()):
-            self.noted_wait = True
-            self.console.note(f"waiting for the cluster to have room for an actor ({amounts(self.needs)})")
-        for answer in ready:
-            actor = self.pending.pop(answer)
-            try:
-                text = self.ray.get(answer)
-            except self.ray.exceptions.RayTaskError as error:
-                raise (error.cause or error) from error
-            except self.ray.exceptions.RayError as error:
-                self._lose(actor, error)
-                continue
-            if actor.task is None:
-                actor.host = text
-                self.failed_starts = 0
-            else:
-                self.console.line(actor.task.trained(text))
-                self.progress.advance()
-                actor.task = None
-            self.idle.append(actor)
-
-    def _lose(self, actor: _Actor, error: Exception) -> None:
-        """Put the fit of a dead actor first in the queue again, or raise if too many actors died."""
+    def lose(self, actor: _FitActor, error: Exception) -> None:
+        """See `ActorPool.lose`."""
         task = actor.task
-        if task is None:
-            self.failed_starts += 1
-            if self.failed_starts >= ATTEMPTS:
-                raise RunError(f"no actor can start ({reason_of(error)})") from error
-            return
-        self.losses[task.what] += 1
-        if self.losses[task.what] >= ATTEMPTS:
-            raise RunError(
-                f"{ATTEMPTS} actors died while training {task.what}, the last on {actor.host}; if they ran out of "
-                "memory, lower ray.actors or raise ray.cpus_per_actor; finished fits are kept, run again to continue"
-            ) from error
-        self.console.note(f"an actor on {actor.host} died; another one trains {task.what}")
+        assert task is not None
+        advice = "lower ray.actors or raise ray.cpus_per_actor; finished fits are kept"
+        self.count_loss(task.what, actor, error, f"while training {task.what}", advice)
+        self.note(f"an actor on {actor.host} died; another one trains {task.what}")
         self.waiting.appendleft(task)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import RunError, UserError
-from features.system.locks import CacheLock
+from features.system.locks import Begin, CacheLock
 from pipeline.results.run_folder import FIT_FILE
 
 LOCK = "run"  # the lock file is `run.lock` in the folder
@@ -58,7 +58,7 @@ def joined(folder: Path, note: Callable[[str], None], prepare: Callable[[], None
     Raises:
         RunError: The folder cannot be written.
     """
-    with _lock(folder, note, join=True) as lock, _marked(folder.absolute()):
+    with _lock(folder, note, "join") as lock, _marked(folder.absolute()):
         if lock.is_alone:
             prepare()
             lock.shared()
@@ -66,13 +66,13 @@ def joined(folder: Path, note: Callable[[str], None], prepare: Callable[[], None
 
 
 @contextmanager
-def _lock(folder: Path, note: Callable[[str], None], *, join: bool = False) -> Iterator[CacheLock]:
+def _lock(folder: Path, note: Callable[[str], None], begin: Begin = "exclusive") -> Iterator[CacheLock]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {folder} ({error.strerror or error})") from error
     wait = f"waiting for another command that writes {folder}"
-    with CacheLock(folder / LOCK, lambda _: note(wait), join=join) as lock:
+    with CacheLock(folder / LOCK, lambda _: note(wait), begin=begin) as lock:
         yield lock
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,20 @@ from heads.splits.protocol import Splits
 from heads.training.results import HeadFit, HeadResult
 from heads.training.train import train_head
 from pipeline.stages.context import Stage2
+from pipeline.stages.inputs import features_of
+
+ReadFeatures = Callable[[str, tuple[str, ...]], Vectors | ClipLayers]
+"""Returns the features of a backbone, given by its label, with some poolings."""
+
+
+def feature_reader(stage: Stage2) -> ReadFeatures:
+    """Return a function that opens features. The last ones are kept: fits of one backbone follow each other."""
+
+    @lru_cache(1)
+    def read(label: str, poolings: tuple[str, ...]) -> Vectors | ClipLayers:
+        return features_of(stage.inputs.tables[label], poolings, stage.manifest, stage.inputs)
+
+    return read
 
 
 def fit_head(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,23 +19,23 @@ from pipeline.results.run_folder import finish_fit, fit_folder, is_done, start_f
 from pipeline.results.table import counted, layer_text
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
-from pipeline.stages.head_fits import fit_head, predictions_of, validation_of
-from pipeline.stages.inputs import features_of
+from pipeline.stages.head_fits import ReadFeatures, feature_reader, fit_head, predictions_of, validation_of
 from pipeline.stages.layer_predictions import layers_table, write_layers
 
 
 def head_tasks(stage: Stage2) -> list[FitTask]:
     """Return the fits of all heads, backbone by backbone."""
+    read = feature_reader(stage)
     return [
-        _task(stage, label, table, head)
+        _task(stage, label, table, head, read)
         for label, table in stage.inputs.tables.items()
         for head in stage.config.heads
         if isinstance(head, HeadOptions)
     ]
 
 
-def _task(stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions) -> FitTask:
-    poolings = poolings_of(stage.config, head)
+def _task(stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions, read: ReadFeatures) -> FitTask:
+    poolings = tuple(poolings_of(stage.config, head))
     job = head_job(stage, table, head, poolings)
     folder = fit_folder(stage.config.run_dir, label, head_folder(head))
     return FitTask(
@@ -44,15 +43,22 @@ def _task(stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions) -
         folder=folder,
         job=job,
         is_done=lambda: is_done(folder, job) and can_settle(stage.config, folder),
-        train=partial(_train, stage, label, table, head, poolings, job, folder),
+        train=partial(_train, stage, label, table, head, poolings, job, folder, read),
     )
 
 
 def _train(
-    stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str], job: str, folder: Path
+    stage: Stage2,
+    label: str,
+    table: EmbeddingTable,
+    head: HeadOptions,
+    poolings: tuple[str, ...],
+    job: str,
+    folder: Path,
+    read: ReadFeatures,
 ) -> str:
     """Train one head on one backbone, write its results, and summarise them."""
-    features = features_of(table, poolings, stage.manifest, stage.inputs)
+    features = read(label, poolings)
     keep_valid = keeps_validation(stage.config, stage.splits, stage.targets)
     result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True, keep_valid=keep_valid)
     options = next(item for item in stage.config.features.backbones if label_of(item) == label)

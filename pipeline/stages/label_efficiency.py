@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from features.errors import ManifestError
-from heads.batched.frame_blocks import ClipLayers
-from heads.batched.vectors import Vectors
 from heads.evaluation.prediction_table import to_table
 from heads.options import HeadOptions
 from heads.splits.feasibility import base_protocol
@@ -28,8 +26,7 @@ from pipeline.results.run_folder import finish_fit, is_done, start_fit
 from pipeline.results.table import counted
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_result
-from pipeline.stages.head_fits import fit_head, predictions_of
-from pipeline.stages.inputs import features_of
+from pipeline.stages.head_fits import ReadFeatures, feature_reader, fit_head, predictions_of
 
 FOLDER = "label-efficiency"
 CURVE_NUMBERS = ("clips per class", "draws", "accuracy", "mAP", "95 % interval")
@@ -80,12 +77,12 @@ def curve_tasks(stage: Stage2) -> list[FitTask]:
     if section is None:
         return []
     base = _base_splits(stage)
-    drawn = cache(partial(_splits, stage, base, section))  # the same for all models
-    read = lru_cache(1)(partial(_features, stage))  # the points of a curve read the same embeddings
+    drawn = cache(partial(_part, stage, base, section))  # the same for all models
+    read = feature_reader(stage)
     tasks = []
     for point in points(stage.config):
         table, poolings = stage.inputs.tables[point.model], tuple(poolings_of(stage.config, point.head))
-        part = replace(stage, splits=drawn(point.shots))
+        part = drawn(point.shots)
         folder, job = point.folder(stage.config.run_dir), head_job(part, table, point.head, poolings)
         name = f"{point.model} {head_folder(point.head)} {point.shots_text} per class"
         tasks.append(
@@ -163,16 +160,12 @@ def _base_splits(stage: Stage2) -> Splits:
     )
 
 
-def _features(stage: Stage2, model: str, poolings: tuple[str, ...]) -> Vectors | ClipLayers:
-    return features_of(stage.inputs.tables[model], poolings, stage.manifest, stage.inputs)
-
-
 def _train(
     part: Stage2,
     point: Point,
     poolings: tuple[str, ...],
     job: str,
-    read: Callable[[str, tuple[str, ...]], Vectors | ClipLayers],
+    read: ReadFeatures,
 ) -> str:
     """Train one point, whose splits are those of `part`, write its results, and summarise them."""
     table, splits = part.inputs.tables[point.model], part.splits.splits
@@ -194,11 +187,12 @@ def _train(
     return f"{counted(len(splits), 'split')}, {result.train_seconds:.1f} s"
 
 
-def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots: int | None) -> Splits:
+def _part(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots: int | None) -> Stage2:
+    """Return the stage with splits of some training clips per class."""
     groups = clip_groups(stage.manifest, [content.key for content in stage.inputs.contents])
     ids = stage.manifest.clips["id"].to_numpy(dtype=str)
     try:
-        return few_shot_splits(
+        splits = few_shot_splits(
             base,
             stage.targets,
             groups,
@@ -210,3 +204,4 @@ def _splits(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots:
         )
     except ManifestError as error:
         raise ManifestError(str(error).replace("few_shot.shots", "label_efficiency.shots")) from error
+    return replace(stage, splits=splits)

@@ -10,12 +10,14 @@ import pandas as pd
 import features.extract
 from features import backbones
 from features.extract import extract
+from features.inference.block import Batch
+from features.inference.shard_writer import ShardWriter
 from features.manifest import Manifest
 from features.planning.run_shard import RunShard
 from features.planning.settings import Settings
 from features.store import shard_set
 
-FSYNC, RMTREE = os.fsync, features.extract.shutil.rmtree
+FSYNC, RMTREE, PUT = os.fsync, features.extract.shutil.rmtree, ShardWriter.put
 
 
 class Stop:
@@ -51,7 +53,7 @@ class StoppingProgress:
 
 
 def run(job: dict) -> None:
-    """Run a job. Use a separate process: this patches functions of `os` and `shutil`."""
+    """Run a job. Use a separate process: this patches functions of `os`, `shutil` and `ShardWriter`."""
     stop, notes = Stop(Path(job["folder"]), job["stop"]), []
 
     def fsync(descriptor: int) -> None:
@@ -62,7 +64,11 @@ def run(job: dict) -> None:
         stop.at("rmtree")
         RMTREE(path)
 
-    os.fsync, features.extract.shutil.rmtree = fsync, rmtree
+    def put(writer: ShardWriter, batch: Batch) -> None:
+        PUT(writer, batch)
+        stop.at("put")
+
+    os.fsync, features.extract.shutil.rmtree, ShardWriter.put = fsync, rmtree, put
     settings = {**job["settings"], "pooling": tuple(job["settings"]["pooling"])}
     shard_set.SET_BYTES = settings.pop("set_bytes", shard_set.SET_BYTES)
     names = sorted(path.name for path in Path(job["root"]).iterdir())

@@ -11,8 +11,9 @@ import torch
 
 from features import backbones
 from features.distributed.cluster import ray_cluster
-from features.distributed.engine import ATTEMPTS, RayEngine
+from features.distributed.engine import RayEngine
 from features.distributed.options import ActorOptions
+from features.distributed.pool import ATTEMPTS
 from features.errors import RunError, UserError, WeightsError
 from features.extract import extract
 from features.planning.settings import Settings

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from features.store import shard_set
+from features.store import layered, merge, shard_set
 from features.store.iterate import stored_order, stream
+from features.store.merge import copies
+from features.store.table import open_table
 from features.store.verify import verify_table
+from tests.features.tables import rows, write
 from tests.features.toys import NAMES
 
 POOLING = {"pooling": ("mean", "max", "frames")}
@@ -38,3 +41,13 @@ def test_a_piece_reads_no_more_than_its_limit(seven):
     row_bytes = 4 * 2 * 4
     pieces = list(stream(table, np.arange(7), ["mean"], piece_bytes=3 * row_bytes))
     assert [len(piece.rows) for piece in pieces] == [3, 3, 1]
+
+
+def test_no_chunk_is_read_for_two_pieces(tmp_path, monkeypatch):
+    row_bytes = 2 * 4 * 4
+    monkeypatch.setattr(layered, "CHUNK_BYTES", 3 * row_bytes // 2)  # chunks of three rows of one layer
+    monkeypatch.setattr(merge, "COPY_BYTES", 5 * row_bytes)
+    table = open_table(write(tmp_path / "t.h5", rows(*"abcdefghij")))
+    pieces = list(stream(table, np.arange(10), ["mean"], piece_bytes=2 * 5 * row_bytes))  # mean and std count
+    assert [len(piece.rows) for piece in pieces] == [3, 3, 4]
+    assert [len(part.ids) for part in copies([table], [np.arange(10)], [])] == [3, 3, 3, 1, 0]

@@ -13,6 +13,7 @@ from features.spec import BackboneSpec
 from features.store import fingerprint as fp
 from features.store import layered, shard_set
 from features.store.finalize import finalize
+from features.store.hdf5_file import array_digest
 from features.store.iterate import stream
 from features.store.layered import LayeredWriter, digest_of_layers, read_blocks
 from features.store.prune import prune_rows
@@ -35,6 +36,10 @@ def version(path):
 def test_rows_added_in_any_pieces_give_the_same_chunks_and_checksums(tmp_path, monkeypatch, pieces):
     monkeypatch.setattr(layered, "CHUNK_BYTES", 3 * 5 * 4)  # chunks of three rows
     values = np.random.default_rng(0).normal(size=(7, 2, 5)).astype("f4")
+    written = []
+    monkeypatch.setattr(
+        layered, "array_digest", lambda some, digest: written.append(len(some)) or array_digest(some, digest)
+    )
     with h5py.File(tmp_path / "t.h5", "w") as file:
         writer = LayeredWriter(file, "embeddings/mean", values.shape, "f4")
         start = 0
@@ -47,6 +52,7 @@ def test_rows_added_in_any_pieces_give_the_same_chunks_and_checksums(tmp_path, m
         np.testing.assert_array_equal(stored[()], values)
         assert stored.attrs["sha256"] == digest_of_layers(digests)
     assert len(set(digests)) == 2
+    assert written == [3, 3, 3, 3, 1, 1]  # both layers of each chunk, once
 
 
 def test_only_blocks_with_wanted_rows_are_read(tmp_path, monkeypatch):

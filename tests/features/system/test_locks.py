@@ -85,16 +85,16 @@ class NoLocks:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
-@pytest.mark.parametrize("join", [False, True])
-def test_a_folder_without_locks_says_what_to_do_and_works_when_that_is_done(tmp_path, monkeypatch, join):
+@pytest.mark.parametrize("begin", ["exclusive", "join", "alone"])
+def test_a_folder_without_locks_says_what_to_do_and_works_when_that_is_done(tmp_path, monkeypatch, begin):
     monkeypatch.setattr(locks, "fcntl", NoLocks())
     with (
         pytest.raises(RunError, match=r"no locks; .*--set output.cache=FOLDER.*AUDIOHEADS_NO_LOCKS=1 and"),
-        CacheLock(tmp_path / "t.h5", print, join=join),
+        CacheLock(tmp_path / "t.h5", print, begin=begin),
     ):
         pass
     monkeypatch.setenv("AUDIOHEADS_NO_LOCKS", "1")
-    with CacheLock(tmp_path / "t.h5", print, join=join) as lock:
+    with CacheLock(tmp_path / "t.h5", print, begin=begin) as lock:
         assert lock.is_alone
         lock.shared()
         lock.exclusive()

@@ -1,6 +1,7 @@
 """Features read from the cache by layer: the values of whole arrays, verified, in little memory, from any thread."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import h5py
@@ -18,7 +19,7 @@ from heads.kinds.weighted_sum import WeightedSumOptions
 from heads.splits.protocol import Split
 from heads.training.preconditions import check_rows
 from heads.training.train import train_head
-from pipeline.stages import stored_vectors
+from pipeline.stages import head_fits, stored_vectors
 from pipeline.stages.stored_vectors import StoredVectors
 from tests.features.forged import as_version_1, forged, replaced
 from tests.features.tables import BACKBONE, SPEC, rows, write
@@ -102,7 +103,8 @@ def test_a_damaged_layer_is_found_when_it_is_read_and_the_others_are_usable(tabl
             vectors.read(np.arange(1), 1)
 
 
-def test_layers_that_fit_are_read_once_and_larger_ones_are_verified_once(table, kept_bytes, monkeypatch):
+def recorded(monkeypatch):
+    """Returns the list to which every reading from a cache adds (layer, whether it is verified)."""
     read = []
     monkeypatch.setattr(
         EmbeddingTable,
@@ -111,6 +113,11 @@ def test_layers_that_fit_are_read_once_and_larger_ones_are_verified_once(table, 
             read.append((layer, verify)) or right(self, pooling, layer, rows, verify=verify)
         ),
     )
+    return read
+
+
+def test_layers_that_fit_are_read_once_and_larger_ones_are_verified_once(table, kept_bytes, monkeypatch):
+    read = recorded(monkeypatch)
     vectors = vectors_of(table)
     for _ in range(2):  # two folds
         for layer in (0, 1):
@@ -120,6 +127,28 @@ def test_layers_that_fit_are_read_once_and_larger_ones_are_verified_once(table, 
     assert verified == [0, 0, 1, 1]  # two poolings
     others = len(read) - len(verified)
     assert others == {0: 16, LAYER_BYTES: 4, 1 << 28: 0}[kept_bytes]
+
+
+def test_if_only_some_layers_fit_the_first_ones_stay(tmp_path, monkeypatch):
+    spec = fp.cache_spec(replace(BACKBONE, layers=(0, 1, 2)), ["mean"])
+    made = rows(*"abcde")
+    made.pooled = {"mean": np.zeros((5, 3, 4), np.float32)}
+    monkeypatch.setattr(stored_vectors, "KEPT_BYTES", 2 * 5 * 4 * 4)
+    vectors = StoredVectors(open_table(write(tmp_path / "t.h5", made, spec)), ["mean"], np.arange(5))
+    read = recorded(monkeypatch)
+    for _ in range(3):
+        for layer in range(3):
+            vectors.read(np.arange(2), layer)
+    assert read == [(0, True), (1, True), (2, True), *[(1, False), (2, False)] * 2]
+
+
+def test_heads_of_a_backbone_share_the_layers_that_are_kept(monkeypatch):
+    monkeypatch.setattr(head_fits, "features_of", lambda table, poolings, *_: [table, poolings])
+    read = head_fits.feature_reader(SimpleNamespace(inputs=SimpleNamespace(tables={"x": 1, "y": 2}), manifest=None))
+    first = read("x", ("mean",))
+    assert read("x", ("mean",)) is first
+    assert (read("x", ("std",)), read("y", ("std",))) == ([1, ("std",)], [2, ("std",)])
+    assert read("x", ("mean",)) is not first  # only the last ones are kept
 
 
 def test_threads_read_different_layers_at_the_same_time(table, kept_bytes):
