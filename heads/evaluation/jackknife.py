@@ -120,8 +120,8 @@ def concordance_interval(replicates: Replicates, effective: float) -> tuple[floa
 
     On the scale of Fisher's z (Lin 1989) it is the score ± t standard errors. Student's t has one degree of freedom
     less than for a mean, as Lin divides by n - 2; otherwise the coverage was as low as 0.927 for 6 groups with shared
-    errors. The ends follow the skewness of the influences of the groups, see `skewed_ends`. If all replicates are equal,
-    the standard error is that of perfect concordance, 1/√(effective - 2).
+    errors. The ends follow the skewness of the influences of the groups, see `skewed_ends`. If all replicates are
+    equal, the standard error is that of perfect concordance, 1/√(effective - 2).
 
     Args:
         replicates: The CCC and its jackknife, both on the scale of z.
