@@ -125,7 +125,7 @@ def _linearised(hits: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarra
         return None
     hits, weights, totals = hits[kept], weights[kept], totals[kept]
     shares = hits.sum(axis=1) / totals
-    counting: np.ndarray = weights.any(axis=0)
+    counting = weights.sum(axis=0) > 0
     scale = totals.mean() / totals[:, None]
     residuals = (scale * (hits - shares[:, None] * weights)).mean(axis=0)[counting]
     return float(shares.mean()), residuals, (scale * weights).mean(axis=0)[counting], counting
