@@ -14,10 +14,35 @@ from heads.options import Configuration, HeadOptions
 if TYPE_CHECKING:
     import torch
 
-    from heads.batched.blocks import BlockFit, Loader, Place
+    from heads.batched.blocks import Block, BlockFit, Loader, Place
 
 State = Mapping[str, np.ndarray]
 MEMORY_BYTES = 2**31  # memory of a job by default
+
+
+class ReadState(Mapping[str, np.ndarray]):
+    """A state whose training rows are read from the features when they are asked for, instead of held for every fit.
+
+    Attributes:
+        held: The other arrays.
+        rows: Name of the array of the training rows.
+    """
+
+    def __init__(self, held: Mapping[str, np.ndarray], rows: str, load: Callable[[], Block]) -> None:
+        """Hold some arrays; `load` returns the block with the training rows."""
+        self.held, self.rows, self._load = held, rows, load
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return an array, shape (n, D) float32 for the training rows."""
+        return self._load().train.cpu().numpy() if name == self.rows else self.held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all arrays."""
+        yield from (*self.held, self.rows)
+
+    def __len__(self) -> int:
+        """Return the number of arrays."""
+        return len(self.held) + 1
 
 
 @dataclass(frozen=True)

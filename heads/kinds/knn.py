@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from features.errors import ConfigError
 from features.labels import Task
 from heads.batched.inference import State, check_shape, in_parts, outputs, standardisation, standardized
-from heads.batched.job import HeadType, Job
+from heads.batched.job import HeadType, Job, ReadState
 from heads.options import Count, Grid, HeadOptions
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _score_block(place: Place, load: Loader, job: Job, cores: int) -> Iterator[B
     del block  # a state reads it again
     for configuration, point in enumerate(job.grid):
         own = {"k": np.array([point["k"]]), "metric": np.array([METRICS.index(point["metric"])])}
-        state = _KnnState({**shared, **own}, partial(load, place))
+        state = ReadState({**shared, **own}, "rows", partial(load, place))
         yield BlockFit(place, configuration, [state], losses[configuration : configuration + 1], np.array([0]), 0)
 
 
@@ -117,22 +117,6 @@ def _valid_losses(block: Block, job: Job, k: int, cores: int) -> np.ndarray:
     with RowChunks(len(block.valid), queries_at_once(len(block.train), job.dim, k), cores) as chunks:
         (total,) = chunks.sum(work)
     return total.numpy() / len(block.valid)
-
-
-class _KnnState(Mapping[str, np.ndarray]):
-    """A state whose training rows are read from the features when they are asked for, instead of held per fold."""
-
-    def __init__(self, held: Mapping[str, np.ndarray], load: Callable[[], Block]) -> None:
-        self._held, self._load = held, load
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._load().train.cpu().numpy() if name == "rows" else self._held[name]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from (*self._held, "rows")
-
-    def __len__(self) -> int:
-        return len(self._held) + 1
 
 
 def predict_knn(state: State, features: np.ndarray, task: Task = "single-label") -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from heads.evaluation.absent import absent_classes, never
 from heads.kinds.registry import head_type
 from heads.options import HeadOptions, SteppedOptions
 from heads.splits.protocol import Split, Splits
+from heads.training.kept_blocks import KeptBlocks
 from heads.training.per_layer import LayerScores
 from heads.training.preconditions import check_choice, check_rows, check_splits
 from heads.training.results import CandidateScore, HeadFit, HeadResult
@@ -44,6 +46,7 @@ def train_head(
     keep_layers: bool = False,
     keep_valid: bool = False,
     memory: int = MEMORY_BYTES,
+    kept: KeptBlocks | None = None,
     on_candidate: Callable[[int, int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> HeadResult:
@@ -79,6 +82,8 @@ def train_head(
         keep_valid: Also keep the validation predictions of the chosen fits, before any refit.
         memory: Bytes that rows and fits of `mlp` and `weighted-sum` may take. Rows that do not fit are read from a
             temporary file; the results are the same.
+        kept: Where finished blocks are kept until the job ends; those of an earlier, interrupted job are not trained
+            again. None: an interrupted job starts again.
         on_candidate: Called with the number of trained (split, layer, configuration) candidates, and the total.
         note: Called before training with one line about how a large job is divided.
 
@@ -113,7 +118,7 @@ def train_head(
         features = check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
         source = _VectorSource(features, targets, task, head_type(options.name).minibatches)
-    with one_thread() as cores:
+    with kept or nullcontext(), one_thread() as cores:
         grid = tuple(options.configurations())
         job = Job(
             options,
@@ -142,18 +147,15 @@ def train_head(
         best: dict[int, BlockFit] = {}
         by_layer = LayerScores(job, folds, names, run.head.predict, source.rows, absent)
         keep_layers &= options.reads == "layer" and len(positions) > 1
-        done = 0
-        for group in groups:
-            for fitted in run.fit(group):
-                fold, layer = fitted.place
-                losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
-                if fold not in best or fitted.rank < best[fold].rank:
-                    best[fold] = fitted
-                if keep_layers:
-                    by_layer.see(fitted)
-                done += 1
-                if on_candidate:
-                    on_candidate(done, len(places) * len(grid))
+        for done, fitted in enumerate(run.fit(groups, kept), 1):
+            fold, layer = fitted.place
+            losses[fold, fitted.configuration, positions.index(layer)] = fitted.valid_loss.mean()
+            if fold not in best or fitted.rank < best[fold].rank:
+                best[fold] = fitted
+            if keep_layers:
+                by_layer.see(fitted)
+            if on_candidate:
+                on_candidate(done, len(places) * len(grid))
         titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
         fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit, valid=keep_valid)]
         candidates = {
@@ -198,9 +200,22 @@ class _Run:
     folds: Sequence[Split]
     absent: Sequence[np.ndarray]
 
-    def fit(self, places: Sequence[Place]) -> Iterator[BlockFit]:
-        """Train every candidate of some blocks."""
-        yield from self.head.fit(places, partial(self._load, self.folds), self.job)
+    def fit(self, groups: Iterable[Sequence[Place]], kept: KeptBlocks | None) -> Iterator[BlockFit]:
+        """Yield every candidate of groups of blocks that are trained together, without training the kept ones."""
+        load = partial(self._load, self.folds)
+        if kept is None:
+            for group in groups:
+                yield from self.head.fit(group, load, self.job)
+            return
+        finished = set()
+        for fitted in kept.read(load):
+            finished.add(fitted.place)
+            yield fitted
+        for group in groups:
+            if places := [place for place in group if place not in finished]:
+                for fitted in self.head.fit(places, load, self.job):
+                    kept.see(fitted, len(self.job.grid))
+                    yield fitted
 
     def score(self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool, valid: bool) -> Iterator[HeadFit]:
         """Score a split's test rows with the chosen candidate's fit of each seed."""

@@ -13,6 +13,7 @@ from heads.batched.vectors import Vectors
 from heads.evaluation.predictions import Predictions
 from heads.options import HeadOptions
 from heads.splits.protocol import Splits
+from heads.training.kept_blocks import KeptBlocks
 from heads.training.results import HeadFit, HeadResult
 from heads.training.train import train_head
 from pipeline.stages.context import Stage2
@@ -42,6 +43,7 @@ def fit_head(
     *,
     keep_layers: bool = False,
     keep_valid: bool = False,
+    kept: KeptBlocks | None = None,
 ) -> HeadResult:
     """Train one head on one backbone's features, with a progress bar."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
@@ -64,6 +66,7 @@ def fit_head(
             keep_layers=keep_layers,
             keep_valid=keep_valid,
             memory=int(stage.config.heads_memory_gib * 2**30),
+            kept=kept,
             on_candidate=on_candidate,
             note=lambda line: stage.console.note(f"{label} {head.title}: {line}"),
         )

@@ -9,6 +9,7 @@ from features.store.table import EmbeddingTable
 from heads.evaluation.prediction_table import to_table
 from heads.options import HeadOptions
 from heads.training.checkpoint import save_head
+from heads.training.kept_blocks import KeptBlocks
 from heads.training.train import layer_positions
 from pipeline.config.config import label_of
 from pipeline.fits.task import FitTask
@@ -21,6 +22,8 @@ from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.fit_metadata import about_backbone, about_result, stage1_notes
 from pipeline.stages.head_fits import ReadFeatures, feature_reader, fit_head, predictions_of, validation_of
 from pipeline.stages.layer_predictions import layers_table, write_layers
+
+UNFINISHED = "unfinished"  # folder of the blocks of an interrupted fit, inside the folder of the fit
 
 
 def head_tasks(stage: Stage2) -> list[FitTask]:
@@ -60,7 +63,10 @@ def _train(
     """Train one head on one backbone, write its results, and summarise them."""
     features = read(label, poolings)
     keep_valid = keeps_validation(stage.config, stage.splits, stage.targets)
-    result = fit_head(stage, label, table, head, features, stage.splits, keep_layers=True, keep_valid=keep_valid)
+    kept = KeptBlocks(folder / UNFINISHED, job)
+    result = fit_head(
+        stage, label, table, head, features, stage.splits, keep_layers=True, keep_valid=keep_valid, kept=kept
+    )
     options = next(item for item in stage.config.features.backbones if label_of(item) == label)
     notes = stage1_notes(table, options)
     if head.reads == "layers":
