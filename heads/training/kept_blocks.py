@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -115,7 +116,8 @@ class KeptBlocks:
         self._written = time.monotonic()
         if not self._finished:
             return
-        blocks, arrays = [], {}
+        blocks: list[dict[str, Any]] = []
+        arrays: dict[str, np.ndarray] = {}
         for at, block in enumerate(self._finished):
             best = next(one for one in block if one.states)
             rows = [state.rows if isinstance(state, ReadState) else None for state in best.states]
