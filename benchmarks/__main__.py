@@ -14,13 +14,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from benchmarks import clips
-from benchmarks.commands import help_figures, rerun_figures
-from benchmarks.feeding import feeding_figures
 from benchmarks.figures import Figure
 from benchmarks.matmul import matmul_figures
 from benchmarks.results import RESULTS, save
-from benchmarks.scale import BACKBONES, rss_figures
-from benchmarks.stage1 import mfcc_figures, nano_figures, vggish_figures, wav2vec2_figures, xares_figures
+from benchmarks.stage1.commands import help_figures, rerun_figures
+from benchmarks.stage1.comparison import mfcc_figures, nano_figures, vggish_figures, wav2vec2_figures, xares_figures
+from benchmarks.stage1.feeding import feeding_figures
+from benchmarks.stage1.memory import BACKBONES, rss_figures
 from features.system.malloc import keep_large_buffers
 from pipeline.console import Console
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -66,3 +67,10 @@ def timed_rounds(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, t
 def ratio(baseline: list[float], ours: list[float]) -> float:
     """Return the speed-up: the median over rounds of the ratio within a round."""
     return statistics.median(theirs / mine for theirs, mine in zip(baseline, ours, strict=True))
+
+
+def growth_text(now: tuple[int, float], before: tuple[int, float] | None) -> str:
+    """Return the growth exponent between two measurements, (size, seconds); empty if there is nothing to compare."""
+    if before is None or min(now[1], before[1]) <= 0:
+        return ""
+    return f"{math.log(now[1] / before[1]) / math.log(now[0] / before[0]):.2f}"

@@ -216,7 +216,7 @@ def xares_figures(python: Path, rounds: int) -> list[Figure]:
             train_head(options, features, targets, splits[:1], SEEDS, n_classes=N_CLASSES)
             ours.append((time.perf_counter() - started) / fit_epochs)
             for way, n_frames in (("frames", FRAMES), ("pooled", 1)):
-                script = Path(__file__).with_name("xares_epochs.py")
+                script = Path(__file__).parent / "peers" / "xares_epochs.py"
                 command = [
                     str(python),
                     str(script),

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from benchmarks.heads_at_scale import growth_text
+from benchmarks.figures import growth_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE_HZ, CLIP_S, CLIPS_PER_FILE, N_CLASSES = 16_000, 0.5, 2000, 35

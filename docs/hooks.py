@@ -1,10 +1,12 @@
-"""MkDocs hooks: add every guide to the navigation and convert notebooks to pages."""
+"""MkDocs hooks: add every guide to the navigation, and pages made from notebooks, keys and commands."""
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
+
+from notebooks import executed, notebook_page  # MkDocs imports this file with its folder on the path
 
 FIRST = (
     *(
@@ -43,11 +45,25 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for path in sorted((Path(config.docs_dir) / "guides").glob("*.ipynb")):
-        page = File.generated(config, f"guides/{path.stem}.md", content=notebook_page(path))
-        files.append(page)
+        page = notebook_page(path, executed(path))
+        files.append(File.generated(config, f"guides/{path.stem}.md", content=page.text))
+        for name, image in page.images.items():
+            files.append(File.generated(config, f"guides/{name}", content=image))
     for name, text in (("configuration", configuration_page()), ("commands", commands_page())):
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Make links of the reports in the gallery that `make gallery` has made."""
+    if page.file.src_uri != "gallery.md":
+        return markdown
+
+    def link(found: re.Match[str]) -> str:
+        report = f"gallery/{found[1]}/index.html"
+        return f"[{found[2]}]({report})" if (Path(config.docs_dir) / report).is_file() else found[2]
+
+    return re.sub(r"<!-- (\w+) --> ([^|]+?)(?= \|)", link, markdown)
 
 
 def configuration_page() -> str:
@@ -67,14 +83,3 @@ def commands_page() -> str:
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="audioheads", title="All commands")
     return str(text)
-
-
-def notebook_page(path: Path) -> str:
-    """Return a notebook as Markdown: text cells unchanged, code cells in fences."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    parts = []
-    for cell in cells:
-        text = "".join(cell["source"]).strip()
-        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
-    note = f"This page is generated from the notebook `docs/guides/{path.name}`, which you can run."
-    return "\n\n".join([*parts[:1], note, *parts[1:]]) + "\n"

@@ -1,4 +1,4 @@
-"""Console output: result lines and tables, log lines, progress bars."""
+"""Console output: result lines and tables, log lines, progress bars, in colour on a terminal."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
+
+from pipeline.progress import ProgressTask, Rates
 
 LINE_EVERY_S = 60.0  # away from a terminal, a running task prints a line after this time without output
 _WIDE = 100_000  # characters; nothing is wrapped when the output is not a terminal
 _FOLDED = 26  # minimum width in characters of a column that may wrap
 _GAP = 2  # characters between columns
+_ROOMY = 100  # width in characters of a terminal on which a bar has all its rates
 _OURS = ("features", "heads", "pipeline")
+BEST, CAUTION = "green", "yellow"  # colours; rich omits them away from a terminal and where NO_COLOR is set
+# heading, start of the cell, colour of the row
+ROW_COLOURS = (("best", "best", BEST), ("weights", "untrained", CAUTION))
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 
@@ -52,16 +57,21 @@ class Console:
             if not console.is_terminal:
                 console.width = _WIDE
         self._last_output = time.monotonic()
+        self._places: list[str] = []
 
-    def line(self, text: str) -> None:
-        """Print one result line on stdout."""
+    def line(self, text: str, style: str = "") -> None:
+        """Print one result line on stdout, in a colour such as `CAUTION` or in none."""
         self._last_output = time.monotonic()
-        self.out.print(Text(escape_controls(text)), soft_wrap=True)
+        self.out.print(Text(escape_controls(text), style=style), soft_wrap=True)
 
-    def note(self, text: str) -> None:
-        """Print one line about what is happening on stderr."""
+    def note(self, text: str, style: str = "") -> None:
+        """Print one line about what is happening on stderr, in a colour or in none."""
         self._last_output = time.monotonic()
-        self.err.print(Text(escape_controls(text)), soft_wrap=True)
+        self.err.print(Text(escape_controls(text), style=style), soft_wrap=True)
+
+    def warning(self, text: str) -> None:
+        """Print a warning on stderr."""
+        self.note(f"warning: {text}", CAUTION)
 
     def error(self, text: str) -> None:
         """Print an error message on stderr."""
@@ -77,7 +87,7 @@ class Console:
         foldable: Sequence[str] = (),
         spare: Sequence[str] = (),
     ) -> list[str]:
-        """Print a table on stdout.
+        """Print a table on stdout. Rows have the colours of `ROW_COLOURS`.
 
         Args:
             columns: Column headings.
@@ -109,25 +119,47 @@ class Console:
                 justify: Literal["left", "right"] = "right" if column in right else "left"
                 table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=column not in foldable)
         for cells in texts:
-            table.add_row(*(Text(cell) for name, cell in zip(columns, cells, strict=True) if name not in left_out))
+            row = dict(zip(columns, cells, strict=True))
+            colours = [colour for name, start, colour in ROW_COLOURS if row.get(name, "").startswith(start)]
+            table.add_row(*(Text(row[name]) for name in columns if name not in left_out), style=next(iter(colours), ""))
         self.out.print(table)
         return left_out
+
+    @contextmanager
+    def within(self, place: str) -> Iterator[None]:
+        """Name the part of the work that the block does, such as `stage 2 of 3`, in its progress bars."""
+        self._places.append(place)
+        try:
+            yield
+        finally:
+            self._places.pop()
+
+    @contextmanager
+    def stage(self, number: int, total: int, what: str) -> Iterator[None]:
+        """Announce a stage of a run, and name it in the progress bars of the block."""
+        place = f"stage {number} of {total}"
+        self.note(f"{place}: {what}")
+        with self.within(place):
+            yield
 
     @contextmanager
     def progress(self, description: str, total: int | None, unit: str = "clips") -> Iterator[ProgressTask]:
         """Show a bar with rates, time left and failures while the block runs.
 
-        If stderr is not a terminal, print a line after each minute without other output instead.
+        The parts of the work that `within` names come first: `stage 2 of 3, model 4 of 9: mfcc linear`. If stderr is
+        not a terminal, print a line after each minute without other output instead.
 
         Args:
             description: Name of the task, such as `features mfcc`.
             total: Number of units; None while unknown.
             unit: Name of the counted unit; empty if nothing is counted.
         """
+        if self._places:
+            description = f"{', '.join(self._places)}: {description}"
         bar = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(20),
-            _Rates(unit),
+            Rates(unit, with_audio=self.err.width >= _ROOMY),
             TimeRemainingColumn(),
             console=self.err,
             disable=not self.err.is_terminal,
@@ -176,72 +208,6 @@ def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + _GAP * (len(widths) - 1)
 
 
-@dataclass
-class ProgressTask:
-    """A running task: the counts shown by its bar and, later, by a summary line.
-
-    Attributes:
-        done: Units finished.
-        audio_s: Seconds of audio finished.
-        failures: Units that failed.
-    """
-
-    bar: Progress
-    task: TaskID
-    unit: str = "clips"
-    done: int = 0
-    audio_s: float = 0.0
-    failures: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    def advance(self, units: int = 1, audio_s: float = 0.0, failures: int = 0) -> None:
-        """Count finished units, their seconds of audio, and how many of them failed."""
-        self.done += units
-        self.audio_s += audio_s
-        self.failures += failures
-        self.bar.update(self.task, advance=units, audio_s=self.audio_s, failures=self.failures)
-
-    def __str__(self) -> str:
-        """One line for outputs without bars: `features mfcc: 120/400 clips, 52 clips/s, 1 failed; 3 min so far`."""
-        task = self.bar.tasks[self.bar.task_ids.index(self.task)]
-        minutes = int(self.elapsed_s // 60)
-        running = f"{minutes} min so far" if minutes else "less than a minute so far"
-        rates = _rates(self.done, task.total, self.elapsed_s, self.unit, self.audio_s, self.failures)
-        return f"{task.description}: {'; '.join([*filter(None, [', '.join(rates)]), running])}"
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the task started."""
-        return time.perf_counter() - self.started
-
-
-class _Rates(ProgressColumn):
-    """Column with counts and rates: `120/400 clips  52 clips/s  260 s audio/s  1 failed`."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__(Column(no_wrap=True))
-        self.unit = unit
-
-    def render(self, task: Task) -> Text:
-        """Return the counts and rates of one task."""
-        fields = task.fields.get("audio_s") or 0.0, task.fields.get("failures") or 0
-        return Text("  ".join(_rates(task.completed, task.total, task.elapsed or 0.0, self.unit, *fields)))
-
-
-def _rates(done: float, total: float | None, elapsed_s: float, unit: str, audio_s: float, failures: int) -> list[str]:
-    """Return counts and rates: `120/400 clips`, `52 clips/s`, `260 s audio/s`, `1 failed`."""
-    if not unit or not (done or total):
-        return []
-    parts = [f"{done:.0f}{f'/{total:.0f}' if total is not None else ''} {unit}"]
-    if elapsed_s:
-        parts.append(f"{done / elapsed_s:.3g} {unit}/s")
-        if audio_s:
-            parts.append(f"{audio_s / elapsed_s:.3g} s audio/s")
-    if failures:
-        parts.append(f"{failures} failed")
-    return parts
-
-
 class _LogLines(logging.Handler):
     """Log handler that prints above the progress bar, through the console that draws it."""
 
@@ -252,4 +218,7 @@ class _LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         text = self.format(record)
-        self.console.note(text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}")
+        if record.levelno < logging.WARNING:
+            self.console.note(text)
+        else:
+            self.console.note(f"{record.levelname.lower()}: {text}", CAUTION)

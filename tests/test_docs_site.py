@@ -36,6 +36,16 @@ def test_every_guide_is_a_page_that_the_start_page_leads_to(site: Path) -> None:
     assert not list(site.rglob("*.py"))
 
 
+def test_the_tour_has_its_outputs(site: Path) -> None:
+    text = (site / "guides" / "tour.html").read_text(encoding="utf-8")
+    images = re.findall(r'<img[^>]+src="(tour_files/\d+\.png)"', text)
+    assert len(images) == 3
+    assert all((site / "guides" / image).read_bytes().startswith(b"\x89PNG") for image in images)
+    assert text.count("<audio") == 2
+    assert "<table>" in text and "wav2vec2-nano</td>" in text
+    assert "<style scoped>" not in text
+
+
 def test_the_reference_comes_from_the_docstrings(site: Path) -> None:
     text = (site / "reference" / "features.html").read_text(encoding="utf-8")
     assert 'id="features.store.EmbeddingTable.embeddings"' in text

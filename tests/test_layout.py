@@ -36,6 +36,15 @@ def test_files_named_in_a_row_of_the_table_are_in_that_folder(package):
 
 
 def test_no_folder_holds_more_modules_than_a_reader_can_keep_in_mind():
-    folders = [path.parent for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")]
+    folders = [path.parent for package in (*PACKAGES, "benchmarks") for path in (ROOT / package).rglob("__init__.py")]
     sizes = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) - 1 for folder in folders}
     assert {folder: size for folder, size in sizes.items() if size > MOST_MODULES} == {}
+
+
+def test_every_benchmark_named_in_the_documentation_is_a_module():
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    names = {name for page in pages for name in re.findall(r"python -m (benchmarks(?:\.\w+)?)", page)}
+    assert len(names) > 8
+    for name in names:
+        place = ROOT / name.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), name

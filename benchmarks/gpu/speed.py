@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.clips import manifest_of
 from benchmarks.figures import Figure
 from benchmarks.gpu.models import SPEED, Model, Sizes
-from benchmarks.stage1 import ours
+from benchmarks.stage1.comparison import ours
 from features import backbones
 
 PEER_GOAL = 10.0

@@ -42,19 +42,15 @@ from pipeline.cli.start import check_corpus, check_finetuning, open_console, rea
 if TYPE_CHECKING:
     from features.planning.run_shard import RunShard
 
+# headings of the groups of commands in the help, in the order of their first commands
+EXPERIMENTS, MODELS, DATA, SETUP = "Experiments", "Trained models", "Sounds, backbones and cache", "Setup"
+
 app = typer.Typer(
     name="audioheads",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
 )
-app.command()(init)
-app.add_typer(cache_app, name="cache")
-app.add_typer(datasets_app, name="datasets")
-app.add_typer(backbones_app, name="backbones")
-app.add_typer(models_app, name="models")
-app.add_typer(configs_app, name="configs")
-app.add_typer(config_app, name="config")
+app.command(rich_help_panel=EXPERIMENTS)(init)
 
 
 def _print_version(wanted: bool) -> None:
@@ -72,7 +68,7 @@ def _audioheads(
     """Compare frozen audio backbones: cache exact embeddings, train small heads, report one results table."""
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def run(
     config: ConfigFile,
     sets: Sets = None,
@@ -92,28 +88,33 @@ def run(
 
     corpus = load_corpus(experiment, strict=strict, rehash=rehash, save=not dry_run)
     how = {"device": device, "dry_run": dry_run, "strict": strict, "console": console, "corpus": corpus}
-    run_features(experiment, limit=limit, **how)  # type: ignore[arg-type]
-    if limit is not None:
-        console.line(f"run: stopped after stage 1, because --limit {limit} may leave clips without embeddings")
-        return
-    if experiment.finetune and not dry_run:
-        _finetune_module().cache_model_inputs(experiment, device=device, console=console, corpus=corpus)
+    stages = 4 if experiment.finetune else 3
+    with console.stage(1, stages, "features"):
+        run_features(experiment, limit=limit, **how)  # type: ignore[arg-type]
+        if limit is not None:
+            console.line(f"run: stopped after stage 1, because --limit {limit} may leave clips without embeddings")
+            return
+        if experiment.finetune and not dry_run:
+            _finetune_module().cache_model_inputs(experiment, device=device, console=console, corpus=corpus)
     from pipeline.results.run_lock import locked
 
     with locked([] if dry_run else [experiment.run_dir], console.note):  # the report is of the models trained here
-        run_heads(experiment, **how)  # type: ignore[arg-type]
+        with console.stage(2, stages, "train-heads"):
+            run_heads(experiment, **how)  # type: ignore[arg-type]
         if experiment.finetune:
-            _finetune_module().run_finetune(experiment, **how)
-        write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
+            with console.stage(3, stages, "finetune"):
+                _finetune_module().run_finetune(experiment, **how)
+        with console.stage(stages, stages, "report"):
+            write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def demo(sets: Sets = None, device: Device = "auto", verbose: Verbose = False) -> None:
     """Run all stages on synthetic sounds, without any download; takes a few minutes."""
     run(Path("demo"), sets, device, verbose=verbose)
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def features(
     config: ConfigFile,
     sets: Sets = None,
@@ -135,7 +136,7 @@ def features(
     run_features(experiment, **how, console=console, engine=engine, run_shard=run_shard)  # type: ignore[arg-type]
 
 
-@app.command("train-heads")
+@app.command("train-heads", rich_help_panel=EXPERIMENTS)
 def train_heads(
     config: ConfigFile,
     sets: Sets = None,
@@ -160,7 +161,7 @@ def train_heads(
     run_heads(experiment, console=console, **how)  # type: ignore[arg-type]
 
 
-@app.command()
+@app.command(rich_help_panel=EXPERIMENTS)
 def finetune(
     config: ConfigFile,
     sets: Sets = None,
@@ -183,13 +184,21 @@ def finetune(
     _finetune_module().run_finetune(experiment, console=console, **how)
 
 
-app.command()(report)
-app.command()(leaderboard)
-app.command()(predict)
-app.command()(export)
+app.command(rich_help_panel=EXPERIMENTS)(report)
+app.command(rich_help_panel=EXPERIMENTS)(leaderboard)
+app.add_typer(models_app, name="models", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(predict)
+app.command(rich_help_panel=MODELS)(export)
 
 
-@app.command()
+app.add_typer(datasets_app, name="datasets", rich_help_panel=DATA)
+app.add_typer(backbones_app, name="backbones", rich_help_panel=DATA)
+app.add_typer(cache_app, name="cache", rich_help_panel=DATA)
+app.add_typer(configs_app, name="configs", rich_help_panel=SETUP)
+app.add_typer(config_app, name="config", rich_help_panel=SETUP)
+
+
+@app.command(rich_help_panel=SETUP)
 def doctor(verbose: Verbose = False) -> None:
     """Show package versions, devices, output folders and whether the model hub is reachable."""
     console = open_console(verbose)
@@ -227,11 +236,8 @@ def _fail(error: BaseException, *, verbose: bool) -> int:
 
     console = Console()
     if is_usage_error(error):
-        message = str(error.format_message())  # type: ignore[attr-defined]
-        if message.startswith("Usage:"):  # a command group without a command: the message is its help
-            console.note(message)
-        else:
-            console.error(f"{message} (see audioheads --help)")
+        if type(error).__name__ != "NoArgsIsHelpError":  # a group without a command has printed its help
+            console.error(f"{error.format_message()} (see audioheads --help)")  # type: ignore[attr-defined]
         return 2
     if isinstance(error, typer.Abort):
         error = KeyboardInterrupt()

@@ -9,12 +9,13 @@ import typer
 from pipeline.cli.options import Device, Verbose
 from pipeline.cli.start import open_console
 
-backbones_app = typer.Typer(
-    help="List, show and check the models that embed audio.", no_args_is_help=True, rich_markup_mode=None
-)
+backbones_app = typer.Typer(help="List, show and check the models that embed audio.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Backbone or preset, see `audioheads backbones ls`.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME", help="Use this backbone or preset; `audioheads backbones ls` lists them.", show_default=False
+    ),
 ]
 
 

@@ -11,16 +11,19 @@ from pipeline.cli.options import Caches, ConfigFile, DryRun, Sets, Verbose
 from pipeline.cli.start import check_corpus, open_console, start
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
+DEFAULT_CACHE = Path("cache")
+CREATE_ONE = "`audioheads features CONFIG` creates one"
 
-cache_app = typer.Typer(
-    help="Inspect, check, prune and export cached embeddings.", no_args_is_help=True, rich_markup_mode=None
-)
+cache_app = typer.Typer(help="Inspect, check, prune and export cached embeddings.", no_args_is_help=True)
 
 
 @cache_app.command("ls")
 def cache_ls(paths: Caches = None, sets: Sets = None, verbose: Verbose = False) -> None:
     """List cache files and their contents."""
     console = open_console(verbose)
+    if not paths and not DEFAULT_CACHE.exists():
+        console.note(f"no cache files in {DEFAULT_CACHE}; {CREATE_ONE}")
+        return
     found = _cache_paths(paths, sets)
     from pipeline.cache import inspect as cache_commands
 
@@ -52,7 +55,10 @@ def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = Fals
 def cache_prune(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH", help="Configs; with --older-than or --name also cache files and folders."),
+        typer.Argument(
+            metavar="PATH",
+            help="Keep the clips of these configs; with --older-than or --name, prune these files and folders.",
+        ),
     ] = None,
     older_than: Annotated[
         str | None,
@@ -97,11 +103,13 @@ def cache_prune(
 def cache_export(
     config: ConfigFile,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="File format: parquet, npz or webdataset.")
+        str, typer.Option("--format", metavar="FORMAT", help="Write this format: parquet, npz or webdataset.")
     ] = "parquet",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Output folder; default: embeddings in the run folder."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Write to this folder; default: embeddings in the run folder."
+        ),
     ] = None,
     backbone: Annotated[
         list[str] | None,
@@ -114,7 +122,7 @@ def cache_export(
         ),
     ] = None,
     layers: Annotated[
-        str, typer.Option(metavar="LAYERS", help="Layers to export: all, last, or numbers such as 0,6,12.")
+        str, typer.Option(metavar="LAYERS", help="Export these layers: all, last, or numbers such as 0,6,12.")
     ] = "all",
     sets: Sets = None,
     verbose: Verbose = False,
@@ -143,10 +151,10 @@ def _cache_paths(paths: list[Path] | None, sets: list[str] | None) -> list[Path]
     from pipeline.config.config import load_config
 
     found = []
-    for path in paths or [Path("cache")]:
+    for path in paths or [DEFAULT_CACHE]:
         if path.suffix in CONFIG_SUFFIXES:
             path = load_config(path, sets or ()).output.cache
         if not path.exists():
-            raise UserError(f"{path}: no such cache; run `audioheads features CONFIG` to create one")
+            raise UserError(f"{path}: no such cache; {CREATE_ONE}")
         found.append(path)
     return found

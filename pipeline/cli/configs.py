@@ -11,10 +11,8 @@ from features.errors import UserError
 from pipeline.cli.options import Verbose
 from pipeline.cli.start import open_console
 
-configs_app = typer.Typer(
-    help="List and copy the configs that come with the program.", no_args_is_help=True, rich_markup_mode=None
-)
-config_app = typer.Typer(help="Show what a config can hold.", no_args_is_help=True, rich_markup_mode=None)
+configs_app = typer.Typer(help="List and copy the configs that come with the program.", no_args_is_help=True)
+config_app = typer.Typer(help="Show what a config can hold.", no_args_is_help=True)
 
 
 @configs_app.command("ls")
@@ -29,9 +27,15 @@ def configs_ls(verbose: Verbose = False) -> None:
 
 @configs_app.command("copy")
 def configs_copy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped config.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Copy this config; `audioheads configs ls` lists them.", show_default=False
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to copy it.", show_default="NAME.yaml in this folder")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Copy it to this file or folder.", show_default="NAME.yaml in this folder"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     verbose: Verbose = False,

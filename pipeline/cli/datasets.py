@@ -10,9 +10,7 @@ import typer
 from pipeline.cli.options import ConfigFile, Sets, Verbose
 from pipeline.cli.start import open_console, start
 
-datasets_app = typer.Typer(
-    help="List, download, index and audit labelled audio.", no_args_is_help=True, rich_markup_mode=None
-)
+datasets_app = typer.Typer(help="List, download, index and audit labelled audio.", no_args_is_help=True)
 
 
 @datasets_app.command("ls")
@@ -30,7 +28,7 @@ def datasets_index(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="CSV file to write; default: manifest.csv in the run folder."
+            "--output", "-o", metavar="FILE", help="Write this CSV file; default: manifest.csv in the run folder."
         ),
     ] = None,
     sets: Sets = None,
@@ -55,7 +53,12 @@ def datasets_audit(
     ] = False,
     similarity: Annotated[
         float | None,
-        typer.Option(min=0.5, max=1.0, metavar="COSINE", help="Lowest similarity of near-duplicates; default 0.98."),
+        typer.Option(
+            min=0.5,
+            max=1.0,
+            metavar="COSINE",
+            help="Call clips near-duplicates from this similarity on; default: 0.98.",
+        ),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -75,17 +78,23 @@ def datasets_audit(
 def datasets_download(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Corpus to download; without it, list all.", show_default=False),
+        typer.Argument(metavar="[NAME]", help="Download this corpus; without a name, list all.", show_default=False),
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the corpus; default: where the shipped configs expect it."),
+        typer.Option(
+            metavar="FOLDER", help="Unpack it into this folder; default: where the shipped configs expect it."
+        ),
     ] = None,
     origin: Annotated[
-        str | None, typer.Option("--from", metavar="URL|FILE", help="Mirror, or an archive you downloaded yourself.")
+        str | None,
+        typer.Option(
+            "--from", metavar="URL|FILE", help="Read it from this mirror, or from an archive you downloaded yourself."
+        ),
     ] = None,
     checksum: Annotated[
-        str | None, typer.Option(metavar="sha256:HEX", help="Expected checksum of the archive; none skips the check.")
+        str | None,
+        typer.Option(metavar="sha256:HEX", help="Expect this checksum of the archive; none skips the check."),
     ] = None,
     keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the archive in .downloads.")] = False,
     audit: Annotated[bool, typer.Option(help="Audit the corpus afterwards.")] = True,

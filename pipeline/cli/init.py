@@ -16,18 +16,20 @@ def init(
     path: Annotated[
         Path,
         typer.Argument(
-            metavar="[FOLDER|MANIFEST]", help="Folder or manifest of labelled audio.", show_default="this folder"
+            metavar="[FOLDER|MANIFEST]",
+            help="Inspect this folder or manifest of labelled audio.",
+            show_default="this folder",
         ),
     ] = Path(),
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Config to write; default: NAME.yaml here.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this config; default: NAME.yaml here.")
     ] = None,
     pattern: Annotated[
         str | None,
         typer.Option(
             "--pattern",
             metavar="PATTERN",
-            help="Read label, group, fold, split from file names: '{group}_{label}_{}.wav'.",
+            help="Read label, group, fold and split from file names: '{group}_{label}_{}.wav'.",
         ),
     ] = None,
     device: Device = "auto",

@@ -24,7 +24,7 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(
             metavar="RUN_OR_FOLDER",
-            help="Runs, folders of runs, results.csv files or configs.",
+            help="Rank these runs, folders of runs, results.csv files or configs.",
             show_default="all runs",
         ),
     ] = None,
@@ -37,7 +37,7 @@ def leaderboard(
         str, typer.Option(metavar="COLUMN", help="Sort by rank or a column of results.csv; -COLUMN reverses.")
     ] = "rank",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the rows as CSV.")] = None,
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Look for runs in this folder.")] = Path("runs"),
     verbose: Verbose = False,
 ) -> None:
     """Rank the results of several experiments in one table."""

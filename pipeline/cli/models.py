@@ -10,25 +10,40 @@ import typer
 from pipeline.cli.options import Device, Verbose
 from pipeline.cli.start import open_console
 
-models_app = typer.Typer(help="List trained models.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="List trained models.", no_args_is_help=True)
+
+# headings of groups of options in the help
+FITS, WINDOWS = "Fits and weights", "Windows, decisions and events"
 
 Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="Path shown by `audioheads models ls`, a .safetensors file, or an exported folder.",
+        help="Use the model in this folder: a path shown by `audioheads models ls`, a .safetensors file, or an export.",
         show_default=False,
     ),
 ]
 Fold = Annotated[
-    str | None, typer.Option(metavar="K", help="Use only the fit tested on fold K; default: average all folds.")
+    str | None,
+    typer.Option(
+        metavar="K", help="Use only the fit tested on fold K; default: average all folds.", rich_help_panel=FITS
+    ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Use the fits of this seed; default: the first.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Use the fits of this seed; default: the first.", rich_help_panel=FITS)
+]
 Trust = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Allow a type in a sklearn head, or code that the backbone runs."),
+    typer.Option(
+        metavar="NAME", help="Allow a type in a sklearn head, or code that the backbone runs.", rich_help_panel=FITS
+    ),
 ]
-Weights = Annotated[str | None, typer.Option(metavar="PATH", help="Backbone weights, if they moved since training.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", help="Load the backbone weights from here, if they moved since training.", rich_help_panel=FITS
+    ),
+]
 
 
 def _ensemble(value: str | None) -> str | None:
@@ -40,7 +55,10 @@ def _ensemble(value: str | None) -> str | None:
 EnsembleOption = Annotated[
     str | None,
     typer.Option(
-        callback=_ensemble, metavar="folds|all", help="Average all folds of one seed (default), or of all seeds."
+        callback=_ensemble,
+        metavar="folds|all",
+        help="Average all folds of one seed (default), or of all seeds.",
+        rich_help_panel=FITS,
     ),
 ]
 
@@ -48,7 +66,8 @@ EnsembleOption = Annotated[
 @models_app.command("ls")
 def models_ls(
     runs: Annotated[
-        list[Path] | None, typer.Argument(metavar="RUN", help="Runs or folders of runs.", show_default="runs")
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="List the models of these runs or folders of runs.", show_default="runs"),
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -65,48 +84,82 @@ def predict(
     audio: Annotated[
         list[str],
         typer.Argument(
-            metavar="AUDIO…", help="Files, folders, a manifest, or - for paths on stdin.", show_default=False
+            metavar="AUDIO",
+            help="Score these files or folders, a manifest, or - for paths on stdin.",
+            show_default=False,
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write (.csv, .jsonl or .parquet); default: stdout."
+            "--output", "-o", metavar="FILE", help="Write this file (.csv, .jsonl or .parquet); default: stdout."
         ),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(metavar="csv|jsonl|parquet", help="Output format; default: from the suffix.")
+        str | None, typer.Option(metavar="csv|jsonl|parquet", help="Write this format; default: by the suffix.")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Number of classes listed per clip; 0 lists all.")] = 5,
+    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="List this many classes per clip; 0 lists all.")] = 5,
     fold: Fold = None,
     seed: Seed = None,
     ensemble: EnsembleOption = None,
     windows: Annotated[
-        bool, typer.Option("--windows", help="Score windows of long clips and report their times.")
+        bool,
+        typer.Option("--windows", help="Score windows of long clips and report their times.", rich_help_panel=WINDOWS),
     ] = False,
     window_s: Annotated[
-        float | None, typer.Option(min=0.01, help="Window length in seconds; default: length of most training clips.")
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="S",
+            help="Make windows this many seconds long; default: the length of most training clips.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = None,
     hop_s: Annotated[
-        float | None, typer.Option(min=0.001, help="Step between windows in seconds; default: the window length.")
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="S",
+            help="Start a window every S seconds; default: the window length.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = None,
     operating_point: Annotated[
         bool,
         typer.Option(
-            "--operating-point", help="Add a decision by the model's thresholds (columns decision and score)."
+            "--operating-point",
+            help="Add a decision by the model's thresholds (columns decision and score).",
+            rich_help_panel=WINDOWS,
         ),
     ] = False,
     events: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Merge decided windows into events and write them (.csv, .txt, .tsv)."),
+        typer.Option(
+            metavar="FILE",
+            help="Merge decided windows into events and write them (.csv, .txt, .tsv).",
+            rich_help_panel=WINDOWS,
+        ),
     ] = None,
     events_format: Annotated[
-        str | None, typer.Option(metavar="csv|audacity|raven", help="Format of the events; default: from the suffix.")
+        str | None,
+        typer.Option(
+            metavar="csv|audacity|raven",
+            help="Write events in this format; default: by the suffix.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = None,
     release: Annotated[
-        float, typer.Option(metavar="SHARE", help="An event goes on down to this share of its threshold.")
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Continue an event down to this share of its threshold.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = 0.8,
-    min_event_s: Annotated[float, typer.Option(metavar="S", help="Leave out events shorter than this.")] = 0.0,
+    min_event_s: Annotated[
+        float,
+        typer.Option(metavar="S", help="Leave out events shorter than this.", rich_help_panel=WINDOWS),
+    ] = 0.0,
     weights: Weights = None,
     trust: Trust = None,
     device: Device = "auto",
@@ -134,16 +187,16 @@ def _export_format(value: str) -> str:
 
 def export(
     model: Model,
-    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.", show_default=False)],
+    target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Create this folder.", show_default=False)],
     format: Annotated[
         str,
         typer.Option(
             callback=_export_format,
             metavar="audioheads|onnx|transformers",
-            help="Export format: a folder for predict, ONNX graphs, or a transformers model.",
+            help="Write a folder for predict, ONNX graphs, or a transformers model.",
         ),
     ] = "audioheads",
-    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Omit the backbone weights.")] = False,
+    no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Leave out the backbone weights.")] = False,
     fold: Fold = None,
     seed: Seed = None,
     ensemble: EnsembleOption = None,
@@ -151,7 +204,7 @@ def export(
         list[Path] | None,
         typer.Option(metavar="PATH", help="Compare export and original on these clips; default: clips of the run."),
     ] = None,
-    license: Annotated[str | None, typer.Option(metavar="NAME", help="License named in the model card.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="NAME", help="Name this license in the model card.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     weights: Weights = None,
     trust: Trust = None,

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 def report(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG", help="One or more YAML files, reported on one page.")
+        list[Path], typer.Argument(metavar="CONFIG", help="Report these YAML files or shipped configs on one page.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Output folder.", show_default="report in the run folder"),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Write the report to this folder.",
+            show_default="report in the run folder",
+        ),
     ] = None,
     embed_audio: Annotated[
         bool, typer.Option("--embed-audio", help="Embed the clips in index.html as compact MP3, for one file to share.")
@@ -33,7 +39,7 @@ def report(
     ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     sets: Sets = None,
-    device: UnusedDevice = "auto",
+    device: UnusedDevice = None,
     limit: UnusedLimit = None,
     dry_run: DryRun = False,
     strict: UnusedStrict = False,

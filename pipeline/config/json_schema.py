@@ -11,6 +11,8 @@ from pydantic_core.core_schema import IsInstanceSchema
 from pipeline.config.experiment import Config
 from pipeline.config.options_table import descriptions, option_classes, sections
 
+SCHEMA_FILE = "audioheads.schema.json"
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"  # read by editors that use that language server
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

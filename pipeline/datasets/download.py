@@ -232,7 +232,7 @@ def _report(manifest: Manifest, source: CorpusSource, console: Console) -> None:
     groups = f", {manifest.clips['group'].nunique()} groups" if "group" in manifest.clips else ""
     console.line(f"{manifest.root}: {len(manifest)} clips, {len(manifest.labels)} classes{groups}")
     if len(manifest) != source.clips:
-        console.note(f"warning: {source.title} should have {source.clips} clips, this copy has {len(manifest)}")
+        console.warning(f"{source.title} should have {source.clips} clips, this copy has {len(manifest)}")
 
 
 def _audit(name: str, source: CorpusSource, root: Path, console: Console) -> None:

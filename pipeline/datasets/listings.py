@@ -56,7 +56,7 @@ def index_dataset(config: Config, output: Path | None, console: Console) -> None
             console.table((column, "clips"), list(counts.items()), right=("clips",))
             console.line("")
     for warning in filter(None, (manifest.similar_labels, task_question(manifest, config.dataset))):
-        console.note(f"warning: {warning}")
+        console.warning(warning)
     groups = f", {clips['group'].nunique()} groups" if "group" in clips else ""
     console.line(
         f"{manifest.name}: {len(manifest)} clips, {answers}{groups}; wrote {output}, paths relative to its folder"

@@ -75,7 +75,7 @@ def run_finetune(
     models = models_of(config, corpus, sources, tables, device=device, strict=strict, console=console)
     stage = models[0].stage
     for warning in stage.splits.warnings:
-        console.note(f"warning: {warning}")
+        console.warning(warning)
     with work.run_folder():
         if _train_all(work, models) and is_main_process():
             with work.collecting():
@@ -127,8 +127,9 @@ def _announce_all(work: FitWork, corpus: Corpus, sources: Sequence[InitialWeight
 def _train_all(work: FitWork, models: Sequence[ModelFits]) -> bool:
     """Train all models, and return whether every fit is complete."""
     if work.is_alone:
-        for model in models:
-            _train_model(model)
+        for number, model in enumerate(models, 1):
+            with work.console.within(f"model {number} of {len(models)}"):
+                _train_model(model)
         return True
     tasks = [task for model in models for task in model.tasks()]
     if is_main_process():

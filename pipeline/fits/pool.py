@@ -15,9 +15,10 @@ from features.distributed.cluster import ray_cluster
 from features.distributed.pool import Actor, ActorPool
 from features.distributed.resources import actor_device, actor_needs, room_for
 from pipeline.config.config import Config
-from pipeline.console import Console, ProgressTask
+from pipeline.console import Console
 from pipeline.fits.actor import FitWorker, OpenTasks
 from pipeline.fits.task import FitTask
+from pipeline.progress import ProgressTask
 
 
 def train_on_ray(

@@ -31,7 +31,7 @@ CLASSES_SHOWN = 12
 def run_init(
     path: Path, output: Path | None, *, device: str, force: bool, console: Console, pattern: str | None = None
 ) -> Path:
-    """Inspect labelled audio and write a config for it.
+    """Inspect labelled audio and write a config for it, with a JSON schema for editors in the same folder.
 
     Args:
         path: A folder or a manifest file.
@@ -48,16 +48,14 @@ def run_init(
         UserError: There is nothing to train on, or a file exists and `force` is false.
         RunError: The config cannot be written.
     """
-    name = (
-        re.sub(r"[^\w-]+", "-", base_name(path if path.is_dir() else path.with_suffix(""))).strip("-") or "experiment"
-    )
-    output = output or Path(f"{name}.yaml")
+    output = output or Path(f"{_name(path)}.yaml")
     table = output.with_suffix(".csv")
     _refuse_overwriting(output, force)
     found = recognise(path, table, pattern)
     if found.table is not None:
         _refuse_overwriting(table, force)
     from pipeline.config.config import load_config
+    from pipeline.config.json_schema import SCHEMA_FILE, SCHEMA_LINE, schema_text
     from pipeline.init.cost import device_to_use, measure
     from pipeline.init.look import look
     from pipeline.init.suggest import suggest_backbones, suggest_protocol
@@ -73,7 +71,8 @@ def run_init(
         if found.table is not None:
             found.table.write_csv(table)
             console.line(f"wrote {table}, a manifest of {counted(len(found.manifest), 'clip')}")
-        output.write_text(text, encoding="utf-8")
+        (output.parent / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
+        output.write_text(f"{SCHEMA_LINE}\n{text}", encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {output} ({error.strerror})") from error
     load_config(output)

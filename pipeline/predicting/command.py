@@ -79,12 +79,14 @@ class OutputOptions:
         """Check that options are not contradictory.
 
         Raises:
-            UserError: Events lack windows or decisions.
+            UserError: Events lack windows or decisions, or options of events are given without events.
         """
         if self.events is not None and not (self.windows and self.decide):
             raise UserError(
                 f"--events {self.events}: events are made of decided windows; add --windows --operating-point"
             )
+        if self.events is None and (self.events_format is not None or self.merging != EventOptions()):
+            raise UserError("--events-format, --release and --min-event-s need --events FILE")
 
 
 def run_predict(

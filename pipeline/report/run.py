@@ -8,7 +8,7 @@ from pathlib import Path
 from features.corpus import Corpus
 from features.errors import RunError, UserError
 from pipeline.config.config import Config
-from pipeline.console import Console
+from pipeline.console import CAUTION, Console
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
@@ -151,7 +151,7 @@ def _print(study: Study, console: Console) -> None:
             list(shown), list(zip(*shown.values(), strict=True)), title="label efficiency", right=CURVE_NUMBERS
         )
     for warning in study.warnings:
-        console.line(f"warning: {warning}")
+        console.line(f"warning: {warning}", CAUTION)
     if failures:
         clip, reason = next(iter(failures.items()))
         console.line(

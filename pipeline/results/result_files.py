@@ -32,11 +32,13 @@ def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[st
         runs: The folder of runs.
 
     Returns:
-        The files, and a note for each run without a report.
+        The files, and a note for each run without a report. There are none if no path is given and `runs` has none.
 
     Raises:
         UserError: A path does not exist or has no results; the message has the command that creates them.
     """
+    if not paths and not runs.exists():
+        return [], []
     found: list[Path] = []
     notes: list[str] = []
     for path in paths or [runs]:
@@ -55,7 +57,7 @@ def find_results(paths: Sequence[Path], runs: Path) -> tuple[list[Path], list[st
         own = [path / RESULTS, path / RESULTS.name]
         below = sorted(path.glob(f"*/{RESULTS.as_posix()}"))
         here = [file for file in own if file.is_file()][:1] or below
-        if not here:
+        if not here and paths:
             config = path / "config.yaml"
             raise UserError(
                 f"{path}: has no {RESULTS}; `audioheads report {config if config.is_file() else 'CONFIG'}` creates it"

@@ -81,9 +81,10 @@ def run_features(
             write_json(failures_file(config), {})
         with console.progress(f"reading the files of {manifest.name}", None, ""):
             corpus.contents  # noqa: B018
-        for options, spec in zip(config.features.backbones, specs, strict=True):
+        for number, (options, spec) in enumerate(zip(config.features.backbones, specs, strict=True), 1):
             label = label_of(options)
             with ExitStack() as stack:
+                stack.enter_context(console.within(f"model {number} of {len(specs)}"))
                 progress = StageBar(label, console, stack)
                 load = partial(backbones.load, options.model_dump(exclude_unset=True), settings.device, spec=spec)
                 load_as = None if dry_run else lambda precision, load=load: load(precision=precision)

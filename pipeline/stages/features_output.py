@@ -11,7 +11,8 @@ from features.planning.adoption import held_elsewhere
 from features.planning.settings import Settings
 from features.planning.worklist import make_worklist
 from features.spec import BackboneSpec
-from pipeline.console import Console, ProgressTask
+from pipeline.console import Console
+from pipeline.progress import ProgressTask
 
 
 def summary_line(label: str, summary: Summary, dataset: str) -> str:

@@ -71,7 +71,7 @@ def run_heads(
         return
     stage = stage_of(config, corpus.manifest, inputs, device=device, strict=strict, console=console)
     for warning in stage.splits.warnings:
-        console.note(f"warning: {warning}")
+        console.warning(warning)
     if stage.splits.protocol == "leave-one-group-out" and stage.splits.n_folds > MANY_GROUPS:
         console.note(
             f"leave-one-group-out trains every head {stage.splits.n_folds} times per seed, once for each group; "

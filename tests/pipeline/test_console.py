@@ -110,3 +110,49 @@ def test_a_line_counts_from_the_last_output(capsys, monkeypatch):
     with Console().progress("fit", None):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+def on_terminal(**options):
+    """A console whose outputs are terminals, and what it printed to both."""
+    console, printed = Console(), io.StringIO()
+    console.out = console.err = RichConsole(file=printed, force_terminal=True, width=120, markup=False, **options)
+    return console, printed
+
+
+def print_colours(console):
+    console.warning("few groups")
+    rows = [("a", "pretrained:x", "best"), ("b", "untrained", ""), ("c", "none", "tied")]
+    console.table(("model", "weights", "best"), rows)
+
+
+def test_best_untrained_and_warnings_have_a_colour_on_a_terminal():
+    console, printed = on_terminal(color_system="standard")
+    print_colours(console)
+    warning, _, *rows = printed.getvalue().splitlines()
+    assert warning.startswith("\x1b[33mwarning: few groups")
+    assert [re.findall(r"\x1b\[(\d\d)m", row)[:1] for row in rows] == [["32"], ["33"], []]
+
+
+def test_there_are_no_colours_where_nobody_wants_them(capsys, monkeypatch):
+    print_colours(Console())
+    assert "\x1b" not in "".join(capsys.readouterr())
+    monkeypatch.setenv("TERM", "xterm")
+    for unwanted in (False, True):
+        if unwanted:
+            monkeypatch.setenv("NO_COLOR", "1")
+        console, printed = on_terminal()
+        print_colours(console)
+        assert bool(re.findall(r"\x1b\[3\dm", printed.getvalue())) is not unwanted
+
+
+def test_progress_names_the_part_of_the_work(capsys):
+    console = Console()
+    with (
+        console.stage(2, 3, "train-heads"),
+        console.within("model 4 of 9"),
+        console.progress("mfcc linear", 10) as work,
+    ):
+        assert str(work).startswith("stage 2 of 3, model 4 of 9: mfcc linear: 0/10 clips")
+    with console.progress("mfcc", 10) as work:
+        assert str(work).startswith("mfcc: ")
+    assert capsys.readouterr().err == "stage 2 of 3: train-heads\n"

@@ -58,11 +58,15 @@ def run_leaderboard(
         console: Console to print to.
 
     Raises:
-        UserError: There are no results, a file is not a results table, a filter matches no row, or the column is
+        UserError: A path has no results, a file is not a results table, a filter matches no row, or the column is
             unknown.
         RunError: The CSV cannot be written.
     """
     files, notes = find_results(paths, runs)
+    if not files:
+        for note in (f"no reports in {runs}; `audioheads report CONFIG` writes one", *notes):
+            console.note(note)
+        return
     table, more = joined([read_results(file, name) for file, name in zip(files, run_names(files), strict=True)])
     rows = ordered(ranked(filtered(table, filters)), sort)
     if csv is not None:

@@ -217,9 +217,9 @@ def test_usage_errors_are_one_line(config, calls, capsys, arguments, words):
 @pytest.mark.parametrize("arguments", [[], ["cache"], ["datasets"]])
 def test_a_missing_command_prints_only_the_help(arguments, capsys):
     assert exit_code(*arguments) == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith(" ".join(["Usage: audioheads", *arguments]))
-    assert "see audioheads --help" not in shown
+    shown = capsys.readouterr()
+    assert shown.out.split("\n")[1].strip().startswith(" ".join(["Usage: audioheads", *arguments]))
+    assert shown.err == ""
 
 
 def test_library_warnings_are_shown_under_verbose_only(config, done, calls, capsys, monkeypatch):

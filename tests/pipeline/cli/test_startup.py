@@ -54,6 +54,7 @@ COMMANDS = [
     ("datasets download no", 2, "no corpus 'no'"),
     ("cache ls", 0, "mean, std"),
     ("cache ls empty", 0, "empty: no cache files"),
+    ("cache ls no", 2, "no: no such cache"),
     ("cache verify no", 2, "no: no such cache"),
     ("cache verify", 0, "1 of 1 files are whole"),
     ("cache explain gone.yaml", 2, FOLDER_GONE),
@@ -67,8 +68,9 @@ COMMANDS = [
     (f"predict {MODEL} x.wav", 2, "x.wav: no such file or folder"),
     (f"predict {MODEL} x.csv y.wav", 2, "x.csv: no such file or folder (none of the 2 arguments exists)"),
     (f"predict {MODEL} x.wav --format xml", 2, "--format xml"),
+    (f"predict {MODEL} x.wav --release 0.5", 2, "need --events FILE"),
     ("export no out", 2, "no: no such model"),
-    ("leaderboard", 2, "has no report/results.csv"),
+    ("leaderboard", 0, "no reports in runs"),
     ("leaderboard no", 2, "no: no such run or folder"),
     ("init no", 2, "no: no such folder or manifest file"),
 ]

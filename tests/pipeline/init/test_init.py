@@ -1,7 +1,10 @@
 """`audioheads init`: what it recognises, what it suggests, and that the config it writes runs."""
 
+import json
 import re
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from features.errors import ManifestError, UserError
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
+from pipeline.config.yaml import parse_yaml
 from pipeline.console import Console
 from pipeline.init import cost
 from pipeline.init.cost import Speed, minutes_text
@@ -129,6 +133,15 @@ def test_split_folders_become_a_manifest_next_to_the_config(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=r"exp\.csv: already exists"):
         init(tmp_path / "data", path)
+
+
+def test_editors_find_a_schema_that_the_config_fits(tmp_path):
+    six(tmp_path / "sounds", "dog", "cat")
+    config = init(Path("sounds"), Path("configs/first.yaml"))
+    named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", config.read_text())
+    schema = json.loads((config.parent / named[1]).read_text())
+    jsonschema.Draft202012Validator(schema).validate(parse_yaml(config.read_text()))
+    assert init(Path("sounds"), config, force=True) == config  # the schema is not taken for a table or a label
 
 
 def test_nothing_is_overwritten_without_force(tmp_path):

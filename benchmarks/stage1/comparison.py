@@ -2,7 +2,7 @@
 
 Ours is the whole of stage 1: decoding, every layer, mean pooling, the finalized cache file. Rounds alternate; a figure
 is the median over rounds of the ratio within a round. Other programs run in separate processes, see
-`benchmarks.apart`.
+`benchmarks.peers.apart`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import peers
-from benchmarks.apart import Apart
 from benchmarks.clips import Silent, as_wav, manifest_of
 from benchmarks.figures import Figure, ratio, timed_rounds
+from benchmarks.peers import loops
+from benchmarks.peers.apart import Apart
 from features import backbones
 from features.extract import Summary, extract
 from features.manifest import Manifest
@@ -74,8 +74,8 @@ def wav2vec2_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Fi
         folder = wav2vec2_folder(Path(name))
         options = {"name": "wav2vec2", "weights": str(folder)}
         with (
-            Apart(peers.tutorial_loop, paths, folder, device) as loop,
-            Apart(peers.padded_batches, paths, folder, device) as padded_batches,
+            Apart(loops.tutorial_loop, paths, folder, device) as loop,
+            Apart(loops.padded_batches, paths, folder, device) as padded_batches,
         ):
             measured = timed_rounds(
                 {
@@ -112,7 +112,7 @@ def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figu
         torch.manual_seed(0)
         torch.save(VGG(make_layers(), postprocess=False).state_dict(), weights)
         options = {"name": "vggish", "weights": str(weights)}
-        with Apart(peers.torchvggish_loop, paths, weights, device) as loop:
+        with Apart(loops.torchvggish_loop, paths, weights, device) as loop:
             measured = timed_rounds(
                 {
                     "loop": loop,
@@ -128,7 +128,7 @@ def vggish_figures(paths: Sequence[Path], rounds: int, device: str) -> list[Figu
 def mfcc_figures(paths: Sequence[Path], rounds: int) -> list[Figure]:
     """Compare the handcrafted control with a plain librosa loop."""
     manifest = manifest_of(paths)
-    with Apart(peers.librosa_loop, paths) as loop:
+    with Apart(loops.librosa_loop, paths) as loop:
         ways = {"loop": loop, "fp32": lambda: ours(manifest, {"name": "mfcc"}, "fp32", "cpu")}
         measured = timed_rounds(ways, rounds)
     error = largest_error(measured["fp32"][1][1], measured["loop"][1])
@@ -163,7 +163,7 @@ def xares_figures(paths: Sequence[Path], rounds: int, python: Path) -> list[Figu
     with tempfile.TemporaryDirectory() as name:
         folder = wav2vec2_folder(Path(name))
         options = {"name": "wav2vec2", "weights": str(folder)}
-        xares = peers.Xares(python, paths, folder)
+        xares = loops.Xares(python, paths, folder)
         try:
             measured = timed_rounds({"xares": xares, "fp32": lambda: ours(manifest, options, "fp32", "cpu")}, rounds)
         finally:

@@ -1,4 +1,4 @@
-"""Encode clips with X-ARES; runs in the Python of an environment with X-ARES, see `benchmarks.peers.Xares`.
+"""Encode clips with X-ARES; runs in the Python of an environment with X-ARES, see `benchmarks.peers.loops.Xares`.
 
 Reads one JSON line per request from standard input ({"paths": [...]}) and answers with one line when all clips are
 encoded. The measured time covers what X-ARES does to encode a dataset: read a tar of clips, decode, resample, batch and

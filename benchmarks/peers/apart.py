@@ -28,7 +28,7 @@ class Apart:
     def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
         """Start a process and call `make(*arguments)` there; both are pickled."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.apart"],
+            [sys.executable, "-m", "benchmarks.peers.apart"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=peers_environment(),

@@ -53,7 +53,7 @@ def rss_figures(many: int, few: int, backbone: str = "wav2vec2-tiny") -> list[Fi
 
 def run_worker(folder: Path, count: int, backbone: str) -> dict[str, Any]:
     """Run stage 1 on the first `count` clips in a new process; return its JSON, such as `peak_mb` and `seconds`."""
-    command = [sys.executable, "-m", "benchmarks.scale", str(folder / "clips"), str(count), backbone]
+    command = [sys.executable, "-m", "benchmarks.stage1.memory", str(folder / "clips"), str(count), backbone]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(answer.stdout.splitlines()[-1])

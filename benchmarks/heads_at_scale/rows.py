@@ -1,17 +1,7 @@
-"""Measure what grows with clips and groups in stage 2, audit and report: seconds of CPU, peak memory, growth.
-
-Each size of a row runs in a process of its own, on one thread. `MB` is how far the peak of memory rises above that of
-preparing the input. The growth exponent is log(seconds ratio) / log(size ratio) between a size and the one before.
-The row `reading` writes caches of up to 4 GB to a temporary folder and reads one layer of 13 (3 kB a clip); they are
-removed. Run: `python -m benchmarks.heads_at_scale`, or with `--only` and some of the rows, which `--help` lists.
-"""
+"""The rows of `benchmarks.heads_at_scale`: a part of the program on generated inputs, by size."""
 
 from __future__ import annotations
 
-import argparse
-import math
-import multiprocessing
-import os
 import resource
 import subprocess
 import sys
@@ -22,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.solvers_at_scale import knn, linear, ridge, sklearn_logistic, sklearn_sgd
+from benchmarks.heads_at_scale.solvers import knn, linear, ridge, sklearn_logistic, sklearn_sgd
 
 N_CLIPS, N_CLASSES, N_MODELS, DIM = 100_000, 35, 10, 768
 WRITTEN = 500  # clips written to a cache at a time
@@ -84,7 +74,7 @@ def duplicates(n_clips: int) -> Work:
 
 def precision(n_clips: int) -> Work:
     """Return mAP of one model for 527 labels, with interval and draws of the comparison (AudioSet has 20,371 clips)."""
-    from benchmarks.synthetic_run import several_labels
+    from benchmarks.heads_at_scale.synthetic_run import several_labels
     from heads.evaluation.bootstrap import draws_for, resampled_precision
 
     predictions, groups = several_labels(n_clips, 527)
@@ -93,7 +83,7 @@ def precision(n_clips: int) -> Work:
 
 def report(n_clips: int) -> Work:
     """Return the report of ten stored models of 400 classes: scores, tables and page, without audio and embeddings."""
-    from benchmarks.synthetic_run import SyntheticRun
+    from benchmarks.heads_at_scale.synthetic_run import SyntheticRun
 
     return SyntheticRun(n_clips, 400, N_MODELS).report
 
@@ -119,7 +109,7 @@ def reading(n_clips: int) -> Work:
     from features.store.table import open_table
 
     path = Path(tempfile.mkdtemp()) / "t.h5"
-    write = f"from benchmarks.heads_at_scale import write_cache; write_cache({str(path)!r}, {n_clips})"
+    write = f"from benchmarks.heads_at_scale.rows import write_cache; write_cache({str(path)!r}, {n_clips})"
     subprocess.run([sys.executable, "-c", write], check=True)  # its memory does not count
     table, rows = open_table(path), np.random.default_rng(0).permutation(n_clips)
     table.layer("mean", 6, rows[:1])  # libraries and buffers
@@ -178,31 +168,6 @@ def measure(name: str, size: int) -> tuple[float, float]:
         return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
-def growth_text(now: tuple[int, float], before: tuple[int, float] | None) -> str:
-    """Return the growth exponent between two measurements, (size, seconds); empty if there is nothing to compare."""
-    if before is None or min(now[1], before[1]) <= 0:
-        return ""
-    return f"{math.log(now[1] / before[1]) / math.log(now[0] / before[0]):.2f}"
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows to measure")
-    parser.add_argument("--most", type=int, help="leave out larger sizes")
-    given = parser.parse_args()
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before NumPy is loaded in the processes
-    print(f"{'row':<15}{'size':<34}{'CPU s':>8}{'MB':>8}{'growth':>8}")
-    for name in given.only:
-        earlier: tuple[int, float] | None = None
-        for size in (size for size in ROWS[name][2] if not given.most or size <= given.most):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                seconds, peak = pool.apply(measure, (name, size))
-            growth = growth_text((size, seconds), earlier)
-            print(f"{name:<15}{f'{size:,} {ROWS[name][1]}':<34}{seconds:>8.2f}{peak:>8.0f}{growth:>8}", flush=True)
-            earlier = size, seconds
-
-
 def _epoch(options: Any, n_clips: int, n_layers: int, n_classes: int) -> Work:
     """Return an epoch of a head on generated vectors: 60 % of the clips train, 20 % validate, 20 % test."""
     import numpy as np
@@ -237,7 +202,3 @@ def _manifest(n_groups: int) -> Any:
         "group": [f"speaker {own}" for own in rng.integers(0, n_groups, N_CLIPS)],
     }
     return Manifest("corpus", Path(), pd.DataFrame(columns))
-
-
-if __name__ == "__main__":
-    main()

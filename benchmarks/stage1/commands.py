@@ -44,7 +44,7 @@ def rerun_figures(clips: int, rounds: int) -> list[Figure]:
 
 def _seconds(arguments: list[str], folder: Path) -> float:
     """Return the wall time of one command in a new process."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     started = time.perf_counter()
     subprocess.run(

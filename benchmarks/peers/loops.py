@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.apart import peers_environment
+from benchmarks.peers.apart import peers_environment
 
 PADDED_BATCH = 16
 Run = Callable[[], dict[str, np.ndarray]]
@@ -41,7 +41,7 @@ def tutorial_loop(paths: Sequence[Path], folder: Path, device: str) -> Run:
 
 
 def padded_batches(paths: Sequence[Path], folder: Path, device: str) -> Run:
-    """Padded batches of Hugging Face's processor, in file order; their values are wrong, see `wav2vec2_network`."""
+    """Padded batches of Hugging Face's processor, in file order; `networks/wav2vec2.py` says why they are wrong."""
     import librosa
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
