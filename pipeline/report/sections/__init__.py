@@ -15,6 +15,7 @@ from pipeline.report.sections import (
     provenance,
     published,
 )
+from pipeline.report.sections.decisions import calibration, thresholds
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,
@@ -22,6 +23,8 @@ SECTIONS: tuple[Build, ...] = (
     layers.section,
     learning.section,
     classes.section,
+    calibration.section,
+    thresholds.section,
     hard_clips.section,
     embedding_map.section,
     published.section,
