@@ -15,7 +15,7 @@ from pipeline.report.sections import (
     provenance,
     published,
 )
-from pipeline.report.sections.decisions import calibration, thresholds
+from pipeline.report.sections.decisions import calibration, thresholds, unknown_sounds
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,
@@ -25,6 +25,7 @@ SECTIONS: tuple[Build, ...] = (
     classes.section,
     calibration.section,
     thresholds.section,
+    unknown_sounds.section,
     hard_clips.section,
     embedding_map.section,
     published.section,
