@@ -159,8 +159,8 @@ def train_head(
             if on_candidate:
                 on_candidate(done, len(places) * len(grid))
         titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
-        kept = {"valid": keep_valid, "scores": keep_scores}
-        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit, **kept)]
+        score = partial(run.score, titles=titles, refit=refit, valid=keep_valid, scores=keep_scores)
+        fits = [fit for at in range(len(folds)) for fit in score(best[at])]
         candidates = {
             (fold.fold, fold.draw): tuple(
                 CandidateScore(point, titles[layer], float(losses[at, number, column]))

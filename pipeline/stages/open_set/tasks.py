@@ -15,6 +15,7 @@ from heads.evaluation.absent import absent_classes
 from heads.options import HeadOptions
 from heads.splits.protocol import Splits
 from heads.splits.without_class import WithoutClass, targets_without
+from heads.training.kept_blocks import KeptBlocks
 from heads.training.open_set import known_scores
 from pipeline.config.config import Config, label_of
 from pipeline.fits.task import FitTask
@@ -23,6 +24,8 @@ from pipeline.results.fit import Fit, read_fit
 from pipeline.results.run_folder import finish_fit, is_done, start_fit
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.head_fits import ReadFeatures, feature_reader, fit_head
+from pipeline.stages.head_tasks import UNFINISHED
+from pipeline.stages.open_set.kept_parts import read_part, write_part
 from pipeline.stages.open_set.scores_table import scores_table
 
 FOLDER = "open-set"
@@ -124,12 +127,20 @@ def _train(
     folder: Path,
     read: ReadFeatures,
 ) -> str:
-    """Train a head without each class, one batched job per class, write the scores of all, and summarise them."""
+    """Train a head without each class, one batched job per class, write the scores of all, and summarise them.
+
+    The scores of each class are kept until all are there. An interrupted job continues with the class that it was at.
+    """
     parts, seconds = [], 0.0
     for held_out in range(len(stage.targets.names)):
-        part, found = _without(stage, label, head, poolings, held_out, read)
-        parts.append(part)
-        seconds += found
+        path, own_job = folder / UNFINISHED / f"{held_out}.parquet", f"{job} {held_out}"
+        found = read_part(path, own_job)
+        if found is None:
+            kept = KeptBlocks(path.with_suffix(""), own_job)
+            found = _without(stage, label, head, poolings, held_out, read, kept)
+            write_part(path, own_job, *found)
+        parts.append(found[0])
+        seconds += found[1]
     start_fit(folder)
     about = {
         "job": job,
@@ -145,14 +156,20 @@ def _train(
 
 
 def _without(
-    stage: Stage2, label: str, head: HeadOptions, poolings: tuple[str, ...], held_out: int, read: ReadFeatures
+    stage: Stage2,
+    label: str,
+    head: HeadOptions,
+    poolings: tuple[str, ...],
+    held_out: int,
+    read: ReadFeatures,
+    kept: KeptBlocks,
 ) -> tuple[pa.Table, float]:
     """Train a head without one class; return the scores of all test clips, and the seconds of the training."""
     splits = WithoutClass(stage.splits.splits, stage.targets.values, held_out)
     part = replace(stage, targets=targets_without(stage.targets, held_out))
     table, features = stage.inputs.tables[label], read(label, poolings)
-    kept = Splits(stage.splits.protocol, splits, (), stage.splits.absent_classes)
-    result = fit_head(part, label, table, head, features, kept, keep_scores=True)
+    known_splits = Splits(stage.splits.protocol, splits, (), stage.splits.absent_classes)
+    result = fit_head(part, label, table, head, features, known_splits, keep_scores=True, kept=kept)
     n_classes, n_seeds = part.targets.n_outputs, len(stage.config.seeds)
     every = np.arange(n_classes)
     found = []

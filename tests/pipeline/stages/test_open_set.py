@@ -80,16 +80,24 @@ def test_what_cannot_be_left_out_is_refused_in_one_line(tmp_path, monkeypatch):
         check_open_set(stage(tmp_path, three))
 
 
+def embed(config):
+    run_features(config, device="cpu", limit=None, dry_run=False, strict=False, rehash=False, console=Console())
+
+
+def train(config):
+    run_heads(config, device="cpu", dry_run=False, strict=False, console=Console())
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """An experiment trained and reported without `open_set`, then with it; the files before."""
     root = tmp_path_factory.mktemp("unknown")
     (root / "unknown.yaml").write_text(CONFIG.format(root=root))
     plain, config = (load_config(root / "unknown.yaml", [f"open_set={own}"]) for own in ("false", "true"))
-    run_features(plain, device="cpu", limit=None, dry_run=False, strict=False, rehash=False, console=Console())
+    embed(plain)
     before = {}
     for one in (plain, config):
-        run_heads(one, device="cpu", dry_run=False, strict=False, console=Console())
+        train(one)
         run_report(one, console=Console())
         before = before or {
             "results": pd.read_csv(plain.run_dir / "report" / "results.csv"),
@@ -160,6 +168,33 @@ def test_page_table_and_files_agree(run):
 def test_a_second_run_trains_nothing_again(run, capsys):
     config, _ = run
     before = {path: path.stat().st_mtime_ns for path in config.run_dir.rglob("fit.json")}
-    run_heads(config, device="cpu", dry_run=False, strict=False, console=Console())
+    train(config)
     assert {path: path.stat().st_mtime_ns for path in config.run_dir.rglob("fit.json")} == before
     assert capsys.readouterr().out.count("open-set unknown mfcc") + len(before) >= 4
+
+
+@pytest.mark.e2e
+def test_an_interrupted_job_keeps_the_classes_that_it_has_finished(run, tmp_path, monkeypatch):
+    finished, _ = run
+    config = load_config(finished.output.runs.parent / "unknown.yaml", ["open_set=true", f"output.runs={tmp_path}"])
+    embed(config)
+    right, seen = tasks._without, []
+
+    def without(stage, label, head, poolings, held_out, *given):
+        if head.name == "linear" and held_out == 2 and len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append((head.name, held_out))
+        return right(stage, label, head, poolings, held_out, *given)
+
+    monkeypatch.setattr(tasks, "_without", without)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    folder = config.run_dir / "open-set" / "mfcc" / "linear"
+    assert sorted(path.name for path in folder.rglob("*.parquet")) == ["0.parquet", "1.parquet"]
+    (folder / "unfinished" / "1.parquet").write_bytes(b"damaged")
+    seen.append(("linear", "stopped"))
+    train(config)
+    assert seen[3:] == [("linear", 1), ("linear", 2), ("knn", 0), ("knn", 1), ("knn", 2)]
+    for one, other in zip(read_open_set(config), read_open_set(finished), strict=True):
+        assert one.table().equals(other.table())
+    assert not list(config.run_dir.glob("open-set/**/unfinished"))
