@@ -121,3 +121,10 @@ class HeadType:
     graph: Graph | None = None
     no_graph: str = "has no torch graph"
     check: Callable[[Any, Task], object] | None = None
+
+    def scores(self, state: State, features: Any) -> np.ndarray:
+        """Compute the scores before softmax or sigmoid, shape (n, C) float32, of a head that has a graph.
+
+        The predictor of such a head returns its scores unchanged in `regression`, unless the state scales values.
+        """
+        return self.predict(state, features, "regression")

@@ -44,6 +44,8 @@ class HeadFit:
         epochs: Passes over the training rows up to the kept state (`linear`: iterations of its solver).
         params_trained: Number of trained parameters of this fit, without the standardisation.
         state: Arrays by name that `heads.kinds.registry.predict` needs, including the standardisation.
+        scores: Scores of the test rows before softmax or sigmoid, shape (n_test, C) float32; None if they were not
+            kept, or the head has none.
     """
 
     fold: int | str
@@ -59,6 +61,7 @@ class HeadFit:
     epochs: int
     params_trained: int
     state: Mapping[str, np.ndarray]
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

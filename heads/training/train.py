@@ -45,6 +45,7 @@ def train_head(
     together: bool | None = None,
     keep_layers: bool = False,
     keep_valid: bool = False,
+    keep_scores: bool = False,
     memory: int = MEMORY_BYTES,
     kept: KeptBlocks | None = None,
     on_candidate: Callable[[int, int], None] | None = None,
@@ -80,6 +81,7 @@ def train_head(
         keep_layers: Also keep the test predictions of the best candidate of each layer, for heads that read
             one layer's vector and choose between several layers.
         keep_valid: Also keep the validation predictions of the chosen fits, before any refit.
+        keep_scores: Also keep the scores of test rows before softmax or sigmoid, of heads that have them.
         memory: Bytes that rows and fits of `mlp` and `weighted-sum` may take. Rows that do not fit are read from a
             temporary file; the results are the same.
         kept: Where finished blocks are kept until the job ends; those of an earlier, interrupted job are not trained
@@ -157,7 +159,8 @@ def train_head(
             if on_candidate:
                 on_candidate(done, len(places) * len(grid))
         titles = {place: "all" if place == ALL_LAYERS else names[place] for place in positions}
-        fits = [fit for at in range(len(folds)) for fit in run.score(best[at], titles, refit=refit, valid=keep_valid)]
+        score = partial(run.score, titles=titles, refit=refit, valid=keep_valid, scores=keep_scores)
+        fits = [fit for at in range(len(folds)) for fit in score(best[at])]
         candidates = {
             (fold.fold, fold.draw): tuple(
                 CandidateScore(point, titles[layer], float(losses[at, number, column]))
@@ -217,7 +220,9 @@ class _Run:
                     kept.see(fitted, len(self.job.grid))
                     yield fitted
 
-    def score(self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool, valid: bool) -> Iterator[HeadFit]:
+    def score(
+        self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool, valid: bool, scores: bool
+    ) -> Iterator[HeadFit]:
         """Score a split's test rows with the chosen candidate's fit of each seed."""
         options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
         if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
@@ -228,6 +233,7 @@ class _Run:
         fitted = self._refit(chosen) if refit and len(split.valid) else chosen
         scored = self._predict(fitted, split.test, chosen.place)
         validated = self._predict(chosen, split.valid, chosen.place) if valid and len(split.valid) else None
+        raw = self._scores(fitted, split.test, chosen.place) if scores and self.head.graph is not None else None
         for at, seed in enumerate(job.seeds):
             fit = min(at, len(scored) - 1)  # a deterministic head has one fit
             if not np.isfinite(scored[fit]).all():
@@ -246,12 +252,18 @@ class _Run:
                 epochs=int(fitted.epochs[fit]),
                 params_trained=fitted.params_trained,
                 state=fitted.states[fit],
+                scores=None if raw is None else raw[fit],
             )
 
     def _predict(self, fitted: BlockFit, rows: np.ndarray, place: Place) -> list[np.ndarray]:
         """Return the predictions of each state for some rows, (n, C) or (n, 1)."""
         features, absent, task = self.source.rows(rows, place.layer), self.absent[place.fold], self.job.task
         return [never(self.head.predict(state, features, task), absent, task) for state in fitted.states]
+
+    def _scores(self, fitted: BlockFit, rows: np.ndarray, place: Place) -> list[np.ndarray]:
+        """Return the scores of each state for some rows before softmax or sigmoid, (n, C)."""
+        features = self.source.rows(rows, place.layer)
+        return [self.head.scores(state, features) for state in fitted.states]
 
     def _refit(self, chosen: BlockFit) -> BlockFit:
         """Train the chosen candidate on training and validation rows, for as many epochs as its best state had."""

@@ -44,6 +44,7 @@ class Config(ConfigSection):
     refit: bool = Field(False, description="train the chosen heads again on training and validation clips together")
     calibrate: Calibrate = Field("none", description="map fitted on validation clips that corrects probabilities")
     operating_point: OperatingPointSection | None = Field(None, description="goal of thresholds; null: 0.5")
+    open_set: bool = Field(False, description="train every head without each class in turn, tested on its clips, too")
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
     split_seed: Seed = Field(0, description="seed of drawn splits")
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")

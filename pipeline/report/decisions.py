@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -122,6 +122,11 @@ class DecisionRows:
             return None
         predictions = self.baseline.predictions(self.manifest.labels, self.manifest.task)
         return metrics.log_loss(predictions)
+
+
+def entries_of(entries: Iterable[Mapping[Any, Any]], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return those rows or entries of the tables that are about the model of a row of the results table."""
+    return [dict(one) for one in entries if all(one[name] == row[name] for name in KEYS)]
 
 
 def _whole_numbers(table: pd.DataFrame) -> pd.DataFrame:

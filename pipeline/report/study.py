@@ -23,6 +23,7 @@ from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
 from pipeline.report.decisions import DecisionRows, DecisionTables
+from pipeline.report.open_set import OpenSetTables, open_set_tables
 from pipeline.report.outcomes.confusions import Confusions, confusions, decisions
 from pipeline.report.outcomes.outcomes import Outcomes, outcomes
 from pipeline.results.contamination import backbones_of, corpus_of
@@ -36,6 +37,7 @@ from pipeline.stages.features import load_corpus
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_table, read_curves
 from pipeline.stages.majority import majority_of_run
+from pipeline.stages.open_set.tasks import read_open_set
 from pipeline.stages.train_heads import collect_predictions, read_fits
 
 
@@ -87,6 +89,7 @@ class Study:
         curve: `label_efficiency.csv`; empty if the experiment has none.
         decisions: Calibration and thresholds of the models, in files of their own.
         warnings: Warnings recorded with the models, without duplicates.
+        open_set: How models meet classes that they do not know; empty if the experiment does not ask for it.
     """
 
     config: Config
@@ -99,6 +102,7 @@ class Study:
     curve: pd.DataFrame
     warnings: tuple[str, ...]
     decisions: DecisionTables = field(default_factory=DecisionTables)
+    open_set: OpenSetTables = field(default_factory=OpenSetTables)
 
     @property
     def metric(self) -> str:
@@ -177,8 +181,8 @@ def gather(config: Config, corpus: Corpus | None = None) -> Study:
     collect_predictions(config, manifest, baseline)
     fits += [baseline] if baseline else []
     groups = clip_groups(manifest, inputs.contents.texts("key").to_pylist())
-    curves = read_curves(config)
-    return study_of(config, manifest, inputs, groups, fits, curves, backbones_of(config), corpus_of(config))
+    curves, open_set = read_curves(config), read_open_set(config)
+    return study_of(config, manifest, inputs, groups, fits, curves, backbones_of(config), corpus_of(config), open_set)
 
 
 def study_of(
@@ -190,6 +194,7 @@ def study_of(
     curves: Sequence[Fit] = (),
     backbone_of: Mapping[str, str] | None = None,
     corpus: KnownCorpus | None = None,
+    open_set: Sequence[Fit] = (),
 ) -> Study:
     """Score models and keep what the page shows of their predictions, with one model's predictions in memory at a time.
 
@@ -202,6 +207,7 @@ def study_of(
         curves: Models of the label-efficiency curves.
         backbone_of: Backbone of each label, see `score`.
         corpus: The corpus of the clips, see `score`.
+        open_set: Heads trained without each class, from `read_open_set`.
 
     Raises:
         RunError: Models were tested on different clips.
@@ -220,9 +226,11 @@ def study_of(
         decision_rows.add(fit, predictions, pooled)
 
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of, corpus, keep)
-    tables = decision_rows.tables()
-    rows = [row | own for row, own in zip(rows, tables.columns, strict=True)]
-    details = [detail | own for detail, own in zip(details, tables.columns, strict=True)]
+    tables, unknown = decision_rows.tables(), open_set_tables(open_set, manifest, groups)
+    of_unknown = [unknown.columns.get((str(row["model"]), str(row["head"]), str(row["pooling"])), {}) for row in rows]
+    added = [own | dict(more) for own, more in zip(tables.columns, of_unknown, strict=True)]
+    rows = [row | own for row, own in zip(rows, added, strict=True)]
+    details = [detail | own for detail, own in zip(details, added, strict=True)]
     table = table_of(rows)
     models = [
         StudyModel(title, row, detail, fit, *own)
@@ -238,6 +246,7 @@ def study_of(
         table=table,
         curve=curve_table(curves, score(curves, manifest, groups, len(inputs.failures))[0] if curves else []),
         decisions=tables,
+        open_set=unknown,
         warnings=tuple(dict.fromkeys([*(note for fit in fits for note in fit.about["warnings"]), *tables.notes])),
     )
 

@@ -72,6 +72,9 @@ CALIBRATION_COLUMNS = (
 )
 """Last columns of tables of classes: calibration of the probabilities as they are, and after a map, see
 `pipeline.results.decisions.calibration_rows`."""
+UNKNOWN_COLUMNS = ("unknown_auroc", "unknown_auroc_energy")
+"""Columns of experiments with `open_set`, after all others: how well the highest probability and the energy separate
+known classes from one that was left out of training, mean over these classes."""
 LATER_TEXTS = (CONTAMINATION, "calibration")
 """Later columns that hold text."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
@@ -80,12 +83,13 @@ REFIT = "+refit"  # end of the protocol of models that were trained again on tra
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
 INTERVAL = "95 % interval"
+UNKNOWN = "unknown AUROC"
 MORE_SCORES = tuple(
     dict.fromkeys(score.heading for scores in SCORES.values() for score in scores[1:] if score.heading is not None)
 )
 # Columns hidden in a narrow terminal, in this order.
-SPARE = ("dim", "train s", "clips/s", *MORE_SCORES, "pooling", "layer")
-NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, "dim", "clips/s", "train s")
+SPARE = ("dim", "train s", "clips/s", UNKNOWN, *MORE_SCORES, "pooling", "layer")
+NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, UNKNOWN, "dim", "clips/s", "train s")
 
 
 def score_columns() -> tuple[str, ...]:
@@ -102,7 +106,7 @@ def columns_of(task: Task) -> tuple[str, ...]:
 def later_columns() -> tuple[str, ...]:
     """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
     every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
-    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS, *CALIBRATION_COLUMNS))
+    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS, *CALIBRATION_COLUMNS, *UNKNOWN_COLUMNS))
     return tuple(name for name in names if name not in COLUMNS + METRIC_COLUMNS)
 
 
@@ -172,7 +176,8 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
     more = {key: str(score.heading) for key, score in scores.items() if key not in first}
     refit = {"refit": "refit"} if table["protocol"].astype(str).str.endswith(REFIT).any() else {}
     seen = {CONTAMINATION: CONTAMINATION} if _some_seen(table) else {}
-    return {**SHOWN_FIRST, **refit, **first, **more, **SHOWN_LAST, **seen}
+    unknown = {UNKNOWN_COLUMNS[0]: UNKNOWN} if UNKNOWN_COLUMNS[0] in table else {}
+    return {**SHOWN_FIRST, **refit, **first, **more, **unknown, **SHOWN_LAST, **seen}
 
 
 def _some_seen(table: pd.DataFrame) -> bool:
@@ -272,6 +277,8 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
         return COMMIT_AT_END.sub(r"\1", str(value))
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
+    if key == UNKNOWN_COLUMNS[0]:
+        return f"{value:.3f}"
     if key in forms:
         return format(value, forms[key])
     if key in ("extract_clips_per_s", "train_seconds"):

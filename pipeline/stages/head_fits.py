@@ -43,6 +43,7 @@ def fit_head(
     *,
     keep_layers: bool = False,
     keep_valid: bool = False,
+    keep_scores: bool = False,
     kept: KeptBlocks | None = None,
 ) -> HeadResult:
     """Train one head on one backbone's features, with a progress bar."""
@@ -65,6 +66,7 @@ def fit_head(
             refit=stage.config.refit,
             keep_layers=keep_layers,
             keep_valid=keep_valid,
+            keep_scores=keep_scores,
             memory=int(stage.config.heads_memory_gib * 2**30),
             kept=kept,
             on_candidate=on_candidate,

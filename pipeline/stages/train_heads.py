@@ -28,6 +28,7 @@ from pipeline.stages.head_tasks import head_tasks
 from pipeline.stages.inputs import Inputs, read_inputs
 from pipeline.stages.label_efficiency import curve_tasks
 from pipeline.stages.majority import majority_fit
+from pipeline.stages.open_set.tasks import check_open_set, open_set_tasks
 
 MANY_GROUPS = 50  # from here on, five folds of groups are suggested instead of one fold per group
 
@@ -96,16 +97,18 @@ def stage_of(
 
     Raises:
         AudioheadsError: The device does not exist, the clips do not fit the protocol, or `calibrate` and
-            `operating_point` do not fit the clips.
+            `operating_point` do not fit the clips, or no class can be left out for `open_set`.
     """
     splits = splits_of(config, manifest, inputs, strict)
     check_decisions(config, manifest, splits)
-    return Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
+    stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, head_device(device, console), console)
+    check_open_set(stage)
+    return stage
 
 
 def tasks_of(stage: Stage2) -> list[FitTask]:
-    """Return all fits of heads, then those of label-efficiency curves."""
-    return [*head_tasks(stage), *curve_tasks(stage)]
+    """Return all fits of heads, then those of label-efficiency curves and those without a class."""
+    return [*head_tasks(stage), *curve_tasks(stage), *open_set_tasks(stage)]
 
 
 def open_tasks(config: Config, device: str, console: Console) -> list[FitTask]:

@@ -20,6 +20,7 @@ from pipeline.report.study import Study
 from pipeline.results.contamination import corpus_of, exposure_of
 from pipeline.results.table import weights_text
 from pipeline.stages.label_efficiency import read_curves
+from pipeline.stages.open_set.tasks import read_open_set
 
 PROGRAM = Path(__file__).parents[3]
 GIT_TIMEOUT_S = 5.0
@@ -61,7 +62,7 @@ class Stage:
     """Run time of one step of the experiment.
 
     Attributes:
-        name: `features`, `train-heads`, `label efficiency` or `finetune`.
+        name: `features`, `train-heads`, `label efficiency`, `open set` or `finetune`.
         what: Label of the backbone, or title of the model.
         seconds: Wall-clock seconds, summed over all runs that did part of the work.
         parts: For stage 1, seconds of decoding, the network, pooling and writing.
@@ -165,7 +166,11 @@ def stages_of(study: Study) -> list[Stage]:
         found.append(
             Stage("label efficiency", f"{len(fits)} points", seconds, {}, str(fits[0].about.get("train_device") or ""))
         )
-    order = ("features", "train-heads", "label efficiency", "finetune")
+    if study.open_set.rows:
+        fits = read_open_set(study.config)
+        seconds = sum(float(fit.about["train_seconds"]) for fit in fits)
+        found.append(Stage("open set", f"{len(fits)} models", seconds, {}, str(fits[0].about["train_device"])))
+    order = ("features", "train-heads", "label efficiency", "open set", "finetune")
     return sorted(found, key=lambda stage: order.index(stage.name))
 
 

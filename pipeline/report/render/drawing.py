@@ -12,6 +12,7 @@ from pipeline.report.render.ticks import compact, log_range, log_ticks
 COLOURS = 8  # --series-1 … --series-8 in style.css; further series repeat the colours with other symbols
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
 WHOLE_TICKS = 12
+MOST_MARKERS = 40  # points of a line that have a marker each
 MANY = 1000  # charts with more points draw them smaller
 HEAT = [[at / 4, f"--heat-{at + 1}"] for at in range(5)]
 
@@ -106,7 +107,8 @@ def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
         else {"color": colour, "symbol": symbol, "size": _size(figure)},
     }
     if series.mark != "bars":
-        mode = "markers" if series.mark == "points" else "lines" if at is None else "lines+markers"
+        is_marked = at is not None and len(series.x) <= MOST_MARKERS
+        mode = "markers" if series.mark == "points" else "lines+markers" if is_marked else "lines"
         trace["mode"] = mode + ("+text" if series.labels else "")
         trace["line"] = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
     if series.labels:

@@ -48,6 +48,7 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
     else:
         (folder / "classes.csv").unlink(missing_ok=True)
     _write_decisions(folder, studies)
+    _write_open_set(folder, studies)
     parts = [markdown(study.table, study.failures, study.warnings, _answer(study)) for study in studies]
     write_text(folder / "results.md", "\n".join(parts))
     write_text(folder / "results.tex", latex([study.table for study in studies]))
@@ -69,6 +70,18 @@ def _write_decisions(folder: Path, studies: Sequence[Study]) -> None:
         table = joined([part[0] for part in parts], [part[2] for part in parts] if len(studies) > 1 else ())
         write_whole(folder / f"{name}.csv", partial(table.to_csv, index=False))
         write_json(folder / f"{name}.json", {one.config.name: list(entries) for _, entries, one in parts})
+
+
+def _write_open_set(folder: Path, studies: Sequence[Study]) -> None:
+    """Write `open_set.csv` and `.json`; without such models, earlier ones are removed."""
+    parts = [study for study in studies if study.open_set.rows]
+    if not parts:
+        (folder / "open_set.csv").unlink(missing_ok=True)
+        (folder / "open_set.json").unlink(missing_ok=True)
+        return
+    table = joined([study.open_set.table for study in parts], parts if len(studies) > 1 else ())
+    write_whole(folder / "open_set.csv", partial(table.to_csv, index=False))
+    write_json(folder / "open_set.json", {study.config.name: list(study.open_set.rows) for study in parts})
 
 
 def joined(tables: Sequence[pd.DataFrame], studies: Sequence[Study]) -> pd.DataFrame:

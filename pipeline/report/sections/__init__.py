@@ -15,6 +15,7 @@ from pipeline.report.sections import (
     provenance,
     published,
 )
+from pipeline.report.sections.decisions import calibration, thresholds, unknown_sounds
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,
@@ -22,6 +23,9 @@ SECTIONS: tuple[Build, ...] = (
     layers.section,
     learning.section,
     classes.section,
+    calibration.section,
+    thresholds.section,
+    unknown_sounds.section,
     hard_clips.section,
     embedding_map.section,
     published.section,

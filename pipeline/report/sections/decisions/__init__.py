@@ -1,0 +1,1 @@
+"""Sections about what scores mean and where to put thresholds."""

@@ -1,0 +1,1 @@
+"""Heads trained without each class in turn, for `open_set`."""
