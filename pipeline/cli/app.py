@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.backbones import backbones_app
+from pipeline.cli.bench import bench
 from pipeline.cli.cache import cache_app
 from pipeline.cli.configs import config_app, configs_app
 from pipeline.cli.datasets import datasets_app
@@ -187,6 +188,7 @@ app.command()(report)
 app.command()(leaderboard)
 app.command()(predict)
 app.command()(export)
+app.command()(bench)
 
 
 @app.command()
