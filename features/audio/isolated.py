@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-import features
 from features.audio.file import AudioInfo
+from features.child_process import module_command, module_environment
 from features.errors import AudioError, DecoderCrashError, DecoderKilledError
 
 ANSWER_S = 600.0  # time to open a file or to decode one piece of it
@@ -37,14 +35,12 @@ class IsolatedFile:
             AudioError: As `AudioFile`.
             DecoderCrashError: The process crashed, or did not answer in time.
         """
-        package = str(Path(next(iter(features.__path__))).parent)
-        known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "features.audio.decoding_process", str(path)],
+            module_command("features.audio.decoding_process", str(path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([*([known] if known else []), package])},
+            env=module_environment(),
             start_new_session=True,  # Ctrl-C is for the run, which then closes this file
         )
         try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.backbones import backbones_app
+from pipeline.cli.bench import bench
 from pipeline.cli.cache import cache_app
 from pipeline.cli.configs import config_app, configs_app
 from pipeline.cli.datasets import datasets_app
@@ -189,6 +190,7 @@ app.command(rich_help_panel=EXPERIMENTS)(leaderboard)
 app.add_typer(models_app, name="models", rich_help_panel=MODELS)
 app.command(rich_help_panel=MODELS)(predict)
 app.command(rich_help_panel=MODELS)(export)
+app.command(rich_help_panel=MODELS)(bench)
 
 
 app.add_typer(datasets_app, name="datasets", rich_help_panel=DATA)

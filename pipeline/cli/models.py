@@ -179,8 +179,8 @@ def predict(
     run_predict(model, audio, choice, options, device=device, strict=strict, console=console)
 
 
-def _export_format(value: str) -> str:
-    if value not in ("audioheads", "onnx", "transformers"):
+def _export_format(value: str | None) -> str | None:
+    if value not in (None, "audioheads", "onnx", "transformers"):
         raise typer.BadParameter(f"{value!r} is not a format; use audioheads, onnx or transformers")
     return value
 
@@ -189,13 +189,16 @@ def export(
     model: Model,
     target: Annotated[Path, typer.Argument(metavar="FOLDER", help="Create this folder.", show_default=False)],
     format: Annotated[
-        str,
+        str | None,
         typer.Option(
             callback=_export_format,
             metavar="audioheads|onnx|transformers",
-            help="Write a folder for predict, ONNX graphs, or a transformers model.",
+            help="Write a folder for predict (default), ONNX graphs, or a transformers model.",
         ),
-    ] = "audioheads",
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also write an 8-bit ONNX graph of one fit, and score it on its test clips.")
+    ] = False,
     no_backbone: Annotated[bool, typer.Option("--no-backbone", help="Leave out the backbone weights.")] = False,
     fold: Fold = None,
     seed: Seed = None,
@@ -221,6 +224,7 @@ def export(
         target,
         FitChoice(fold, seed, ensemble, tuple(trust or ()), weights),  # type: ignore[arg-type]
         format=format,  # type: ignore[arg-type]
+        int8=int8,
         with_backbone=not no_backbone,
         clips=clips or [],
         licence=license,

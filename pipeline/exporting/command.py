@@ -24,7 +24,8 @@ def run_export(
     target: Path,
     choice: FitChoice,
     *,
-    format: Format = "audioheads",
+    format: Format | None = None,
+    int8: bool = False,
     with_backbone: bool = True,
     clips: Sequence[Path] = (),
     licence: str | None = None,
@@ -38,7 +39,8 @@ def run_export(
         model: See `locate.find_model`.
         target: The output folder; must be new or empty unless `overwrite` is set.
         choice: The fits to export.
-        format: `audioheads`, `onnx` or `transformers`.
+        format: `audioheads`, `onnx` or `transformers`; None: `audioheads`, or `onnx` with `int8`.
+        int8: Also write an 8-bit ONNX graph.
         with_backbone: Also copy the backbone weights.
         clips: Clips for the comparison of export and original; empty: clips of the run.
         licence: Licence of the export, for its model card.
@@ -50,10 +52,17 @@ def run_export(
         UserError: The model cannot be exported in this format; the message gives the reason.
         RunError: The export differs from the original, or cannot be written.
     """
+    if int8 and format not in (None, "onnx"):
+        raise UserError(f"--int8: quantises ONNX graphs, not the format {format}; use --format onnx")
+    format = format or ("onnx" if int8 else "audioheads")
     check_target(target, overwrite)
     found = find_model(model)
-    if format == "transformers":
-        found = _one_fit(found, choice)
+    if int8 and found.run_dir is None:
+        raise UserError(
+            f"--int8: {model} is not in a run, whose test clips show what accuracy is lost; give a model of a run"
+        )
+    if int8 or format == "transformers":
+        found = _one_fit(found, choice, "an int8 graph" if int8 else "a transformers model")
     found, which = choose(found, choice.fold, choice.seed, choice.ensemble)
     from pipeline.exporting.verification import find_test_clips
     from pipeline.predicting.predictor import Predictor
@@ -68,7 +77,7 @@ def run_export(
             work = Path(scratch) / "export"
             work.mkdir()
             longest_s = predictor.spec.max_duration_s
-            known = find_test_clips(found, clips, Path(scratch), predictor.spec.sample_rate, longest_s)
+            known = find_test_clips(found.run_dir, clips, Path(scratch), predictor.spec.sample_rate, longest_s)
             if format == "audioheads":
                 from pipeline.exporting.audioheads_format import write_folder
 
@@ -77,7 +86,7 @@ def run_export(
             elif format == "onnx":
                 from pipeline.exporting.onnx_format import write_onnx
 
-                check = write_onnx(predictor, work, known, evaluation, licence=licence, note=console.note)
+                check = write_onnx(predictor, work, known, evaluation, licence=licence, note=console.note, int8=int8)
             else:
                 from pipeline.exporting.transformers_format import write_transformers
 
@@ -112,12 +121,10 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise UserError(f"{target}: contains an export; use --overwrite to replace it")
 
 
-def _one_fit(model: FoundModel, choice: FitChoice) -> FoundModel:
+def _one_fit(model: FoundModel, choice: FitChoice, what: str) -> FoundModel:
     """Return the single fit to export: the user's choice, or else the best on validation."""
     if choice.ensemble is not None:
-        raise UserError(
-            f"--ensemble {choice.ensemble}: a transformers model is a single network; choose one fit with --fold"
-        )
+        raise UserError(f"--ensemble {choice.ensemble}: {what} is a single network; choose one fit with --fold")
     losses = {
         (str(fit["fold"]), int(fit["seed"])): fit.get("valid_loss")
         for fit in model.about.get("chosen", [])

@@ -23,6 +23,7 @@ from features.store.content_keys import clip_contents
 from features.store.writer import CacheRows
 from heads.models.options import EndToEndOptions
 from pipeline.exporting.audioheads_format import about_export
+from pipeline.exporting.int8 import INT8_FILE, write_int8
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.onnx_examples import FEATURES, WAVEFORM, WINDOWS
 from pipeline.exporting.torch_graphs import EndToEndGraph, Heads, Networks, Whole
@@ -30,7 +31,7 @@ from pipeline.exporting.verification import TestClips, compare
 from pipeline.finetune.windows import fit_windows
 from pipeline.predicting.fitted import FramesInMemory, HeadEnsemble, NetworkEnsemble
 from pipeline.predicting.listing import Evaluation
-from pipeline.predicting.locate import ONNX_FORMAT
+from pipeline.predicting.locate import EXPORT_FILE, ONNX_FORMAT
 from pipeline.predicting.predictor import Predictor
 from pipeline.results.run_folder import write_json
 
@@ -66,6 +67,7 @@ def write_onnx(
     *,
     licence: str | None,
     note: Callable[[str], None],
+    int8: bool = False,
 ) -> str:
     """Write ONNX graphs, and compare the outputs of the exported example with those of the original.
 
@@ -76,6 +78,7 @@ def write_onnx(
         evaluation: Score for the model card.
         licence: Licence for the model card.
         note: Callback for messages on parts that have no graph.
+        int8: Also write an 8-bit graph and score it on its test clips; the model must be one fit of a run.
 
     Returns:
         One sentence about the comparison.
@@ -91,11 +94,15 @@ def write_onnx(
     else:
         assert isinstance(fitted, HeadEnsemble)
         graphs = _heads(fitted, predictor, target, note)
+    if int8 and graphs.input == "features":
+        raise UserError(f"--int8: {predictor.spec.title} has no torch graph, and only the head would be quantised")
     about = about_export(predictor, evaluation, {}, [])
     del about["members"], about["files"]
-    write_json(target / "config.json", {**about, "format": ONNX_FORMAT, "input": graphs.input, **graphs.about})
+    about |= {"format": ONNX_FORMAT, "input": graphs.input, **graphs.about}
+    write_json(target / EXPORT_FILE, about)
     (target / "example.py").write_text(graphs.example, encoding="utf-8")
-    run_example = runpy.run_path(str(target / "example.py"))["predict"]
+    example = runpy.run_path(str(target / "example.py"))
+    run_example = example["predict"]
     what = f"the ONNX graph of {predictor.model.title}"
     expected = predictor.predict(list(clips.paths))
     predict: Callable[[Path], np.ndarray] = run_example
@@ -103,6 +110,10 @@ def write_onnx(
         predict = lambda path: run_example(_features(predictor, path))  # noqa: E731
     difference = compare(expected, predict, clips, TOLERANCE[graphs.input], what)
     check = f"Compared with the original on {clips.what}: the largest difference in an output is {difference:.1e}."
+    if int8:
+        quantised = write_int8(predictor, target, MODEL_FILE, example["scores"], graphs.about.get("max_samples"), note)
+        write_json(target / EXPORT_FILE, {**about, "model": INT8_FILE, "int8": quantised.about()})
+        check = f"{check} {quantised}"
     _card(predictor, evaluation, licence, graphs, check).write(target)
     return f"{graphs.input} in, outputs out. {check}"
 
@@ -200,7 +211,12 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
     sound = noise(max(spec.sample_rate, 2 * spec.min_samples)).to(predictor.backbone.device)
     export_graph(whole, sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
     longest = f"Clips longer than {spec.max_duration_s:g} s are rejected by the example; cut them."
-    about |= {"min_samples": spec.min_samples, "max_samples": spec.max_samples, "window_samples": None}
+    about |= {
+        "model": MODEL_FILE,
+        "min_samples": spec.min_samples,
+        "max_samples": spec.max_samples,
+        "window_samples": None,
+    }
     return Graphs("waveform", WAVEFORM, about, (*limits, longest))
 
 
@@ -212,7 +228,12 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
         shortest = fitted.source.spec.min_samples
         sound = noise(max(length, shortest))
         export_graph(EndToEndGraph(fitted), sound, [1], target / MODEL_FILE, ("waveform", "outputs"))
-        about: dict[str, Any] = {"min_samples": shortest, "max_samples": None, "window_samples": length}
+        about: dict[str, Any] = {
+            "model": MODEL_FILE,
+            "min_samples": shortest,
+            "max_samples": None,
+            "window_samples": length,
+        }
         return Graphs(
             "waveform", WAVEFORM, about, ("Longer clips are processed in windows, whose outputs are averaged.",)
         )
@@ -232,6 +253,7 @@ def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note:
         export_graph(frontend, second, [1], target / FRONTEND_FILE, ("waveform", "frames"))
     fill = torch.as_tensor(windows.fill).float().expand(dim).tolist()
     about = {
+        "model": MODEL_FILE,
         "frontend": None if frontend is None else FRONTEND_FILE,
         "window_frames": length,
         "width": width,

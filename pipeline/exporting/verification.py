@@ -13,7 +13,6 @@ from features.audio.decoding import read_waveform
 from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import AudioError, AudioheadsError, RunError
-from pipeline.predicting.locate import FoundModel
 from pipeline.results.table import counted
 
 CLIPS = 6
@@ -34,28 +33,37 @@ class TestClips:
 
 
 def find_test_clips(
-    model: FoundModel, named: Sequence[Path], folder: Path, sample_rate: int, longest_s: float
+    run_dir: Path | None,
+    named: Sequence[Path],
+    folder: Path,
+    sample_rate: int,
+    longest_s: float,
+    most: int = CLIPS,
 ) -> TestClips:
     """Return the named clips, or else clips spread over the run's manifest, or else synthetic sounds.
 
     Args:
-        model: The model whose run is searched for clips.
+        run_dir: The run that is searched for clips, if there is one.
         named: Files or folders given by the user.
         folder: Folder for synthetic sounds.
         sample_rate: Sample rate of synthetic sounds in Hz.
         longest_s: Longer clips are skipped, because their windows may be joined differently.
+        most: Largest number of clips.
+
+    Raises:
+        RunError: None of the named clips can be used.
     """
     files = [file for path in named for file in (audio_files(path) if path.is_dir() else [path])]
     if named:
-        usable = _usable(files, longest_s)
+        usable = _usable(files, longest_s, most)
         if not usable:
             raise RunError(
                 f"--clips: none of {counted(len(files), 'clip')} is readable and at most {longest_s:g} s long"
             )
         return TestClips(tuple(usable), counted(len(usable), "clip"))
-    usable = _usable(_run_clips(model), longest_s)
-    if usable and model.run_dir is not None:
-        return TestClips(tuple(usable), f"{counted(len(usable), 'clip')} of the run {model.run_dir.name}")
+    usable = [] if run_dir is None else _usable(_run_clips(run_dir, 3 * most), longest_s, most)
+    if usable and run_dir is not None:
+        return TestClips(tuple(usable), f"{counted(len(usable), 'clip')} of the run {run_dir.name}")
     rng = np.random.default_rng(0)
     paths = []
     for number, seconds in enumerate(SYNTHETIC_S):
@@ -93,25 +101,24 @@ def compare(
     return difference
 
 
-def _run_clips(model: FoundModel) -> list[Path]:
+def _run_clips(run_dir: Path, most: int) -> list[Path]:
     """Return a few whole files spread over the run's manifest."""
-    if model.run_dir is None:
-        return []
     try:
-        table = tabular.read_clips(model.run_dir / "manifest.csv")
+        table = tabular.read_clips(run_dir / "manifest.csv")
     except AudioheadsError:
         return []
     every = list(dict.fromkeys(table["path"]))
-    return [model.run_dir / every[round(at)] for at in np.linspace(0, len(every) - 1, min(3 * CLIPS, len(every)))]
+    return [run_dir / every[round(at)] for at in np.linspace(0, len(every) - 1, min(most, len(every)))]
 
 
-def _usable(files: Sequence[Path], longest_s: float) -> list[Path]:
+def _usable(files: Sequence[Path], longest_s: float, most: int) -> list[Path]:
     found: list[Path] = []
     for file in dict.fromkeys(files):
+        if len(found) == most:
+            break
         try:
-            long = read_waveform(file, None).duration_s > longest_s
+            if read_waveform(file, None).duration_s <= longest_s:
+                found.append(file)
         except AudioError:
             continue
-        if not long and len(found) < CLIPS:
-            found.append(file)
     return found
