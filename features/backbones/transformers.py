@@ -15,7 +15,8 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.backbones.options import BackboneOptions
-from features.backbones.presets.transformers import PRESETS
+from features.backbones.presets.codecs import PRESETS as CODECS
+from features.backbones.presets.transformers import PRESETS as ENCODERS
 from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
@@ -28,10 +29,16 @@ if TYPE_CHECKING:
 # model type -> its feature extractor, if transformers' own table has none or a different one
 EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
 # model type -> the submodule that encodes audio; others: the whole model, or the encoder of an encoder-decoder
-AUDIO_PARTS = {"clap": "audio_model"}
+AUDIO_PARTS = {
+    "clap": "audio_model",
+    "dac": "encoder",
+    "encodec": "encoder",
+    "mimi": "encoder",
+    "pe_audio": "audio_encoder",
+}
 DEFAULT_RATE = 16_000
 
-FAMILY = Family(presets=PRESETS, weights_from="hub", libraries=("transformers",))
+FAMILY = Family(presets={**ENCODERS, **CODECS}, weights_from="hub", libraries=("transformers",))
 
 
 class Options(BackboneOptions):
@@ -106,12 +113,12 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     import torch
 
-    from features.backbones.networks.transformers import TransformersBackbone
+    from features.backbones.networks.transformers import TransformersBackbone, audio_encoder
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config, extractor, _ = _found(options, hashed=False)
         whole = _load_whole(options, config)
-    module = whole.get_submodule(_part(config)).eval()
+    module = audio_encoder(whole, _part(config)).eval()
     return TransformersBackbone(module, extractor, spec, torch.device(device), check_precision(precision))
 
 
@@ -155,7 +162,7 @@ def _random_config(options: Options) -> Any:
         unknown = sorted(options.architecture.keys() - config_class().to_dict().keys())
         if unknown:
             raise ValueError(f"architecture.{unknown[0]} is not a key of a {options.model_type} configuration")
-        return config_class(**options.architecture)
+        return _checked(config_class(**options.architecture))
     except Exception as error:  # transformers checks configurations in many ways
         raise ConfigError(f"{options.title}: {' '.join(str(error).split())}") from None
 
@@ -179,7 +186,8 @@ def _folder_config(name: str, folder: Path) -> Any:
     """Return the configuration in a folder's `config.json`."""
     plain = folders.read_config(folder)
     try:
-        return _config_class(str(plain.get("model_type")), remote="auto_map" in plain).from_dict(plain)
+        config_class = _config_class(str(plain.get("model_type")), remote="auto_map" in plain)
+        return _checked(config_class.from_dict(plain))
     except Exception as error:
         raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {' '.join(str(error).split())}") from None
 
@@ -218,6 +226,18 @@ def _config_class(model_type: str, *, remote: bool = False) -> Any:
             "load with name: wav2vec2 and read_as: hubert"
         )
     return CONFIG_MAPPING[model_type]
+
+
+def _checked(config: Any) -> Any:
+    """Return a configuration that can be used here.
+
+    Raises:
+        ValueError: It is that of a codec that is not supported.
+    """
+    from features.backbones.networks.codecs import check_codec
+
+    check_codec(config)
+    return config
 
 
 def _part(config: Any) -> str:
