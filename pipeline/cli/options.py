@@ -33,6 +33,14 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Change one config value, e.g. features.backbones.yamnet.weights=F."
     ),
 ]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="ORG/NAME@REVISION",
+        help="Run the code that comes with these weights, at this commit of 40 hex digits.",
+    ),
+]
 Device = Annotated[str, typer.Option(callback=_device, help="Device to compute on: auto, cpu, cuda, cuda:N or mps.")]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Process only the first N clips of the manifest.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]

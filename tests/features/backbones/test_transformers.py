@@ -292,7 +292,7 @@ def edit_config(folder, **changes):
     [
         (
             {"model_type": "mert_model", "auto_map": {"AutoModel": "x.Y"}},
-            "no model type 'mert_model', and the code that comes with it is not run .*read_as: hubert",
+            "no model type 'mert_model'; .*read_as: hubert; .* cannot be run: .* has no x.py",
         ),
         ({"model_type": "hubert"}, "hubert belongs to the family wav2vec2, where padded batches are exact"),
         ({"model_type": "xyz"}, "transformers has no model type 'xyz'"),
