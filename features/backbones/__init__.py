@@ -98,7 +98,7 @@ def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: st
     """
     name = str(options.get("name"))
     key = get_family(family_of(name)).runs_code
-    code = None if key is None else str(options.get(key))
+    code = None if key is None else options.get(key)
     if code is not None and code not in trusted:
         arguments = options.get("arguments") or {}
         call = f"{code} with {arguments!r}" if arguments else code
@@ -162,7 +162,7 @@ def bundle(options: Mapping[str, Any] | BackboneOptions, spec: BackboneSpec, fol
     parsed = parse_options(options)
     module = _module(parsed.name)
     if not hasattr(module, "bundle"):
-        why = ", since they are code" if get_family(spec.family).runs_code else ""
+        why = ", since they are code" if get_family(spec.family).weights_from == "code" else ""
         raise UserError(
             f"{parsed.title}: backbones of family {spec.family} cannot be copied into a folder{why}; "
             "--no-backbone leaves it out"

@@ -58,7 +58,7 @@ class Family:
         extra: The optional dependencies of this program that it needs, as in `audioheads[litert]`; None: none.
         libraries: Distributions that affect its embeddings. Their versions are recorded in cache files.
         fp32_only: Whether it computes in fp32 regardless of the requested precision.
-        runs_code: The option that names third-party code to run; None: it runs none.
+        runs_code: The option that names third-party code to run; None, or an option that is not set: it runs none.
         batch_s: Kind of device (`cpu`, `cuda`) -> padded seconds of audio per batch; others use the general default.
         runs_on: The device that it computes on when a run is on a device; the default is that device.
         end_to_end: How it is trained end to end; None: this is not supported.

@@ -16,7 +16,8 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained, quiet_transformers
 from features.backbones.options import BackboneOptions
-from features.backbones.presets.wav2vec2 import PRESETS
+from features.backbones.presets.derived import PRESETS as DERIVED
+from features.backbones.presets.wav2vec2 import PRESETS as ENCODERS
 from features.errors import ConfigError, WeightsError, first_line
 from features.spec import BackboneSpec
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 FAMILY = Family(
-    presets=PRESETS,
+    presets={**ENCODERS, **DERIVED},
     weights_from="hub",
     libraries=("transformers",),
     end_to_end=EndToEndTraining(frozen_part="feature_extractor", gradient_checkpointing=True),
@@ -53,6 +54,9 @@ class Options(BackboneOptions):
     size: str = Field("base", description=f"for `random`: one of {', '.join(architectures.SIZES)}")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from `size`'s")
     random_normalize: bool = Field(True, description="for `random`: the default of `normalize`")
+    random_sample_rate_hz: int = Field(
+        folders.DEFAULT_SAMPLE_RATE, ge=1000, description="for `random`: sample rate of the input"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
 
 
@@ -60,7 +64,7 @@ def summary(options: Any) -> dict[str, Any]:
     """Return the columns of `audioheads backbones ls`."""
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
-        "sample_rate_hz": folders.DEFAULT_SAMPLE_RATE,
+        "sample_rate_hz": getattr(options, "random_sample_rate_hz", folders.DEFAULT_SAMPLE_RATE),
         "summary": f"{getattr(options, 'model_type', 'wav2vec2')} encoder, every layer",
     }
 
@@ -75,7 +79,7 @@ def describe(options: Options) -> BackboneSpec:
     if options.weights == found.RANDOM:
         config = _random_config(options)
         digest = text_sha256({"random": options.seed, "config": architectures.plain(config)})
-        normalize, sample_rate, stated = options.random_normalize, folders.DEFAULT_SAMPLE_RATE, True
+        normalize, sample_rate, stated = options.random_normalize, options.random_sample_rate_hz, True
     else:
         folder = found.find_model_folder(options.title, options.weights)
         config = _folder_config(options.title, folder, options.read_as)
@@ -161,14 +165,15 @@ def blank(options: Options) -> dict[str, Any]:
     config = _folder_config(options.title, folder, options.read_as)
     usual = architectures.plain(architectures.config_class_of(config.model_type)())
     changed = {key: value for key, value in architectures.plain(config).items() if usual.get(key) != value}
-    normalize = folders.read_preprocessing(folder)[0] if options.normalize is None else options.normalize
+    stated, sample_rate, _ = folders.read_preprocessing(folder)
     return {
         "weights": found.RANDOM,
         "read_as": None,
         "model_type": config.model_type,
         "size": "base",
         "architecture": {key: value for key, value in changed.items() if key in usual and key != "model_type"},
-        "normalize": normalize,
+        "normalize": stated if options.normalize is None else options.normalize,
+        "random_sample_rate_hz": sample_rate,
     }
 
 

@@ -59,10 +59,14 @@ def config_class_of(model_type: str) -> Any:
 
 
 def check_variant(plain: dict[str, Any]) -> None:
-    """Raise `ValueError` for options of MERT's configurations that no architecture here supports."""
-    for key in ("feature_extractor_cqt", "deepnorm", "attention_relax"):
+    """Raise `ValueError` for options of MERT's configurations that no architecture here supports.
+
+    `attention_relax` is none of them: it divides attention scores by a number, subtracts their maximum and multiplies
+    by the same number, against overflow in half precision. The softmax of these scores is that of the original ones.
+    """
+    for key in ("feature_extractor_cqt", "deepnorm"):
         value = plain.get(key)
-        if value is True or (isinstance(value, int | float) and value > 0):
+        if value is True:
             raise ValueError(f"{key} is {value!r}, which needs the model's own code; this code is not run")
 
 

@@ -19,6 +19,7 @@ HEADS: dict[str, str] = {
     "linear": "heads.kinds.linear",
     "mlp": "heads.kinds.mlp",
     "knn": "heads.kinds.knn",
+    "prototype": "heads.kinds.prototype",
     "weighted-sum": "heads.kinds.weighted_sum",
     "sklearn": "heads.kinds.sklearn.head",
     "attention": "heads.kinds.attention",

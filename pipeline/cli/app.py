@@ -34,6 +34,7 @@ from pipeline.cli.options import (
     Sets,
     Shard,
     Strict,
+    TrustCode,
     UnusedLimit,
     Verbose,
 )
@@ -78,10 +79,11 @@ def run(
     dry_run: DryRun = False,
     strict: Strict = False,
     rehash: Rehash = False,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Run all stages and skip what is already done."""
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     if experiment.finetune:
         check_finetuning()
     from pipeline.stages.features import load_corpus, run_features
@@ -126,11 +128,12 @@ def features(
     rehash: Rehash = False,
     engine: Engine = "local",
     shard: Shard = None,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Extract embeddings for every clip with every backbone (stage 1)."""
     run_shard = _run_shard(shard, engine)
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     from pipeline.stages.features import run_features
 
     how = {"device": device, "limit": limit, "dry_run": dry_run, "strict": strict, "rehash": rehash}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Device, Verbose
+from pipeline.cli.options import Device, TrustCode, Verbose
 from pipeline.cli.start import open_console
 
 backbones_app = typer.Typer(help="List, show and check the models that embed audio.", no_args_is_help=True)
@@ -55,11 +55,13 @@ def backbones_check(
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the backbone, e.g. weights=my.onnx."),
     ] = None,
     device: Device = "auto",
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Check on this machine that a clip's embedding depends on that clip alone."""
     console = open_console(verbose)
     from pipeline.backbones.checking import check_backbone
 
-    if not check_backbone(name, sets or [], device=device, console=console):
+    trusting = [f"trust={value}" for value in trust or ()]
+    if not check_backbone(name, [*(sets or []), *trusting], device=device, console=console):
         raise typer.Exit(1)

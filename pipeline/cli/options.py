@@ -50,6 +50,14 @@ Device = Annotated[
         callback=_device, metavar="DEVICE", help="Compute on this device: auto, cpu, cuda, cuda:N, mps or xpu."
     ),
 ]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="ORG/NAME@REVISION",
+        help="Run the code that comes with these weights, at this commit of 40 hex digits.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Process only the first N clips of the manifest.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Treat failed clips and leaking splits as errors.")]

@@ -14,13 +14,24 @@ if TYPE_CHECKING:
     from pipeline.console import Console
 
 
-def start(path: Path, sets: list[str] | None, verbose: bool) -> tuple[Console, Config]:
+def start(path: Path, sets: list[str] | None, verbose: bool, trust: list[str] | None = None) -> tuple[Console, Config]:
     """Return the console and the checked experiment, whose corpus exists.
 
+    Args:
+        path: The config.
+        sets: Values that differ from the config's.
+        verbose: Whether debug messages are shown.
+        trust: Code that may run, see `pipeline.config.trusted.trust_code`.
+
     Raises:
+        ConfigError: No backbone has weights with this code.
         ManifestError: The folder or file of the corpus is missing.
     """
     console, experiment = read_experiment(path, sets, verbose)
+    if trust:
+        from pipeline.config.trusted import trust_code
+
+        experiment = trust_code(experiment, trust)
     check_corpus(experiment)
     return console, experiment
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from heads.finetuning.finetune import finetune
-from heads.kinds.registry import HEADS, options_class
+from heads.kinds.registry import options_class
 from heads.models.options import CnnOptions, CrnnOptions, ImageOptions, M5Options
 from heads.training.train import train_head
 from tests.heads.learnables import Task, WaveformTask
-from tests.heads.training.test_leak import N_CLASSES, SMALL, TASKS, as_read, corpus
+from tests.heads.training.test_leak import N_CLASSES, SMALL, as_read, corpus, head_tasks
 from tests.places import DEVICES, at_each
 
 SHORT = {"epochs": 1, "batch_size": 8, "threads": 1, "precision": "fp32", "learning_rate": 0.01}
@@ -22,8 +22,10 @@ NETWORKS = {
 
 
 @at_each(*DEVICES)
-@pytest.mark.parametrize("task", [TASKS[0], *(pytest.param(task, marks=thorough) for task in TASKS[1:])])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [pytest.param(name, task, marks=() if task == "single-label" else thorough) for name, task in head_tasks()],
+)
 def test_a_head_trains_and_predicts_as_on_a_cpu(there, name, task):
     features, targets, splits = corpus(task)
     given = dict(SMALL.get(name, {}))

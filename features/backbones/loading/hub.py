@@ -17,6 +17,7 @@ from features.backbones.loading.model_folders import (
     indexed_shards,
     weight_files,
 )
+from features.backbones.loading.remote_code import missing_code
 from features.errors import WeightsError, first_line
 
 CONNECT_TIMEOUT_S = 8
@@ -24,7 +25,7 @@ CONNECT_TIMEOUT_S = 8
 _log = logging.getLogger(__name__)
 
 
-def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> Path:
+def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str, *, code: bool = False) -> Path:
     """Return the local folder of a hub repository, downloading it if necessary.
 
     Args:
@@ -32,6 +33,7 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
         repo: `org/name`.
         revision: Branch, tag or commit; None: the main branch.
         ways_out: Alternatives for the user, for messages.
+        code: Whether the code in the repository is needed, too.
 
     Raises:
         WeightsError: There is no such repository or revision, no access, or the hub cannot be reached.
@@ -40,11 +42,13 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str) -> 
 
     try:
         folder, lacking = cached_snapshot(repo, revision)
+        if folder and not lacking and code:
+            lacking = missing_code(folder)
         if folder and not lacking:
             return folder
         problem = hub_problem()
         if problem is None:
-            return _fetch_snapshot(repo, revision)
+            return _fetch_snapshot(repo, revision, code=code)
     except HFValidationError:
         raise WeightsError(f"{name}: {repo!r} is neither a local folder nor a hub id `org/name`; {ways_out}") from None
     except Exception as error:
@@ -74,8 +78,8 @@ def cached_snapshot(repo: str, revision: str | None) -> tuple[Path | None, str]:
     return folder, "" if weight_files(folder) else WEIGHT_FILES[0]
 
 
-def _fetch_snapshot(repo: str, revision: str | None) -> Path:
-    """Download the configurations and one format of the weights of a hub repository.
+def _fetch_snapshot(repo: str, revision: str | None, *, code: bool) -> Path:
+    """Download the configurations, one format of the weights and, if it is needed, the code of a hub repository.
 
     The branch name refers to the new snapshot only after the snapshot is complete.
     """
@@ -100,6 +104,9 @@ def _fetch_snapshot(repo: str, revision: str | None) -> Path:
         if wanted.endswith(".index.json"):
             for shard in indexed_shards(weights):
                 fetch(shard, info.sha)
+        for file in sorted(there) if code else ():
+            if file.endswith(".py") and "/" not in file:
+                fetch(file, info.sha)
         fetch(CONFIG_FILE, info.sha)
         return fetch(CONFIG_FILE, revision).parent
 

@@ -38,8 +38,13 @@ def ways_out(name: str, kind: str) -> str:
     return f"set features.backbones.{name}.weights to a local {kind}, or to `random` for the untrained control"
 
 
-def find_model_folder(name: str, source: str) -> Path:
+def find_model_folder(name: str, source: str, *, code: bool = False) -> Path:
     """Return the `save_pretrained` folder of a path, `bundled:name` or a hub id `org/name[@revision]`.
+
+    Args:
+        name: The backbone, for messages.
+        source: The path or id.
+        code: Whether the code that comes with the weights is needed, too.
 
     Raises:
         WeightsError: The folder does not exist, or the hub cannot be reached; the message names the backbone and the
@@ -57,7 +62,7 @@ def find_model_folder(name: str, source: str) -> Path:
     if folder.exists() or not HUB_ID.fullmatch(source):
         raise WeightsError(f"{name}: no folder {source!r}; {ways}")
     repo, _, revision = source.partition("@")
-    return find_snapshot(name, repo, revision or None, ways)
+    return find_snapshot(name, repo, revision or None, ways, code=code)
 
 
 def find_file(name: str, source: str, ways: str | None = None) -> Path:

@@ -119,6 +119,27 @@ class Wav2Vec2(FrontEnd):
         return groups
 
 
+class Codec(FrontEnd):
+    """`EncodecFeatureExtractor` and `DacFeatureExtractor`: the samples as one channel; clips of one length together.
+
+    DAC's fills a clip with zeros to a multiple of its hop.
+    """
+
+    def __init__(self, extractor: Any) -> None:
+        """Read the settings of an extractor."""
+        super().__init__()
+        self.hop = getattr(extractor, "hop_length", 1)
+
+    def forward(self, waveforms: Tensor, lengths: Sequence[int]) -> Inputs:
+        """See `FrontEnd.forward`."""
+        groups: Inputs = []
+        for size, rows in _groups([-(-length // self.hop) * self.hop for length in lengths]).items():
+            part = torch.stack([waveforms[row] for row in rows])
+            part = _silent_beyond(part, [lengths[row] for row in rows], size)
+            groups.append((rows, {"input_values": part[:, None]}))  # [b, 1, T]
+        return groups
+
+
 class Whisper(FrontEnd):
     """`WhisperFeatureExtractor`: log-mels of the clip padded with silence to `n_samples`, at most 80 dB deep."""
 
@@ -200,6 +221,8 @@ class Clap(FrontEnd):
 FRONT_ENDS: Mapping[str, Callable[[Any], FrontEnd]] = {
     "ASTFeatureExtractor": Ast,
     "ClapFeatureExtractor": Clap,
+    "DacFeatureExtractor": Codec,
+    "EncodecFeatureExtractor": Codec,
     "SeamlessM4TFeatureExtractor": SeamlessM4T,
     "Wav2Vec2FeatureExtractor": Wav2Vec2,
     "WhisperFeatureExtractor": Whisper,

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from features.backbones.adapters.equal_length import SHORTEST_S
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
-from features.backbones.networks.attention_masks import leave_masks_unread
+from features.backbones.networks.codecs import CODECS, CodecEncoder, hop_of
 from features.backbones.networks.front_ends import Inputs, front_end_of
+from features.backbones.networks.host_waits import wait_never
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -66,7 +67,7 @@ class TransformersBackbone(Backbone):
         self.device = device
         self.dtype = dtype
         self.module = module.to(device)
-        leave_masks_unread(self.module)
+        wait_never(self.module.encoder if isinstance(self.module, CodecEncoder) else self.module)
         self._extractor = extractor
         on_host = partial(prepare, extractor, module)
         self._front_end = front_end_of(extractor, on_host, device)
@@ -137,6 +138,8 @@ def encode(module: Any, inputs: Mapping[str, Tensor], embedding: str) -> Tensor:
     """Encode inputs of one shape to (B, L, F, D): every hidden state with the output's shape, then the output."""
     if _is_clap(module):
         return module(**inputs).pooler_output.float()[:, None, None]
+    if module.config.model_type in CODECS:
+        return module(**inputs).float()[:, None]
     output = module(**inputs, output_hidden_states=True)
     last = output.last_hidden_state
     states = [state for state in (output.hidden_states or ())[:-1] if state.shape == last.shape]
@@ -162,6 +165,13 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
     return n_frames if padded_to is None else min(n_frames, math.ceil(n_frames * n_samples / padded_to))
 
 
+def audio_encoder(whole: nn.Module, part: str) -> Any:
+    """Return the audio encoder of a whole model: its submodule `part`, or the model itself if that is empty."""
+    module: Any = whole.get_submodule(part)
+    config: Any = whole.config
+    return CodecEncoder(module, config) if config.model_type in CODECS else module
+
+
 def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> EncoderShape:
     """Measure an encoder's shape on the meta device, or with random weights if that fails.
 
@@ -177,11 +187,13 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
     """
     for device in ("meta", "cpu"):
         with torch.device(device):
-            module: Any = build().get_submodule(part).eval()
+            module = audio_encoder(build(), part).eval()
         kind, rate = module.config.model_type, int(extractor.sampling_rate)
         if _is_clap(module):
             longest = extractor.nb_max_samples
             return EncoderShape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
+        if kind in CODECS:
+            return EncoderShape(1, module.config.hidden_size, rate / hop_of(module.config), rate // 10, None)
         if embedding == "pooled" and kind != AST:
             raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has only frames")
         try:

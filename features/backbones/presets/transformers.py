@@ -82,6 +82,65 @@ def _whisper(size: str, revision: str, *, dim: int, layers: int, heads: int, ban
     )
 
 
+_SAMPLES = InputContract(
+    sample_rate_hz=16_000,
+    window_samples=400,
+    hop_samples=320,
+    shortest_s=0.1,
+    normalisation="zero mean and unit variance per clip",
+    padding="clips of different length are not batched together",
+)
+
+
+def _sew(size: str, *, dim: int, layers: int, parameters: int) -> Preset:
+    """Return the record of a size of SEW: from memory of the publication, not compared with the hub.
+
+    Its transformer runs at half the frame rate, so that only its upsampled output has the frames of an embedding.
+    """
+    heads = {"num_attention_heads": dim // 64, "intermediate_size": 4 * dim}
+    return Preset(
+        weights=f"asapp/sew-{size}-100k",
+        options={
+            "model_type": "sew",
+            "architecture": {"hidden_size": dim, "num_hidden_layers": layers, **heads},
+        },
+        files=SNAPSHOT_FILES,
+        input=_SAMPLES,
+        layers=1,
+        layer_order="the upsampled output",
+        dim=dim,
+        parameters=parameters,
+        licence="apache-2.0",
+        citation="Wu et al. 2021, SEW, arXiv:2109.06870",
+        pretrained_on=("LibriSpeech",),
+    )
+
+
+def _conformer(positions: str, kind: str, parameters: int) -> Preset:
+    """Return the record of a large Conformer: from memory of its model card, not compared with the hub."""
+    architecture = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "feat_extract_norm": "layer",
+        "conv_bias": True,
+        "position_embeddings_type": kind,
+    }
+    return Preset(
+        weights=f"facebook/wav2vec2-conformer-{positions}-large",
+        options={"model_type": "wav2vec2-conformer", "architecture": architecture},
+        files=SNAPSHOT_FILES,
+        input=_SAMPLES,
+        layers=25,
+        dim=1024,
+        parameters=parameters,
+        licence="apache-2.0",
+        citation="Wang et al. 2020, fairseq S2T, arXiv:2010.05171",
+        pretrained_on=("Libri-Light",),
+    )
+
+
 PRESETS = {
     "ast": Preset(
         weights="MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -187,4 +246,9 @@ PRESETS = {
         citation="Seamless Communication 2023, arXiv:2312.05187",
         pretrained_on=None,  # 4.5 million hours, not published
     ),
+    "sew-tiny": _sew("tiny", dim=512, layers=12, parameters=42_298_240),
+    "sew-mid": _sew("mid", dim=512, layers=24, parameters=80_126_848),
+    "sew-small": _sew("small", dim=768, layers=12, parameters=93_196_416),
+    "wav2vec2-conformer-rel-pos-large": _conformer("rel-pos", "relative", 618_559_104),
+    "wav2vec2-conformer-rope-large": _conformer("rope", "rotary", 593_344_128),
 }

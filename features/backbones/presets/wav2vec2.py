@@ -22,6 +22,7 @@ NORMALISED = InputContract(
 AS_IT_IS = replace(NORMALISED, normalisation="none")
 
 WAV2VEC2 = "Baevski et al. 2020, wav2vec 2.0, arXiv:2006.11477"
+ROBUST = "Hsu et al. 2021, Robust wav2vec 2.0, arXiv:2104.01027"
 XLS_R = "Babu et al. 2021, XLS-R, arXiv:2111.09296"
 MMS = "Pratap et al. 2023, Scaling Speech Technology to 1,000+ Languages, arXiv:2305.13516"
 HUBERT = "Hsu et al. 2021, HuBERT, arXiv:2106.07447"
@@ -29,7 +30,7 @@ WAVLM = "Chen et al. 2022, WavLM, arXiv:2110.13900"
 DATA2VEC = "Baevski et al. 2022, data2vec, arXiv:2202.03555"
 UNISPEECH_SAT = "Chen et al. 2022, UniSpeech-SAT, arXiv:2110.05752"
 
-_BASE = Preset(
+BASE = Preset(
     options={"size": "base"},
     files=SNAPSHOT_FILES,
     input=NORMALISED,
@@ -40,8 +41,9 @@ _BASE = Preset(
 )
 _BILLION = {"hidden_size": 1280, "num_hidden_layers": 48, "num_attention_heads": 16, "intermediate_size": 5120}
 _TWO_BILLION = {**_BILLION, "hidden_size": 1920, "intermediate_size": 7680}
+ROBUST_CORPORA = ("Libri-Light", "Common Voice", "Switchboard", "Fisher")
 _XLS_R_CORPORA = ("VoxPopuli", "Multilingual LibriSpeech", "Common Voice", "VoxLingua107", "BABEL")
-_LARGE = replace(_BASE, options={"size": "large-stable"}, layers=25, dim=1024, parameters=315_438_720)
+LARGE = replace(BASE, options={"size": "large-stable"}, layers=25, dim=1024, parameters=315_438_720)
 
 PRESETS = {
     "wav2vec2-nano": Preset(  # recipes/nano
@@ -57,14 +59,14 @@ PRESETS = {
         pretrained_on=("synthetic sounds of audioheads",),
     ),
     "wav2vec2-base": replace(
-        _BASE,
+        BASE,
         weights="facebook/wav2vec2-base",
         revision="0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8",
         licence="apache-2.0",
         citation=WAV2VEC2,
     ),
     "wav2vec2-base-960h": replace(
-        _BASE,
+        BASE,
         weights="facebook/wav2vec2-base-960h",
         revision="22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
         licence="apache-2.0",
@@ -72,7 +74,7 @@ PRESETS = {
         finetuned_on=("LibriSpeech",),
     ),
     "wav2vec2-large": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-large",
         revision="312b2410566b698c7a649068d413b2067848bd75",
         options={"size": "large"},
@@ -81,14 +83,14 @@ PRESETS = {
         citation=WAV2VEC2,
     ),
     "wav2vec2-large-lv60": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-large-lv60",
         licence="apache-2.0",
         citation=WAV2VEC2,
         pretrained_on=("Libri-Light",),
     ),
     "wav2vec2-xls-r-300m": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-xls-r-300m",
         revision="1a640f32ac3e39899438a2931f9924c02f080a54",
         licence="apache-2.0",
@@ -96,7 +98,7 @@ PRESETS = {
         pretrained_on=_XLS_R_CORPORA,
     ),
     "wav2vec2-xls-r-1b": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-xls-r-1b",
         options={"size": "large-stable", "architecture": _BILLION},
         layers=49,
@@ -107,7 +109,7 @@ PRESETS = {
         pretrained_on=_XLS_R_CORPORA,
     ),
     "wav2vec2-xls-r-2b": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-xls-r-2b",
         options={"size": "large-stable", "architecture": _TWO_BILLION},
         layers=49,
@@ -118,21 +120,21 @@ PRESETS = {
         pretrained_on=_XLS_R_CORPORA,
     ),
     "wav2vec2-large-robust": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/wav2vec2-large-robust",
         licence="apache-2.0",
-        citation="Hsu et al. 2021, Robust wav2vec 2.0, arXiv:2104.01027",
-        pretrained_on=("Libri-Light", "Common Voice", "Switchboard", "Fisher"),
+        citation=ROBUST,
+        pretrained_on=ROBUST_CORPORA,
     ),
     "mms-300m": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/mms-300m",
         licence="cc-by-nc-4.0",
         citation=MMS,
         pretrained_on=("MMS-lab-U", *_XLS_R_CORPORA),
     ),
     "mms-1b": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/mms-1b",
         options={"size": "large-stable", "architecture": _BILLION},
         layers=49,
@@ -143,7 +145,7 @@ PRESETS = {
         pretrained_on=("MMS-lab-U", *_XLS_R_CORPORA),
     ),
     "hubert-base": replace(
-        _BASE,
+        BASE,
         weights="facebook/hubert-base-ls960",
         revision="dba3bb02fda4248b6e082697eee756de8fe8aa8a",
         options={"model_type": "hubert", "size": "base"},
@@ -151,7 +153,7 @@ PRESETS = {
         citation=HUBERT,
     ),
     "hubert-large": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/hubert-large-ll60k",
         revision="ff022d095678a2995f3c49bab18a96a9e553f782",
         options={"model_type": "hubert", "size": "large-stable"},
@@ -160,7 +162,7 @@ PRESETS = {
         pretrained_on=("Libri-Light",),
     ),
     "hubert-xlarge": replace(
-        _LARGE,
+        LARGE,
         weights="facebook/hubert-xlarge-ll60k",
         options={"model_type": "hubert", "size": "large-stable", "architecture": _BILLION},
         layers=49,
@@ -171,7 +173,7 @@ PRESETS = {
         pretrained_on=("Libri-Light",),
     ),
     "wavlm-base": replace(
-        _BASE,
+        BASE,
         weights="microsoft/wavlm-base",
         revision="efa81aae7ff777e464159e0f877d54eac5b84f81",
         options={"model_type": "wavlm", "size": "base", "random_normalize": False},
@@ -180,7 +182,7 @@ PRESETS = {
         citation=WAVLM,
     ),
     "wavlm-base-plus": replace(
-        _BASE,
+        BASE,
         weights="microsoft/wavlm-base-plus",
         revision="4c66d4806a428f2e922ccfa1a962776e232d487b",
         options={"model_type": "wavlm", "size": "base", "random_normalize": False},
@@ -190,7 +192,7 @@ PRESETS = {
         pretrained_on=("Libri-Light", "GigaSpeech", "VoxPopuli"),
     ),
     "wavlm-large": replace(
-        _LARGE,
+        LARGE,
         weights="microsoft/wavlm-large",
         revision="c1423ed94bb01d80a3f5ce5bc39f6026a0f4828c",
         options={"model_type": "wavlm", "size": "large-stable", "architecture": {"conv_bias": False}},
@@ -199,7 +201,7 @@ PRESETS = {
         pretrained_on=("Libri-Light", "GigaSpeech", "VoxPopuli"),
     ),
     "data2vec-audio-base": replace(
-        _BASE,
+        BASE,
         weights="facebook/data2vec-audio-base",
         options={"model_type": "data2vec-audio", "size": "base"},
         parameters=93_164_288,
@@ -207,7 +209,7 @@ PRESETS = {
         citation=DATA2VEC,
     ),
     "unispeech-sat-base": replace(
-        _BASE,
+        BASE,
         weights="microsoft/unispeech-sat-base",
         options={"model_type": "unispeech-sat", "size": "base"},
         citation=UNISPEECH_SAT,

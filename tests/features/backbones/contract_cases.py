@@ -2,12 +2,28 @@
 
 from pathlib import Path
 
-from features.backbones import family_of
+from features.backbones import family_of, preset_options
 
 # Options under which each line is cheap enough to test; None: only with a file from `../shared`.
 TINY_SIZE = {"weights": "random", "size": "tiny"}
 TINY_TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+TINY_CODEC = {"num_filters": 4, "hidden_size": 16, "num_lstm_layers": 1}
 HERE = {"folder": str(Path(__file__).parent)}
+
+
+def _conformer(positions):
+    architecture = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    return {
+        "weights": "random",
+        "architecture": {**TINY_TRANSFORMER, **architecture, "position_embeddings_type": positions},
+    }
+
+
+def _dac(name):
+    architecture = {**preset_options(name)["architecture"], "encoder_hidden_size": 4, "decoder_hidden_size": 16}
+    return {"weights": "random", "architecture": architecture}
+
+
 CASES = {
     "mfcc": {},
     "logmel": {},
@@ -55,8 +71,46 @@ CASES = {
     "python": {"callable": "tiny_models:load", "sample_rate_hz": 16_000, "weights": "random", **HERE},
     "wavlm-base": TINY_SIZE,
     "data2vec-audio-base": TINY_SIZE,
+    "distilhubert": {**TINY_SIZE, "architecture": {"num_hidden_layers": 2, "feat_proj_layer_norm": False}},
+    "mert-v1-95m": TINY_SIZE,
+    "wav2vec2-emotion-msp-dim": {
+        **TINY_SIZE,
+        "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
+    },
+    "sew-tiny": {"weights": "random", "architecture": {**TINY_TRANSFORMER, "conv_dim": (16,) * 13}},
+    "wav2vec2-conformer-rel-pos-large": _conformer("relative"),
+    "wav2vec2-conformer-rope-large": _conformer("rotary"),
+    "encodec-24khz": {"weights": "random", "architecture": TINY_CODEC},
+    "encodec-32khz": {
+        "weights": "random",
+        "architecture": {**preset_options("encodec-32khz")["architecture"], **TINY_CODEC},
+    },
+    "dac-16khz": _dac("dac-16khz"),
+    "dac-44khz": _dac("dac-44khz"),
+    "mimi": {
+        "weights": "random",
+        "architecture": {
+            **TINY_TRANSFORMER,
+            "num_filters": 4,
+            "upsample_groups": 32,
+            "sliding_window": 10,
+            "num_key_value_heads": 4,
+        },
+    },
     "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
 }
+# one of each kind of network is checked in `make test`, the others in `make test-all`
+MORE = (
+    "distilhubert",
+    "mert-v1-95m",
+    "wav2vec2-emotion-msp-dim",
+    "sew-tiny",
+    "wav2vec2-conformer-rel-pos-large",
+    "encodec-24khz",
+    "encodec-32khz",
+    "dac-44khz",
+    "mimi",
+)
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
 DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]

@@ -15,6 +15,7 @@ from tests.features.backbones.contract_cases import (
     CASES,
     DIFFERENTIABLE,
     FIXED_FRONT_END,
+    MORE,
     ON_THE_CPU,
     SEEDED,
     TRAINABLE,
@@ -27,7 +28,12 @@ def test_every_backbone_of_the_table_has_a_case_here():
     assert set(BACKBONES) >= DIFFERENTIABLE
 
 
-@pytest.fixture(scope="module", params=CASES)
+def marked(names):
+    """Cases as parameters of a test."""
+    return [pytest.param(name, marks=pytest.mark.thorough if name in MORE else ()) for name in names]
+
+
+@pytest.fixture(scope="module", params=marked(CASES))
 def options(request):
     """An entry of a config."""
     name, chosen = request.param, CASES[request.param]
@@ -156,7 +162,7 @@ def test_describing_loads_nothing_and_is_deterministic(options, backbone):
     assert first == second == backbone.spec
 
 
-@pytest.mark.parametrize("options", SEEDED, indirect=True)
+@pytest.mark.parametrize("options", marked(SEEDED), indirect=True)
 def test_another_seed_is_other_weights(options, backbone, clips):
     other = load({**options, "seed": 1})
     assert other.spec.weights_sha256 != backbone.spec.weights_sha256
@@ -168,7 +174,7 @@ def test_networks_that_can_be_trained_are_those_tested_so(request, backbone):
 
 
 @at_each()
-@pytest.mark.parametrize("options", TRAINABLE, indirect=True)
+@pytest.mark.parametrize("options", marked(TRAINABLE), indirect=True)
 def test_forward_is_differentiable(backbone, clips, place):
     waveforms, lengths = pad(clips[3:6], backbone.spec.min_samples)
     waveforms = waveforms.to(place.device)

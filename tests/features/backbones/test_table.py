@@ -90,6 +90,10 @@ PUBLISHED = {
     "wavlm-large": (True, "layer", True, False, 24, 1024),
     "data2vec-audio-base": (True, "layer", False, False, 12, 768),
     "unispeech-sat-base": (True, "group", False, False, 12, 768),
+    "distilhubert": (True, "group", False, False, 2, 768),
+    "mert-v1-95m": (True, "group", False, False, 12, 768),
+    "mert-v1-330m": (True, "layer", True, True, 24, 1024),
+    "wav2vec2-emotion-msp-dim": (True, "layer", True, True, 12, 1024),
 }
 
 
@@ -107,8 +111,9 @@ def test_a_presets_untrained_control_has_the_published_architecture(name):
     spec, config = describe(options), _random_config(options)
     assert spec.untrained
     assert spec.settings["normalize"] is normalized
-    assert (len(spec.layers) - 1, spec.dim, spec.sample_rate) == (layers, dim, 16_000)
-    assert (spec.min_samples, spec.frame_rate) == (400, 50)
+    assert (len(spec.layers) - 1, spec.dim) == (layers, dim)
+    assert spec.sample_rate == (24_000 if name.startswith("mert") else 16_000)
+    assert (spec.min_samples, spec.frame_rate) == (400, spec.sample_rate / 320)
     assert config.conv_bias is bias
     if name.startswith("data2vec"):  # layer norm is all it knows, five positional convolutions
         assert (config.num_conv_pos_embeddings, config.conv_pos_kernel_size) == (5, 19)

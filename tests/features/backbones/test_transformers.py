@@ -19,6 +19,9 @@ TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "in
 HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
 WHISPER = {"d_model": 32, "encoder_layers": 3, "decoder_layers": 1, **HEADS}
 CLAP_AUDIO = {"patch_embeds_hidden_size": 16, "hidden_size": 128, "depths": [1, 1, 1, 1]}
+ENCODEC = {"num_filters": 4, "hidden_size": 16, "num_lstm_layers": 1}
+CODEC_LABELS = ("encodec", "encodec-music", "dac", "mimi")
+NO_TOKENS = {f"{name}_token_id": 1 for name in ("pad", "bos", "eos", "cls", "sep")}
 CONV = {"conv_dim": (24,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
 # model class and its configuration, feature extractor and its settings
 MODELS = {
@@ -58,7 +61,45 @@ MODELS = {
     ),
     "w2v-bert": ("Wav2Vec2BertModel", {**TINY, "output_hidden_size": 32}, "SeamlessM4TFeatureExtractor", {}),
     "conformer": ("Wav2Vec2ConformerModel", {**TINY, **CONV}, "Wav2Vec2FeatureExtractor", {}),
+    "conformer-rope": (
+        "Wav2Vec2ConformerModel",
+        {**TINY, **CONV, "position_embeddings_type": "rotary"},
+        "Wav2Vec2FeatureExtractor",
+        {},
+    ),
     "sew": ("SEWModel", TINY, "Wav2Vec2FeatureExtractor", {}),
+    "encodec": ("EncodecModel", ENCODEC, "EncodecFeatureExtractor", {}),
+    "encodec-music": (  # as MusicGen's: not causal
+        "EncodecModel",
+        {**ENCODEC, "use_causal_conv": False, "use_conv_shortcut": False, "sampling_rate": 32_000},
+        "EncodecFeatureExtractor",
+        {"sampling_rate": 32_000},
+    ),
+    "dac": (
+        "DacModel",
+        {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "downsampling_ratios": [2, 4, 5, 8]},
+        "DacFeatureExtractor",
+        {"hop_length": 320},
+    ),
+    "mimi": (
+        "MimiModel",
+        {**TINY, "num_key_value_heads": 4, "num_filters": 4, "upsample_groups": 32, "sliding_window": 20},
+        "EncodecFeatureExtractor",
+        {},
+    ),
+    "pe-audio": (
+        "PeAudioModel",
+        {
+            "text_config": {**TINY, "vocab_size": 50, **NO_TOKENS},
+            "audio_config": {
+                **TINY,
+                "head_dim": 8,
+                "dac_config": {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "codebook_dim": 8},
+            },
+        },
+        "PeAudioFeatureExtractor",
+        {},
+    ),
     "parakeet": ("ParakeetEncoder", TINY, "ParakeetFeatureExtractor", {}),
 }
 SECONDS = (0.1, 0.35, 1.0, 1.0, 2.71, 7.003, 10.0)
@@ -97,6 +138,12 @@ def alone(label, model, extractor, clip):
     with torch.no_grad():
         if label.startswith("clap"):
             return base.audio_model(**inputs).pooler_output[None].numpy()
+        if label in CODEC_LABELS:
+            encoded = base.encoder(inputs["input_values"])
+            return (encoded.latents if label == "mimi" else encoded).transpose(1, 2).numpy()
+        if label == "pe-audio":
+            output = base.audio_encoder(inputs["input_values"])
+            return output.last_hidden_state.numpy()
         encoder = base.get_encoder() if label.startswith("whisper") else base
         output = encoder(**inputs, output_hidden_states=True)
     states = [state for state in output.hidden_states[:-1] if state.shape == output.last_hidden_state.shape]
@@ -127,7 +174,23 @@ def test_every_layer_is_what_transformers_gives_for_each_clip_alone(label, saved
         assert error(frames, alone(label, model, extractor, clip)) <= 1e-5
 
 
-@pytest.mark.parametrize("label", ["ast", "whisper", "clap", "clap-fused", "w2v-bert", "conformer", "sew"])
+@pytest.mark.parametrize("label", CODEC_LABELS)
+def test_a_codecs_frames_are_what_its_quantiser_gets(label, saved, make_clips, monkeypatch):
+    folder, model, extractor = saved(label)
+    backbone = load({"name": "transformers", "weights": str(folder)})
+    (clip,) = make_clips(2 * extractor.sampling_rate + 77)
+    given = []
+    method = "forward" if label == "dac" else "encode"
+    quantise = getattr(model.quantizer, method)
+    monkeypatch.setattr(model.quantizer, method, lambda frames, *rest: given.append(frames) or quantise(frames, *rest))
+    with torch.no_grad():
+        model.encode(extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")["input_values"])
+    assert error(backbone.embed([clip])[0], given[0].transpose(1, 2).numpy()) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "label", ["ast", "whisper", "clap", "clap-fused", "w2v-bert", "conformer", "sew", *CODEC_LABELS]
+)
 def test_known_feature_extractors_run_as_batched_modules_on_the_device(label, saved, make_clips, monkeypatch):
     folder, _, extractor = saved(label)
     backbone = load({"name": "transformers", "weights": str(folder)}, device="cpu")
@@ -145,6 +208,11 @@ def test_known_feature_extractors_run_as_batched_modules_on_the_device(label, sa
         ("w2v-bert", 4, 32, 50, 30),
         ("conformer", 4, 32, 50, 30),
         ("parakeet", 4, 32, 12.5, 30),
+        ("encodec", 1, 16, 75, 30),
+        ("encodec-music", 1, 16, 100, 30),
+        ("dac", 1, 64, 50, 30),
+        ("mimi", 1, 32, 12.5, 30),
+        ("pe-audio", 1, 32, 25, 30),
     ],
 )
 def test_the_spec_comes_from_the_architecture_alone(label, layers, dim, rate, longest_s, saved):
@@ -224,7 +292,7 @@ def edit_config(folder, **changes):
     [
         (
             {"model_type": "mert_model", "auto_map": {"AutoModel": "x.Y"}},
-            "no model type 'mert_model', and the code that comes with it is not run .*read_as: hubert",
+            "no model type 'mert_model'; .*read_as: hubert; .* cannot be run: .* has no x.py",
         ),
         ({"model_type": "hubert"}, "hubert belongs to the family wav2vec2, where padded batches are exact"),
         ({"model_type": "xyz"}, "transformers has no model type 'xyz'"),
@@ -258,7 +326,8 @@ def test_text_models_are_refused(tmp_path, saved):
 
 def test_a_mert_like_folder_loads_as_hubert(save_encoder, make_clips):
     folder, model = save_encoder("hubert")
-    edit_config(folder, model_type="mert_model", auto_map={"AutoModel": "x.Y"}, feature_extractor_cqt=False)
+    mert = {"feature_extractor_cqt": False, "deepnorm": False, "attention_relax": 32.0}
+    edit_config(folder, model_type="mert_model", auto_map={"AutoModel": "x.Y"}, **mert)
     with pytest.raises(WeightsError, match="model type 'mert_model' is not a Wav2Vec2-like encoder"):
         describe({"name": "wav2vec2", "weights": str(folder)})
     backbone = load({"name": "wav2vec2", "weights": str(folder), "read_as": "hubert"})
@@ -268,6 +337,8 @@ def test_a_mert_like_folder_loads_as_hubert(save_encoder, make_clips):
         inputs = extractor(clip, sampling_rate=16_000, return_tensors="pt").input_values
         expected = model(inputs).last_hidden_state
     assert error(backbone.embed([clip])[0][-1:], expected.numpy()) <= 1e-5
+    preset = load({"name": "mert-v1-330m", "weights": str(folder)})
+    assert error(preset.embed([clip])[0][-1:], expected.numpy()) <= 1e-5
     edit_config(folder, deepnorm=True)
     with pytest.raises(WeightsError, match="deepnorm is True, which needs the model's own code"):
         describe({"name": "wav2vec2", "weights": str(folder), "read_as": "hubert"})

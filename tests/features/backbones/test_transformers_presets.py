@@ -19,6 +19,17 @@ PRESETS = {
     "whisper-medium": (25, 1024, 16_000, 50, 30),
     "whisper-large-v3": (33, 1280, 16_000, 50, 30),
     "w2v-bert-2.0": (25, 1024, 16_000, 50, 30),
+    "sew-tiny": (1, 512, 16_000, 50, 30),
+    "sew-mid": (1, 512, 16_000, 50, 30),
+    "sew-small": (1, 768, 16_000, 50, 30),
+    "wav2vec2-conformer-rel-pos-large": (25, 1024, 16_000, 50, 30),
+    "wav2vec2-conformer-rope-large": (25, 1024, 16_000, 50, 30),
+    "encodec-24khz": (1, 128, 24_000, 75, 30),
+    "encodec-32khz": (1, 128, 32_000, 50, 30),
+    "dac-16khz": (1, 1024, 16_000, 50, 30),
+    "dac-24khz": (1, 1024, 24_000, 75, 30),
+    "dac-44khz": (1, 1024, 44_100, 86.13, 30),
+    "mimi": (1, 512, 24_000, 12.5, 30),
 }
 
 
@@ -42,6 +53,8 @@ def test_a_presets_untrained_control_has_the_published_architecture(name):
         ),
         ({"model_type": "bert"}, "no feature extractor is known for bert"),
         ({"model_type": "wav2vec2"}, "belongs to the family wav2vec2"),
+        ({"model_type": "encodec", "architecture": {"audio_channels": 2}}, "only codecs of mono audio are supported"),
+        ({"model_type": "encodec", "architecture": {"chunk_length_s": 1.0}}, "only codecs that encode a clip as it is"),
     ],
 )
 def test_bad_random_architectures_are_one_line(options, message):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.thorough
+from tests.features.backbones.loading.loopback_hub import COMMITS, environment_of, hub
 
-COMMITS = {"main": "a" * 40, "old": "b" * 40}
+pytestmark = pytest.mark.thorough
 
 LOAD = """
 import json, sys
@@ -40,44 +39,12 @@ def files(save_encoder, tmp_path_factory):
     return found
 
 
-def hub(files, repos=("org/model",), refuse=None):
-    """Answers as the hub does for `model_info` and for files."""
-
-    def answer(method, path):
-        if path == "/":
-            return 200, {}, b""
-        api = path.startswith("/api/models/")
-        parts = path.removeprefix("/api/models/").lstrip("/").split("?")[0].split("/")
-        repo, rest = "/".join(parts[:2]), parts[2:]
-        if refuse and (refusal := refuse(method, path)):
-            return refusal
-        if repo not in repos:
-            return 401, {"X-Error-Code": "RepoNotFound"}, b"{}"
-        revision = rest[1] if rest else "main"
-        revision = {commit: name for name, commit in COMMITS.items()}.get(revision, revision)
-        if revision not in files:
-            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
-        if api:
-            siblings = [{"rfilename": name} for name in files[revision]]
-            info = {"id": repo, "modelId": repo, "sha": COMMITS[revision], "siblings": siblings}
-            return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
-        body = files[revision].get(rest[2])
-        commit = {"X-Repo-Commit": COMMITS[revision]}
-        if body is None:
-            return 404, {"X-Error-Code": "EntryNotFound", **commit}, b""
-        return 200, {"ETag": f'"{hashlib.sha256(body).hexdigest()}"', **commit}, body
-
-    return answer
-
-
 @pytest.fixture
 def ask(tmp_path):
     """Find models in a separate process with its own hub and cache; returns one answer per model."""
 
     def run(endpoint, *weights, timeout=240, **environment):
-        keep = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-        keep = {key: value for key, value in keep.items() if not key.lower().endswith("_proxy")}
-        keep |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1", **environment}
+        keep = environment_of(endpoint, tmp_path / "hf") | environment
         command = [sys.executable, "-W", "error", "-c", LOAD, *weights]
         done = subprocess.run(command, capture_output=True, text=True, env=keep, timeout=timeout, check=False)
         assert (done.returncode, done.stderr) == (0, "")

@@ -52,8 +52,8 @@ def test_the_number_of_parameters_is_that_of_the_network(name):
         if name in ENCODERS:
             module = wav2vec2_family._random_module(options)
         else:
-            config = transformers_family._random_config(options)
-            module = transformers_family._whole(config).get_submodule(transformers_family._part(config))
+            encoder = transformers_family._found(options)
+            module = encoder.build().get_submodule(encoder.part)
     assert get_record(name).parameters == sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -1,0 +1,117 @@
+"""Presets of neural codecs, whose encoders give continuous frames before they are quantised.
+
+Shapes are those of the configurations in transformers. Corpora, licences and the sizes of the variants are from memory
+of the model cards and publications. They were not compared with the hub, and no revision is pinned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from features.backbones.presets.record import SNAPSHOT_FILES, InputContract, Preset
+
+_LAYER = "the encoder's output, before it is quantised"
+_EQUAL_LENGTHS = "clips of different length are not batched together"
+
+
+def _encodec(
+    sample_rate_hz: int, *, hop: int, parameters: int, architecture: dict[str, object] | None = None
+) -> Preset:
+    """Return the record of a variant of EnCodec."""
+    return Preset(
+        weights=f"facebook/encodec_{sample_rate_hz // 1000}khz",
+        options={
+            "model_type": "encodec",
+            "architecture": {"sampling_rate": sample_rate_hz, **(architecture or {})},
+            "extractor": {"sampling_rate": sample_rate_hz},
+        },
+        files=SNAPSHOT_FILES,
+        input=InputContract(
+            sample_rate_hz=sample_rate_hz,
+            window_samples=hop,
+            hop_samples=hop,
+            shortest_s=0.1,
+            padding=f"the clip reflected at its ends; {_EQUAL_LENGTHS}",
+        ),
+        layers=1,
+        layer_order=_LAYER,
+        dim=128,
+        parameters=parameters,
+        citation="Défossez et al. 2022, EnCodec, arXiv:2210.13438",
+    )
+
+
+def _dac(sample_rate_hz: int, *, name: str, ratios: list[int], parameters: int, codebooks: int) -> Preset:
+    """Return the record of a variant of the Descript audio codec."""
+    hop = ratios[0] * ratios[1] * ratios[2] * ratios[3]
+    return Preset(
+        weights=f"descript/dac_{name}",
+        options={
+            "model_type": "dac",
+            "architecture": {
+                "sampling_rate": sample_rate_hz,
+                "downsampling_ratios": ratios,
+                "n_codebooks": codebooks,
+            },
+            "extractor": {"sampling_rate": sample_rate_hz, "hop_length": hop},
+        },
+        files=SNAPSHOT_FILES,
+        input=InputContract(
+            sample_rate_hz=sample_rate_hz,
+            window_samples=hop,
+            hop_samples=hop,
+            shortest_s=0.1,
+            padding=f"zeros to a multiple of the hop; {_EQUAL_LENGTHS}",
+        ),
+        layers=1,
+        layer_order=_LAYER,
+        dim=1024,
+        parameters=parameters,
+        licence="mit",
+        citation="Kumar et al. 2023, Improved RVQGAN, arXiv:2306.06546",
+        pretrained_on=("DAPS", "DNS Challenge 4", "Common Voice", "VCTK", "MUSDB18", "MTG-Jamendo", "AudioSet"),
+    )
+
+
+_MUSICGEN = {
+    "upsampling_ratios": [8, 5, 4, 4],
+    "num_filters": 64,
+    "use_causal_conv": False,
+    "use_conv_shortcut": False,
+    "codebook_size": 2048,
+    "target_bandwidths": [2.2],
+}
+
+PRESETS = {
+    "encodec-24khz": replace(
+        _encodec(24_000, hop=320, parameters=7_425_792),
+        pretrained_on=("DNS Challenge 4", "Common Voice", "AudioSet", "FSD50K", "MTG-Jamendo"),
+    ),
+    "encodec-32khz": replace(  # of MusicGen; trained on licensed music
+        _encodec(32_000, hop=640, parameters=28_441_984, architecture=_MUSICGEN),
+        licence="cc-by-nc-4.0",
+        citation="Copet et al. 2023, MusicGen, arXiv:2306.05284",
+    ),
+    "dac-16khz": _dac(16_000, name="16khz", ratios=[2, 4, 5, 8], parameters=21_512_768, codebooks=12),
+    "dac-24khz": _dac(24_000, name="24khz", ratios=[2, 4, 5, 8], parameters=21_512_768, codebooks=32),
+    "dac-44khz": _dac(44_100, name="44khz", ratios=[2, 4, 8, 8], parameters=22_299_200, codebooks=9),
+    "mimi": Preset(
+        weights="kyutai/mimi",
+        options={"model_type": "mimi"},
+        files=SNAPSHOT_FILES,
+        input=InputContract(
+            sample_rate_hz=24_000,
+            window_samples=1_920,
+            hop_samples=1_920,
+            shortest_s=0.1,
+            padding=f"zeros to a multiple of the hop; {_EQUAL_LENGTHS}",
+        ),
+        layers=1,
+        layer_order=_LAYER,
+        dim=512,
+        parameters=38_867_232,
+        licence="cc-by-4.0",
+        citation="Défossez et al. 2024, Moshi, arXiv:2410.00037",
+        pretrained_on=None,  # 7 million hours, not published
+    ),
+}
