@@ -22,6 +22,7 @@ from pipeline.results.expected_fits import expected_fits, poolings_of
 from pipeline.results.fit import Fit, read_fit
 from pipeline.results.run_folder import fit_folder
 from pipeline.results.run_predictions import write_predictions
+from pipeline.stages.background.scoring import score_background
 from pipeline.stages.context import Stage2, splits_of
 from pipeline.stages.features import load_corpus, resolve_device
 from pipeline.stages.head_tasks import head_tasks
@@ -85,6 +86,7 @@ def run_heads(
     with work.run_folder():
         if work.train(tasks, stage.device, open_tasks):
             with work.collecting():
+                score_background(stage)
                 settle_heads(stage)
                 collect_predictions(config, corpus.manifest, majority_fit(config, corpus.manifest, stage.splits))
 
