@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features.errors import RunError
 from pipeline.results.decisions.fit_decisions import FitKey
-from pipeline.results.prediction_files import SOURCES, is_made_from, read_table, write_tables
+from pipeline.results.prediction_files import SOURCES, is_made_from, read_schema, read_table, write_tables
 from pipeline.results.run_folder import write_whole
 
 BACKGROUND_FILE = "background.parquet"
@@ -20,6 +20,15 @@ BACKGROUND_FILE = "background.parquet"
 def is_scored(folder: Path, digest: str) -> bool:
     """Return whether a model has scores of the windows and fits with this digest."""
     return is_made_from(folder / BACKGROUND_FILE, digest)
+
+
+def stored_digest(folder: Path) -> str:
+    """Return the digest of what the scores of a model are made from.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    return (read_schema(folder / BACKGROUND_FILE).metadata or {}).get(SOURCES, b"").decode()
 
 
 def write_scores(folder: Path, digest: str, ids: Sequence[str], scores: Mapping[FitKey, np.ndarray]) -> None:

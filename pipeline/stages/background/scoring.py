@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from heads.kinds.registry import head_type, predict
 from heads.options import HeadOptions
 from heads.training.checkpoint import SavedHead, load_head
 from heads.training.train import layer_positions
-from pipeline.results.decisions.background_scores import is_scored, write_scores
-from pipeline.results.decisions.fit_decisions import FitKey
+from pipeline.results.decisions.background_scores import is_scored, read_scores, stored_digest, write_scores
+from pipeline.results.decisions.fit_decisions import FitKey, ValidationBackground
 from pipeline.results.expected_fits import head_folder, poolings_of
 from pipeline.results.prediction_files import sources_digest
 from pipeline.results.run_folder import fit_folder, weights_file
@@ -40,6 +41,27 @@ def score_background(stage: Stage2) -> None:
         for head in stage.config.heads:
             if isinstance(head, HeadOptions):
                 _score(stage, label, table, head)
+
+
+def validation_background(stage: Stage2, folder: Path) -> ValidationBackground | None:
+    """Return the scores of a head for the windows on which thresholds are chosen; None if it has none.
+
+    Raises:
+        RunError: The file of the scores cannot be read.
+    """
+    background, rows = stage.inputs.background, stage.inputs.silent
+    if background is None:
+        return None
+    ids = background.manifest.clips["id"].iloc[rows].tolist()
+    scores = read_scores(folder, ids, stage.targets.n_outputs)
+    if scores is None:
+        return None
+    place = np.flatnonzero(background.parts[rows] == "valid")
+    return ValidationBackground(
+        {key: values[place] for key, values in scores.items()},
+        background.recordings_of(rows[place]).total_hours,
+        sources_digest([stored_digest(folder), place.tolist()]),
+    )
 
 
 def _score(stage: Stage2, label: str, table: EmbeddingTable, head: HeadOptions) -> None:
