@@ -56,9 +56,22 @@ class Background:
         bad = self.manifest.clips["id"].isin((failures or {}).keys()).to_numpy()
         return np.flatnonzero(np.isin(self.parts, parts) & readable(self.contents) & ~bad)
 
+    def table(self) -> pd.DataFrame:
+        """Return `background.csv`: the windows with the part that each is used in."""
+        return pd.DataFrame(
+            {
+                "id": self.manifest.clips["id"],
+                "recording": self.stretches,
+                "part": self.parts,
+                "start_s": self.starts_s,
+                "end_s": self.ends_s,
+                "path": self.manifest.clips["path"],
+            }
+        )
+
     def recordings_of(self, rows: np.ndarray) -> Recordings:
         """Return the recordings of some windows. Windows that are left out do not count as time."""
-        numbers = np.unique(self.recordings[rows], return_inverse=True)[1]
+        numbers = pd.factorize(self.recordings[rows])[0]  # in the order of the windows
         stretches, starts, ends = self.stretches[rows], self.starts_s[rows], self.ends_s[rows]
         follows = np.append(False, (stretches[1:] == stretches[:-1]) & (np.diff(rows) == 1))
         heard_until = np.where(follows, np.append(0.0, ends[:-1]), starts)
@@ -117,7 +130,7 @@ def with_background(config: Config, corpus: Corpus) -> Corpus:
         if BACKGROUND in manifest.labels:
             raise ConfigError(
                 f"background_in: background would join the class {BACKGROUND!r} that {manifest.name} has; rename it "
-                "with `dataset.merge`, or use background_in: [valid, test]"
+                "with `dataset.rename`, or use background_in: [valid, test]"
             )
         manifest = replace(manifest, added_labels=(BACKGROUND,))
     cut = _cut(section, corpus)
@@ -212,7 +225,7 @@ def _windows(config: Config, manifest: Manifest, clips: ClipsToScore, cut: Cut) 
         cut=cut,
     )
     rows = windows.rows("test")
-    names = np.unique(recordings[rows])
+    names = pd.unique(recordings[rows])
     parts = divide(windows.recordings_of(rows).hours, config.background_in, config.split_seed)
     part_of = dict(zip(names, parts, strict=True))
     return replace(windows, parts=np.array([part_of.get(name, "test") for name in recordings], dtype=object))

@@ -116,7 +116,7 @@ def quiet_threshold(background: np.ndarray, most: float, scores: np.ndarray) -> 
     rejected = float(ranked[allowed])
     above = [float(part[part > rejected].min()) for part in (background, scores) if (part > rejected).any()]
     if not above and rejected >= 1:
-        return float(np.nextafter(1, 2))
+        return float(np.nextafter(np.float32(1), np.float32(2)))  # probabilities are float32
     return (rejected + min([*above, 1.0])) / 2
 
 

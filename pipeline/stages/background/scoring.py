@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ from pipeline.results.decisions.background_scores import is_scored, read_scores,
 from pipeline.results.decisions.fit_decisions import FitKey, ValidationBackground
 from pipeline.results.expected_fits import head_folder, poolings_of
 from pipeline.results.prediction_files import sources_digest
-from pipeline.results.run_folder import fit_folder, weights_file
+from pipeline.results.run_folder import fit_folder, weights_file, write_whole
 from pipeline.stages.context import Stage2, head_job
 from pipeline.stages.inputs import background_features
 from pipeline.stages.stored_vectors import StoredVectors
 
+WINDOWS_FILE = "background.csv"
 WINDOWS = 4096  # scored at a time
 FRAMES_WINDOWS = 64  # the same for heads that read frames
 
 
 def score_background(stage: Stage2) -> None:
-    """Write `background.parquet` of every head that has none of these windows yet.
+    """Write `background.csv`, and `background.parquet` of every head that has none of these windows yet.
 
     Raises:
         CacheError: Embeddings are damaged.
@@ -37,6 +39,8 @@ def score_background(stage: Stage2) -> None:
     """
     if stage.inputs.background is None:
         return
+    windows = stage.inputs.background.table()
+    write_whole(stage.config.run_dir / WINDOWS_FILE, partial(windows.to_csv, index=False))
     for label, table in stage.inputs.tables.items():
         for head in stage.config.heads:
             if isinstance(head, HeadOptions):
