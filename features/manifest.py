@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -73,6 +73,11 @@ class Manifest:
         if self.task == "multi-label":
             return sorted(set().union(self.added_labels, *self.clips["label"]))
         return sorted({*self.clips["label"].unique(), *self.added_labels})
+
+    @property
+    def without_added_labels(self) -> Manifest:
+        """The same clips without `added_labels`."""
+        return replace(self, added_labels=()) if self.added_labels else self
 
     @property
     def label_counts(self) -> dict[str, int]:

@@ -148,6 +148,7 @@ def run_predict(
             events = events_of(
                 rows, predictor.labels, point.thresholds, predictor.task, options.merging, abstain=abstain
             )
+            events = [event for event in events if event.label != predictor.fitted.background]
             write_events(events, events_kind, options.events)
             console.note(f"predict: {counted(len(events), 'event')} → {options.events}")
         if parts:

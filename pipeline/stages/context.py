@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -44,7 +44,7 @@ class Stage2:
 def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
     """Return the protocol's splits, without the clips that some model cannot use."""
     return make_splits(
-        replace(manifest, added_labels=()),
+        manifest.without_added_labels,
         config.protocol,
         split_seed=config.split_seed,
         keys=inputs.contents.texts("key").to_pylist(),

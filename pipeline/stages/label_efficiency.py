@@ -152,7 +152,7 @@ def _base_splits(stage: Stage2) -> Splits:
     """Return the splits that training clips are drawn from: those of the experiment without few-shot draws."""
     config, manifest = stage.config, stage.manifest
     return make_splits(
-        replace(manifest, added_labels=()),
+        manifest.without_added_labels,
         base_protocol(manifest, config.protocol),
         split_seed=config.split_seed,
         absent_classes=config.absent_classes,
@@ -195,7 +195,7 @@ def _part(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots: i
     try:
         splits = few_shot_splits(
             base,
-            targets_of(replace(stage.manifest, added_labels=())),
+            targets_of(stage.manifest.without_added_labels),
             groups,
             ids,
             shots,

@@ -47,7 +47,7 @@ def _cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     low, high = row["false_alarms_per_hour_ci_low"], row["false_alarms_per_hour_ci_high"]
     return (
         name,
-        str(row["rule"]),
+        f"{row['rule']}, mean of folds" if row["averaged"] else str(row["rule"]),
         f"{_rate(row['false_alarms_per_hour'])} ({_rate(low)}–{_rate(high)})",
         _rate(row["events_per_hour"]),
         f"{row['false_alarms']:.4g}",
@@ -58,7 +58,8 @@ def _cells(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 def _classes(model: ModelFalseAlarms) -> dict[str, Any]:
     """Return the classes with the most false alarms at the thresholds of a model."""
     rows = _scope(model, CLASS)
-    own = [row for row in rows if row["rule"] == model.rows[0]["rule"]]
+    shown = model.rows[0]["rule"], False
+    own = [row for row in rows if (row["rule"], row["averaged"]) == shown]
     ranked = sorted(own, key=lambda row: -row["false_alarms"])
     return {
         "rows": [_cells(str(row["class"]), row) for row in ranked[:MOST_CLASSES]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,21 @@ from pipeline.results.decisions.fit_decisions import FitDecisions, FitKey
 
 ALL, CLASS = "all", "class"
 POISSON, CLUSTERED = "exact Poisson", "clustered by recording"
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """Decisions on all windows.
+
+    Attributes:
+        rule: What decides: the goal of the thresholds, the most probable class, or a probability of 0.5.
+        averaged: Whether they are those of the mean of the folds, as `predict` decides by default.
+        decisions: Decisions of each fit, or of the mean, shape (n, c) bool for the c classes that can alarm.
+    """
+
+    rule: str
+    averaged: bool
+    decisions: Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -64,22 +79,24 @@ class FalseAlarmsOfModel:
             values if one.calibrator is None else one.calibrator(values, task)
             for values, one in zip(scores.values(), own, strict=True)
         ]
+        first = min((draw, seed) for _, seed, draw in scores)
+        together = [at for at, (_, seed, draw) in enumerate(scores) if (draw, seed) == first]
         points = [one.point for one in own if one.point is not None]
-        self.decided: dict[str, list[np.ndarray]] = {}
-        if points and len(points) == len(own):
-            self.decided[str(points[0].rule)] = self._decisions([point.thresholds for point in points], abstain=True)
         default = "most probable class" if task == "single-label" else f"{THRESHOLD:g}"
-        at_default = np.full(len(labels), THRESHOLD)
-        self.decided[default] = self._decisions([at_default] * len(own), abstain=False)
+        at_default = [np.full(len(labels), THRESHOLD)] * len(own)
+        self.decided: list[_Decided] = []
+        if len(points) == len(own):
+            thresholds = [point.thresholds for point in points]
+            self.decided += self._decided(str(points[0].rule), thresholds, together, abstain=True)
+        self.decided += self._decided(default, at_default, together, abstain=False)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for all classes together and one for each, for the thresholds of the model and without."""
-        return [row for rule, decided in self.decided.items() for row in self._rows(rule, decided)]
+        return [row for decided in self.decided for row in self._rows(decided)]
 
     def loudest(self, most: int) -> list[LoudWindow]:
         """Return the windows with false alarms at the thresholds of the model, the most probable first."""
-        decided = next(iter(self.decided.values()))
-        counts = np.sum(decided, axis=0)
+        counts = np.sum(self.decided[0].decisions, axis=0)
         mean = np.mean(self.probabilities, axis=0)
         windows, classes = np.nonzero(counts)
         order = np.argsort(-mean[windows, classes].round(9), kind="stable")[:most]
@@ -88,16 +105,25 @@ class FalseAlarmsOfModel:
             for at, own in zip(windows[order].tolist(), classes[order].tolist(), strict=True)
         ]
 
-    def _decisions(self, thresholds: Sequence[np.ndarray], *, abstain: bool) -> list[np.ndarray]:
-        return [
-            decide(values, own, self.task, abstain=abstain)[:, self.alarming]
-            for values, own in zip(self.probabilities, thresholds, strict=True)
-        ]
+    def _decided(
+        self, rule: str, thresholds: Sequence[np.ndarray], together: Sequence[int], *, abstain: bool
+    ) -> Iterator[_Decided]:
+        """Yield the decisions of each fit, and those of the mean of several folds."""
 
-    def _rows(self, rule: str, decided: Sequence[np.ndarray]) -> Iterator[dict[str, Any]]:
-        recordings = self.recordings
-        about = {"rule": rule, "hours": recordings.total_hours, "recordings": len(recordings.hours)}
-        about |= {"windows": len(recordings.of_window), "fits": len(decided)}
+        def decide_all(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+            return [decide(values, own, self.task, abstain=abstain)[:, self.alarming] for values, own in pairs]
+
+        yield _Decided(rule, False, decide_all(zip(self.probabilities, thresholds, strict=True)))
+        if len(together) > 1:
+            mean = np.stack([self.probabilities[at] for at in together]).astype(np.float64).mean(axis=0)
+            own = np.stack([thresholds[at] for at in together]).mean(axis=0)
+            yield _Decided(rule, True, decide_all([(mean.astype(np.float32), own)]))
+
+    def _rows(self, one: _Decided) -> Iterator[dict[str, Any]]:
+        recordings, decided = self.recordings, one.decisions
+        about = {"rule": one.rule, "averaged": one.averaged, "fits": len(decided)}
+        about |= {"hours": recordings.total_hours, "recordings": len(recordings.hours)}
+        about |= {"windows": len(recordings.of_window)}
         method = {"interval": POISSON if len(recordings.hours) == 1 else CLUSTERED}
         scopes = [(ALL, "", list(range(len(self.alarming))))]
         scopes += [(CLASS, self.labels[own], [column]) for column, own in enumerate(self.alarming)]
@@ -112,8 +138,3 @@ class FalseAlarmsOfModel:
                 | {"events_per_hour": found.events / recordings.total_hours}
                 | method
             )
-
-
-def part_of(scores: Mapping[FitKey, np.ndarray], rows: np.ndarray) -> dict[FitKey, np.ndarray]:
-    """Return the probabilities of some windows."""
-    return {key: values[rows] for key, values in scores.items()}

@@ -49,17 +49,22 @@ class ValidationBackground:
         scores: Probabilities of each fit, without calibration, shape (n, C).
         hours: Length of the recordings in hours.
         digest: What the windows and the scores are made from.
+        own_class: Position of the class of background, which is no false alarm; None: there is no such class.
     """
 
     scores: Mapping[FitKey, np.ndarray]
     hours: float
     digest: str
+    own_class: int | None = None
 
     def scores_of(self, one: Predictions, calibrator: Calibrator | None) -> BackgroundScores:
         """Return what the fit that made some predictions says about the windows."""
         values = self.scores[key_of(one)]
         mapped = values if calibrator is None else calibrator(values, one.task)
-        return BackgroundScores(alarm_scores(mapped, one.task), self.hours)
+        scores = alarm_scores(mapped, one.task)
+        if self.own_class is not None:
+            scores[:, self.own_class] = -np.inf
+        return BackgroundScores(scores, self.hours)
 
 
 def key_of(one: Predictions) -> FitKey:
@@ -85,7 +90,7 @@ def fit_decisions(
     for one in validation:
         calibrator = fit_calibrator(method, one.scores, one.targets, one.task) if method else None
         mapped = _mapped(one, calibrator)
-        silent = background and background.scores_of(one, calibrator)
+        silent = None if background is None else background.scores_of(one, calibrator)
         point = choose(mapped.scores, mapped.targets, rule, mapped.task, silent) if rule else None
         found[key_of(one)] = FitDecisions(calibrator, point)
     return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import cast, overload
+from typing import overload
 
 import numpy as np
 
 from heads.splits.split import Split
-from heads.splits.split_set import Splits, SplitSequence
+from heads.splits.split_set import Splits
 from heads.splits.targets import Targets
 from pipeline.config.schema import BACKGROUND
 from pipeline.stages.inputs import Inputs
@@ -48,7 +48,7 @@ def joined_splits(splits: Splits, n_clips: int, inputs: Inputs) -> Splits:
     assert inputs.background is not None
     parts = inputs.background.parts[inputs.added]
     train, valid = (n_clips + np.flatnonzero(parts == part) for part in ("train", "valid"))
-    return replace(splits, splits=cast(SplitSequence, _Joined(cast(Sequence[Split], splits.splits), train, valid)))
+    return replace(splits, splits=_Joined(splits.splits, train, valid))
 
 
 class _Joined(Sequence[Split]):

@@ -16,6 +16,7 @@ from heads.kinds.registry import head_type, predict
 from heads.options import HeadOptions
 from heads.training.checkpoint import SavedHead, load_head
 from heads.training.train import layer_positions
+from pipeline.config.schema import BACKGROUND
 from pipeline.results.decisions.background_scores import is_scored, read_scores, stored_digest, write_scores
 from pipeline.results.decisions.fit_decisions import FitKey, ValidationBackground
 from pipeline.results.expected_fits import head_folder, poolings_of
@@ -65,6 +66,7 @@ def validation_background(stage: Stage2, folder: Path) -> ValidationBackground |
         {key: values[place] for key, values in scores.items()},
         background.recordings_of(rows[place]).total_hours,
         sources_digest([stored_digest(folder), place.tolist()]),
+        stage.targets.names.index(BACKGROUND) if BACKGROUND in stage.manifest.added_labels else None,
     )
 
 
