@@ -90,6 +90,9 @@ def _about_background(config: Config) -> list[FieldError]:
                 "min_precision, min_recall or max_f1",
             )
         )
+    elif config.refit and "train" in config.background_in:
+        message = "would train on the background that thresholds are chosen on; use background_in: [valid, test]"
+        errors.append(FieldError(("refit",), message))
     return errors
 
 

@@ -10,6 +10,7 @@ from pydantic_core.core_schema import IsInstanceSchema
 
 from pipeline.config.experiment import Config
 from pipeline.config.options_table import descriptions, option_classes, sections
+from pipeline.config.schema import BackgroundSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -49,6 +50,12 @@ def config_schema() -> dict[str, Any]:
     tracking["items"] = {"anyOf": [{"type": "string"}, tracking["items"]]}
     # Any classifier of torchvision and any backbone that can be trained, so only the common ones are described.
     top["properties"]["finetune"]["items"] = {"anyOf": [*choices["finetune"]["anyOf"], {"type": "object"}]}
+    paths = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+    top["properties"]["background"]["anyOf"] += paths
+    bodies[BackgroundSection]["properties"]["root"] = {
+        "anyOf": paths,
+        "description": bodies[BackgroundSection]["properties"]["root"]["description"],
+    }
     features = next(one for key, one in sections() if key == "features")
     bodies[features]["properties"]["backbones"]["items"] = choices["features.backbones"]
     bodies[features].pop("required", None)

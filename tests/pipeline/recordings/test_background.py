@@ -1,5 +1,6 @@
 """Recordings of background: how they are cut and divided, and which ones are refused."""
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +8,7 @@ import soundfile as sf
 
 from features.errors import ConfigError, ManifestError
 from pipeline.config.config import make_config
+from pipeline.config.json_schema import config_schema
 from pipeline.recordings.background import background_of, embedded_clips
 from pipeline.recordings.division import divide
 from pipeline.stages.features import load_corpus
@@ -155,8 +157,27 @@ def test_numbers_and_a_class_of_this_name_are_refused(root):
             {"background": "a", "operating_point": {"max_false_alarms_per_hour": 1}},
             r"needs recordings of background for validation: set `background_in: \[valid, test\]`",
         ),
+        (
+            {
+                "background": "a",
+                "background_in": ["train", "valid", "test"],
+                "operating_point": {"max_false_alarms_per_hour": 1},
+                "refit": True,
+            },
+            "refit: would train on the background that thresholds are chosen on",
+        ),
     ],
 )
 def test_contradictions_are_found_in_the_config(values, message):
     with pytest.raises(ConfigError, match=message):
         make_config({"dataset": {"kind": "folder", "root": "x"}, **values})
+
+
+def test_a_path_or_paths_can_replace_the_mapping():
+    check = jsonschema.Draft202012Validator(config_schema())
+    for background in ("noise", ["noise", "more.wav"], {"root": "noise", "window_s": 2}):
+        values = {"dataset": {"kind": "folder", "root": "x"}, "background": background}
+        assert list(check.iter_errors(values)) == []
+        roots = make_config(values).background.root
+        assert [str(root) for root in roots] == (["noise", "more.wav"] if isinstance(background, list) else ["noise"])
+    assert list(check.iter_errors(values | {"background": 3}))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile as sf
 
+from pipeline.cache.prune import prune_clips
 from pipeline.config.config import make_config
 from pipeline.console import Console
 from pipeline.predicting.predictor import Predictor
@@ -194,3 +195,6 @@ def test_scores_follow_the_recordings_without_training_again(tmp_path, capsys):
     assert file.stat().st_mtime_ns > first and "linear: reused" in capsys.readouterr().out
     assert len(pd.read_csv(config.run_dir / "background.csv")) == 16
     assert len(pd.read_parquet(file)) == 16 * 5
+    capsys.readouterr()
+    prune_clips([config], dry_run=True, console=Console())
+    assert "would remove 0 clips" in capsys.readouterr().out
