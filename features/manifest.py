@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -39,6 +39,7 @@ class Manifest:
             (`regression`). The index is 0…N-1; "row" always means a position in it.
         task: The kind of labels. If not given, it is inferred from them, see `features.labels.task_of`.
         choices: One sentence for each step by which clips or labels were chosen, see `features.datasets.choosing`.
+        added_labels: Classes that models have, but none of these clips.
 
     Raises:
         ManifestError: There are no clips, a column or value is missing, text is not UTF-8, ids are
@@ -51,6 +52,7 @@ class Manifest:
     clips: pd.DataFrame
     task: Task = None  # type: ignore[assignment]  # never None after __post_init__
     choices: tuple[str, ...] = ()
+    added_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the table and put it in canonical form."""
@@ -69,8 +71,13 @@ class Manifest:
         if self.task == "regression":
             return []
         if self.task == "multi-label":
-            return sorted(set().union(*self.clips["label"]))
-        return sorted(self.clips["label"].unique())
+            return sorted(set().union(self.added_labels, *self.clips["label"]))
+        return sorted({*self.clips["label"].unique(), *self.added_labels})
+
+    @property
+    def without_added_labels(self) -> Manifest:
+        """The same clips without `added_labels`."""
+        return replace(self, added_labels=()) if self.added_labels else self
 
     @property
     def label_counts(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from features.store import fingerprint as fp
 from features.store.table import EmbeddingTable, open_table
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
+from pipeline.recordings.background import embedded_clips
 from pipeline.stages.features import describe_all, load_corpus, stage1_settings
 
 IDS_SHOWN = 5
@@ -19,7 +20,7 @@ IDS_SHOWN = 5
 
 def explain(config: Config, console: Console) -> None:
     """Print for each backbone its cache file, what is reused, and why anything is computed."""
-    corpus = load_corpus(config, save=False)
+    corpus = embedded_clips(load_corpus(config, save=False))
     settings = stage1_settings(config)
     for options, spec in zip(config.features.backbones, describe_all(config.features.backbones), strict=True):
         own = settle(corpus, spec, None, settings, config.output.cache, console.note)

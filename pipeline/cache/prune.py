@@ -30,12 +30,16 @@ def prune_clips(configs: Sequence[Config], *, dry_run: bool, console: Console) -
         ManifestError: A corpus is missing or its table is invalid; nothing was removed.
         CacheError: A cache file is damaged; it is left unchanged.
     """
+    from features.corpus import Corpus
     from features.datasets import load_manifest
+    from pipeline.recordings.background import embedded_clips, with_background
 
     wanted: dict[Path, set[str]] = {}
     for config in configs:
         manifest = load_manifest(config.dataset.model_dump())
-        wanted.setdefault(config.output.cache / manifest.name, set()).update(manifest.clips["id"])
+        folder = config.output.cache / manifest.name
+        kept = embedded_clips(with_background(config, Corpus(manifest, folder, save=False)))
+        wanted.setdefault(folder, set()).update(kept.manifest.clips["id"])
     would = "would remove" if dry_run else "removed"
     total = 0
     for folder, clips in wanted.items():

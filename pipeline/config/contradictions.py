@@ -70,6 +70,29 @@ def contradictions(config: Config) -> list[FieldError]:
         if missing:
             message = f"{missing[0]!r} is not among features.pooling ({', '.join(config.features.pooling)})"
             errors.append(FieldError(("heads", index, "pooling"), message))
+    return errors + _about_background(config)
+
+
+def _about_background(config: Config) -> list[FieldError]:
+    """Find keys that need recordings of background where there are none."""
+    errors = []
+    if config.background is None and config.background_in != ["test"]:
+        errors.append(FieldError(("background_in",), "needs recordings; set `background` to a folder of them"))
+    point = config.operating_point
+    if point is None or point.max_false_alarms_per_hour is None:
+        return errors
+    if config.background is None or "valid" not in config.background_in:
+        needs = "`background: FOLDER` and " if config.background is None else ""
+        errors.append(
+            FieldError(
+                ("operating_point", "max_false_alarms_per_hour"),
+                f"needs recordings of background for validation: set {needs}`background_in: [valid, test]`, or use "
+                "min_precision, min_recall or max_f1",
+            )
+        )
+    elif config.refit and "train" in config.background_in:
+        message = "would train on the background that thresholds are chosen on; use background_in: [valid, test]"
+        errors.append(FieldError(("refit",), message))
     return errors
 
 

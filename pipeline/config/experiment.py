@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
@@ -12,6 +12,8 @@ from features.distributed.options import ActorOptions
 from heads.finetuning.options import Tracking
 from pipeline.config.schema import (
     AbsentClasses,
+    BackgroundPart,
+    BackgroundSection,
     Calibrate,
     ConfigSection,
     FeaturesSection,
@@ -45,6 +47,12 @@ class Config(ConfigSection):
     calibrate: Calibrate = Field("none", description="map fitted on validation clips that corrects probabilities")
     operating_point: OperatingPointSection | None = Field(None, description="goal of thresholds; null: 0.5")
     open_set: bool = Field(False, description="train every head without each class in turn, tested on its clips, too")
+    background: BackgroundSection | None = Field(
+        None, description="recordings with nothing of interest, on which false alarms are counted, see below"
+    )
+    background_in: list[BackgroundPart] = Field(
+        ["test"], description="where recordings of background are used: [test], [valid, test] or [train, valid, test]"
+    )
     label_efficiency: LabelEfficiencySection | None = Field(None, description="accuracy by number of training clips")
     split_seed: Seed = Field(0, description="seed of drawn splits")
     seeds: list[Seed] = Field([0], min_length=1, description="seeds of the trained models")
@@ -60,6 +68,19 @@ class Config(ConfigSection):
     _source: str = PrivateAttr("")
     _overrides: tuple[str, ...] = PrivateAttr(())
     _lists = field_validator("seeds")(no_repeats)
+
+    @field_validator("background_in")
+    @classmethod
+    def _parts(cls, parts: list[BackgroundPart]) -> list[BackgroundPart]:
+        """Return the parts in their order.
+
+        Raises:
+            ValueError: Nothing is left to count false alarms on, or to choose models on.
+        """
+        ordered = [part for part in get_args(BackgroundPart) if part in parts]
+        if ordered not in (["test"], ["valid", "test"], ["train", "valid", "test"]):
+            raise ValueError(f"[{', '.join(parts)}] is none of [test], [valid, test] and [train, valid, test]")
+        return ordered
 
     @property
     def run_dir(self) -> Path:

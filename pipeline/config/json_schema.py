@@ -10,6 +10,7 @@ from pydantic_core.core_schema import IsInstanceSchema
 
 from pipeline.config.experiment import Config
 from pipeline.config.options_table import descriptions, option_classes, sections
+from pipeline.config.schema import BackgroundSection
 
 SCHEMA_FILE = "audioheads.schema.json"
 SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"  # read by editors that use that language server
@@ -51,6 +52,12 @@ def config_schema() -> dict[str, Any]:
     tracking["items"] = {"anyOf": [{"type": "string"}, tracking["items"]]}
     # Any classifier of torchvision and any backbone that can be trained, so only the common ones are described.
     top["properties"]["finetune"]["items"] = {"anyOf": [*choices["finetune"]["anyOf"], {"type": "object"}]}
+    paths = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+    top["properties"]["background"]["anyOf"] += paths
+    bodies[BackgroundSection]["properties"]["root"] = {
+        "anyOf": paths,
+        "description": bodies[BackgroundSection]["properties"]["root"]["description"],
+    }
     features = next(one for key, one in sections() if key == "features")
     bodies[features]["properties"]["backbones"]["items"] = choices["features.backbones"]
     bodies[features].pop("required", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SerializeAsAny, field_validator, model_validator
 
@@ -19,9 +19,12 @@ Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Protocol = Literal["auto", "folds", "folds-no-valid", "split", "holdout", "kfold", "leave-one-group-out", "few-shot"]
 AbsentClasses = Literal["error", "score"]
 Calibrate = Literal["none", "temperature", "platt", "isotonic"]
+BackgroundPart = Literal["train", "valid", "test"]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+BACKGROUND = "background"
+"""The class of background in training, and what the ids of its windows start with."""
 Options = SerializeAsAny[InstanceOf[BaseModel]]
 """Options of one dataset, backbone or head: an instance of the model that its module defines."""
 
@@ -112,6 +115,42 @@ class LabelEfficiencySection(ConfigSection):
     _lists = field_validator("shots", "backbones", "heads")(no_repeats)
 
 
+class BackgroundSection(ConfigSection):
+    """Recordings in which there is nothing of interest. Instead of the mapping, `root` alone may be given."""
+
+    root: list[Path] = Field(min_length=1, description="files, folders or tables of recordings; one path or a list")
+    window_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="length of the windows that models are run on; null: the median length of the clips"
+    )
+    hop_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="from the start of one window to the next; null: window_s"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        """Accept one path or a list of paths in place of the mapping."""
+        if isinstance(value, str | Path | list):
+            return {"root": value}
+        return value
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _no_gaps(self) -> Self:
+        """Check that windows cover the recordings.
+
+        Raises:
+            ValueError: There would be gaps between windows.
+        """
+        if self.window_s is not None and self.hop_s is not None and self.hop_s > self.window_s:
+            raise ValueError(f"hop_s {self.hop_s:g} leaves gaps between windows of {self.window_s:g} s; use less")
+        return self
+
+
 class OperatingPointSection(ConfigSection):
     """What the thresholds of a model should achieve; they are chosen on validation clips. Exactly one goal is set."""
 
@@ -130,17 +169,12 @@ class OperatingPointSection(ConfigSection):
         """Check that one goal is set.
 
         Raises:
-            ValueError: None or several are set, or the goal needs recordings of background.
+            ValueError: None or several are set.
         """
         goals = [name for name in type(self).model_fields if name != "below"]
         given = [name for name in goals if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"set exactly one of {', '.join(goals)}; got {', '.join(given) or 'none'}")
-        if self.max_false_alarms_per_hour is not None:
-            raise ValueError(
-                "max_false_alarms_per_hour needs recordings of background, which experiments cannot use yet; "
-                "use min_precision, min_recall or max_f1"
-            )
         return self
 
     @property
@@ -152,5 +186,6 @@ class OperatingPointSection(ConfigSection):
             "max_f1": self.max_f1 and 1.0,
             "min_precision": self.min_precision,
             "min_recall": self.min_recall,
+            "max_false_alarms_per_hour": self.max_false_alarms_per_hour,
         }
         return next(Rule(goal, value, self.below) for goal, value in goals.items() if value is not None)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from features.errors import RunError, UserError
 from features.system.signals import terminated_by_exception
 from pipeline.console import Console
-from pipeline.predicting.audio import ClipsToScore, Cut, find_clips, read_clips
 from pipeline.predicting.event_formats import check_recordings, event_format, write_events
 from pipeline.predicting.events import EventOptions, events_of
 from pipeline.predicting.locate import Ensemble, choose, find_model
 from pipeline.predicting.output_formats import Answers, Scored, format_of, write
+from pipeline.recordings.clips import ClipsToScore, Cut, find_clips, read_clips
 from pipeline.results.table import counted
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def run_predict(
             events = events_of(
                 rows, predictor.labels, point.thresholds, predictor.task, options.merging, abstain=abstain
             )
+            events = [event for event in events if event.label != predictor.fitted.background]
             write_events(events, events_kind, options.events)
             console.note(f"predict: {counted(len(events), 'event')} → {options.events}")
         if parts:

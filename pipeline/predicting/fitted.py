@@ -45,6 +45,7 @@ class FittedModel(Protocol):
         clip_s: Median length of the training clips in seconds; None if unknown.
         point: Thresholds for the outputs; None if it was trained without `operating_point`.
         calibration: Name of the map that its outputs have passed, or `none`.
+        background: The class of background, which forms no events; None: there is no such class.
     """
 
     labels: tuple[str, ...]
@@ -54,6 +55,7 @@ class FittedModel(Protocol):
     clip_s: float | None
     point: AveragedPoint | None
     calibration: str
+    background: str | None
 
     def settings(self, device: str) -> Settings:
         """Return the stage 1 settings that the model needs."""
@@ -130,6 +132,7 @@ class HeadEnsemble:
         self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
         self.reads = head_options(first.head).reads
         self.point = AveragedPoint.of([head.point for head in self.heads])
+        self.background: str | None = first.extra.get("background")
         self.calibration: str = "none" if first.calibrator is None else first.calibrator.method
 
     def settings(self, device: str) -> Settings:
@@ -173,6 +176,7 @@ class NetworkEnsemble:
     task: Task = "single-label"
     point: AveragedPoint | None = None
     calibration = "none"
+    background: str | None = None
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
         """Load networks onto a device; `moved` are backbone options whose value differs from training."""

@@ -31,9 +31,9 @@ from features.store import fingerprint as fp
 from features.store.content_keys import ClipContent, clip_contents
 from features.store.writer import CacheRows
 from heads.evaluation.predictions import THRESHOLD
-from pipeline.predicting.audio import NO_LABEL
 from pipeline.predicting.fitted import load_fitted
 from pipeline.predicting.locate import FoundModel, choose, find_model
+from pipeline.recordings.clips import NO_LABEL
 from pipeline.stages.features import resolve_device
 
 Take = Callable[[Sequence[str], np.ndarray], None]

@@ -11,11 +11,11 @@ from pipeline.config.config import Config
 from pipeline.console import CAUTION, Console
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.verdict import verdict
-from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
+from pipeline.report.render.audio import AudioMode, audio_of, audio_of_windows, audio_sources, remove_unused
 from pipeline.report.render.files import write_tables
 from pipeline.report.render.page import Part, page_of
 from pipeline.report.render.saved_figures import save_figures
-from pipeline.report.section import build, clips_of
+from pipeline.report.section import build, clips_of, windows_of
 from pipeline.report.sections import SECTIONS
 from pipeline.report.sentence import text_of
 from pipeline.report.study import Study, gather
@@ -68,7 +68,7 @@ def _write(
         ]
         page = page_of(parts)
         write_text(folder / "index.html", page)
-        remove_unused(folder, (source for part in parts for source in part.sources))
+        remove_unused(folder, (source for part in parts for source in part.every_source))
         with console.progress("report: figures", None, ""):
             save_figures(folder / "figures", {name: figure for part in parts for name, figure in part.figures.items()})
     except OSError as error:
@@ -93,9 +93,15 @@ def load_corpora(configs: Sequence[Config]) -> list[Corpus]:
     for config in configs:
         corpus = load_corpus(config)  # also checks the protocol, so it runs for every config
         loaded = zip(configs, corpora, strict=False)
-        same = [one for other, one in loaded if other.dataset == config.dataset and one.folder == corpus.folder]
+        same = [one for other, one in loaded if _same_clips(other, config) and one.folder == corpus.folder]
         corpora.append(same[0] if same else corpus)
     return corpora
+
+
+def _same_clips(one: Config, other: Config) -> bool:
+    """Return whether two experiments have the same clips and background."""
+    keys = {"dataset", "background", "background_in", "split_seed"} if one.background else {"dataset", "background"}
+    return one.model_dump(include=keys) == other.model_dump(include=keys)
 
 
 def report_folder(configs: Sequence[Config]) -> Path:
@@ -123,10 +129,13 @@ def check_runs(configs: Sequence[Config]) -> None:
 def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
     with console.progress("report: sections", None, ""):
         sections = build(study, SECTIONS)
-    clips = clips_of(sections)
-    with console.progress(f"audio {study.manifest.name}", len(clips)) as work:
-        sources = audio_sources(study, clips, folder, audio, work.advance)
-    return Part(study, sections, sources, anchor)
+    windows = windows_of(sections)
+    heard = [*audio_of(study, clips_of(sections)), *audio_of_windows(study, windows)]
+    with console.progress(f"audio {study.manifest.name}", len(heard)) as work:
+        sources = audio_sources(study, heard, folder, audio, work.advance)
+    n_clips = len(heard) - len(windows)
+    of_windows = dict(zip(windows, sources[n_clips:], strict=True))
+    return Part(study, sections, sources[:n_clips], anchor, of_windows)
 
 
 def _print(study: Study, console: Console) -> None:
@@ -161,7 +170,7 @@ def _print(study: Study, console: Console) -> None:
 
 def _print_audio(parts: Sequence[Part], folder: Path, audio: AudioMode, page_bytes: int, console: Console) -> None:
     """Print how much audio was embedded or copied."""
-    sources = [source for part in parts for source in part.sources]
+    sources = [source for part in parts for source in part.every_source]
     stored = {source for source in sources if source}
     missing = f", {counted(sources.count(None), 'clip')} without audio" if None in sources else ""
     if audio == "embed":

@@ -27,6 +27,7 @@ class Section:
         data: JSON values for the section's script, which reads them with `report.data(key, element)`.
         clips: Clips that the section can list, in addition to those in its figures, by their number in the page. Only
             clips of some section are in the page.
+        windows: Rows of `Background` that the section lists. The template gets the URL of each in `audio_of`.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Section:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     data: Any = None
     clips: Collection[int] = ()
+    windows: Collection[int] = ()
 
 
 Build = Callable[[Study], Section | None]
@@ -58,6 +60,11 @@ def clips_of(sections: Sequence[Section]) -> np.ndarray:
         for figure in section.figures.values():
             found.update(clip for series in figure.series for clip in series.clips)
     return np.array(sorted(found), dtype=np.int64)
+
+
+def windows_of(sections: Sequence[Section]) -> list[int]:
+    """Return the windows of background that some section lists, ascending."""
+    return sorted({window for section in sections for window in section.windows})
 
 
 def build(study: Study, builders: Sequence[Build]) -> list[Section]:

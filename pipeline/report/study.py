@@ -23,6 +23,7 @@ from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits
 from pipeline.config.config import Config, label_of
 from pipeline.report.decisions import DecisionRows, DecisionTables
+from pipeline.report.false_alarms import FalseAlarmTables, false_alarm_tables
 from pipeline.report.open_set import OpenSetTables, open_set_tables
 from pipeline.report.outcomes.confusions import Confusions, confusions, decisions
 from pipeline.report.outcomes.outcomes import Outcomes, outcomes
@@ -155,6 +156,11 @@ class Study:
     def suggested_groups(self) -> SuggestedGroups | None:
         """Groups that the file names suggest, if the manifest gives none."""
         return next(iter(groups_in_names(self.manifest)), None)
+
+    @cached_property
+    def false_alarms(self) -> FalseAlarmTables:
+        """False alarms of the models on background."""
+        return false_alarm_tables(self.manifest, self.inputs, [(model.title, model.fit) for model in self.learned])
 
     @property
     def failures(self) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Stage2:
 def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) -> Splits:
     """Return the protocol's splits, without the clips that some model cannot use."""
     return make_splits(
-        manifest,
+        manifest.without_added_labels,
         config.protocol,
         split_seed=config.split_seed,
         keys=inputs.contents.texts("key").to_pylist(),
@@ -59,7 +59,7 @@ def splits_of(config: Config, manifest: Manifest, inputs: Inputs, strict: bool) 
 def head_job(stage: Stage2, table: EmbeddingTable, head: HeadOptions, poolings: Sequence[str]) -> str:
     """Return the digest of everything that determines the result of a head on a backbone."""
     model = {"table": table.fingerprint, "head": head.model_dump(), "refit": stage.config.refit}
-    return job_of(stage, model, poolings)
+    return job_of(stage, model | _added(stage), poolings)
 
 
 def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str:
@@ -72,5 +72,15 @@ def job_of(stage: Stage2, model: dict[str, Any], poolings: Sequence[str]) -> str
             "protocol": stage.splits.protocol,
             "data": stage.data_digest,
             "seeds": list(stage.config.seeds),
+            **({"added_labels": added} if (added := stage.manifest.added_labels) else {}),
         }
     )
+
+
+def _added(stage: Stage2) -> dict[str, Any]:
+    """Return what identifies the windows of background that join training; nothing if there are none."""
+    background, rows = stage.inputs.background, stage.inputs.added
+    if background is None or not len(rows):
+        return {}
+    keys = background.contents.take(rows).texts("key").to_pylist()
+    return {"background": [keys, background.parts[rows].tolist()]}

@@ -25,6 +25,7 @@ from features.spec import BackboneSpec
 from heads.splits.feasibility import official_overlaps, resolve_protocol
 from pipeline.config.config import Config, label_of
 from pipeline.console import Console
+from pipeline.recordings.background import embedded_clips, with_background
 from pipeline.results.features_index import features_entry, write_features_index
 from pipeline.results.run_folder import write_json
 from pipeline.results.run_inputs import write_run_inputs
@@ -69,7 +70,7 @@ def run_features(
     """
     if corpus is None:
         corpus = load_corpus(config, strict=strict, rehash=rehash, save=not dry_run)
-    manifest, cache = corpus.manifest, config.output.cache
+    manifest, cache, corpus = corpus.manifest, config.output.cache, embedded_clips(corpus)
     settings = stage1_settings(config, device=device, limit=limit)
     failures: dict[str, str] = {}
     made: dict[str, tuple[dict[str, Any], Summary]] = {}
@@ -125,13 +126,14 @@ def load_corpus(config: Config, *, strict: bool = False, rehash: bool = False, s
         save: Write new digests to the cache folder.
 
     Returns:
-        The corpus.
+        The corpus, with the windows of `background` if there are some.
 
     Raises:
         ManifestError: The clips cannot be listed, or do not fit the protocol.
+        ConfigError: The recordings of background do not fit the clips.
     """
     manifest = load_checked_manifest(config, strict=strict)
-    return Corpus(manifest, config.output.cache / manifest.name, rehash, save)
+    return with_background(config, Corpus(manifest, config.output.cache / manifest.name, rehash, save))
 
 
 def load_checked_manifest(config: Config, *, strict: bool = False) -> Manifest:

@@ -16,6 +16,7 @@ from heads.splits.protocol import Splits
 from heads.training.kept_blocks import KeptBlocks
 from heads.training.results import HeadFit, HeadResult
 from heads.training.train import train_head
+from pipeline.stages.background.joining import joined_ids, joined_splits, joined_targets
 from pipeline.stages.context import Stage2
 from pipeline.stages.inputs import features_of
 
@@ -46,7 +47,7 @@ def fit_head(
     keep_scores: bool = False,
     kept: KeptBlocks | None = None,
 ) -> HeadResult:
-    """Train one head on one backbone's features, with a progress bar."""
+    """Train one head on one backbone's features, with a progress bar. Added windows of background join the splits."""
     with stage.console.progress(f"{label} {head.title}", None, unit="candidates") as work:
 
         def on_candidate(done: int, total: int) -> None:
@@ -56,8 +57,8 @@ def fit_head(
         return train_head(
             head,
             features,
-            stage.targets.values,
-            splits,
+            joined_targets(stage.targets, stage.inputs),
+            joined_splits(splits, len(stage.manifest), stage.inputs),
             stage.config.seeds,
             n_classes=stage.targets.n_outputs,
             task=stage.targets.task,
@@ -100,11 +101,12 @@ def _predictions(
     scored: Sequence[tuple[HeadFit, np.ndarray, np.ndarray]],
 ) -> list[Predictions]:
     """Return the predictions of some fits, each given with the manifest rows and their probabilities."""
-    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    ids = joined_ids(stage.manifest.clips["id"].to_numpy(dtype=object), stage.inputs)
+    targets = joined_targets(stage.targets, stage.inputs)
     return [
         Predictions(
             probabilities=probabilities,
-            targets=stage.targets.values[rows],
+            targets=targets[rows],
             ids=ids[rows],
             fold=fit.fold,
             seed=fit.seed,

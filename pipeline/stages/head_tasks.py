@@ -12,6 +12,7 @@ from heads.training.checkpoint import save_head
 from heads.training.kept_blocks import KeptBlocks
 from heads.training.train import layer_positions
 from pipeline.config.config import label_of
+from pipeline.config.schema import BACKGROUND
 from pipeline.fits.task import FitTask
 from pipeline.results.decisions.fit_decisions import write_validation
 from pipeline.results.decisions.settling import can_settle, keeps_validation
@@ -90,6 +91,7 @@ def _train(
                 "dataset": stage.manifest.name,
                 "fingerprint": table.fingerprint,
                 "stage1": notes,
+                **({"background": BACKGROUND} if BACKGROUND in stage.manifest.added_labels else {}),
             },
         )
     about = {

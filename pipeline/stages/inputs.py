@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from features.corpus import Corpus
+from features.corpus import Corpus, knowing
 from features.errors import CacheError, UserError
 from features.manifest import Manifest
 from features.pooling import POOLINGS
@@ -17,6 +17,7 @@ from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable, open_table
 from heads.batched.frame_blocks import ClipLayers
 from pipeline.config.config import Config
+from pipeline.recordings.background import Background, background_of
 from pipeline.results.features_index import cached_files
 from pipeline.stages.stored_vectors import StoredVectors
 
@@ -30,11 +31,17 @@ class Inputs:
         contents: Content of every manifest row.
         failures: id -> reason of clips that at least one model cannot use, including models of `finetune`
             whose inputs are cached. These clips are excluded from all scores.
+        background: Windows of background; None: the experiment has none.
+        silent: Windows of background that all frozen models can use, ascending.
+        added: Those of them that join training and validation of heads, ascending.
     """
 
     tables: dict[str, EmbeddingTable]
     contents: Records[ClipContent]
     failures: dict[str, str]
+    background: Background | None = None
+    silent: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    added: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def read_inputs(config: Config, corpus: Corpus) -> Inputs:
@@ -48,12 +55,21 @@ def read_inputs(config: Config, corpus: Corpus) -> Inputs:
     tables = {label: open_table(path) for label, path in cached_files(config).items()}
     failures = failures_of(corpus, [*tables.values(), *_input_tables(config, corpus.manifest)])
     usable = usable_rows(corpus.manifest, failures)
+    background, silent = background_of(corpus), usable[:0]
+    if background is not None:
+        windows = knowing(Corpus(background.manifest, corpus.folder), background.contents)
+        silent = background.rows("train", "valid", "test", failures=failures_of(windows, tables.values()))
     for table in tables.values():
         try:
             table_rows(table, corpus.manifest, corpus.contents, usable)
+            if background is not None:
+                table_rows(table, background.manifest, background.contents, silent)
         except CacheError as error:
             raise UserError(f"{error}; run `{config.command('features')}`") from error
-    return Inputs(tables, corpus.contents, failures)
+    if background is None:
+        return Inputs(tables, corpus.contents, failures)
+    added = background.rows("train", "valid") if "train" in config.background_in else silent[:0]
+    return Inputs(tables, corpus.contents, failures, background, silent, np.intersect1d(added, silent))
 
 
 def _input_tables(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
@@ -92,20 +108,52 @@ def features_of(
 ) -> StoredVectors | ClipLayers:
     """Return embeddings in manifest order with concatenated poolings, (N, L, D·P); NaN for failed clips.
 
-    They are read from the cache one layer at a time. For the pooling `frames`, return frames, which stay on disk if
-    they do not fit in memory.
+    The windows of `inputs.added` follow the clips. Embeddings are read from the cache one layer at a time. For the
+    pooling `frames`, return frames, which stay on disk if they do not fit in memory.
 
     Raises:
         CacheError: A clip is missing, or its audio has changed.
     """
-    usable = usable_rows(manifest, inputs.failures)
+    usable, n_clips = usable_rows(manifest, inputs.failures), len(manifest)
+    parts = [_identities(manifest, inputs.contents, usable)]
+    if len(inputs.added):
+        assert inputs.background is not None
+        parts.append(_identities(inputs.background.manifest, inputs.background.contents, inputs.added))
+        usable = np.append(usable, n_clips + np.arange(len(inputs.added)))
+    ids, keys = ([one for part in column for one in part] for column in zip(*parts, strict=True))
+    return _features(table, poolings, ids, keys, usable, n_clips + len(inputs.added))
+
+
+def background_features(table: EmbeddingTable, poolings: Sequence[str], inputs: Inputs) -> StoredVectors | ClipLayers:
+    """Return the embeddings of the windows of `inputs.silent`, as `features_of` does those of clips.
+
+    Raises:
+        CacheError: A window is missing, or its audio has changed.
+    """
+    assert inputs.background is not None
+    ids, keys = _identities(inputs.background.manifest, inputs.background.contents, inputs.silent)
+    return _features(table, poolings, ids, keys, np.arange(len(ids)), len(ids))
+
+
+def _identities(
+    manifest: Manifest, contents: Records[ClipContent], rows: np.ndarray
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return ids and content keys of some rows."""
+    return manifest.clips["id"].iloc[rows].tolist(), contents.take(rows).texts("key").to_pylist()
+
+
+def _features(
+    table: EmbeddingTable,
+    poolings: Sequence[str],
+    ids: Sequence[str],
+    keys: Sequence[str],
+    places: np.ndarray,
+    n_rows: int,
+) -> StoredVectors | ClipLayers:
+    """Return embeddings of n clips by id at some places among `n_rows` rows; the other rows have none."""
+    rows = np.full(n_rows, -1, np.int64)
     if list(poolings) == ["frames"]:
-        keys = inputs.contents.take(usable).texts("key").to_pylist()
-        stored = ClipFrames(table, manifest.clips["id"].iloc[usable].tolist(), keys)
-        clips = np.full(len(manifest), -1, dtype=np.int64)
-        clips[usable] = np.arange(len(usable))
-        return ClipLayers(stored, clips, table.cache_spec["frames"]["layers"])
-    at = table_rows(table, manifest, inputs.contents, usable)
-    rows = np.full(len(manifest), -1, np.int64)
-    rows[usable] = at
+        rows[places] = np.arange(len(places))
+        return ClipLayers(ClipFrames(table, ids, keys), rows, table.cache_spec["frames"]["layers"])
+    rows[places] = table.rows(ids, keys)
     return StoredVectors(table, [pooling for pooling in POOLINGS if pooling in poolings], rows)

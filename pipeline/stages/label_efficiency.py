@@ -17,6 +17,7 @@ from heads.splits.feasibility import base_protocol
 from heads.splits.few_shot import few_shot_splits
 from heads.splits.groups import clip_groups
 from heads.splits.protocol import Splits, make_splits
+from heads.splits.targets import targets_of
 from pipeline.config.config import Config, label_of
 from pipeline.config.schema import LabelEfficiencySection
 from pipeline.fits.task import FitTask
@@ -151,7 +152,7 @@ def _base_splits(stage: Stage2) -> Splits:
     """Return the splits that training clips are drawn from: those of the experiment without few-shot draws."""
     config, manifest = stage.config, stage.manifest
     return make_splits(
-        manifest,
+        manifest.without_added_labels,
         base_protocol(manifest, config.protocol),
         split_seed=config.split_seed,
         absent_classes=config.absent_classes,
@@ -194,7 +195,7 @@ def _part(stage: Stage2, base: Splits, section: LabelEfficiencySection, shots: i
     try:
         splits = few_shot_splits(
             base,
-            stage.targets,
+            targets_of(stage.manifest.without_added_labels),
             groups,
             ids,
             shots,

@@ -17,11 +17,12 @@ from pipeline.config.config import Config
 from pipeline.console import Console
 from pipeline.fits.task import FitTask
 from pipeline.fits.work import FitWork, check_engine
-from pipeline.results.decisions.settling import check_decisions, settle
+from pipeline.results.decisions.settling import check_decisions, needs_background, settle
 from pipeline.results.expected_fits import expected_fits, poolings_of
 from pipeline.results.fit import Fit, read_fit
 from pipeline.results.run_folder import fit_folder
 from pipeline.results.run_predictions import write_predictions
+from pipeline.stages.background.scoring import score_background, validation_background
 from pipeline.stages.context import Stage2, splits_of
 from pipeline.stages.features import load_corpus, resolve_device
 from pipeline.stages.head_tasks import head_tasks
@@ -86,6 +87,7 @@ def run_heads(
     with work.run_folder():
         if work.train(tasks, stage.device, open_tasks):
             with work.collecting():
+                score_background(stage)
                 settle_heads(stage)
                 collect_predictions(config, corpus.manifest, majority_fit(config, corpus.manifest, stage.splits))
 
@@ -125,7 +127,8 @@ def settle_heads(stage: Stage2) -> None:
         RunError: A file cannot be written.
     """
     for task in head_tasks(stage):
-        for note in settle(stage.config, stage.manifest, task.folder):
+        silent = validation_background(stage, task.folder) if needs_background(stage.config) else None
+        for note in settle(stage.config, stage.manifest, task.folder, silent):
             stage.console.note(f"{task.what}: {note}")
 
 

@@ -2,6 +2,8 @@
 
 Each class has a threshold of its own, chosen for the class against the rest. One further threshold is chosen for all
 decisions together, one per clip and class. Classes without positive validation clips use it.
+
+The goal `max_false_alarms_per_hour` is met on recordings of background, which have no class.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ import numpy as np
 
 from features.errors import WeightsError
 from features.labels import Task
+from heads.evaluation.decisions.false_alarms import BackgroundScores, quiet_threshold
 
-Goal = Literal["max_f1", "min_precision", "min_recall"]
+Goal = Literal["max_f1", "min_precision", "min_recall", "max_false_alarms_per_hour"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
 
 
@@ -25,8 +28,9 @@ class Rule:
 
     Attributes:
         goal: `max_f1`: the highest F1. `min_precision`: the highest recall with at least this precision.
-            `min_recall`: the highest precision with at least this recall.
-        value: The wanted precision or recall, 0…1; 1 for `max_f1`.
+            `min_recall`: the highest precision with at least this recall. `max_false_alarms_per_hour`: the highest
+            recall with at most this many windows of background per hour, for each class and for all together.
+        value: The wanted precision or recall, 0…1; false alarms per hour; 1 for `max_f1`.
         below: Label of a `single-label` clip whose most probable class is below its threshold; None: the clip gets its
             most probable class.
     """
@@ -118,7 +122,13 @@ class OperatingPoint:
         return found
 
 
-def choose(probabilities: np.ndarray, targets: np.ndarray, rule: Rule, task: Task) -> OperatingPoint:
+def choose(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    rule: Rule,
+    task: Task,
+    background: BackgroundScores | None = None,
+) -> OperatingPoint:
     """Choose the thresholds of one fit on its validation clips.
 
     Args:
@@ -126,18 +136,31 @@ def choose(probabilities: np.ndarray, targets: np.ndarray, rule: Rule, task: Tas
         targets: Class of each clip (N,), or zeros and ones (N, C).
         rule: What they should achieve.
         task: `single-label` or `multi-label`.
+        background: Windows of background for validation; the goal `max_false_alarms_per_hour` needs them.
 
     Raises:
-        ValueError: The task is regression, or there are no clips.
+        ValueError: The task is regression, there are no clips, or no background for a goal that needs it.
     """
     if task == "regression" or not len(targets):
         raise ValueError(f"thresholds need classes and validation clips, got {task} with {len(targets)} clips")
     truth = members(targets, probabilities.shape[1], task)
-    whole = choose_threshold(probabilities.reshape(-1), truth.reshape(-1), rule)
+
+    def chosen(scores: np.ndarray, of: np.ndarray, silent: np.ndarray | None) -> Chosen:
+        if rule.goal != "max_false_alarms_per_hour":
+            return choose_threshold(scores, of, rule)
+        if background is None or silent is None:
+            raise ValueError(f"{rule} needs windows of background")
+        threshold = quiet_threshold(silent.reshape(-1), rule.value * background.hours, scores)
+        return Chosen(threshold, True, _counts(scores, of, threshold))
+
+    quiet = None if background is None else background.scores
+    whole = chosen(probabilities.reshape(-1), truth.reshape(-1), quiet)
     own = np.asarray(truth.any(axis=0))
     each = [
-        choose_threshold(scores, of, rule) if known else _given(scores, of, whole.threshold)
-        for scores, of, known in zip(probabilities.T, truth.T, own, strict=True)
+        chosen(probabilities[:, at], truth[:, at], None if quiet is None else quiet[:, at])
+        if own[at]
+        else _given(probabilities[:, at], truth[:, at], whole.threshold)
+        for at in range(probabilities.shape[1])
     ]
     return OperatingPoint(
         rule=rule,

@@ -8,7 +8,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,9 @@ from features.audio.containers import open_audio, split_member
 from features.audio.decoding import Waveform, read_waveform, resample
 from features.audio.quiet import quiet_codecs
 from features.errors import AudioError, RunError, decoder_error
+from features.manifest import Manifest
+from features.records import Records
+from features.store.content_keys import ClipContent
 from features.system.atomic_write import atomic_write
 from features.system.attempts import Attempts
 from pipeline.report.study import Study
@@ -80,16 +83,16 @@ class Clip:
 
 def audio_sources(
     study: Study,
-    clips: np.ndarray,
+    clips: Sequence[Clip],
     folder: Path,
     mode: AudioMode = "link",
     advance: Callable[[], object] = lambda: None,
 ) -> list[str | None]:
-    """Return the URL of the audio of some test clips, relative to the page. Missing copies are created.
+    """Return the URL of the audio of some clips, relative to the page. Missing copies are created.
 
     Args:
         study: The experiment.
-        clips: Numbers of the clips, see `Study.tested`.
+        clips: From `audio_of` or `audio_of_windows`.
         folder: The folder of the page.
         mode: `link` links to the user's files, and to FLAC copies in `audio/` for formats that browsers do not play.
             Audio in containers is copied, too. `copy` copies all clips to `audio/`. `embed` returns data URLs with
@@ -121,16 +124,22 @@ def audio_sources(
             advance()
 
     with Attempts(study.cache_folder) as attempts, ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(partial(one, attempts=attempts), audio_of(study, clips)))
+        return list(threads.map(partial(one, attempts=attempts), clips))
 
 
 def audio_of(study: Study, clips: np.ndarray) -> list[Clip]:
-    """Return the audio of some test clips."""
-    manifest = study.manifest
-    return [
-        Clip(manifest.path_of(row), *manifest.segment_of(row), study.inputs.contents[row].key)
-        for row in study.tested[clips]
-    ]
+    """Return the audio of some test clips; `clips` are their numbers, see `Study.tested`."""
+    return _clips(study.manifest, study.inputs.contents, study.tested[clips].tolist())
+
+
+def audio_of_windows(study: Study, windows: Sequence[int]) -> list[Clip]:
+    """Return the audio of some windows of background, given by their rows."""
+    background = study.inputs.background
+    return [] if background is None else _clips(background.manifest, background.contents, windows)
+
+
+def _clips(manifest: Manifest, contents: Records[ClipContent], rows: Sequence[int]) -> list[Clip]:
+    return [Clip(manifest.path_of(row), *manifest.segment_of(row), contents[row].key) for row in rows]
 
 
 def remove_unused(folder: Path, sources: Iterable[str | None]) -> None:

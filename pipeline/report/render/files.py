@@ -56,10 +56,11 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
 
 
 def _write_decisions(folder: Path, studies: Sequence[Study]) -> None:
-    """Write `calibration.csv` and `.json`, `thresholds.csv` and `.json`; without classes, earlier ones are removed."""
-    tables = {
+    """Write `.csv` and `.json` of calibration, thresholds and false alarms; where there are none, earlier ones go."""
+    tables: dict[str, list[tuple[pd.DataFrame, Sequence[dict[str, Any]], Study]]] = {
         "calibration": [(one.decisions.calibration, one.decisions.calibration_entries, one) for one in studies],
         "thresholds": [(one.decisions.thresholds, one.decisions.threshold_entries, one) for one in studies],
+        "false_alarms": [(one.false_alarms.table, one.false_alarms.entries, one) for one in studies],
     }
     for name, parts in tables.items():
         parts = [part for part in parts if len(part[0])]

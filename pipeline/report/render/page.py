@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -29,12 +29,19 @@ class Part:
         sections: The sections to show.
         sources: URL of the audio of each clip that the sections can list (`section.clips_of`), or None.
         anchor: Prefix of the ids of its elements; "" if it is the only experiment.
+        of_windows: URL of the audio of each window of background that a section lists, or None.
     """
 
     study: Study
     sections: Sequence[Section]
     sources: Sequence[str | None]
     anchor: str = ""
+    of_windows: Mapping[int, str | None] = field(default_factory=dict)
+
+    @property
+    def every_source(self) -> list[str | None]:
+        """The URLs of all audio in the page."""
+        return [*self.sources, *self.of_windows.values()]
 
     @property
     def title(self) -> str:
@@ -53,7 +60,7 @@ class Part:
     @property
     def rendered(self) -> list[Rendered]:
         """Its sections as HTML."""
-        return [render(section, self.study, self.anchor) for section in self.sections]
+        return [render(section, self.study, self.anchor, self.of_windows) for section in self.sections]
 
     @property
     def clips(self) -> Markup:
@@ -89,16 +96,19 @@ def page_of(parts: Sequence[Part]) -> str:
     )
 
 
-def render(section: Section, study: Study, anchor: str = "") -> Rendered:
+def render(
+    section: Section, study: Study, anchor: str = "", of_windows: Mapping[int, str | None] | None = None
+) -> Rendered:
     """Render one section to HTML.
 
-    The template can use the section's `context`, `study`, `section`, and the functions `figure(name)` and
-    `anchor(name)`.
+    The template can use the section's `context`, `study`, `section`, `audio_of` (URLs of windows of background) and the
+    functions `figure(name)` and `anchor(name)`.
     """
     context = {
         **section.context,
         "study": study,
         "section": section,
+        "audio_of": of_windows or {},
         "anchor": lambda name: f"{anchor}-{name}" if anchor else name,
         "figure": partial(_figure, section, anchor),
     }

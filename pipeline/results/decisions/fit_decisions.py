@@ -11,8 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from features.manifest import Manifest
 from heads.evaluation.decisions.calibrators import Calibrator, Method, calibrator_of, fit_calibrator
+from heads.evaluation.decisions.false_alarms import BackgroundScores, alarm_scores
 from heads.evaluation.decisions.operating_points import OperatingPoint, Rule, choose, decide
 from heads.evaluation.prediction_table import from_table, to_table
 from heads.evaluation.predictions import Predictions
@@ -38,13 +41,42 @@ class FitDecisions:
     point: OperatingPoint | None = None
 
 
+@dataclass(frozen=True)
+class ValidationBackground:
+    """Windows of background on which thresholds are chosen.
+
+    Attributes:
+        scores: Probabilities of each fit, without calibration, shape (n, C).
+        hours: Length of the recordings in hours.
+        digest: What the windows and the scores are made from.
+        own_class: Position of the class of background, which is no false alarm; None: there is no such class.
+    """
+
+    scores: Mapping[FitKey, np.ndarray]
+    hours: float
+    digest: str
+    own_class: int | None = None
+
+    def scores_of(self, one: Predictions, calibrator: Calibrator | None) -> BackgroundScores:
+        """Return what the fit that made some predictions says about the windows."""
+        values = self.scores[key_of(one)]
+        mapped = values if calibrator is None else calibrator(values, one.task)
+        scores = alarm_scores(mapped, one.task)
+        if self.own_class is not None:
+            scores[:, self.own_class] = -np.inf
+        return BackgroundScores(scores, self.hours)
+
+
 def key_of(one: Predictions) -> FitKey:
     """Return the key of the fit that made some predictions."""
     return str(one.fold), one.seed, one.draw
 
 
 def fit_decisions(
-    validation: Sequence[Predictions], method: Method | None, rule: Rule | None
+    validation: Sequence[Predictions],
+    method: Method | None,
+    rule: Rule | None,
+    background: ValidationBackground | None = None,
 ) -> dict[FitKey, FitDecisions]:
     """Fit the map and choose the thresholds of each fit, on its own validation predictions only.
 
@@ -52,12 +84,14 @@ def fit_decisions(
         validation: Predictions of each fit for its validation clips.
         method: Kind of map; None: none.
         rule: What thresholds should achieve; None: there are none.
+        background: Windows of background for validation, for a rule that needs them.
     """
     found = {}
     for one in validation:
         calibrator = fit_calibrator(method, one.scores, one.targets, one.task) if method else None
         mapped = _mapped(one, calibrator)
-        point = choose(mapped.scores, mapped.targets, rule, mapped.task) if rule else None
+        silent = None if background is None else background.scores_of(one, calibrator)
+        point = choose(mapped.scores, mapped.targets, rule, mapped.task, silent) if rule else None
         found[key_of(one)] = FitDecisions(calibrator, point)
     return found
 

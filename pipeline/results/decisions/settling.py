@@ -22,6 +22,7 @@ from pipeline.config.config import Config
 from pipeline.results.decisions.fit_decisions import (
     DECISIONS_FILE,
     VALIDATION_FILE,
+    ValidationBackground,
     fit_decisions,
     read_settings,
     read_validation,
@@ -58,10 +59,16 @@ def check_decisions(config: Config, manifest: Manifest, splits: Splits) -> None:
         raise ConfigError(f"operating_point.below: {point.below!r} is a class of {manifest.name}; use another label")
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: Config, background: ValidationBackground | None = None) -> dict[str, Any]:
     """Return what the decisions depend on, as JSON values."""
     point = config.operating_point
-    return {"calibrate": config.calibrate, "operating_point": point and point.model_dump(exclude_none=True)}
+    found = {"calibrate": config.calibrate, "operating_point": point and point.model_dump(exclude_none=True)}
+    return found if background is None else found | {"background": background.digest}
+
+
+def needs_background(config: Config) -> bool:
+    """Return whether thresholds are chosen on recordings of background."""
+    return config.operating_point is not None and config.operating_point.max_false_alarms_per_hour is not None
 
 
 def fits_something(config: Config) -> bool:
@@ -81,13 +88,16 @@ def can_settle(config: Config, folder: Path) -> bool:
     return not fits_something(config) or (folder / VALIDATION_FILE).is_file()
 
 
-def settle(config: Config, manifest: Manifest, folder: Path) -> list[str]:
+def settle(
+    config: Config, manifest: Manifest, folder: Path, background: ValidationBackground | None = None
+) -> list[str]:
     """Fit the decisions of a trained model, unless those of these settings are in its files already.
 
     Args:
         config: The experiment.
         manifest: Its clips.
         folder: Folder of the model, with `validation.parquet` if there is something to fit.
+        background: Windows of background, if `needs_background`.
 
     Returns:
         Notes about thresholds that could not be chosen as wanted.
@@ -95,7 +105,7 @@ def settle(config: Config, manifest: Manifest, folder: Path) -> list[str]:
     Raises:
         RunError: A file cannot be written.
     """
-    settings = settings_of(config)
+    settings = settings_of(config, background)
     if read_settings(folder) == settings or not (fits_something(config) or (folder / DECISIONS_FILE).exists()):
         return []
     method: Method | None = None if config.calibrate == "none" else config.calibrate
@@ -103,13 +113,21 @@ def settle(config: Config, manifest: Manifest, folder: Path) -> list[str]:
     validation = read_validation(folder, manifest) or []
     if fits_something(config) and not validation:
         raise RunError(f"{folder}: has no predictions for validation clips; delete the folder and train again")
-    decisions = fit_decisions(validation, method, rule)
+    if needs_background(config) and background is None:
+        raise RunError(f"{folder}: the model was not run on background, so {rule} cannot be met; use another goal")
+    decisions = fit_decisions(validation, method, rule, background)
     write_json(folder / DECISIONS_FILE, {"settings": None})  # until the files of all fits agree
     for (fold, seed, draw), own in decisions.items():
         set_decisions(weights_file(folder, fold, seed, draw), own.calibrator, own.point)
     write_decisions(folder, settings, decisions if fits_something(config) else {})
     points = [own.point for own in decisions.values() if own.point is not None]
-    return _notes(points, manifest.labels) if points else []
+    notes = _notes(points, manifest.labels) if points else []
+    if background is not None and rule is not None and rule.value * background.hours < 1:
+        notes.append(
+            f"{background.hours:.2g} hours of background for validation are too short to measure {rule}: thresholds "
+            f"allow no false alarm in them; {1 / rule.value:.2g} hours would allow one"
+        )
+    return notes
 
 
 def _notes(points: Sequence[OperatingPoint], labels: Sequence[str]) -> list[str]:

@@ -193,7 +193,7 @@ def test_the_last_shard_fits_the_decisions_of_all_heads(calibrated, tmp_path):
         (("operating_point={max_f1: true, below: siren}",), "operating_point.below: 'siren' is a class of synthetic"),
         (("operating_point={}",), "operating_point: set exactly one of max_f1, min_precision"),
         (("operating_point={max_f1: true, min_recall: 0.5}",), "got max_f1, min_recall"),
-        (("operating_point={max_false_alarms_per_hour: 0.5}",), "needs recordings of background"),
+        (("operating_point={max_false_alarms_per_hour: 0.5}",), "needs recordings of background for validation"),
         (("operating_point={min_precision: 1.5}",), "operating_point.min_precision"),
         (("calibrate=temprature",), "did you mean 'temperature'?"),
     ],

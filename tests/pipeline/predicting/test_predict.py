@@ -13,11 +13,11 @@ import soundfile as sf
 
 from features.audio.decoding import read_waveform
 from features.errors import AudioError, UserError, WeightsError
-from pipeline.predicting.audio import Cut
 from pipeline.predicting.fitted import HeadEnsemble
 from pipeline.predicting.locate import models_of
 from pipeline.predicting.predictor import Predictor
 from pipeline.predicting.resume import Parts
+from pipeline.recordings.clips import Cut
 from tests.pipeline.predicting.conftest import run, trained
 
 pytestmark = pytest.mark.e2e  # runs whole experiments

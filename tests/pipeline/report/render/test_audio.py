@@ -28,7 +28,7 @@ def paths(study):
 
 def test_links_lead_from_the_page_to_the_user_s_files(hostile, study):
     folder = hostile.run_dir / "report"
-    sources = audio_sources(study, EVERY, folder)
+    sources = audio_sources(study, audio_of(study, EVERY), folder)
     for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         url, _, part = source.partition("#")
         assert (folder / unquote(url)).is_file()
@@ -41,13 +41,13 @@ def test_links_lead_from_the_page_to_the_user_s_files(hostile, study):
 
 
 def test_urls_have_no_characters_with_a_special_meaning(hostile, study):
-    for source in audio_sources(study, EVERY, hostile.run_dir / "report"):
+    for source in audio_sources(study, audio_of(study, EVERY), hostile.run_dir / "report"):
         assert not set(source.partition("#")[0]) & set("<>\"'\\ {}#?\n\u202e")
         assert source.startswith(("../", "./", "audio/"))
 
 
 def test_formats_that_browsers_do_not_play_are_converted(study, tmp_path):
-    sources = audio_sources(study, EVERY, tmp_path)
+    sources = audio_sources(study, audio_of(study, EVERY), tmp_path)
     for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         assert (clip.path.suffix == ".aiff") == source.startswith("audio/")
         if clip.path.suffix == ".aiff":
@@ -55,7 +55,7 @@ def test_formats_that_browsers_do_not_play_are_converted(study, tmp_path):
 
 
 def test_copies_are_the_same_bytes_and_parts_of_a_file_are_cut(study, tmp_path):
-    sources = audio_sources(study, EVERY, tmp_path, "copy")
+    sources = audio_sources(study, audio_of(study, EVERY), tmp_path, "copy")
     assert len(list((tmp_path / "audio").iterdir())) == len(set(sources)) == len(sources)
     for source, clip in zip(sources, audio_of(study, EVERY), strict=True):
         copy = tmp_path / source
@@ -68,7 +68,7 @@ def test_copies_are_the_same_bytes_and_parts_of_a_file_are_cut(study, tmp_path):
 
 
 def test_embedded_audio_is_a_short_mp3_that_decodes(study, tmp_path):
-    sources = audio_sources(study, EVERY, tmp_path, "embed")
+    sources = audio_sources(study, audio_of(study, EVERY), tmp_path, "embed")
     assert not list(tmp_path.iterdir())
     for source, clip in zip(sources[::6], audio_of(study, EVERY)[::6], strict=True):
         kind, _, coded = source.partition(",")
@@ -88,7 +88,7 @@ def test_audio_of_any_rate_becomes_a_rate_that_mp3_has(study, tmp_path, monkeypa
         sf.write(path, 0.1 * np.sin(np.arange(rate) / 9), rate)
         clip = audio.Clip(path, 0.0, None, "key")
         monkeypatch.setattr(audio, "audio_of", lambda *_, clip=clip: [clip])
-        (source,) = audio_sources(study, EVERY, tmp_path, "embed")
+        (source,) = audio_sources(study, audio_of(study, EVERY), tmp_path, "embed")
         assert sf.info(io.BytesIO(base64.b64decode(source.partition(",")[2]))).samplerate == wanted
 
 
@@ -99,7 +99,7 @@ def test_a_missing_or_invalid_file_has_no_url(study, tmp_path, monkeypatch):
     clips = [audio.Clip(tmp_path / name, 0.0, None, name) for name in ("gone.wav", "bad.wav")]
     monkeypatch.setattr(audio, "audio_of", lambda *_: clips)
     for mode in ("link", "copy", "embed"):
-        assert audio_sources(study, EVERY, tmp_path, mode) == [None, None]
+        assert audio_sources(study, audio_of(study, EVERY), tmp_path, mode) == [None, None]
 
 
 def test_copies_are_created_once_and_removed_when_unused(hostile, tmp_path):

@@ -2,7 +2,7 @@
 
 import io
 
-from pipeline.predicting.audio import find_clips
+from pipeline.recordings.clips import find_clips
 
 
 def test_a_byte_order_mark_on_stdin_is_no_part_of_a_name():

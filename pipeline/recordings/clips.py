@@ -13,7 +13,7 @@ from features.datasets import tabular
 from features.datasets.listing import audio_files
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
-from pipeline.predicting.containers import clips_in, containers_in
+from pipeline.recordings.containers import clips_in, containers_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,19 +102,23 @@ def find_clips(audio: Sequence[str], stdin: TextIO) -> Manifest:
     return Manifest("predict", Path(), clips.assign(label=NO_LABEL), "single-label")
 
 
-def read_clips(manifest: Manifest, cut: Cut | None, known: Path) -> ClipsToScore:
+def read_clips(
+    manifest: Manifest, cut: Cut | None, known: Path, *, rehash: bool = False, save: bool = True
+) -> ClipsToScore:
     """Read the facts about each clip's file, and cut long clips into windows.
 
     Args:
         manifest: From `find_clips`.
         cut: The windows; None: clips are scored whole.
         known: Folder that stores file digests, so that no file is hashed twice.
+        rehash: Read every file, even if its size and modification time are unchanged.
+        save: Store new digests.
     """
     import numpy as np
 
     from features.store.content_keys import clips_of_files, file_contents
 
-    files = file_contents(manifest, known)
+    files = file_contents(manifest, known, rehash, save=save)
     contents = clips_of_files(manifest, files)
     ids = [str(clip) for clip in manifest.clips["id"]]
     if cut is None:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import UserError
-from pipeline.predicting.audio import find_clips
+from pipeline.recordings.clips import find_clips
 from tests import small_layouts as small
 
 
