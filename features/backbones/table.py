@@ -23,6 +23,7 @@ BACKBONES = {
     "onnx": "features.backbones.onnx",
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
+    "opensmile": "features.backbones.packages.opensmile",
 }
 
 

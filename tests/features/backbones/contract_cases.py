@@ -10,6 +10,8 @@ TINY_TRANSFORMER = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_he
 HERE = {"folder": str(Path(__file__).parent)}
 CASES = {
     "mfcc": {},
+    "opensmile": {},
+    "compare2016": {},
     "logmel": {},
     "waveform": {},
     "wav2vec2": TINY_SIZE,
@@ -61,4 +63,4 @@ SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weigh
 DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
-ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx"}  # whatever device a run has
+ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has

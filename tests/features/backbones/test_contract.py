@@ -9,6 +9,7 @@ from features.backbones.base import pad
 from features.backbones.contract import checks
 from features.backbones.contract.checks import relative_error as error
 from features.backbones.contract.clips import make_clips, usual_lengths
+from features.backbones.loading.availability import missing_extra
 from features.errors import UserError
 from features.pooling import POOLINGS, Frames, pool
 from tests.features.backbones.contract_cases import (
@@ -31,8 +32,9 @@ def test_every_backbone_of_the_table_has_a_case_here():
 def options(request):
     """An entry of a config."""
     name, chosen = request.param, CASES[request.param]
+    if extra := missing_extra(name):
+        pytest.skip(f"audioheads[{extra}] is not installed")
     if name == "onnx":
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
         from tests.features.backbones.onnx_files import convolution
 
         file = convolution(request.getfixturevalue("tmp_path_factory").mktemp("onnx") / "tiny.onnx")
