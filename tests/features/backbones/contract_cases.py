@@ -12,6 +12,7 @@ CASES = {
     "mfcc": {},
     "opensmile": {},
     "compare2016": {},
+    "resemblyzer": {"weights": "random"},
     "logmel": {},
     "waveform": {},
     "wav2vec2": TINY_SIZE,
@@ -60,7 +61,8 @@ CASES = {
     "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
 }
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has
+NOT_PRETENDED = {"resemblyzer"}  # the pretend device has no kernel for an LSTM

@@ -16,6 +16,7 @@ from tests.features.backbones.contract_cases import (
     CASES,
     DIFFERENTIABLE,
     FIXED_FRONT_END,
+    NOT_PRETENDED,
     ON_THE_CPU,
     SEEDED,
     TRAINABLE,
@@ -50,6 +51,8 @@ def backbone(options, place):
     """The backbone, loaded once for all its tests at a place."""
     if place.name != CPU and family_of(options["name"]) in ON_THE_CPU:
         pytest.skip("computes on the CPU wherever a run is")
+    if place.name == PRETEND and family_of(options["name"]) in NOT_PRETENDED:
+        pytest.skip("the pretend device cannot run it")
     with place:
         return load(options, place.device)
 
