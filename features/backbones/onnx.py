@@ -24,6 +24,7 @@ from features.backbones.networks.onnx_backbones import LogmelInput, OnnxBackbone
 from features.backbones.networks.onnx_file import external_files, model_files, model_sha256
 from features.backbones.networks.onnx_model import OnnxModel
 from features.backbones.options import BackboneOptions, TensorNames, listed, unlisted
+from features.backbones.presets.onnx import PRESETS
 from features.errors import ConfigError
 from features.spec import BackboneSpec
 
@@ -39,7 +40,9 @@ def _runs_on(device: str) -> str:
     return device if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
 
 
-FAMILY = Family(weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True, runs_on=_runs_on)
+FAMILY = Family(
+    presets=PRESETS, weights_from="file", extra="onnx", libraries=("onnxruntime",), fp32_only=True, runs_on=_runs_on
+)
 LN_10 = math.log(10)
 LOG_BASES = {"db": 1.0, "ln": LN_10 / 10, "log10": 0.1}  # factor from decibels
 
@@ -108,7 +111,11 @@ class Options(BackboneOptions, WindowOptions):
 
 def summary(options: Any) -> dict[str, Any]:
     """Return the columns of `audioheads backbones ls`."""
-    return {"weights": "local .onnx", "sample_rate_hz": None, "summary": "ONNX model over waveforms or log-mels"}
+    return {
+        "weights": getattr(options, "weights", "local .onnx"),
+        "sample_rate_hz": getattr(options, "sample_rate_hz", None),
+        "summary": "ONNX model over waveforms or log-mels",
+    }
 
 
 def describe(options: Options) -> BackboneSpec:

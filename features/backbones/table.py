@@ -23,6 +23,8 @@ BACKBONES = {
     "onnx": "features.backbones.onnx",
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
+    "opensmile": "features.backbones.packages.opensmile",
+    "resemblyzer": "features.backbones.packages.resemblyzer",
 }
 
 

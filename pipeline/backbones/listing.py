@@ -82,9 +82,14 @@ def availability_of(name: str) -> str:
     return AVAILABLE[where_weights_are(name)]
 
 
+def has_licence(record: Preset) -> bool:
+    """Whether weights or features were published by others, so that there is a licence, known or not."""
+    return record.trained_on != () or record.licence is not None
+
+
 def licence_of(record: Preset | None) -> str:
-    """Return the licence of some weights; a dash if there are none or the config names them."""
-    if record is None or record.trained_on == ():
+    """Return the licence of weights or features; a dash if there is none to know."""
+    if record is None or not has_licence(record):
         return NOTHING
     return record.licence or UNKNOWN
 
@@ -96,7 +101,7 @@ def trained_on(corpora: tuple[str, ...] | None) -> str:
 
 def permission(record: Preset | None) -> str:
     """Return whether the licence of some weights allows commercial use; a dash as for the licence."""
-    if record is None or record.trained_on == ():
+    if record is None or not has_licence(record):
         return NOTHING
     return {True: "allowed", False: "not allowed", None: UNKNOWN}[record.commercial_use]
 

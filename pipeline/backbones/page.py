@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from features.backbones import family_of, get_family, get_record, options_class, preset_options, presets
 from features.backbones.presets.record import BUNDLED, InputContract, Preset
-from pipeline.backbones.listing import UNKNOWN, availability_of, licence_of, permission, trained_on
+from pipeline.backbones.listing import UNKNOWN, availability_of, has_licence, licence_of, permission, trained_on
 from pipeline.console import Console
 
 
@@ -61,9 +61,10 @@ def _facts(record: Preset, *, on_hub: bool) -> Iterator[tuple[str, str]]:
     yield "layers", f"{record.layers or UNKNOWN}: {record.layer_order}"
     yield "dimensions", UNKNOWN if record.dim is None else str(record.dim)
     yield "parameters", UNKNOWN if record.parameters is None else f"{record.parameters:,}"
-    if record.trained_on != ():
+    if has_licence(record):
         yield "licence", licence_of(record)
         yield "commercial use", permission(record)
+    if record.trained_on != ():
         yield "pretrained on", trained_on(record.pretrained_on)
         yield "fine-tuned on", trained_on(record.finetuned_on)
     yield "citation", record.citation or UNKNOWN

@@ -133,8 +133,12 @@ def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None
         raise WeightsError(f"{name}: cannot download {url} ({first_line(error)}); {ways}") from error
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, part: str | None = None) -> dict[str, Tensor]:
     """Read a state dict from a `.safetensors` file, or from a torch file without unpickling code.
+
+    Args:
+        path: The file.
+        part: Key of the state dict in a checkpoint that holds more; a file without this key is the state dict itself.
 
     Raises:
         WeightsError: The file is not such a file, or loading it could run code.
@@ -153,6 +157,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: contains more than tensors; unpickling it could run code") from None
     except Exception as error:
         raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
+    if isinstance(state, dict) and part is not None:
+        state = state.get(part, state)
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: contains a {type(state).__name__}, not a state dict of tensors")
     tensors = {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in state.items()}

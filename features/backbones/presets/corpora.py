@@ -31,6 +31,7 @@ class Corpus:
 CORPORA = {
     corpus.name: corpus
     for corpus in (
+        Corpus("200 million clips of Lin et al. 2020", (YOUTUBE,)),
         Corpus("AudioCaps", (YOUTUBE,), part_of="AudioSet"),
         Corpus("AudioSet", (YOUTUBE,)),
         Corpus("BABEL"),

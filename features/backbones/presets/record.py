@@ -17,6 +17,7 @@ COMMERCIAL_USE = {
     "mit": True,
     "cc-by-nc-4.0": False,
     "cc-by-nc-sa-4.0": False,
+    "audeering-research": False,  # the licence of openSMILE, for research, education and personal use
 }
 SNAPSHOT_FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")
 ALL_STATES = "the inputs of all layers, then the normed output of the last"
@@ -63,7 +64,7 @@ class Preset:
         layer_order: What the layers are, from the first to the last.
         dim: Dimension of an embedding.
         parameters: Number of parameters of the part that embeds audio.
-        licence: Licence of the weights, as an SPDX identifier in lower case.
+        licence: Licence of the weights, or of handcrafted features, as an SPDX identifier in lower case.
         citation: The publication.
         pretrained_on: Corpora of the pretraining, names of `corpora.CORPORA`; empty: there was none.
         finetuned_on: Corpora of the training that followed it; empty: there was none.

@@ -26,6 +26,9 @@ def _dac(name):
 
 CASES = {
     "mfcc": {},
+    "opensmile": {},
+    "compare2016": {},
+    "resemblyzer": {"weights": "random"},
     "logmel": {},
     "waveform": {},
     "wav2vec2": TINY_SIZE,
@@ -112,7 +115,8 @@ MORE = (
     "mimi",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers"}
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
-ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx"}  # whatever device a run has
+ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has
+NOT_PRETENDED = {"resemblyzer"}  # the pretend device has no kernel for an LSTM

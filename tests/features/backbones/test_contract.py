@@ -9,6 +9,7 @@ from features.backbones.base import pad
 from features.backbones.contract import checks
 from features.backbones.contract.checks import relative_error as error
 from features.backbones.contract.clips import make_clips, usual_lengths
+from features.backbones.loading.availability import missing_extra
 from features.errors import UserError
 from features.pooling import POOLINGS, Frames, pool
 from tests.features.backbones.contract_cases import (
@@ -16,6 +17,7 @@ from tests.features.backbones.contract_cases import (
     DIFFERENTIABLE,
     FIXED_FRONT_END,
     MORE,
+    NOT_PRETENDED,
     ON_THE_CPU,
     SEEDED,
     TRAINABLE,
@@ -37,8 +39,9 @@ def marked(names):
 def options(request):
     """An entry of a config."""
     name, chosen = request.param, CASES[request.param]
+    if extra := missing_extra(name):
+        pytest.skip(f"audioheads[{extra}] is not installed")
     if name == "onnx":
-        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
         from tests.features.backbones.onnx_files import convolution
 
         file = convolution(request.getfixturevalue("tmp_path_factory").mktemp("onnx") / "tiny.onnx")
@@ -54,6 +57,8 @@ def backbone(options, place):
     """The backbone, loaded once for all its tests at a place."""
     if place.name != CPU and family_of(options["name"]) in ON_THE_CPU:
         pytest.skip("computes on the CPU wherever a run is")
+    if place.name == PRETEND and family_of(options["name"]) in NOT_PRETENDED:
+        pytest.skip("the pretend device cannot run it")
     with place:
         return load(options, place.device)
 

@@ -4,9 +4,14 @@ import pytest
 from huggingface_hub import constants
 
 from features.backbones import names, preset_options
+from features.backbones.loading.availability import missing_extra
 from pipeline.cli import main
 
 pytestmark = pytest.mark.usefixtures("global_state")
+
+OPENSMILE = [name for name in ("opensmile", "egemaps", "compare2016") if missing_extra(name) is None]
+NEEDS_NOTHING = {"mfcc", "logmel", "waveform", "wav2vec2-nano", *OPENSMILE}
+HERE = [name for name in names() if name in NEEDS_NOTHING]
 
 
 @pytest.fixture
@@ -32,24 +37,24 @@ def listed(out):
 def test_every_name_is_one_complete_line_when_piped(run):
     code, out, _ = run("ls")
     assert (code, listed(out)) == (0, names())
-    rows = {line.split()[0]: line for line in out.splitlines()}
+    rows = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()}
     mms = rows["mms-300m"]
     assert "VoxPopuli, Multilingual LibriSpeech, Common Voice, VoxLingua107, BABEL" in mms
-    assert "cc-by-nc-4.0  not allowed" in mms and "315438720" in mms and "downloads from the hub" in mms
+    assert "cc-by-nc-4.0 not allowed" in mms and "315438720" in mms and "downloads from the hub" in mms
     assert "facebook/wav2vec2-base@0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8" in rows["wav2vec2-base"]
-    assert "unknown         LibriSpeech" in rows["wavlm-base"]
+    assert "unknown LibriSpeech" in rows["wavlm-base"]
     assert "needs its file" in rows["yamnet"]
 
 
 def test_filters(run):
     assert listed(run("ls", "--rate", 48_000)[1]) == ["clap", "larger-clap-general", "larger-clap-music-and-speech"]
     assert listed(run("ls", "--licence", "CC-BY-NC*")[1]) == ["mms-300m", "mms-1b"]
-    assert listed(run("ls", "--cached")[1]) == ["mfcc", "logmel", "waveform", "wav2vec2-nano"]
+    assert listed(run("ls", "--cached")[1]) == HERE
     assert listed(run("ls", "--cached", "--rate", 16_000, "--licence", "apache-2.0")[1]) == ["wav2vec2-nano"]
     code, _, error = run("ls", "--rate", 11_025)
     assert (code, error) == (2, "--rate 11025: no backbone matches; available: 16000, 22050, 48000\n")
     code, _, error = run("ls", "--licence", "gpl*")
-    assert code == 2 and error.startswith("--licence gpl*: no backbone matches; available: apache-2.0, bsd-3-clause")
+    assert code == 2 and error.startswith("--licence gpl*: no backbone matches; available: apache-2.0, ")
     code, _, error = run("ls", "--cached", "--rate", 48_000)
     assert code == 2 and "no backbone that matches is on this machine" in error
 
@@ -63,7 +68,7 @@ def test_a_file_or_a_complete_snapshot_on_this_machine_counts_as_cached(run, tmp
     cached(tmp_path, "hubert-base", *complete[:2])
     cached(tmp_path, "wavlm-base", "config.json", "preprocessor_config.json", "model.safetensors.index.json")
     _, out, error = run("ls", "--cached")
-    assert listed(out) == ["mfcc", "logmel", "waveform", "wav2vec2-nano", "wav2vec2-base", "yamnet"], error
+    assert set(listed(out)) == {*HERE, "wav2vec2-base", "yamnet"}, error
 
 
 def cached(folder, preset, *files):
@@ -109,6 +114,14 @@ def test_every_name_has_a_page_with_an_entry(run, name):
     code, out, error = run("show", name)
     assert (code, error) == (0, "")
     assert f"- {{name: {name}" in out
+
+
+def test_features_without_weights_have_the_licence_of_their_program(run):
+    _, out, _ = run("show", "compare2016")
+    assert "  licence         audeering-research\n  commercial use  not allowed\n" in out
+    assert "pretrained on" not in out
+    row = next(line for line in run("ls")[1].splitlines() if line.startswith("egemaps"))
+    assert "audeering-research  not allowed" in row
 
 
 def test_an_unknown_fact_is_shown_as_such(run):

@@ -9,19 +9,11 @@ from features.backbones import transformers as transformers_family
 from features.backbones import wav2vec2 as wav2vec2_family
 from features.backbones.presets.corpora import CORPORA
 from features.backbones.presets.record import InputContract, Preset
+from tests.features.backbones.presets.agreement import agrees
 
 ENCODERS = [name for name, family in presets().items() if family == "wav2vec2"]
 OTHERS = [name for name, family in presets().items() if family == "transformers"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def agrees(record, spec):
-    """Whether a record states what a backbone's spec says."""
-    contract = record.input
-    assert (record.layers, record.dim) == (len(spec.layers), spec.dim)
-    assert contract.sample_rate_hz == spec.sample_rate
-    assert contract.shortest_s == pytest.approx(spec.min_duration_s)
-    assert contract.longest_s is None or contract.longest_s == pytest.approx(spec.max_duration_s, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

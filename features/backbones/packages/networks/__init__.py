@@ -1,0 +1,1 @@
+"""The networks of these families, and what calls the publishers' code."""
