@@ -75,7 +75,6 @@ def _reliability(model: StudyModel, entries: Sequence[Mapping[str, Any]]) -> Fig
             *(_line(entry, model) for entry in entries),
         ),
         height=460,
-        equal=True,
     )
 
 
