@@ -36,12 +36,15 @@ class TieTest:
         p_value: Two-sided p-value, Holm-corrected over all pairs of the data set's models.
         tied: The difference is not significant (p > 0.05).
         p_values: P-values of the comparisons with each other model, by name.
+        differences: Score of this model minus that of each other model, with the ends of its 95 % interval, by name.
+            Intervals are for one pair: they are not corrected for the number of pairs.
     """
 
     difference: float
     p_value: float
     tied: bool
     p_values: Mapping[str, float]
+    differences: Mapping[str, tuple[float, float, float]]
 
 
 def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 1 - ALPHA) -> tuple[float, float]:
@@ -176,13 +179,14 @@ def compare(
         As `tied_with_best`, which describes the method; all models are tied if there is only one group.
     """
     found = np.array(list(values.values()), dtype=np.float64)
-    p_values = np.ones((len(found), len(found)))
+    p_values, widths = np.ones((len(found), len(found))), np.full((len(found), len(found)), np.inf)
     one, other = np.triu_indices(len(found), k=1)
     if n_groups > 1 and len(one):
-        raw = [
-            _p_value(resampled[:, i] - resampled[:, j], found[i] - found[j], continuity, n_groups)
-            for i, j in zip(one, other, strict=True)
-        ]
+        raw = []
+        for i, j in zip(one, other, strict=True):
+            strays = _strays(resampled[:, i] - resampled[:, j], found[i] - found[j], n_groups)
+            raw.append(_p_value(strays, found[i] - found[j], continuity, n_groups))
+            widths[i, j] = widths[j, i] = np.quantile(strays, 1 - ALPHA) * _widening(n_groups) + continuity
         p_values[one, other] = p_values[other, one] = _holm(np.array(raw))
     best = int(found.argmax())
     return {
@@ -191,24 +195,41 @@ def compare(
             p_value=float(own_p[best]),
             tied=bool(own_p[best] > ALPHA),
             p_values={other: float(p) for other, p in zip(values, own_p, strict=True) if other != name},
+            differences={
+                other: (float(own - its), float(own - its - width), float(own - its + width))
+                for other, its, width in zip(values, found, own_widths, strict=True)
+                if other != name
+            },
         )
-        for name, own, own_p in zip(values, found, p_values, strict=True)
+        for name, own, own_p, own_widths in zip(values, found, p_values, widths, strict=True)
     }
 
 
-def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
-    """Return the p-value of one difference, see `tied_with_best`."""
+def _strays(resampled: np.ndarray, difference: float, n_groups: int) -> np.ndarray:
+    """Return how far each bootstrap draw deviates from a difference, corrected for the number of groups."""
+    deviations: np.ndarray = np.abs(resampled - difference) * np.sqrt(n_groups / (n_groups - 1))
+    return deviations
+
+
+@lru_cache
+def _widening(n_groups: int) -> float:
+    """Return the ratio of Student's t to the normal, which matters for few groups."""
+    from scipy import stats
+
+    return float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1) / stats.norm.ppf(1 - ALPHA / 2))
+
+
+def _p_value(strays: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
+    """Return the p-value of one difference from the deviations of the draws, see `tied_with_best`."""
     from scipy import stats
 
     distance = abs(difference) - continuity
     if distance <= 0:
         return 1.0
-    strays = np.abs(resampled - difference) * np.sqrt(n_groups / (n_groups - 1))
-    widen = stats.t.ppf(1 - ALPHA / 2, n_groups - 1) / stats.norm.ppf(1 - ALPHA / 2)
-    share = (1 + np.sum(strays * widen >= distance - 1e-12)) / (1 + len(resampled))
+    share = (1 + np.sum(strays * _widening(n_groups) >= distance - 1e-12)) / (1 + len(strays))
     error = np.sqrt(np.mean(strays**2))
     tail = 2 * stats.t.sf(distance / error, n_groups - 1) if error > 0 else 0.0
-    return float(min(share, tail) if share * (1 + len(resampled)) < 2 else share)
+    return float(min(share, tail) if share * (1 + len(strays)) < 2 else share)
 
 
 def _holm(p_values: np.ndarray) -> np.ndarray:

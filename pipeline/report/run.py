@@ -12,8 +12,9 @@ from pipeline.console import Console
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_sources, remove_unused
-from pipeline.report.render.files import write_tables
+from pipeline.report.render.files import write_tables, written
 from pipeline.report.render.page import Part, page_of
+from pipeline.report.render.pictures import MOST_PICTURES, pictures_of
 from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build, clips_of
 from pipeline.report.sections import SECTIONS
@@ -66,7 +67,7 @@ def _write(
             _part(study, folder, audio, console, f"study-{number}" if len(studies) > 1 else "")
             for number, study in enumerate(studies, 1)
         ]
-        page = page_of(parts)
+        page = page_of(parts, written(folder))
         write_text(folder / "index.html", page)
         remove_unused(folder, (source for part in parts for source in part.sources))
         with console.progress("report: figures", None, ""):
@@ -126,7 +127,9 @@ def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor
     clips = clips_of(sections)
     with console.progress(f"audio {study.manifest.name}", len(clips)) as work:
         sources = audio_sources(study, clips, folder, audio, work.advance)
-    return Part(study, sections, sources, anchor)
+    with console.progress(f"pictures {study.manifest.name}", min(len(clips), MOST_PICTURES)) as work:
+        pictures = pictures_of(study, clips, work.advance)
+    return Part(study, sections, sources, anchor, pictures)
 
 
 def _print(study: Study, console: Console) -> None:

@@ -12,12 +12,14 @@ from pipeline.report.sections import (
     hard_clips,
     layers,
     learning,
+    pairs,
     provenance,
     published,
 )
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,
+    pairs.section,
     cost.section,
     layers.section,
     learning.section,
