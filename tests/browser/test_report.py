@@ -167,6 +167,17 @@ def test_a_part_of_a_file_plays_that_part_alone(open_page, report):
         assert min(times) > 0.55 and 0.85 < max(times) < 5
 
 
+def test_the_button_of_the_clip_that_plays_is_in_view(open_page, report):
+    page = open_page(report, viewport={"width": 390, "height": 844})
+    button = page.locator("[data-section=hard-clips] [data-clips]:visible").first
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    button.evaluate("one => one.scrollIntoView({block: 'end'})")
+    button.click()
+    played(page)
+    box, player = button.bounding_box(), page.locator(".player").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= player["y"]
+
+
 def test_one_clip_plays_at_a_time_and_a_list_one_after_the_other(open_page, report):
     page = open_page(report)
     first, second = page.locator("[data-section=hard-clips] [data-clips]:visible").all()[:2]

@@ -83,9 +83,13 @@
     view.element = make("aside", { class: "player", "aria-label": "Player" }, bar, view.content);
     view.element.addEventListener("keydown", (event) => event.key === "Escape" && stop());
     document.body.append(view.element);
-    new ResizeObserver(() => {
-      document.body.style.paddingBottom = view.element.hidden ? "" : `${view.element.offsetHeight + 16}px`;
-    }).observe(view.element);
+    new ResizeObserver(() => leaveRoom(view.element.offsetHeight)).observe(view.element);
+  }
+
+  /** Keep the end of the page, and what has the focus, above the player. */
+  function leaveRoom(height) {
+    document.body.style.paddingBottom = height ? `${height + 16}px` : "";
+    document.documentElement.style.scrollPaddingBottom = height ? `${height + 8}px` : "";
   }
 
   function silence() {
@@ -97,7 +101,6 @@
     const opener = playing && playing.button;
     silence();
     view.element.hidden = true;
-    document.body.style.paddingBottom = "";
     playing = null;
     if (opener && opener.isConnected) opener.focus();
   }
@@ -149,5 +152,7 @@
     silence();
     playing = { study, indices, button };
     show(0);
+    leaveRoom(view.element.offsetHeight);
+    if (button) button.scrollIntoView({ block: "nearest" });
   };
 })();
