@@ -28,7 +28,8 @@ from heads.evaluation.jackknife import (
 )
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.ranked_clips import RankedClips
-from heads.evaluation.statistics import DRAWS, group_weights, resample
+from heads.evaluation.resampling import group_weights, resample
+from heads.evaluation.statistics import DRAWS
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -10,21 +10,16 @@ Both are for the expected accuracy of the fitted models on new groups (recording
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from scipy import sparse
+from heads.evaluation.resampling import resample
 
 DRAWS = 10_000
 ALPHA = 0.05
-CACHED_CELLS = 2**23  # resampling weights are cached up to this many draws × groups
-CHUNK_CELLS = 2**18  # draws × groups at a time: half a MB of random bits
-CAST_DRAWS = 64  # draws multiplied at a time in double precision
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,15 @@ class TieTest:
         p_value: Two-sided p-value, Holm-corrected over all pairs of the data set's models.
         tied: The difference is not significant (p > 0.05).
         p_values: P-values of the comparisons with each other model, by name.
+        differences: Score of this model minus that of each other model, with the ends of its 95 % interval, by name.
+            Intervals are for one pair: they are not corrected for the number of pairs.
     """
 
     difference: float
     p_value: float
     tied: bool
     p_values: Mapping[str, float]
+    differences: Mapping[str, tuple[float, float, float]]
 
 
 def accuracy_interval(scores: np.ndarray, groups: np.ndarray, *, level: float = 1 - ALPHA) -> tuple[float, float]:
@@ -176,13 +174,14 @@ def compare(
         As `tied_with_best`, which describes the method; all models are tied if there is only one group.
     """
     found = np.array(list(values.values()), dtype=np.float64)
-    p_values = np.ones((len(found), len(found)))
+    p_values, widths = np.ones((len(found), len(found))), np.full((len(found), len(found)), np.inf)
     one, other = np.triu_indices(len(found), k=1)
     if n_groups > 1 and len(one):
-        raw = [
-            _p_value(resampled[:, i] - resampled[:, j], found[i] - found[j], continuity, n_groups)
-            for i, j in zip(one, other, strict=True)
-        ]
+        raw = []
+        for i, j in zip(one, other, strict=True):
+            strays = _strays(resampled[:, i] - resampled[:, j], found[i] - found[j], n_groups)
+            raw.append(_p_value(strays, found[i] - found[j], continuity, n_groups))
+            widths[i, j] = widths[j, i] = np.quantile(strays, 1 - ALPHA) * _widening(n_groups) + continuity
         p_values[one, other] = p_values[other, one] = _holm(np.array(raw))
     best = int(found.argmax())
     return {
@@ -191,24 +190,41 @@ def compare(
             p_value=float(own_p[best]),
             tied=bool(own_p[best] > ALPHA),
             p_values={other: float(p) for other, p in zip(values, own_p, strict=True) if other != name},
+            differences={
+                other: (float(own - its), float(own - its - width), float(own - its + width))
+                for other, its, width in zip(values, found, own_widths, strict=True)
+                if other != name
+            },
         )
-        for name, own, own_p in zip(values, found, p_values, strict=True)
+        for name, own, own_p, own_widths in zip(values, found, p_values, widths, strict=True)
     }
 
 
-def _p_value(resampled: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
-    """Return the p-value of one difference, see `tied_with_best`."""
+def _strays(resampled: np.ndarray, difference: float, n_groups: int) -> np.ndarray:
+    """Return how far each bootstrap draw deviates from a difference, corrected for the number of groups."""
+    deviations: np.ndarray = np.abs(resampled - difference) * np.sqrt(n_groups / (n_groups - 1))
+    return deviations
+
+
+@lru_cache
+def _widening(n_groups: int) -> float:
+    """Return the ratio of Student's t to the normal, which matters for few groups."""
+    from scipy import stats
+
+    return float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1) / stats.norm.ppf(1 - ALPHA / 2))
+
+
+def _p_value(strays: np.ndarray, difference: float, continuity: float, n_groups: int) -> float:
+    """Return the p-value of one difference from the deviations of the draws, see `tied_with_best`."""
     from scipy import stats
 
     distance = abs(difference) - continuity
     if distance <= 0:
         return 1.0
-    strays = np.abs(resampled - difference) * np.sqrt(n_groups / (n_groups - 1))
-    widen = stats.t.ppf(1 - ALPHA / 2, n_groups - 1) / stats.norm.ppf(1 - ALPHA / 2)
-    share = (1 + np.sum(strays * widen >= distance - 1e-12)) / (1 + len(resampled))
+    share = (1 + np.sum(strays * _widening(n_groups) >= distance - 1e-12)) / (1 + len(strays))
     error = np.sqrt(np.mean(strays**2))
     tail = 2 * stats.t.sf(distance / error, n_groups - 1) if error > 0 else 0.0
-    return float(min(share, tail) if share * (1 + len(resampled)) < 2 else share)
+    return float(min(share, tail) if share * (1 + len(strays)) < 2 else share)
 
 
 def _holm(p_values: np.ndarray) -> np.ndarray:
@@ -218,62 +234,3 @@ def _holm(p_values: np.ndarray) -> np.ndarray:
     corrected = np.empty_like(p_values)
     corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return corrected
-
-
-def resample(sums: np.ndarray | sparse.csr_array, draws: int, seed: int) -> np.ndarray:
-    """Return column sums over resampled groups, shape (draws, columns), from sums per group (G, columns)."""
-    parts = [np.empty((0, sums.shape[1]))]
-    for counts in group_weights(sums.shape[0], draws, seed):
-        for at in range(0, len(counts), CAST_DRAWS):
-            parts.append(counts[at : at + CAST_DRAWS].astype(np.float64) @ sums)
-    return np.concatenate(parts)
-
-
-def group_weights(n_groups: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each group is drawn with replacement, in blocks of shape (some draws, n_groups), uint8."""
-    if n_groups * draws <= CACHED_CELLS:
-        yield _weights(n_groups, draws, seed)
-        return
-    block = max(1, CACHED_CELLS // n_groups)
-    for at in range(0, draws, block):
-        yield _weights.__wrapped__(n_groups, min(block, draws - at), seed + at)
-
-
-@lru_cache(maxsize=2)
-def _weights(n_groups: int, draws: int, seed: int) -> np.ndarray:
-    """One block of `group_weights`.
-
-    Independent Poisson counts with a given sum m are a draw of m groups with replacement. So most of a draw is made of
-    Poisson counts, which need 16 random bits each, and the few groups missing to `n_groups` are drawn one by one.
-    """
-    rng = np.random.default_rng(seed)
-    counts = np.zeros((draws, n_groups), dtype=np.uint8)
-    cutoffs = _poisson_cutoffs(n_groups)
-    some = max(1, CHUNK_CELLS // n_groups)
-    for at in range(0, draws if len(cutoffs) else 0, some):
-        part = counts[at : at + some]
-        bits = rng.integers(0, 2**64, size=-(-part.size // 4), dtype=np.uint64).view(np.uint16)
-        bits = bits[: part.size].reshape(part.shape)
-        for cutoff in cutoffs:
-            part += bits >= cutoff
-    missing = n_groups - counts.sum(axis=1, dtype=np.int64)
-    counts[missing < 0] = 0
-    missing[missing < 0] = n_groups
-    rest = np.repeat(np.arange(draws), missing) * n_groups
-    rest += rng.integers(0, n_groups, size=len(rest))
-    np.add.at(counts.reshape(-1), rest, np.uint8(1))
-    return counts
-
-
-def _poisson_cutoffs(n_groups: int) -> np.ndarray:
-    """Return from which 16-bit numbers on a group counts once more; none if all groups are drawn one by one.
-
-    The mean is below 1 by five standard deviations of the sum, so that sums above `n_groups` are rare (p < 1e-6).
-    """
-    from scipy import stats
-
-    mean = 1 - 5 / np.sqrt(n_groups)
-    if mean <= 0:
-        return np.empty(0, dtype=np.uint16)
-    cutoffs = np.round(stats.poisson.cdf(np.arange(20), mean) * 2**16)
-    return cutoffs[cutoffs < 2**16].astype(np.uint16)

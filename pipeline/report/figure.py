@@ -48,7 +48,7 @@ class Series:
         notes: Tooltips. If empty, points with `clips` show the clip's id and label.
         clips: For each point, the position of the clip that a click plays.
         dashed: Whether a line is dashed.
-        of: The backbone or network shown. It has the same colour and symbol in every chart of a page.
+        of: The backbone or network shown. It has the same colour and symbol everywhere in a page.
     """
 
     name: str
@@ -65,8 +65,8 @@ class Series:
 
     @property
     def is_neutral(self) -> bool:
-        """Whether the series represents no model (a front, a diagonal) and is drawn in a neutral colour."""
-        return not self.name or self.dashed
+        """Whether the series represents no model (a front, a diagonal, counts) and is drawn in a neutral colour."""
+        return not self.name or self.dashed or (self.mark == "bars" and not self.of)
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class Figure:
         height: Height in the page, in CSS pixels.
         interval: Meaning of `y_low` and `y_high`.
         legend: Whether a legend is shown if there is more than one named series.
-        equal: Whether both axes have the same scale.
         order: All possible values of `Series.of`, in the order of colours. It is the same for all charts of a page.
+        named: Whether a wide chart shows the names of the series in the chart instead of a legend: lines at their ends,
+            points in their middle.
     """
 
     alt: str
@@ -111,8 +112,8 @@ class Figure:
     height: int = 420
     interval: str = "95 % interval"
     legend: bool = True
-    equal: bool = False
     order: Sequence[str] = ()
+    named: bool = False
 
 
 def is_band(series: Series) -> bool:
@@ -120,23 +121,38 @@ def is_band(series: Series) -> bool:
     return series.mark == "line" and len(series.y_low) > 0 and len(series.x) >= BAND_FROM
 
 
-def slots(figure: Figure) -> list[int | None]:
-    """Return the index of the colour and symbol of each series; None for neutral series.
+@dataclass(frozen=True)
+class Slot:
+    """How a series looks.
 
-    Series with the same name share a slot. The first name of a backbone or network gets the slot reserved for it
-    by `figure.order`. All other names get free slots.
+    Attributes:
+        number: Number of its colour and symbol.
+        variant: 0 for the first series with this number in a chart, 1 for the second. Variants have the same colour
+            and other dashes or open symbols, such as two heads of one backbone.
+    """
+
+    number: int
+    variant: int = 0
+
+
+def slots(figure: Figure) -> list[Slot | None]:
+    """Return the colour, symbol and dashes of each series; None for neutral series.
+
+    A backbone or network has the number reserved for it by `figure.order` in every chart, whatever its heads. Other
+    names get free numbers. Series with the same name look the same.
     """
     own = {name: at for at, name in enumerate(figure.order)}
     reserved = {own[one.of] for one in figure.series if one.of in own}
-    taken: dict[str, int] = {}
+    found: dict[str, Slot] = {}
     for one in figure.series:
-        if one.is_neutral or one.name in taken:
+        if one.is_neutral or one.name in found:
             continue
+        numbers = [slot.number for slot in found.values()]
         at = own.get(one.of)
-        if at is None or at in taken.values():
-            at = next(free for free in itertools.count() if free not in reserved and free not in taken.values())
-        taken[one.name] = at
-    return [None if one.is_neutral else taken[one.name] for one in figure.series]
+        if at is None:
+            at = next(free for free in itertools.count() if free not in reserved and free not in numbers)
+        found[one.name] = Slot(at, numbers.count(at))
+    return [None if one.is_neutral else found[one.name] for one in figure.series]
 
 
 def in_right_half(series: Series, figure: Figure) -> list[bool]:

@@ -12,8 +12,9 @@ from pipeline.console import CAUTION, Console
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.audio import AudioMode, audio_of, audio_of_windows, audio_sources, remove_unused
-from pipeline.report.render.files import write_tables
+from pipeline.report.render.files import write_tables, written
 from pipeline.report.render.page import Part, page_of
+from pipeline.report.render.pictures import MOST_PICTURES, pictures_of
 from pipeline.report.render.saved_figures import save_figures
 from pipeline.report.section import build, clips_of, windows_of
 from pipeline.report.sections import SECTIONS
@@ -66,7 +67,7 @@ def _write(
             _part(study, folder, audio, console, f"study-{number}" if len(studies) > 1 else "")
             for number, study in enumerate(studies, 1)
         ]
-        page = page_of(parts)
+        page = page_of(parts, written(folder))
         write_text(folder / "index.html", page)
         remove_unused(folder, (source for part in parts for source in part.every_source))
         with console.progress("report: figures", None, ""):
@@ -129,13 +130,14 @@ def check_runs(configs: Sequence[Config]) -> None:
 def _part(study: Study, folder: Path, audio: AudioMode, console: Console, anchor: str) -> Part:
     with console.progress("report: sections", None, ""):
         sections = build(study, SECTIONS)
-    windows = windows_of(sections)
-    heard = [*audio_of(study, clips_of(sections)), *audio_of_windows(study, windows)]
+    clips, windows = clips_of(sections), windows_of(sections)
+    heard = [*audio_of(study, clips), *audio_of_windows(study, windows)]
     with console.progress(f"audio {study.manifest.name}", len(heard)) as work:
         sources = audio_sources(study, heard, folder, audio, work.advance)
-    n_clips = len(heard) - len(windows)
-    of_windows = dict(zip(windows, sources[n_clips:], strict=True))
-    return Part(study, sections, sources[:n_clips], anchor, of_windows)
+    of_windows = dict(zip(windows, sources[len(clips) :], strict=True))
+    with console.progress(f"pictures {study.manifest.name}", min(len(clips), MOST_PICTURES)) as work:
+        pictures = pictures_of(study, clips, work.advance)
+    return Part(study, sections, sources[: len(clips)], anchor, of_windows, pictures)
 
 
 def _print(study: Study, console: Console) -> None:

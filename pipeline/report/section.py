@@ -75,5 +75,5 @@ def build(study: Study, builders: Sequence[Build]) -> list[Section]:
 
 def _coloured(section: Section, study: Study) -> Section:
     """Give the charts of a section the same order of colours as all other charts of the experiment."""
-    order = list(dict.fromkeys(str(model.row["model"]) for model in study.learned))
-    return replace(section, figures={name: replace(own, order=order) for name, own in section.figures.items()})
+    figures = {name: replace(own, order=study.backbones) for name, own in section.figures.items()}
+    return replace(section, figures=figures)

@@ -64,6 +64,11 @@ class StudyModel:
     confusions: Confusions | None
 
     @property
+    def head_title(self) -> str:
+        """The part of the title after the backbone: the head, with the pooling if two titles would be equal."""
+        return self.title.removeprefix(str(self.row["model"])).removeprefix(" · ")
+
+    @property
     def is_control(self) -> bool:
         """Whether it is an untrained control: a head on a network with random weights."""
         return is_control(self.row)
@@ -133,6 +138,11 @@ class Study:
     def learned(self) -> tuple[StudyModel, ...]:
         """The models without the majority row, best first."""
         return tuple(model for model in self.models if not model.is_baseline)
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones and networks in the order of their best models, which is the order of their colours."""
+        return tuple(dict.fromkeys(str(model.row["model"]) for model in self.learned))
 
     @property
     def baseline(self) -> StudyModel | None:

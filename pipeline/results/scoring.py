@@ -86,8 +86,17 @@ def score(
         own[CONTAMINATION] = None if seen is None else seen.mark
         rows.append({column: own.get(column, fit.about.get(column)) for column in columns})
         about = {key: value for key, value in fit.about.items() if key not in columns}
-        more.append(rows[-1] | detail | about | {"folder": str(fit.folder)})
+        more.append(rows[-1] | detail | about | {"folder": str(fit.folder), "pairs": _pairs(compared[at], fits)})
     return rows, more
+
+
+def _pairs(own: TieTest, fits: Sequence[Fit]) -> list[Row]:
+    """Return the comparison of a model with each other one: difference, ends of its interval, corrected p-value."""
+    return [
+        {name: fits[int(other)].about[name] for name in ("model", "head", "pooling")}
+        | {"difference": difference, "ci_low": _finite(low), "ci_high": _finite(high), "p_value": own.p_values[other]}
+        for other, (difference, low, high) in own.differences.items()
+    ]
 
 
 def _tested(fit: Fit, manifest: Manifest, group_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import sys
 from tests.paths import ROOT
 
 VARIABLE = "AUDIOHEADS_BROWSER"
+PACKAGES = {"playwright": "playwright", "axe_playwright_python": "axe-playwright-python"}  # module: distribution
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 
 
@@ -22,8 +23,8 @@ def find_browser() -> str | None:
 
 def why_not() -> str | None:
     """Return why the tests cannot run and how to fix it; None if they can."""
-    if importlib.util.find_spec("playwright") is None:
-        return "playwright is not installed (make test-browser installs it)"
+    if absent := missing():
+        return f"{' and '.join(absent)} not installed (make test-browser installs them)"
     if find_browser() is None:
         named = os.environ.get(VARIABLE)
         return (
@@ -34,9 +35,14 @@ def why_not() -> str | None:
     return None
 
 
+def missing() -> list[str]:
+    """Return the distributions that the tests need and that are not installed."""
+    return [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
+
+
 def prepare() -> None:
-    """Install the missing ones of playwright's Python package and, on Debian, the system's Chromium."""
-    if importlib.util.find_spec("playwright") is None:
+    """Install what is missing of the Python packages and, on Debian, the system's Chromium."""
+    if missing():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[browser]"], cwd=ROOT, check=True)
         importlib.invalidate_caches()

@@ -61,7 +61,7 @@ def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:
     return Cost(
         title=model.title,
         model=str(row["model"]),
-        head=model.title.removeprefix(str(row["model"])).removeprefix(" · "),
+        head=model.head_title,
         untrained=model.is_control,
         score=float(row[score]),
         low=float(row[f"{score}_ci_low"]),

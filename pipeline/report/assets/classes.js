@@ -151,8 +151,8 @@
     const [row, column] = best.ranked[0];
     const cell = best.cells.find((own) => own[0] === row && own[1] === column);
     const text = `${study.models[0].title}: ${sentence({ data, study }, cell)}`;
-    const button = make("button", { type: "button" }, "▶ Play its most frequent error");
-    button.addEventListener("click", () => report.clipList(place.nextElementSibling, study, cell[3], text));
+    const button = make("button", { type: "button", class: "play" }, "▶ Play its most frequent error");
+    button.addEventListener("click", () => report.play(study, cell[3], button));
     place.append(button, " ", make("span", { class: "quiet" }, name(text)));
     place.hidden = false;
   }

@@ -1,4 +1,4 @@
-/* Cards of clips: a player, the true label, and the predictions of every model. */
+/* Cards of clips: a play button, a picture, the true label, and the predictions of every model. */
 "use strict";
 
 (() => {
@@ -17,40 +17,6 @@
 
   const same = (one, other) =>
     Array.isArray(one) ? one.length === other.length && one.every((value, at) => value === other[at]) : one === other;
-
-  /** The segment of the file as [start, end] in seconds, from #t= in the URL. */
-  function part(src) {
-    const found = /#t=([\d.]+)(?:,([\d.]+))?$/.exec(src);
-    return found ? [Number(found[1]), found[2] ? Number(found[2]) : Infinity] : [0, Infinity];
-  }
-
-  function player(clip) {
-    if (!clip.src) return make("p", { class: "note" }, "No audio: the file was missing or unreadable when this page was created.");
-    const audio = make("audio", { controls: true, preload: "none", "aria-label": `Play ${clip.id}` });
-    audio.src = clip.src;
-    const [start, end] = part(clip.src);
-    if (start > 0 || end < Infinity) {
-      audio.addEventListener("play", () => {
-        if (audio.currentTime < start - 0.05 || audio.currentTime >= end - 0.05) audio.currentTime = start;
-      });
-      let timer;
-      const stop = () => {
-        if (audio.currentTime >= end - 0.01) audio.pause();
-      };
-      audio.addEventListener("timeupdate", () => {
-        stop();
-        const left = end - audio.currentTime;
-        clearTimeout(timer);
-        if (left < 0.3) timer = setTimeout(stop, (1000 * left) / audio.playbackRate); // timeupdate events may be 0.25 s apart
-      });
-      audio.addEventListener("pause", () => clearTimeout(timer));
-    }
-    audio.addEventListener("error", () => {
-      const where = clip.src.startsWith("data:") ? "this browser does not play its format" : `no audio at ${clip.src}`;
-      audio.replaceWith(make("p", { class: "note" }, `This clip cannot be played here: ${where}.`));
-    });
-    return audio;
-  }
 
   /** The predictions of one model over its repetitions: one table row per value, most frequent first. */
   function countPredictions(study, model, at) {
@@ -73,6 +39,9 @@
     return make("span", { class: right ? "right" : "wrong" }, right ? "✓ correct" : "✗ wrong");
   }
 
+  const swatch = () => make("span", { class: "swatch", "aria-hidden": "true" });
+
+  /** The predictions of every model for a clip, as a table. */
   function predictions(study, index) {
     const body = make("tbody");
     for (const model of study.models) {
@@ -84,7 +53,7 @@
           make(
             "tr",
             {},
-            at ? null : make("th", { scope: "row", rowspan: found.length }, name(model.title)),
+            at ? null : make("th", { scope: "row", rowspan: found.length, style: `--own: ${model.colour}` }, swatch(), name(model.title)),
             make("td", {}, name(one.text), times),
             make("td", {}, verdict(study, one.value, study.clips[index].target)),
             make("td", { class: "number" }, sure),
@@ -97,15 +66,27 @@
     return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), body));
   }
 
-  /** The card of a clip: a player, its id and true label, and the predictions of every model. */
+  /** The name and duration of a clip. */
+  const clipName = (clip) => [name(clip.id), " ", make("span", { class: "quiet" }, seconds(clip.duration))];
+
+  const truth = (study, clip) => make("p", {}, "true: ", make("strong", {}, name(valueText(study, clip.target))));
+
+  /** A button that plays a clip, or pauses it while it plays. */
+  function playButton(study, index) {
+    const button = make("button", { type: "button", class: "play", "aria-label": `Play ${study.clips[index].id}` }, "▶");
+    button.addEventListener("click", () => report.play(study, [index], button));
+    return button;
+  }
+
+  /** The card of a clip: its id, picture and true label, and the predictions of every model. */
   function clipCard(study, index) {
     const clip = study.clips[index];
     return make(
       "div",
       { class: "clip", role: "group", "aria-label": `clip ${clip.id}` },
-      make("p", { class: "clip-id" }, name(clip.id), " ", make("span", { class: "quiet" }, seconds(clip.duration))),
-      make("p", {}, "true: ", make("strong", {}, name(valueText(study, clip.target)))),
-      player(clip),
+      make("p", { class: "clip-id" }, playButton(study, index), " ", ...clipName(clip)),
+      report.picture(clip),
+      truth(study, clip),
       predictions(study, index),
     );
   }
@@ -113,6 +94,8 @@
   /** Show the cards of clips in a container below `caption`, and move the focus to the caption. */
   function clipList(container, study, indices, caption) {
     const heading = make("p", { class: "clips-caption", tabindex: "-1" }, caption);
+    const all = make("button", { type: "button", class: "play" }, `▶ Play all ${indices.length}`);
+    all.addEventListener("click", () => report.play(study, indices, all));
     const cards = make("div", { class: "cards" });
     const more = make("button", { type: "button" });
     let shown = 0;
@@ -126,14 +109,13 @@
     more.addEventListener("click", () => {
       const before = cards.children.length;
       show();
-      const audio = cards.children[before].querySelector("audio");
-      if (audio) audio.focus();
+      cards.children[before].querySelector("button").focus();
     });
     show();
-    container.replaceChildren(heading, cards, more);
+    container.replaceChildren(heading, ...(indices.length > 1 ? [all] : []), cards, more);
     heading.focus({ preventScroll: true });
     heading.scrollIntoView({ block: "nearest" });
   }
 
-  Object.assign(report, { clipCard, clipList, valueText });
+  Object.assign(report, { clipCard, clipList, clipName, predictions, truth, valueText });
 })();

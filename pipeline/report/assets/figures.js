@@ -42,7 +42,8 @@
       dragmode: false,
       width: "printing" in document.documentElement.dataset ? PAPER : undefined,
     };
-    return coloured({ ...base, ...own, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
+    const margin = { ...base.margin, ...own.margin };
+    return coloured({ ...base, ...own, margin, xaxis: { ...axis, ...own.xaxis }, yaxis: { ...axis, ...own.yaxis } });
   }
 
   /** Escape text so that Plotly shows it verbatim. */
@@ -65,30 +66,33 @@
     return wanted ? traces.map((own) => ({ ...own, opacity: own.name === escaped(wanted) ? 1 : 0.12 })) : traces;
   }
 
-  /** Remove the labels of points, which would overlap on a phone. */
-  function unlabel(trace) {
-    if (trace.mode) trace.mode = trace.mode.replace("+text", "");
+  const NARROW = 600; // names and labels would overlap in charts that are narrower than this many pixels
+
+  /** Show names of series either in the chart or, if it is narrow, in a legend below it. */
+  function named(figure, width) {
+    if (width >= NARROW) {
+      if (figure.layout.annotations) figure.layout.showlegend = false;
+      return;
+    }
+    delete figure.layout.annotations;
+    delete figure.layout.margin;
+    for (const trace of figure.data) if (trace.mode) trace.mode = trace.mode.replace("+text", "");
   }
 
   function draw(place) {
-    const figure = figureOf(place);
-    if (place.clientWidth < 500) figure.data.forEach(unlabel);
+    const figure = structuredClone(figureOf(place));
+    named(figure, place.clientWidth);
     const data = highlighted(figure.data, place.dataset.highlight);
-    // With equal scales, a narrow chart needs less height.
-    const limit = figure.layout.yaxis.scaleanchor ? place.clientWidth + 140 : Infinity;
-    const height = Math.min(figure.layout.height, limit);
-    place.style.minHeight = `${height}px`;
     const config = { responsive: true, displaylogo: false, displayModeBar: false };
-    plotly().react(place, coloured(data), layout({ ...figure.layout, height }, place.clientWidth), config);
+    plotly().react(place, coloured(data), layout(figure.layout, place.clientWidth), config);
     if (drawn.has(place)) return;
     drawn.add(place);
     place.on("plotly_click", (event) => play(place, event.points.map((point) => point.customdata)));
   }
 
-  function play(place, indices, caption = "Clip") {
+  function play(place, indices, button) {
     const playable = indices.filter((index) => Number.isInteger(index) && index >= 0);
-    const container = place.parentElement.querySelector(":scope > .clips");
-    if (container && playable.length) report.clipList(container, report.study(place), playable, caption);
+    if (playable.length) report.play(report.study(place), playable, button);
   }
 
   /** Undo the escaping of text for Plotly. */
@@ -128,8 +132,9 @@
 
   function button(place, index) {
     if (!Number.isInteger(index) || index < 0) return "";
-    const made = make("button", { type: "button" }, "play");
-    made.addEventListener("click", () => play(place, [index]));
+    const label = `Play ${report.study(place).clips[index].id}`;
+    const made = make("button", { type: "button", class: "play", "aria-label": label }, "▶");
+    made.addEventListener("click", () => play(place, [index], made));
     return made;
   }
 
@@ -156,6 +161,33 @@
     const values = place.parentElement.querySelector(":scope > .values");
     values.addEventListener("toggle", () => {
       if (values.open) values.querySelector("div").replaceChildren(table(place));
+    });
+  }
+
+  let saving = Promise.resolve(); // Plotly saves one chart at a time
+
+  /** Save a chart as it is shown, or its values as CSV. */
+  function download(place, format) {
+    const filename = place.dataset.figure;
+    if (format !== "csv") {
+      if (!drawn.has(place)) draw(place);
+      const size = { width: place.clientWidth, height: place.clientHeight, scale: 2 };
+      saving = saving.then(() => plotly().downloadImage(place, { format, filename, ...size }));
+      return;
+    }
+    const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    const rows = [...table(place).rows].map((row) => [...row.cells].map((own) => quoted(own.textContent)).join(","));
+    const link = make("a", { download: `${filename}.csv` });
+    link.href = URL.createObjectURL(new Blob([rows.join("\n"), "\n"], { type: "text/csv" }));
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  for (const tools of document.querySelectorAll(".chart-tools")) {
+    tools.hidden = false;
+    tools.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) download(tools.parentElement.querySelector(":scope > .figure"), button.dataset.format);
     });
   }
 

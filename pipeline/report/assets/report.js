@@ -25,7 +25,7 @@ const report = (() => {
 
   const studies = new WeakMap();
 
-  /** The experiment that contains an element: {name, task, labels, clips: [{id, target, duration, src}], models}. */
+  /** The experiment that contains an element: {name, task, labels, clips: [{id, target, duration, src, picture}], models}. */
   function study(element) {
     const article = element.closest(".study");
     if (!studies.has(article)) {
@@ -33,6 +33,7 @@ const report = (() => {
       const { number, id, target, duration, src } = stored.clips;
       const inside = article.querySelector(":scope > .study-audio");
       const source = (at) => src[at] ?? (inside ? json(inside)[at] : null);
+      const pictures = article.querySelector(":scope > .study-pictures");
       const clips = []; // by number; clips that no section lists are missing
       id.forEach((own, at) => {
         clips[number[at]] = {
@@ -42,6 +43,9 @@ const report = (() => {
           duration: duration[at],
           get src() {
             return source(at);
+          },
+          get picture() {
+            return pictures ? json(pictures)[at] : null;
           },
         };
       });

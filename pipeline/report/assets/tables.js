@@ -26,8 +26,8 @@
       button.addEventListener("click", () => {
         const before = head.getAttribute("aria-sort");
         const numbers = cells(body.rows[0])[at] && isNumber(cells(body.rows[0])[at]);
-        const first = numbers ? "descending" : "ascending";
-        const now = before === first ? (numbers ? "ascending" : "descending") : first;
+        const first = numbers && !("lower" in head.dataset) ? "descending" : "ascending"; // the best first
+        const now = before === first ? (first === "ascending" ? "descending" : "ascending") : first;
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", now);
         const sign = now === "ascending" ? 1 : -1;
@@ -61,9 +61,23 @@
     apply();
   }
 
+  /** Hide the columns of class `more` until a button shows them. */
+  function expandable(button, table) {
+    const show = (all) => {
+      table.classList.toggle("brief", !all);
+      button.setAttribute("aria-pressed", String(all));
+      button.textContent = all ? "Fewer columns" : "More columns";
+    };
+    button.addEventListener("click", () => show(table.classList.contains("brief")));
+    show(false);
+  }
+
   document.querySelectorAll("table.sortable").forEach(sortable);
   for (const tools of document.querySelectorAll(".table-tools")) {
-    filterable(tools, tools.nextElementSibling.querySelector("table"));
+    const table = tools.nextElementSibling.querySelector("table");
+    filterable(tools, table);
+    const more = tools.querySelector(".more-columns");
+    if (more) expandable(more, table);
   }
   Object.assign(report, { sortable });
 })();

@@ -186,7 +186,7 @@ def _copied(folder: Path, clip: Clip) -> str:
 
 def _converted(folder: Path, clip: Clip) -> str:
     def write(path: Path) -> None:
-        wave = _decoded(clip)
+        wave = decoded(clip)
         path.write_bytes(_encoded(wave.samples, wave.sample_rate, format="FLAC", subtype="PCM_16"))
 
     return _write(folder, clip.name(".flac"), write)
@@ -203,7 +203,7 @@ def _write(folder: Path, name: str, write: Callable[[Path], object]) -> str:
 
 
 def _embedded(clip: Clip) -> str:
-    wave = _decoded(clip)
+    wave = decoded(clip)
     rate = next((rate for rate in MP3_RATES_HZ if rate >= wave.sample_rate), MP3_RATES_HZ[-1])
     compact = _encoded(
         resample(wave.samples, wave.sample_rate, rate),
@@ -216,7 +216,7 @@ def _embedded(clip: Clip) -> str:
     return "data:audio/mpeg;base64," + base64.b64encode(compact).decode("ascii")
 
 
-def _decoded(clip: Clip) -> Waveform:
+def decoded(clip: Clip) -> Waveform:
     """Decode a clip at its own rate; whatever a decoder raises is an `AudioError`."""
     try:
         return read_waveform(clip.path, None, clip.start_s, clip.duration_s, isolated=clip.isolated)

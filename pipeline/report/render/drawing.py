@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.figure import Axis, Figure, Heatmap, Series, in_right_half, is_band, slots
+from pipeline.report.figure import Axis, Figure, Heatmap, Series, Slot, in_right_half, is_band, slots
+from pipeline.report.render.series_names import names_in_chart
 from pipeline.report.render.ticks import compact, log_range, log_ticks
 
-COLOURS = 8  # --series-1 … --series-8 in style.css; further series repeat the colours with other symbols
+COLOURS = 10  # --series-1 … --series-10 in style.css; further series repeat the colours with other symbols
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
+DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")  # of variants; "dash" is for neutral lines
 WHOLE_TICKS = 12
 MOST_MARKERS = 40  # points of a line that have a marker each
 MANY = 1000  # charts with more points draw them smaller
@@ -29,15 +31,17 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
         "yaxis": _axis(figure.y, [value for one in figure.series for value in one.y]),
         "showlegend": figure.legend and sum(bool(one.name) for one in figure.series) > 1,
     }
-    if figure.equal:
-        layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
-        layout["xaxis"]["constrain"] = "domain"
     if figure.heatmap is not None:
         layout["yaxis"]["autorange"] = "reversed"
         return {"data": [_heatmap(figure.heatmap, figure)], "layout": layout}
     if any(len(one.y_low) for one in figure.series):
         layout["meta"] = {"interval": plain(figure.interval)}
-    traces = [_trace(one, at, figure) for one, at in zip(figure.series, slots(figure), strict=True)]
+    traces = [_trace(one, slot, figure) for one, slot in zip(figure.series, slots(figure), strict=True)]
+    if figure.named:
+        names = names_in_chart(
+            figure, [trace["marker"]["color"] for trace in traces], [trace["name"] for trace in traces]
+        )
+        layout |= names | {"yaxis": layout["yaxis"] | names.get("yaxis", {})}
     bands = [_band(one, trace) for one, trace in zip(figure.series, traces, strict=True) if is_band(one)]
     return {"data": [*bands, *traces], "layout": layout}
 
@@ -93,9 +97,21 @@ def _heatmap(heatmap: Heatmap, figure: Figure) -> dict[str, Any]:
     return trace
 
 
-def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
-    colour = "--muted" if at is None else f"--series-{at % COLOURS + 1}"
-    symbol = "circle" if at is None else SYMBOLS[(at + at // COLOURS) % len(SYMBOLS)]
+def colour_of(number: int) -> str:
+    """Return the CSS variable with the colour of a slot."""
+    return f"--series-{number % COLOURS + 1}"
+
+
+def _symbol(slot: Slot) -> str:
+    """Return the symbol of a slot; variants are open and filled in turn."""
+    name = SYMBOLS[(slot.number + slot.number // COLOURS) % len(SYMBOLS)]
+    return f"{name}-open" if slot.variant % 2 else name
+
+
+def _trace(series: Series, slot: Slot | None, figure: Figure) -> dict[str, Any]:
+    colour = "--muted" if slot is None else colour_of(slot.number)
+    symbol = "circle" if slot is None else _symbol(slot)
+    dash = "dash" if series.dashed else DASHES[slot.variant % len(DASHES)] if slot else "solid"
     trace: dict[str, Any] = {
         "type": "bar" if series.mark == "bars" else "scatter",
         "name": plain(series.name),
@@ -107,10 +123,10 @@ def _trace(series: Series, at: int | None, figure: Figure) -> dict[str, Any]:
         else {"color": colour, "symbol": symbol, "size": _size(figure)},
     }
     if series.mark != "bars":
-        is_marked = at is not None and len(series.x) <= MOST_MARKERS
+        is_marked = slot is not None and len(series.x) <= MOST_MARKERS
         mode = "markers" if series.mark == "points" else "lines+markers" if is_marked else "lines"
         trace["mode"] = mode + ("+text" if series.labels else "")
-        trace["line"] = {"color": colour, "width": 2, "dash": "dash" if series.dashed else "solid"}
+        trace["line"] = {"color": colour, "width": 2, "dash": dash}
     if series.labels:
         # Next to the point, off its interval and the front, towards the middle of the chart.
         sides = ["top left" if right else "bottom right" for right in in_right_half(series, figure)]

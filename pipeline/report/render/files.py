@@ -1,4 +1,4 @@
-"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` with the same numbers, and `classes.csv`."""
+"""The report's tables as files: `results.csv`, `.md`, `.tex` and `.json` with the same numbers, and further tables."""
 
 from __future__ import annotations
 
@@ -15,11 +15,26 @@ from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.class_table import class_table
 from pipeline.report.analysis.verdict import verdict
 from pipeline.report.render.latex import latex
+from pipeline.report.render.pair_table import pair_table
 from pipeline.report.sentence import text_of
 from pipeline.report.study import Study
 from pipeline.results.run_folder import write_json, write_text, write_whole
 from pipeline.results.table import COLUMNS, METRIC_COLUMNS, markdown
 
+FILES = {
+    "results.csv": "the results table with all columns",
+    "results.md": "the results table as Markdown",
+    "results.tex": "the results table for LaTeX",
+    "results.json": "scores by fold, seed and class, costs and versions",
+    "classes.csv": "precision, recall and F1 of each class by every model",
+    "comparisons.csv": "the difference of every two models, with interval and p-value",
+    "calibration.csv": "calibration of every model",
+    "calibration.json": "calibration curves",
+    "thresholds.csv": "thresholds and what they give on test clips",
+    "thresholds.json": "curves over thresholds",
+    "label_efficiency.csv": "scores by number of training clips",
+}
+"""Files that `write_tables` can write, and their contents."""
 INTERVAL = "95 %, accuracy (or metric) of these models on new groups: heads/evaluation/statistics.py, jackknife.py"
 
 
@@ -47,12 +62,21 @@ def write_tables(folder: Path, studies: Sequence[Study]) -> None:
         write_whole(folder / "classes.csv", lambda path: classes.to_csv(path, index=False))
     else:
         (folder / "classes.csv").unlink(missing_ok=True)
+    pairs = joined([pair_table(study) for study in studies], studies)
+    write_whole(folder / "comparisons.csv", lambda path: pairs.to_csv(path, index=False))
     _write_decisions(folder, studies)
     _write_open_set(folder, studies)
     parts = [markdown(study.table, study.failures, study.warnings, _answer(study)) for study in studies]
     write_text(folder / "results.md", "\n".join(parts))
     write_text(folder / "results.tex", latex([study.table for study in studies]))
     write_json(folder / "results.json", _json(studies))
+
+
+def written(folder: Path) -> dict[str, str]:
+    """Return the files of `FILES` that are in a folder, and the folder of figures, with their contents."""
+    return {name: content for name, content in FILES.items() if (folder / name).is_file()} | {
+        "figures/": "every chart as SVG and PNG"
+    }
 
 
 def _write_decisions(folder: Path, studies: Sequence[Study]) -> None:

@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import RunError
 from features.system.atomic_write import atomic_write
-from pipeline.report.figure import Figure, Heatmap, Series, in_right_half, is_band, names_along, positions, slots
+from pipeline.report.figure import Figure, Heatmap, Series, Slot, in_right_half, is_band, names_along, positions, slots
 from pipeline.report.render.ticks import compact, log_range, log_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-VERSION = 2  # increased when drawings change
+VERSION = 3  # increased when drawings change
 KINDS = ("png", "svg")
 HEAD_BYTES = 4096  # the start of an SVG, which contains its metadata
 WIDTH_INCHES = 6.3  # text width of a page
 PIXELS_PER_INCH = 96.0  # unit of `Figure.height`
 DPI = 200
 # The colours of the page in the light theme.
-COLOURS = ("#0072b2", "#d55e00", "#332288", "#3a9c8c", "#882255", "#1b1f24", "#117733", "#cc6677")
+COLOURS = (
+    "#0072b2", "#d55e00", "#332288", "#3a9c8c", "#882255", "#1b1f24", "#117733", "#cc6677", "#5b5bf5", "#6b3d12",
+)  # fmt: skip
 HEAT = ("#f3f7fb", "#b5d2e8", "#6aa5cf", "#1f6aa8", "#08306b")
 NEUTRAL = "#59616b"  # for series that are not a model: a front, a diagonal
 MARKERS = "osD^X*pP"  # distinguish series that share a colour
+DASHES = ("-", ":", "-.", (0, (7, 3)), (0, (7, 3, 1, 3)))  # of variants; "--" is for neutral lines
 LEGEND_COLUMNS = 3
 LONGEST_NAME = 32  # characters of a name on an axis
 LETTER_INCHES, ROW_INCHES = 0.09, 0.17
@@ -137,12 +140,10 @@ def draw(figure: Figure) -> Drawing:
         return drawing
     for which in ("x", "y"):
         _axis(axes, which, figure)
-    for series, at in zip(figure.series, slots(figure), strict=True):
-        _series(axes, series, at, figure)
+    for series, slot in zip(figure.series, slots(figure), strict=True):
+        _series(axes, series, slot, figure)
     for series in figure.series:
         _labels(axes, series, figure)
-    if figure.equal:
-        axes.set_aspect("equal")
     if figure.legend and sum(bool(series.name) for series in figure.series) > 1:
         # Outside the axes, so that it covers no points.
         drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)
@@ -184,17 +185,18 @@ def _log(axes: Axes, horizontal: bool, shown: tuple[float, float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
 
 
-def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
-    """Draw one series with colour and marker number `at`; None draws it in the neutral colour."""
-    colour = NEUTRAL if at is None else COLOURS[at % len(COLOURS)]
-    marker = "" if at is None and series.mark == "line" else MARKERS[((at or 0) + (at or 0) // 8) % len(MARKERS)]
+def _series(axes: Axes, series: Series, slot: Slot | None, figure: Figure) -> None:
+    """Draw one series; None draws it in the neutral colour."""
+    at, variant = (slot.number, slot.variant) if slot else (0, 0)
+    colour = COLOURS[at % len(COLOURS)] if slot else NEUTRAL
+    marker = MARKERS[(at + at // len(COLOURS)) % len(MARKERS)] if slot or series.mark != "line" else ""
     x, y = positions(series.x, figure, "x"), positions(series.y, figure, "y")
     style: dict[str, Any] = {"color": colour, "label": _text(series.name) or "_nolegend_"}
     if series.mark == "bars":
         axes.bar(x, y, width=_bar_width(x), **style)
         return
     if series.mark == "line":
-        style |= {"linestyle": "--" if series.dashed else "-", "linewidth": 1.4}
+        style |= {"linestyle": "--" if series.dashed else DASHES[variant % len(DASHES)], "linewidth": 1.4}
         if is_band(series):
             axes.fill_between(x, series.y_low, series.y_high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(x, y, **style)
@@ -202,6 +204,8 @@ def _series(axes: Axes, series: Series, at: int | None, figure: Figure) -> None:
     else:
         style["linestyle"] = "none"
     style |= {"marker": marker, "markersize": 4.5 if sum(len(one.x) for one in figure.series) <= MANY else 2.5}
+    if variant % 2:
+        style["markerfacecolor"] = "none"
     if len(series.y_low):
         axes.errorbar(x, y, _spread(series, y), elinewidth=1, **style)
     else:

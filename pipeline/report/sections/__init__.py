@@ -13,6 +13,7 @@ from pipeline.report.sections import (
     hard_clips,
     layers,
     learning,
+    pairs,
     provenance,
     published,
 )
@@ -20,6 +21,7 @@ from pipeline.report.sections.decisions import calibration, thresholds, unknown_
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,
+    pairs.section,
     cost.section,
     layers.section,
     learning.section,

@@ -1,9 +1,10 @@
-"""Cost against accuracy: scores over seconds and over parameters."""
+"""Cost against accuracy: scores over one cost at a time, which the reader chooses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pipeline.report.analysis.costs import Cost, costs_of, pareto_front
 from pipeline.report.figure import Axis, Figure, Series
@@ -11,22 +12,67 @@ from pipeline.report.section import Section
 from pipeline.report.study import Study
 
 FRONT = "Pareto front"
-LABEL_WIDTH, LABEL_HEIGHT = 0.2, 0.08  # size of a label as a fraction of the chart
+LABEL_WIDTH, LABEL_HEIGHT = 0.3, 0.06  # size of a label as a fraction of the chart
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One cost that the chart can show.
+
+    Attributes:
+        key: Name of the figure.
+        label: Its name in the list of choices.
+        title: Title of the axis, with the unit.
+        of: Returns the cost of a model; None or 0 if it has none.
+        note: What the cost includes.
+        frozen_only: Whether only models on frozen backbones have it; it is then shown for at least two backbones.
+    """
+
+    key: str
+    label: str
+    title: str
+    of: Callable[[Cost], float | None]
+    note: str
+    frozen_only: bool = False
+
+
+MEASURES = (
+    Measure(
+        "seconds",
+        "time of the experiment",
+        "time from audio to test predictions (s)",
+        lambda cost: cost.total_s,
+        "Time of the whole experiment: reading and embedding every clip once, then training over all folds, seeds and "
+        "candidates of the grid. Models on the same backbone share its extraction.",
+    ),
+    Measure(
+        "clip",
+        "time per clip, frozen backbones",
+        "time to embed one clip (s)",
+        lambda cost: cost.clip_s,
+        "Time per additional clip once the head is trained. The time of the heads is negligible.",
+        frozen_only=True,
+    ),
+    Measure(
+        "parameters",
+        "parameters",
+        "parameters",
+        lambda cost: cost.parameters,
+        "Parameters of backbone and head together, including frozen ones.",
+    ),
+)
 
 
 def section(study: Study) -> Section | None:
-    """Plot the score of each model over its time and its parameters; None if no cost was recorded."""
+    """Plot the score of each model over its costs; None if no cost was recorded."""
     costs, metric = costs_of(study), study.metric
-    frozen = [cost for cost in costs if cost.frozen]
-    found = {
-        "seconds": _scatter(costs, lambda cost: cost.total_s, "time from audio to test predictions (s)", metric),
-        "clip": _scatter(frozen, lambda cost: cost.clip_s, "time to embed one clip (s)", metric)
-        if len({cost.model for cost in frozen}) > 1
-        else None,
-        "parameters": _scatter(costs, lambda cost: cost.parameters, "parameters", metric),
-    }
-    figures = {name: figure for name, figure in found.items() if figure is not None}
-    if not figures:
+    figures = {}
+    for measure in MEASURES:
+        shown = [cost for cost in costs if cost.frozen] if measure.frozen_only else costs
+        if not measure.frozen_only or len({cost.model for cost in shown}) > 1:
+            figures[measure.key] = _scatter(shown, measure.of, measure.title, metric)
+    known = {name: figure for name, figure in figures.items() if figure is not None}
+    if not known:
         return None
     return Section(
         key="cost",
@@ -34,12 +80,13 @@ def section(study: Study) -> Section | None:
         template="cost.html",
         context={
             "metric": metric,
+            "measures": [measure for measure in MEASURES if measure.key in known],
             "costs": costs,
             "devices": sorted({cost.device for cost in costs if cost.device}),
             "unknown": [cost.title for cost in costs if cost.parameters is None],
             "without": [cost.title for cost in costs if cost.parameters == 0],
         },
-        figures=figures,
+        figures=known,
     )
 
 
@@ -71,7 +118,7 @@ def _scatter(costs: Sequence[Cost], of: Callable[[Cost], float | None], title: s
                 y_low=[cost.low for cost, _ in own],
                 y_high=[cost.high for cost, _ in own],
                 of=model,
-                labels=[cost.head if cost.title in labelled else "" for cost, _ in own],
+                labels=[cost.title if cost.title in labelled else "" for cost, _ in own],
                 notes=[
                     f"{cost.title}\n{metric} {cost.score:.3f} ({cost.low:.3f}–{cost.high:.3f})\n{title}: {value:.3g}"
                     for cost, value in own

@@ -122,7 +122,7 @@ def _figure(
         series=tuple(series),
         height=620,
         legend=len(classes) <= LISTED_CLASSES,
-        equal=True,
+        named=True,
     )
 
 

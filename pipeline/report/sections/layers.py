@@ -54,6 +54,7 @@ def _figure(curves: Sequence[LayerCurve], what: str, title: str) -> Figure:
         x=_axis(curves),
         y=Axis(title),
         series=[_line(curve, what) for curve in curves],
+        named=True,
     )
 
 
@@ -70,6 +71,7 @@ def _weights(curves: Sequence[LayerCurve]) -> Figure:
         y=Axis("weight (mean, range of fits)", range=(0, 1.05 * max(max(c.high) for c in curves))),
         series=series,
         interval="lowest – highest fit",
+        named=True,
     )
 
 

@@ -84,6 +84,7 @@ def label_efficiency(curve: pd.DataFrame, score: str, metric: str, labels: list[
         x=Axis("training clips per class", log=True),
         y=Axis(f"{metric} (95 % interval)"),
         series=series,
+        named=True,
     )
 
 
@@ -118,6 +119,7 @@ def _accuracies(learnt: list[Learning]) -> Figure:
         y=Axis("validation accuracy (range of fits)"),
         series=series,
         interval="lowest – highest fit",
+        named=True,
     )
 
 
@@ -130,7 +132,7 @@ def _line(one: Learning, name: str, shown: str) -> Series:
         y_low=curve.low,
         y_high=curve.high,
         mark="line",
-        of=one.model if shown == one.title else "",
+        of=one.model,
         notes=[
             f"{one.title}, epoch {epoch}\n{shown} {value:.3f} ({low:.3f}–{high:.3f})"
             for epoch, value, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)

@@ -46,6 +46,13 @@ def _scatter(model: StudyModel, found: Outcomes, clips: np.ndarray, ids: Sequenc
         y=Axis("predicted value, mean of seeds" if found.n_repetitions > 1 else "predicted value"),
         series=(
             Series("", [low, high], [low, high], mark="line", dashed=True),
-            Series(model.title, truth.tolist(), predicted.tolist(), notes=notes, clips=clips.tolist()),
+            Series(
+                model.title,
+                truth.tolist(),
+                predicted.tolist(),
+                notes=notes,
+                clips=clips.tolist(),
+                of=str(model.row["model"]),
+            ),
         ),
     )

@@ -12,7 +12,8 @@ from heads.evaluation.bootstrap import (
 )
 from heads.evaluation.metrics import concordance, macro_f1, mean_average_precision
 from heads.evaluation.predictions import Predictions
-from heads.evaluation.statistics import compare, group_weights
+from heads.evaluation.resampling import group_weights
+from heads.evaluation.statistics import compare
 
 pytestmark = pytest.mark.thorough
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from heads.evaluation import statistics
-from heads.evaluation.statistics import group_weights, resample, tied_with_best
+from heads.evaluation import resampling
+from heads.evaluation.resampling import group_weights, resample
+from heads.evaluation.statistics import tied_with_best
 
 
 def weights(n_groups, draws, seed=0):
@@ -46,7 +47,7 @@ def test_sums_spread_as_those_of_the_multinomial(n_groups):
 
 
 def test_more_groups_than_fit_one_block_are_drawn_in_blocks(monkeypatch):
-    monkeypatch.setattr(statistics, "CACHED_CELLS", 4000)
+    monkeypatch.setattr(resampling, "CACHED_CELLS", 4000)
     blocks = list(group_weights(100, 90, 0))
     assert [len(block) for block in blocks] == [40, 40, 10]
     assert not np.array_equal(blocks[0], blocks[1])
@@ -67,7 +68,7 @@ def test_p_values_stay_within_the_error_of_the_earlier_draws(monkeypatch):
     def earlier(n_groups, draws, seed):
         yield np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
 
-    monkeypatch.setattr(statistics, "group_weights", earlier)
+    monkeypatch.setattr(resampling, "group_weights", earlier)
     before = tied_with_best(scores, groups)
     for name, test in now.items():
         assert test.difference == before[name].difference

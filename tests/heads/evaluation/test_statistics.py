@@ -81,6 +81,37 @@ def test_equal_models_are_rarely_told_apart_and_unequal_ones_are():
     assert apart <= 8 and missed <= 10
 
 
+def test_the_interval_of_a_difference_agrees_with_its_p_value():
+    groups = np.arange(200) // 2
+    significant = 0
+    for seed in range(40):
+        scores = {"a": right(0.8, 200, seed), "b": right(0.72, 200, seed + 1000)}
+        found = tied_with_best(scores, groups, draws=2000)
+        difference, low, high = found["a"].differences["b"]
+        assert difference == pytest.approx(scores["a"].mean() - scores["b"].mean())
+        assert found["b"].differences["a"] == pytest.approx((-difference, -high, -low))
+        significant += found["a"].p_values["b"] <= 0.05  # of the only pair, so not corrected
+        assert (found["a"].p_values["b"] <= 0.05) == (low > 0 or high < 0)
+    assert 0 < significant < 40
+
+
+def test_the_interval_of_a_difference_covers_the_truth():
+    rng = np.random.default_rng(0)
+    groups, covered = np.arange(300) // 3, 0
+    for _ in range(300):
+        shared = rng.normal(size=(100, 1))[groups]
+        hidden = 0.6 * shared + 0.8 * rng.normal(size=(300, 2))
+        scores = dict(zip("ab", (hidden < stats.norm.ppf([0.8, 0.7])).astype(float).T, strict=True))
+        _, low, high = tied_with_best(scores, groups, draws=1000)["a"].differences["b"]
+        covered += low <= 0.1 <= high
+    assert 0.92 <= covered / 300 <= 0.99
+
+
+def test_the_difference_of_models_on_one_group_is_not_known():
+    found = tied_with_best({"a": right(0.8, 20), "b": right(0.5, 20)}, np.zeros(20, int))
+    assert np.isinf(found["a"].differences["b"][1:]).all()
+
+
 def test_the_best_has_no_difference_and_identical_models_are_tied():
     scores = {"low": right(0.5), "best": right(0.9, seed=1), "twin": right(0.9, seed=1)}
     found = tied_with_best(scores, np.arange(400))

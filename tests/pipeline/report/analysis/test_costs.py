@@ -59,12 +59,13 @@ def test_the_front_is_a_step_line_and_models_without_cost_are_omitted(tmp_path):
     assert front.dashed and list(front.x) == pytest.approx([10.4, 90.4, 90.4, 90.4])
     assert list(front.y) == [0.75, 0.75, 1.0, 1.0]
     assert {one.name: list(one.labels) for one in models} == {
-        "best": ["linear"],
-        "middle": ["linear"],
+        "best": ["best · linear"],
+        "middle": ["middle · linear"],
         "worst": [""],
     }
     assert all(low <= y <= high for one in models for low, y, high in zip(one.y_low, one.y, one.y_high, strict=True))
     assert [one.name for one in section.figures["parameters"].series] == ["Pareto front", "worst"]
+    assert [measure.key for measure in section.context["measures"]] == list(section.figures)
     assert section.context["unknown"] == ["best · linear"] and section.context["without"] == ["middle · linear"]
 
 

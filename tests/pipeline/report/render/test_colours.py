@@ -7,6 +7,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from pipeline.report.render.drawing import COLOURS
+
 CSS = (resources.files("pipeline.report") / "assets" / "style.css").read_text()
 # Machado, Oliveira and Fernandes (2009): linear RGB as seen with full protanopia and deuteranopia.
 BLIND = {
@@ -63,6 +65,9 @@ def test_text_and_marks_can_be_read(theme):
 def test_series_can_be_told_apart(theme, sight):
     """A difference of 10 in CIELAB is easy to see. Symbols differ as well."""
     colours = list(blocks().values())[theme]
-    seen = [np.array(BLIND.get(sight, np.eye(3))) @ linear(colours[f"--series-{number}"]) for number in range(1, 9)]
+    seen = [
+        np.array(BLIND.get(sight, np.eye(3))) @ linear(colours[f"--series-{number}"])
+        for number in range(1, COLOURS + 1)
+    ]
     for one, other in itertools.combinations(seen, 2):
         assert np.linalg.norm(lab(one) - lab(other)) > 10

@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.audio.decoding import Waveform
 from features.errors import RunError, UserError
 from pipeline.cli.app import main
 from pipeline.config.config import load_config
 from pipeline.console import Console
 from pipeline.report.analysis.clips import clips_json
 from pipeline.report.render.embedded import json_text
-from pipeline.report.render.page import Part, page_of
+from pipeline.report.render.files import FILES
+from pipeline.report.render.page import ICON, Part, page_of
+from pipeline.report.render.pictures import picture_of
 from pipeline.report.run import run_report
 from pipeline.report.section import build, clips_of
 from pipeline.report.sections import SECTIONS
@@ -66,8 +69,11 @@ class Page(HTMLParser):
         return any(name in (attributes.get("class") or "").split() for _, attributes in self.open)
 
     def results(self):
-        """The results table, by heading."""
-        return [dict(zip(self.heads, map(str.strip, row), strict=True)) for row in self.rows]
+        """The results table by heading, with the name of each model divided into `model` and `head`."""
+        rows = [dict(zip(self.heads, map(str.strip, row), strict=True)) for row in self.rows]
+        for row in rows:
+            row["model"], _, row["head"] = row["model"].removesuffix("untrained").strip().partition(" · ")
+        return rows
 
 
 def read(folder):
@@ -148,13 +154,15 @@ def test_classes_are_kept_with_intervals_beside_the_results(hostile):
 
 def test_no_name_is_markup_anywhere_in_the_page(hostile):
     page = read(hostile.run_dir / "report")
-    assert not {tag for tag, _ in page.tags} & {"img", "iframe", "object", "embed", "link", "base", "form"}
+    assert not {tag for tag, _ in page.tags} & {"img", "iframe", "object", "embed", "base", "form"}
+    assert [attributes["rel"] for tag, attributes in page.tags if tag == "link"] == ["icon"]
     executable = [attributes for attributes, _ in page.scripts if attributes.get("type") is None]
     assert executable and all(attributes == {} for attributes in executable)
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         for name in ("href", "src", "action"):
-            assert attributes.get(name, "#").startswith("#"), (tag, attributes)
+            target = attributes.get(name, "#")
+            assert target.startswith("#") or target in {*FILES, "figures/", ICON}, (tag, attributes)
     assert len({attributes["id"] for _, attributes in page.tags if "id" in attributes}) == sum(
         "id" in attributes for _, attributes in page.tags
     )
@@ -171,9 +179,41 @@ def test_every_name_is_in_the_page_s_data_as_it_was(hostile):
 
 def test_nothing_is_fetched_from_elsewhere(hostile):
     text = (hostile.run_dir / "report" / "index.html").read_text()
-    outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL).replace(ICON, "")  # its namespace is a URL
     assert not re.search(r"https?://|@import|url\(", outside)
     assert text.count('id="plotly"') == 1 and text.count("* plotly.js (cartesian") == 1
+
+
+def test_the_page_links_every_table_beside_it(hostile):
+    folder = hostile.run_dir / "report"
+    links = {attributes["href"] for tag, attributes in read(folder).tags if tag == "a"}
+    tables = {path.name for path in folder.iterdir() if path.suffix in (".csv", ".md", ".tex", ".json")}
+    assert tables and {*tables, "figures/"} == {link for link in links if not link.startswith("#")}
+
+
+def test_pairs_are_the_same_in_the_page_and_in_its_file_and_agree_with_the_ties(hostile):
+    folder = hostile.run_dir / "report"
+    pairs = pd.read_csv(folder / "comparisons.csv", keep_default_na=False)
+    results = pd.read_csv(folder / "results.csv", keep_default_na=False)
+    assert len(pairs) == 5 * 4
+    score = {(row["model"], row["head"]): row for row in results.to_dict("records")}
+    best = results.iloc[0]
+    page = (folder / "index.html").read_text()
+    for pair in pairs.to_dict("records"):
+        own, other = score[pair["model"], pair["head"]], score[pair["other_model"], pair["other_head"]]
+        assert pair["difference"] == pytest.approx(own["accuracy"] - other["accuracy"])
+        assert pair["difference_ci_low"] < pair["difference"] < pair["difference_ci_high"]
+        text = f"{pair['difference']:+.3f}<span>{pair['difference_ci_low']:+.3f} to {pair['difference_ci_high']:+.3f}<"
+        assert text in page
+        if (pair["other_model"], pair["other_head"]) == (best["model"], best["head"]):
+            assert (pair["p_value"] > 0.05) == own["tied_with_best"]
+
+
+def test_the_next_commands_use_the_winner(hostile):
+    page = (hostile.run_dir / "report" / "index.html").read_text()
+    folder = gather(hostile).models[0].fit.folder
+    for command in (f"audioheads predict {folder} new.wav", f"audioheads export {folder} my-model"):
+        assert page.count(f"<code>{command}</code>") == 1
 
 
 def test_names_of_models_and_data_stay_text_too(tmp_path):
@@ -248,7 +288,7 @@ def test_several_experiments_share_a_page(hostile, tmp_path, capsys):
     page = read(folder)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids)) and {"study-1", "study-2", "study-1-answer", "study-2-answer"} <= set(ids)
-    targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
+    targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a" and attributes["href"][0] == "#"}
     assert targets <= set(ids) and {"study-1-answer", "study-2-answer"} <= targets
     table = pd.read_csv(folder / "results.csv")
     assert table["run"].tolist() == ["hostile"] * 5 + ["other"] * 5 and table.columns[-1] == "run"
@@ -303,6 +343,16 @@ def test_the_command_takes_several_configs_and_ways_of_audio(hostile, tmp_path, 
     assert code == 0 and out == f"report: would write {tmp_path / 'other'}\n" and not (tmp_path / "other").exists()
     code, _, err = run(str(hostile._source))
     assert code == 2 and "are both the run" in err
+
+
+def test_a_page_of_400_clips_and_10_models_has_at_most_3_mb(tmp_path):
+    study = random_study(400, 10, 10, folder=tmp_path)
+    sections = build(study, SECTIONS)
+    noise = np.random.default_rng(0)
+    waves = [Waveform(noise.normal(size=16_000).astype(np.float32), 16_000) for _ in range(20)]
+    pictures = [picture_of(waves[clip % 20]) for clip in range(400)]
+    page = page_of([Part(study, sections, [f"../../data/esc50/{at}-some-name.wav" for at in range(400)], "", pictures)])
+    assert len(page.encode()) < 3_000_000
 
 
 @pytest.mark.e2e

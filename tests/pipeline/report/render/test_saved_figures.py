@@ -113,5 +113,5 @@ def test_colours_are_those_of_the_page():
     css = (resources.files("pipeline.report") / "assets" / "style.css").read_text()
     light = css.partition("@media")[0]
     for name, colours in (("series", saved_figures.COLOURS), ("heat", saved_figures.HEAT)):
-        assert tuple(re.findall(rf"--{name}-\d: (#[0-9a-f]{{6}})", light)) == colours
+        assert tuple(re.findall(rf"--{name}-\d+: (#[0-9a-f]{{6}})", light)) == colours
     assert f"--muted: {saved_figures.NEUTRAL}" in light
