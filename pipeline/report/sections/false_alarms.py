@@ -87,4 +87,6 @@ def _loudest(model: ModelFalseAlarms, tables: FalseAlarmTables, background: Back
 
 def _rate(value: float) -> str:
     """Format a rate with three digits."""
+    if value < 0.001:
+        return "0"
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
