@@ -19,7 +19,7 @@ ALL := -m 'not slow and not gpu'
 QUICK := -m 'not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu docs clean
+.PHONY: help setup setup-dev lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu parity docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -85,6 +85,9 @@ bench: $(READY) ## measure speed, error and memory of stage 1 against the usual 
 
 bench-gpu: $(READY) ## check and measure stage 1 and training on a GPU, in eight minutes
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
+
+parity: $(READY) ## compare presets with their publishers' own code; ARGS="ge2e --weights ge2e=FILE"
+	$(BIN)/python -m recipes.parity $(ARGS)
 
 docs: $(READY_DEV) ## build the documentation in site/ and check its links, without network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
