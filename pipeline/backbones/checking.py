@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.backbones import describe, load, parse_options
-from features.backbones.contract.checks import CHECKS, Subject, run_checks
+from features.backbones.contract.checks import Subject, checks_of, run_checks
 from features.backbones.contract.clips import make_clips, usual_lengths
 from pipeline.config.overrides import apply_overrides
 from pipeline.console import Console
@@ -45,7 +45,8 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
     weights = f"{spec.weights}, sha256 {spec.weights_sha256[:12]}" if spec.weights_sha256 else spec.weights
     console.line(f"{spec.title}: {weights}; on {backbone.device_name}, {spec.sample_rate} Hz")
     subject = Subject(backbone, make_clips(*usual_lengths(spec.sample_rate)), lambda: load(options, device, spec=spec))
-    width = max(map(len, CHECKS))
+    checks = checks_of(spec)
+    width = max(map(len, checks))
     failed = skipped = 0
     for finding in run_checks(subject, LIMIT_S - (time.monotonic() - started)):
         failed += finding.holds is False
@@ -53,8 +54,8 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
         console.line(f"  {WORDS[finding.holds]:<7}  {finding.name:<{width}}  {finding.detail}")
     took = f"{time.monotonic() - started:.0f} s"
     if failed:
-        console.line(f"{spec.title}: {failed} of {len(CHECKS)} checks fail; {took}")
+        console.line(f"{spec.title}: {failed} of {len(checks)} checks fail; {took}")
     else:
         unchecked = f", {skipped} were skipped for lack of time" if skipped else ""
-        console.line(f"{spec.title}: {len(CHECKS) - skipped} of {len(CHECKS)} checks hold{unchecked}; {took}")
+        console.line(f"{spec.title}: {len(checks) - skipped} of {len(checks)} checks hold{unchecked}; {took}")
     return not failed

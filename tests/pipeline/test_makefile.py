@@ -25,6 +25,7 @@ TARGETS = {
     "train-heads",
     "report",
     "bench",
+    "parity",
     "clean",
 }
 QUICK = "not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu"

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 from features.backbones.base import Backbone, pad
 from features.backbones.contract.clips import make_clips
+from features.backbones.golden.clips import golden_clips
+from features.backbones.golden.vectors import TOLERANCE, find_golden
 from features.errors import RunError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from features.spec import BackboneSpec
 
 EXACT = 1e-5  # relative error ‖a − b‖/‖b‖ of a clip's valid frames, the largest over its layers
 ORDER = (4, 0, 6, 2, 5, 1, 3)
@@ -163,6 +167,16 @@ def loaded_again_it_is_the_same(subject: Subject) -> str:
     return "the same bits"
 
 
+def values_are_the_publishers(subject: Subject) -> str:
+    """Check the golden vectors of a preset."""
+    spec = subject.backbone.spec
+    golden = find_golden(spec.name)
+    if golden is None or not golden.is_of(spec):
+        raise ValueError(f"{spec.title}: there are no golden vectors of these weights and settings")
+    found = golden.error(subject.backbone.embed(golden_clips(spec.sample_rate)))
+    return _small(found, f"the values differ from those of {golden.publisher}", TOLERANCE)
+
+
 Check = Callable[[Subject], str]
 # what holds -> its check, the most important first
 CHECKS: dict[str, Check] = {
@@ -177,12 +191,21 @@ CHECKS: dict[str, Check] = {
 }
 
 
+GOLDEN = "the values are the publisher's"
+
+
+def checks_of(spec: BackboneSpec) -> dict[str, Check]:
+    """Return the checks of a backbone: those of the contract, and its golden vectors if it has the same weights."""
+    golden = find_golden(spec.name)
+    return CHECKS if golden is None or not golden.is_of(spec) else {**CHECKS, GOLDEN: values_are_the_publishers}
+
+
 @dataclass(frozen=True)
 class Finding:
     """The result of one check.
 
     Attributes:
-        name: A key of `CHECKS`.
+        name: A key of `checks_of`.
         holds: Whether it holds; None: there was no time for it.
         detail: What was measured, or what is wrong.
     """
@@ -200,7 +223,7 @@ def run_checks(subject: Subject, limit_s: float) -> Iterator[Finding]:
         limit_s: Seconds after which no further check starts.
     """
     started = time.monotonic()
-    for name, check in CHECKS.items():
+    for name, check in checks_of(subject.backbone.spec).items():
         if time.monotonic() - started > limit_s:
             yield Finding(name, None, f"not checked within {limit_s:g} s")
             continue

@@ -1,0 +1,1 @@
+"""Golden vectors: for each preset, a few numbers of its publisher's own code on three synthetic clips."""

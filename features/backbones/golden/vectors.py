@@ -1,0 +1,90 @@
+"""Golden vectors: how they are chosen, stored and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from features.spec import BackboneSpec
+
+FOLDER = Path(__file__).parent
+N_NUMBERS = 16
+TOLERANCE = 1e-3  # of `Golden.error`; recurrent networks amplify the rounding of their input
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The golden vectors of a preset.
+
+    Attributes:
+        preset: Its name.
+        publisher: The package and the call that made them.
+        weights: Whether they were made with the published weights, with `seeded` random ones of the same architecture,
+            or without weights.
+        weights_sha256: Digest of the weights, as in `BackboneSpec`; empty without weights.
+        sample_rate: Hz.
+        settings: `BackboneSpec.settings`.
+        shapes: Shape (L, F, D) of the frames of each clip.
+        numbers: `N_NUMBERS` of the frames of each clip, see `selected`.
+    """
+
+    preset: str
+    publisher: str
+    weights: Literal["published", "seeded", "none"]
+    weights_sha256: str
+    sample_rate: int
+    settings: dict[str, Any]
+    shapes: list[list[int]]
+    numbers: list[list[float]]
+
+    def is_of(self, spec: BackboneSpec) -> bool:
+        """Whether a backbone has the weights and the settings of these vectors."""
+        own = (self.weights_sha256, self.sample_rate, self.settings)
+        return own == (spec.weights_sha256, spec.sample_rate, spec.settings)
+
+    def error(self, frames: Sequence[np.ndarray]) -> float:
+        """Return the largest relative error of a number; infinity for other shapes.
+
+        A number is compared with its own size and with the median of its clip's, since some features have numbers of
+        very different sizes and others are close to zero.
+
+        Args:
+            frames: (L, F, D) of each golden clip.
+        """
+        import numpy as np
+
+        if [list(clip.shape) for clip in frames] != self.shapes:
+            return float("inf")
+        found = 0.0
+        for clip, numbers in zip(frames, self.numbers, strict=True):
+            expected, values = np.array(numbers), np.array(selected(clip))
+            sizes = np.abs(expected)
+            usual = np.median(sizes[sizes > 0]) if sizes.any() else 1.0
+            found = max(found, float((np.abs(values - expected) / (sizes + usual)).max()))
+        return found
+
+    def write(self, folder: Path = FOLDER) -> Path:
+        """Write the file of the preset."""
+        path = folder / f"{self.preset}.json"
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        return path
+
+
+def find_golden(preset: str) -> Golden | None:
+    """Return the golden vectors of a preset; None if there are none."""
+    path = FOLDER / f"{preset}.json"
+    return Golden(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def selected(frames: np.ndarray) -> list[float]:
+    """Return `N_NUMBERS` values of frames (L, F, D) at equal distances, the first and the last among them."""
+    import numpy as np
+
+    at = np.linspace(0, frames.size - 1, N_NUMBERS).round().astype(int)
+    return [float(value) for value in frames.reshape(-1)[at]]

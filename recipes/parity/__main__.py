@@ -1,0 +1,116 @@
+"""Compare presets with their publishers' code: `make parity`, or `python -m recipes.parity --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from features.backbones import load
+from features.backbones.golden.clips import golden_clips
+from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
+from features.errors import WeightsError
+from recipes.parity.table import PUBLISHERS, Publisher
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / "build" / "parity"  # a folder of packages for each publisher
+
+
+def main() -> int:
+    """Compare presets, print a line for each, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.parity", description=main.__doc__)
+    known = [preset for publisher in PUBLISHERS.values() for preset in publisher.presets]
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"default: all of {', '.join(known)}")
+    parser.add_argument("--weights", action="append", default=[], metavar="PRESET=FILE", help="weights of a preset")
+    parser.add_argument("--write", action="store_true", help="write the golden vectors of these presets")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.presets) - set(known):
+        parser.error(f"unknown preset {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    weights = dict(option.split("=", 1) for option in arguments.weights)
+    failed = 0
+    for name, publisher in PUBLISHERS.items():
+        for preset in publisher.presets:
+            if not arguments.presets or preset in arguments.presets:
+                failed += not compare(name, publisher, preset, weights.get(preset), write=arguments.write)
+    return 1 if failed else 0
+
+
+def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *, write: bool) -> bool:
+    """Compare a preset with its publisher's code on the golden clips, and with its golden vectors.
+
+    Returns:
+        Whether both agree; also true if there are no weights on this machine.
+    """
+    packages = install(name, publisher)
+    sys.path.extend(path for path in [str(packages)] if path not in sys.path)
+    try:
+        backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
+    except WeightsError as error:
+        print(f"{preset}: skipped: {error}")
+        return True
+    spec = backbone.spec
+    clips = golden_clips(spec.sample_rate)
+    source = None if spec.weights == "none" else spec.weights
+    expected = published(name, preset, clips, spec.sample_rate, packages, source)
+    values = backbone.embed(clips)
+    same = all(one.shape == other.shape for one, other in zip(values, expected, strict=True))
+    error = max(map(relative_error, values, expected)) if same else float("inf")
+    print(f"{preset}: relative error {error:.1e} to {publisher.call}")
+    if write and error <= TOLERANCE:
+        golden = Golden(
+            preset=preset,
+            publisher=publisher.call,
+            weights="none" if source is None else "published",
+            weights_sha256=spec.weights_sha256,
+            sample_rate=spec.sample_rate,
+            settings=spec.settings,
+            shapes=[list(frames.shape) for frames in expected],
+            numbers=[selected(frames) for frames in expected],
+        )
+        print(f"{preset}: wrote {golden.write()}")
+    stored = find_golden(preset)
+    if stored is not None and stored.is_of(spec):
+        difference = stored.error(expected)
+        print(f"{preset}: relative error {difference:.1e} of the golden vectors to {publisher.call}")
+        error = max(error, difference)
+    return error <= TOLERANCE
+
+
+def install(name: str, publisher: Publisher) -> Path:
+    """Install a publisher's packages into a folder of their own; this project's environment is not changed."""
+    folder = PACKAGES / name
+    done = folder / "requirements.txt"
+    wanted = "\n".join(publisher.requirements)
+    if wanted and not (done.is_file() and done.read_text(encoding="utf-8") == wanted):
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(folder)]
+        subprocess.run([*command, *publisher.requirements], check=True)
+        done.write_text(wanted, encoding="utf-8")
+    return folder
+
+
+def published(
+    name: str, preset: str, clips: list[np.ndarray], rate: int, packages: Path, weights: str | None
+) -> list[np.ndarray]:
+    """Return the frames (L, F, D) of clips by the publisher's code, in a process that has its packages."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, clip in enumerate(clips):
+            np.save(Path(folder) / f"clip-{number}.npy", clip)
+        paths = os.pathsep.join([str(ROOT), str(packages), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, "-m", "recipes.parity.publish", name, preset, str(rate), folder]
+        command += [] if weights is None else [weights]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": paths})
+        return [np.load(Path(folder) / f"frames-{number}.npy") for number in range(len(clips))]
+
+
+def relative_error(values: np.ndarray, expected: np.ndarray) -> float:
+    """Return ‖a − b‖/‖b‖ of two arrays."""
+    return float(np.linalg.norm(values - expected) / np.linalg.norm(expected))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The publishers: the packages with their code, and the presets that it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A publisher's code.
+
+    Attributes:
+        call: The package and the call that are compared, for the files of golden vectors.
+        requirements: Its packages, each with its version; what they need beyond is part of this project.
+        presets: Names of the presets.
+    """
+
+    call: str
+    requirements: tuple[str, ...]
+    presets: tuple[str, ...]
+
+
+# module in recipes/parity/publishers -> its facts
+PUBLISHERS = {
+    "opensmile": Publisher(
+        "opensmile 2.6.0, Smile.process_signal",
+        (
+            "opensmile==2.6.0",
+            "audinterface==1.4.0",
+            "audobject==0.7.13",
+            "audeer==2.7.0",
+            "audformat==1.4.3",
+            "audiofile==1.6.1",
+            "audmath==1.4.4",
+            "audresample==1.3.6",
+            "oyaml==1.0",
+            "iso3166==3.0.0",
+            "iso639-lang==2.6.3",
+        ),
+        ("egemaps", "compare2016"),
+    ),
+    "resemblyzer": Publisher(
+        "Resemblyzer 0.1.4, normalize_volume and VoiceEncoder.embed_utterance",
+        ("resemblyzer==0.1.4", "webrtcvad-wheels==2.0.14.post1"),
+        ("ge2e",),
+    ),
+    "speech_embedding": Publisher("the file in onnxruntime", (), ("speech-embedding",)),
+}
