@@ -47,8 +47,8 @@ class HeadOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     grid: ClassVar[tuple[str, ...]] = ()
-    reads: ClassVar[Literal["layer", "layers", "frames"]] = "layer"
-    """The head's input per clip: one layer's pooled vector, those of all layers, or one layer's frames."""
+    reads: ClassVar[Literal["layer", "layers", "frames", "layer-frames"]] = "layer"
+    """The head's input per clip: the pooled vector of one layer or of all layers, the frames of one layer or of all."""
 
     name: str
     label: Annotated[str, Field(min_length=1)] | None = None
@@ -59,6 +59,11 @@ class HeadOptions(BaseModel):
     def title(self) -> str:
         """The head's name in tables."""
         return self.label or self.name
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether the head reads cached frames."""
+        return self.reads in ("frames", "layer-frames")
 
     def configurations(self) -> list[Configuration]:
         """Return every point of the grid; the last option varies fastest."""

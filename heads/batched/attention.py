@@ -64,12 +64,15 @@ def attend(weights: dict[str, Tensor], values: Tensor, lengths: Tensor) -> tuple
 
     Args:
         weights: The trained tensors.
-        values: Standardised frames, shape (P, F, D), padded beyond each piece's length.
+        values: Standardised frames, shape (P, F, D), padded beyond each piece's length; (P, F, L, D) with all layers,
+            which are summed with the softmax of `mixture`.
         lengths: Number of frames of each piece, shape (P,).
 
     Returns:
         Highest score of each piece (P,); sum of exp(score - highest) (P,); sum of frames with these weights (P, D).
     """
+    if "mixture" in weights:
+        values = weights["mixture"].softmax(0) @ values
     scores = (values @ weights["attention_weight"] + weights["attention_bias"]).tanh() @ weights["attention_score"]
     scores = scores.masked_fill(~frame_mask(lengths, values.shape[1]), -torch.inf)
     top = scores.detach().amax(1)
@@ -84,6 +87,7 @@ class _FitProgress:
     state: dict[str, np.ndarray]
     valid_loss: float
     epochs: int
+    params_trained: int
 
 
 class AttentionFit:
@@ -103,13 +107,15 @@ class AttentionFit:
         self.options = cast(SteppedOptions, job.options)
         self.seed = job.seeds[seed]
         self.fixed_epochs = None if job.epochs is None else job.epochs[seed]
-        dim, units = len(block.mean), point["units"]
+        dim, units = block.mean.shape[-1], point["units"]
         (first, first_bias), (second, _) = initial_layers(self.seed, (dim, units, 1))
         # The output layer starts at zero, as in logistic regression.
         starts = (first, first_bias, second[:, 0], torch.zeros(dim, job.n_outputs), torch.zeros(job.n_outputs))
         self.weights = {
             name: start.clone().to(job.device).requires_grad_() for name, start in zip(TRAINED, starts, strict=True)
         }
+        if block.mean.ndim == 2:
+            self.weights["mixture"] = torch.zeros(len(block.mean), device=job.device, requires_grad=True)
         self.class_weights = block.class_weights(self.options.class_weight, job.n_outputs)
 
     def train(self) -> _FitProgress:
@@ -125,14 +131,17 @@ class AttentionFit:
                 continue
             loss = self._valid_loss()
             if not np.isfinite(loss):
-                return _FitProgress(best, np.nan, best_epoch)
+                return self._finished(best, np.nan, best_epoch)
             if loss < best_loss:
                 best, best_loss, best_epoch = self._state(), loss, epoch
             elif epoch - best_epoch >= self.options.patience:
                 break
         if not len(self.block.valid):
-            return _FitProgress(self._state(), np.nan, last)
-        return _FitProgress(best, best_loss, best_epoch)
+            return self._finished(self._state(), np.nan, last)
+        return self._finished(best, best_loss, best_epoch)
+
+    def _finished(self, state: dict[str, np.ndarray], valid_loss: float, epochs: int) -> _FitProgress:
+        return _FitProgress(state, valid_loss, epochs, sum(tensor.numel() for tensor in self.weights.values()))
 
     def _epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Do one pass over the training rows."""
@@ -183,7 +192,7 @@ class AttentionFit:
 
     def _part(self, rows: np.ndarray, part: Sequence[Piece]) -> tuple[Tensor, Tensor, Tensor]:
         lengths = torch.tensor([piece.stop - piece.start for piece in part])
-        values = np.zeros((len(part), int(lengths.max()), len(self.block.mean)), dtype=np.float32)
+        values = np.zeros((len(part), int(lengths.max()), *self.block.mean.shape), dtype=np.float32)
         for at, piece in enumerate(part):
             values[at, : piece.stop - piece.start] = self.block.read(int(rows[piece.at]), piece.start, piece.stop)
         device = self.job.device
@@ -192,4 +201,6 @@ class AttentionFit:
     def _state(self) -> dict[str, np.ndarray]:
         """Return the arrays that the predictor needs."""
         trained = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.weights.items()}
+        if "mixture" in trained:
+            trained["layer_weights"] = torch.from_numpy(trained.pop("mixture")).softmax(0).numpy()
         return standardisation(self.block) | trained

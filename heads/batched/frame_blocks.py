@@ -11,7 +11,7 @@ import torch
 
 from features.errors import RunError
 from features.labels import Task
-from heads.batched.blocks import scales
+from heads.batched.blocks import ALL_LAYERS, scales
 from heads.batched.moments import RunningMoments, chunk_moments
 from heads.batched.target_rows import TargetRows
 from heads.batched.vector_blocks import RowBlock
@@ -38,16 +38,21 @@ class ClipLayers:
         layers: The backbone's index of each of the L layers.
     """
 
-    def __init__(self, stored: StoredFrames, clips: np.ndarray, layers: Sequence[int]) -> None:
+    def __init__(
+        self, stored: StoredFrames, clips: np.ndarray, layers: Sequence[int], chosen: Sequence[int] | None = None
+    ) -> None:
         """Map rows to stored frames.
 
         Args:
             stored: The stored frames, by clip.
             clips: Position of each row in `stored`, shape (N,) int; -1 for a row without frames.
-            layers: The backbone's index of each layer.
+            layers: The backbone's index of each stored layer.
+            chosen: Positions of the layers to use; None: all.
         """
-        self.stored, self.clips, self.layers = stored, clips, tuple(layers)
-        self.shape = (len(clips), len(self.layers), stored.dim // len(self.layers))
+        self.stored, self.clips, self._stored_layers = stored, clips, tuple(layers)
+        self._chosen = None if chosen is None else list(chosen)
+        self.layers = self._stored_layers if chosen is None else tuple(layers[at] for at in chosen)
+        self.shape = (len(clips), len(self.layers), stored.dim // len(layers))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -59,16 +64,25 @@ class ClipLayers:
 
     def read(self, row: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return frames start…stop-1 of a row, shape (F, L, D), in the stored type."""
-        return self.stored.read(int(self.clips[row]), start, stop).reshape(-1, *self.shape[1:])
+        values = self.stored.read(int(self.clips[row]), start, stop)
+        values = values.reshape(-1, len(self._stored_layers), self.shape[2])
+        return values if self._chosen is None else values[:, self._chosen]
+
+    def select(self, positions: Sequence[int]) -> ClipLayers:
+        """Return the same clips with some of the layers."""
+        return ClipLayers(self.stored, self.clips, self.layers, positions)
 
     def of(self, rows: np.ndarray, layer: int) -> ClipSequence:
-        """Return one layer of some rows, read when accessed."""
+        """Return one layer of some rows, or `ALL_LAYERS`, read when accessed."""
         return ClipSequence(self, rows, layer)
 
 
 @dataclass(frozen=True)
 class ClipSequence:
-    """One layer of some rows; item k is the frames of the k-th row, shape (F, D), in the stored type."""
+    """One layer of some rows; item k is the frames of the k-th row, shape (F, D), in the stored type.
+
+    With `ALL_LAYERS`, it is (F, L, D).
+    """
 
     frames: ClipLayers
     rows: np.ndarray
@@ -86,7 +100,7 @@ class ClipSequence:
         """
         if at >= len(self.rows):
             raise IndexError(at)
-        return self.frames.read(self.rows[at])[:, self.layer]
+        return _layer_of(self.frames.read(self.rows[at]), self.layer)
 
 
 @dataclass(frozen=True)
@@ -95,15 +109,15 @@ class FrameBlock(RowBlock):
 
     Attributes:
         frames: The frames of all rows.
-        layer: Position of the block's layer.
+        layer: Position of the block's layer, or `ALL_LAYERS`.
     """
 
     frames: ClipLayers
     layer: int
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
-        """Return standardised frames of a row, shape (F, D) float32."""
-        values = self.frames.read(row, start, stop)[:, self.layer].astype(np.float32)
+        """Return standardised frames of a row, shape (F, D) float32; (F, L, D) with all layers."""
+        values = _layer_of(self.frames.read(row, start, stop), self.layer).astype(np.float32)
         values -= self.mean.astype(np.float32)
         values /= self.scale.astype(np.float32)
         return values
@@ -128,7 +142,7 @@ class FrameSource:
             frames: Frames of all clips.
             targets: Targets, as for `heads.training.train.train_head`.
             splits: The splits.
-            layers: Positions of the layers to use.
+            layers: Positions of the layers to use, or `ALL_LAYERS` alone.
             task: The task, which determines the form of the targets.
             refit: Also compute mean and scale of training and validation rows together, for a refit.
 
@@ -140,12 +154,15 @@ class FrameSource:
         if refit:
             sets += [np.union1d(split.train, split.valid) for split in splits]
         used = np.unique(np.concatenate([np.concatenate([split.train, split.valid, split.test]) for split in splits]))
-        moments = _moments(frames, used, sets, list(layers))
+        together = list(layers) == [ALL_LAYERS]
+        moments = _moments(frames, used, sets, list(range(frames.shape[1]) if together else layers))
         self.figures = {rows.tobytes(): figures for rows, figures in zip(sets, moments, strict=True)}
-        self.column = {layer: column for column, layer in enumerate(layers)}
+        self.column: dict[int, int | slice] = {layer: column for column, layer in enumerate(layers)}
+        if together:
+            self.column = {ALL_LAYERS: slice(None)}
 
     def block(self, split: Split, layer: int, device: torch.device) -> FrameBlock:
-        """Return one split's training and validation rows of one layer."""
+        """Return one split's training and validation rows of one layer, or of `ALL_LAYERS`."""
         rows = np.concatenate([split.train, split.valid])
         mean, scale = self.figures[split.train.tobytes()]
         return FrameBlock(
@@ -161,6 +178,11 @@ class FrameSource:
     def rows(self, rows: np.ndarray, layer: int) -> ClipSequence:
         """Return raw frames to predict from."""
         return self.frames.of(rows, layer)
+
+
+def _layer_of(values: np.ndarray, layer: int) -> np.ndarray:
+    """Return one layer of frames (F, L, D), or all."""
+    return values if layer == ALL_LAYERS else values[:, layer]
 
 
 def _moments(

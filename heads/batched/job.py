@@ -101,13 +101,13 @@ class HeadType:
         options: The class of its options.
         fit: Its trainer.
         predict: Its predictor. Features are (n, D), (n, L, D) for a head that reads all layers, or a
-            sequence of (F, D) for one that reads frames.
+            sequence of (F, D) or (F, L, D) for one that reads frames.
         minibatches: Its trainer reads rows in minibatches: its loader returns a
             `heads.batched.vector_blocks.VectorBlock` instead of a `heads.batched.blocks.Block`, and a head of all
             layers predicts from `heads.batched.vectors.LayerRows`.
         apart: Its splits share no computation on a CPU, so all of them can be trained as one group on any device.
         graph: Its scores as torch operations, for ONNX export; for a head that reads frames, one clip at a
-            time, (1, F, D). None: the head cannot be exported to ONNX.
+            time, (1, F, D) or (1, F, L, D). None: the head cannot be exported to ONNX.
         no_graph: Why it has no graph, as the end of the sentence "a head knn …".
         check: Function of options and task that raises `ConfigError` if the options cannot be trained; the
             message starts with the option's name. None: all valid options can be trained.

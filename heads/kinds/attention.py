@@ -32,7 +32,7 @@ class AttentionOptions(SteppedOptions):
     """
 
     grid: ClassVar[tuple[str, ...]] = ("units", "dropout", "learning_rate", "weight_decay")
-    reads = "frames"
+    reads: ClassVar[Literal["frames", "layer-frames"]] = "frames"
 
     name: Literal["attention"] = "attention"
     layers: Literal["all", "last"] | Annotated[list[int], Field(min_length=1)] = "last"
@@ -45,8 +45,9 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
 
     A frame h has the score w · tanh(V h + b). A clip's vector is the mean of its frames weighted by the
     softmax of their scores (Ilse et al. 2018, arXiv 1802.04712, without the gate). Padding has no weight, so
-    a clip's vector does not depend on its batch. Initial weights, order and dropout are functions of seed,
-    epoch and step. Early stopping is the same as for other heads trained with AdamW.
+    a clip's vector does not depend on its batch. In blocks of all layers, h is the sum of the layers' frames
+    weighted by the softmax of trained weights. Initial weights, order and dropout are functions of seed, epoch
+    and step. Early stopping is the same as for other heads trained with AdamW.
 
     Args:
         places: The blocks.
@@ -65,20 +66,26 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
 
 def _fit_seeds(place: Place, configuration: int, load: Loader, job: Job) -> Iterator[BlockFit]:
     """Train one configuration on one block with every seed."""
-    from heads.batched.attention import TRAINED, AttentionFit
+    from heads.batched.attention import AttentionFit
     from heads.batched.blocks import BlockFit
 
     block = cast("FrameBlock", load(place))
     point = job.grid[configuration]
-    results = [AttentionFit(block, job, point, seed, MAX_FRAMES).train() for seed in range(len(job.seeds))]
+    most = _frames_at_once(block.mean)
+    results = [AttentionFit(block, job, point, seed, most).train() for seed in range(len(job.seeds))]
     yield BlockFit(
         place,
         configuration,
         [result.state for result in results],
         np.array([result.valid_loss for result in results]),
         np.array([result.epochs for result in results]),
-        sum(results[0].state[name].size for name in TRAINED),
+        results[0].params_trained,
     )
+
+
+def _frames_at_once(mean: np.ndarray) -> int:
+    """Return the frames in one padded part of a batch; with all layers (L, D), a frame has L times the values."""
+    return max(1, MAX_FRAMES // len(mean)) if mean.ndim == 2 else MAX_FRAMES
 
 
 def predict_attention(state: State, features: Sequence[np.ndarray], task: Task = "single-label") -> np.ndarray:
@@ -86,7 +93,7 @@ def predict_attention(state: State, features: Sequence[np.ndarray], task: Task =
 
     Args:
         state: From `fit_attention`.
-        features: Raw frames of the head's layer, one array (F, D) per clip.
+        features: Raw frames of the head's layer, one array (F, D) per clip; (F, L, D) for a head of all layers.
         task: The task, which determines the kind of outputs.
 
     Returns:
@@ -96,14 +103,19 @@ def predict_attention(state: State, features: Sequence[np.ndarray], task: Task =
         ValueError: The dimension of the frames is not the one the head was trained on, or a clip has no frames.
     """
     mean, scale = (state[name].astype(np.float32) for name in ("mean", "scale"))
-    pooled = np.zeros((len(features), len(mean)))
+    shares = state.get("layer_weights")
+    pooled = np.zeros((len(features), mean.shape[-1]))
+    most = _frames_at_once(mean)
     for at in range(len(features)):
         frames = features[at]
-        if frames.ndim != 2 or frames.shape[1:] != mean.shape or not len(frames):
-            raise ValueError(f"frames have shape {frames.shape}; this head needs (F, {len(mean)}) of each clip")
+        if frames.shape[1:] != mean.shape or not len(frames):
+            wanted = ", ".join(map(str, mean.shape))
+            raise ValueError(f"frames have shape {frames.shape}; this head needs (F, {wanted}) of each clip")
         top, total = -np.inf, 0.0
-        for start in range(0, len(frames), MAX_FRAMES):
-            part = (frames[start : start + MAX_FRAMES].astype(np.float32) - mean) / scale
+        for start in range(0, len(frames), most):
+            part = (frames[start : start + most].astype(np.float32) - mean) / scale
+            if shares is not None:
+                part = shares @ part  # [F, L, D] to [F, D]
             scores = np.tanh(part @ state["attention_weight"] + state["attention_bias"]) @ state["attention_score"]
             new = max(top, float(scores.max()))
             weights = np.exp(scores - np.float32(new))
@@ -120,12 +132,14 @@ def attention_graph(arrays: Mapping[str, Tensor], frames: Tensor) -> Tensor:
 
     Args:
         arrays: A trained state.
-        frames: Raw frames of the head's layer of one clip, shape (1, F, D).
+        frames: Raw frames of the head's layer of one clip, shape (1, F, D), or of all its layers, (1, F, L, D).
 
     Returns:
         Shape (1, C).
     """
     x = (frames - arrays["mean"]) / arrays["scale"]
+    if "layer_weights" in arrays:
+        x = arrays["layer_weights"] @ x
     scores = (x @ arrays["attention_weight"] + arrays["attention_bias"]).tanh() @ arrays["attention_score"]
     return (scores.softmax(1)[:, :, None] * x).sum(1) @ arrays["weight_0"] + arrays["bias_0"]
 

@@ -23,6 +23,7 @@ HEADS: dict[str, str] = {
     "weighted-sum": "heads.kinds.weighted_sum",
     "sklearn": "heads.kinds.sklearn.head",
     "attention": "heads.kinds.attention",
+    "layer-attention": "heads.kinds.layer_attention",
 }
 """Name and module of every head. The module exports a `HeadType` as `HEAD`."""
 

@@ -110,6 +110,8 @@ def train_head(
     source: FrameSource | _VectorSource
     if isinstance(features, ClipLayers):
         check_splits(targets, folds, n_classes, task, may_lack_classes=lacking)
+        if options.reads == "layer-frames":
+            features, positions = features.select(positions), [ALL_LAYERS]
         check_choice(options, folds, len(positions))
         source = FrameSource(features, targets, folds, positions, task, refit=refit)
     else:

@@ -190,7 +190,7 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
     """Write `head.onnx`, and `model.onnx` if the backbone has a graph."""
     spec = predictor.spec
     heads = Heads(fitted, spec.layers)
-    frames = fitted.reads == "frames"
+    frames = fitted.frame_layers is not None
     width = spec.dim if frames else spec.dim * len(fitted.heads[0].pooling)
     example = torch.zeros(1, len(heads.layers), 7, width) if frames else torch.zeros(2, len(heads.layers), width)
     export_graph(heads, example, [2] if frames else [0], target / HEAD_FILE, ("features", "outputs"))
@@ -276,6 +276,8 @@ def _features(predictor: Predictor, path: Path) -> np.ndarray:
             each = [fitted.features(head, rows, spec) for head in fitted.heads]
             if fitted.reads == "layers":
                 found.append(np.asarray(each[0]))
+            elif fitted.reads == "layer-frames":
+                found.append(np.asarray(each[0][0]).transpose(1, 0, 2)[None])
             else:
                 at = [heads.layer_positions.index(place) for place in range(len(heads.layers))]
                 found.append(np.stack([np.asarray(each[number][0]) for number in at])[None])

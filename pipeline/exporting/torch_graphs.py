@@ -58,7 +58,7 @@ class Heads(nn.Module):
             raise UserError(f"--format onnx: a head {name} {found.no_graph}; use --format audioheads")
         self.heads = nn.ModuleList([HeadGraph(head, found.graph) for head in fitted.heads])
         self.task, self.reads = fitted.task, fitted.reads
-        if self.reads == "layers":
+        if self.reads in ("layers", "layer-frames"):
             self.layers = list(fitted.stage1.get("layers", all_layers))
             self.layer_positions: list[int] = []
         else:
@@ -74,11 +74,17 @@ class Heads(nn.Module):
         """Map features (n, L, D) or frames (1, L, F, D) of `layers` to probabilities (n, C) or values (n, 1)."""
         outputs = []
         for at, head in enumerate(self.heads):
-            scores = head(features[:, self.layer_positions[at]] if self.layer_positions else features)
+            scores = head(self._input_of(at, features))
             mean, scale = self.targets[at]
             values = scores * float(scale) + float(mean) if self.task == "regression" else scores
             outputs.append(self.calibrations[at](_activated(values, self.task)))
         return torch.stack(outputs).mean(0)
+
+    def _input_of(self, at: int, features: Tensor) -> Tensor:
+        """Return what one head reads, see `heads.batched.job.HeadType`."""
+        if self.reads == "layer-frames":
+            return features.transpose(1, 2)  # [1, F, L, D]
+        return features[:, self.layer_positions[at]] if self.layer_positions else features
 
 
 class Whole(nn.Module):
@@ -94,7 +100,7 @@ class Whole(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(1, T) to (1, C)."""
         frames = self.encoder(waveform)[:, self.layer_positions]  # [1, L, F, D]
-        if self.heads.reads == "frames":
+        if self.heads.reads in ("frames", "layer-frames"):
             return self.heads(frames)
         pooled = {
             "mean": lambda: frames.mean(2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from features.backbones import BACKBONES, get_family, preset_options
+from features.backbones import BACKBONES, get_family, get_record, preset_options
 from features.backbones.family import Candidate
 from features.backbones.loading.availability import where_weights_are
 from features.errors import ManifestError, UserError
@@ -35,9 +35,6 @@ class Suggestion:
     candidate: Candidate
     use: bool
     why: str
-
-
-RATE_HZ = 16_000  # sample rate of all pretrained candidates
 
 
 def suggest_protocol(manifest: Manifest) -> ProtocolChoice:
@@ -115,14 +112,21 @@ def _judge(candidate: Candidate, audio: Audio, speech: bool | None) -> Suggestio
             reasons.append(
                 f"processes {candidate.window_s:g} s windows, mostly padding for clips of {audio.median_s:.2g} s"
             )
-        if audio.rate < RATE_HZ:
-            reasons.append(f"trained at {RATE_HZ} Hz; these clips have nothing above {audio.rate // 2} Hz")
-        elif audio.rate >= 2 * RATE_HZ:
-            reasons.append(f"uses frequencies up to {RATE_HZ // 2} Hz only")
+        rate = _rate_of(candidate.name)
+        if rate and audio.rate < rate:
+            reasons.append(f"trained at {rate} Hz; these clips have nothing above {audio.rate // 2} Hz")
+        elif rate and audio.rate >= 2 * rate:
+            reasons.append(f"uses frequencies up to {rate // 2} Hz only")
         if need := _what_is_missing(candidate.name):
             use = False
             reasons.append(need)
     return Suggestion(candidate, use, "; ".join(reasons))
+
+
+def _rate_of(name: str) -> int | None:
+    """Return the sample rate that a backbone was trained at, in Hz; None if its record does not state it."""
+    record = get_record(name)
+    return record.input.sample_rate_hz if record is not None and record.input is not None else None
 
 
 def _what_is_missing(name: str) -> str:

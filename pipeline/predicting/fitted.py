@@ -131,6 +131,11 @@ class HeadEnsemble:
         self.clip_s: float | None = stage1.get("clip_s")
         self.poolings = tuple(dict.fromkeys(name for head in self.heads for name in head.pooling))
         self.reads = head_options(first.head).reads
+        self.frame_layers: list[int] | None = None
+        if self.reads == "layer-frames":
+            self.frame_layers = list(stage1["layers"])
+        elif self.reads == "frames":
+            self.frame_layers = sorted({int(head.layer) for head in self.heads})
         self.point = AveragedPoint.of([head.point for head in self.heads])
         self.background: str | None = first.extra.get("background")
         self.calibration: str = "none" if first.calibrator is None else first.calibrator.method
@@ -140,7 +145,7 @@ class HeadEnsemble:
         return Settings(
             pooling=self.poolings,
             precision=self.stage1["precision"],
-            frame_layers=tuple(self._frame_layers()) if self.reads == "frames" else None,
+            frame_layers=None if self.frame_layers is None else tuple(self.frame_layers),
             dtype=self.stage1.get("dtype", "float32"),
             frame_dtype=self.stage1["frame_dtype"],
             window_overlap_s=self.stage1["window_overlap_s"],
@@ -150,9 +155,12 @@ class HeadEnsemble:
 
     def features(self, head: SavedHead, rows: CacheRows, spec: BackboneSpec) -> Any:
         """Return the input of one head for embedded clips, see `heads.batched.job.HeadType`."""
-        if self.reads == "frames":
-            at = self._frame_layers().index(int(head.layer))
-            return [clip_frames(frames)[:, at] for frames in rows.frames or ()]
+        if self.frame_layers is not None:
+            whole = [clip_frames(frames) for frames in rows.frames or ()]
+            if self.reads == "layer-frames":
+                return whole
+            at = self.frame_layers.index(int(head.layer))
+            return [frames[:, at] for frames in whole]
         wanted = [rows.pooled[name] for name in POOLINGS if name in head.pooling]
         values = np.concatenate(wanted, axis=2, dtype=np.float32)  # [n, L, D·P]
         if self.reads == "layers":
@@ -164,9 +172,6 @@ class HeadEnsemble:
         if not rows.ids:
             return np.zeros((0, max(1, len(self.labels))), np.float32)
         return averaged([head.predict(self.features(head, rows, spec)) for head in self.heads])
-
-    def _frame_layers(self) -> list[int]:
-        return sorted({int(head.layer) for head in self.heads})
 
 
 class NetworkEnsemble:

@@ -16,7 +16,7 @@ def poolings_of(config: Config, head: HeadOptions) -> list[str]:
     Raises:
         UserError: The head reads frames or pooled embeddings, but the config does not cache them.
     """
-    if head.reads == "frames":
+    if head.reads_frames:
         if "frames" not in config.features.pooling:
             raise UserError(f"{head.title}: reads frames; add `frames` to features.pooling")
         if head.pooling not in (None, ["frames"]):

@@ -32,7 +32,7 @@ from pipeline.results.run_inputs import write_run_inputs
 from pipeline.results.run_lock import locked
 from pipeline.stages.checks import check_labels
 from pipeline.stages.engines import chosen_engine
-from pipeline.stages.features_output import StageBar, announce, rounding_text, summary_line
+from pipeline.stages.features_output import StageBar, announce, licence_note, rounding_text, summary_line
 
 FAILURES_SHOWN = 5
 
@@ -205,6 +205,8 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
                 f"{spec.title}: no preprocessor_config.json next to the weights, so inputs are normalised, at a sample "
                 f"rate of {spec.sample_rate} Hz (set `normalize` to change this)"
             )
+        if console and (note := licence_note(spec)):
+            console.note(note)
     return specs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from features.backbones import record_of_weights
 from features.corpus import Corpus
 from features.extract import Summary
 from features.planning.adoption import held_elsewhere
@@ -25,6 +26,14 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
         others = ", ".join(map(str, summary.waiting))
         return f"features {dataset} {label}: {', '.join(parts)}; not finalized yet, still missing: --shard {others}"
     return f"features {dataset} {label}: {', '.join(parts)} → {summary.path}"
+
+
+def licence_note(spec: BackboneSpec) -> str | None:
+    """Return a line about weights whose licence does not allow commercial use; None for others and unknown ones."""
+    record = record_of_weights(spec.name, spec.weights)
+    if record is None or record.commercial_use is not False:
+        return None
+    return f"{spec.title}: the licence of its weights ({record.licence}) does not allow commercial use"
 
 
 def rounding_text(error: float) -> str:

@@ -70,8 +70,9 @@ def _train(
     )
     options = next(item for item in stage.config.features.backbones if label_of(item) == label)
     notes = stage1_notes(table, options)
-    if head.reads == "layers":
-        notes["layers"] = [table.spec.layers[at] for at in layer_positions(head, table.spec.layers)]
+    if head.reads in ("layers", "layer-frames"):
+        stored = table.cache_spec["frames"]["layers"] if head.reads_frames else table.spec.layers
+        notes["layers"] = [stored[at] for at in layer_positions(head, stored)]
     start_fit(folder)
     for fit in result.fits:
         save_head(

@@ -52,7 +52,7 @@ def test_a_graph_has_the_scores_that_the_head_predicts_with(name, more):
     fit = train_head(options, train, targets, splits[:1], [0], n_classes=N_CLASSES).fits[0]
     arrays = {key: torch.from_numpy(np.asarray(values, dtype=np.float32)) for key, values in fit.state.items()}
     rng = np.random.default_rng(0)
-    shape = {"layer": (9, 6), "layers": (9, 3, 6), "frames": (1, 9, 6)}[options.reads]
+    shape = {"layer": (9, 6), "layers": (9, 3, 6), "frames": (1, 9, 6), "layer-frames": (1, 9, 3, 6)}[options.reads]
     raw = rng.normal(size=shape).astype(np.float32)
     predicted = activate(graph(arrays, torch.from_numpy(raw)).numpy(), "single-label")
     assert predicted == pytest.approx(head_type(name).predict(fit.state, raw, "single-label"), abs=1e-5)

@@ -21,6 +21,7 @@ SMALL = {
     "mlp": {"hidden": [4, 8], "learning_rate": [1e-2, 1e-3], "max_epochs": 4},
     "weighted-sum": {"learning_rate": [1e-2, 1e-3], "max_epochs": 4},
     "attention": {"units": [4], "learning_rate": [1e-2, 1e-3], "max_epochs": 2},
+    "layer-attention": {"units": [4], "learning_rate": [1e-2, 1e-3], "max_epochs": 2},
 }
 
 
@@ -43,7 +44,7 @@ def corpus(task):
 
 def as_read(options, features):
     """The features as a head reads them: pooled, or as three noisy frames of each clip."""
-    if options.reads != "frames":
+    if not options.reads_frames:
         return features
     noise = np.random.default_rng(2).normal(size=(len(features), 3, features[0].size))
     frames = Stored(list((features.reshape(len(features), 1, -1) + 0.3 * noise).astype(np.float32)))

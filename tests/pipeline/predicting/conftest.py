@@ -24,6 +24,7 @@ heads:
   - {{name: knn, k: [3]}}
   - {{name: weighted-sum, max_epochs: 2}}
   - {{name: attention, units: 4, max_epochs: 2}}
+  - {{name: layer-attention, units: 4, max_epochs: 2}}
   - {{name: sklearn, estimator: sklearn.svm.SVC}}
 finetune:
   - {{name: m5, epochs: 1, batch_size: 8, channels: [8, 8, 8, 8], threads: 1}}

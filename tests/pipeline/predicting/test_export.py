@@ -24,7 +24,14 @@ from tests.pipeline.predicting.test_predict import clip_paths
 
 pytestmark = pytest.mark.e2e
 KINDS = [
-    *("wav2vec2/linear", "wav2vec2/weighted-sum", "wav2vec2/attention", "mfcc/knn", "mfcc/SVC"),
+    *(
+        "wav2vec2/linear",
+        "wav2vec2/weighted-sum",
+        "wav2vec2/attention",
+        "wav2vec2/layer-attention",
+        "mfcc/knn",
+        "mfcc/SVC",
+    ),
     *("m5/none", "crnn/none", "resnet18/none", "wav2vec2-finetuned/mlp", "vggish-finetuned/mlp"),
 ]
 
