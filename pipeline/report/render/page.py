@@ -121,8 +121,9 @@ def render(
 ) -> Rendered:
     """Render one section to HTML.
 
-    The template can use the section's `context`, `study`, `section`, `audio_of` (URLs of windows of background), and the
-    functions `figure(name)`, `anchor(name)` and `colour(backbone)`, which returns the CSS value of a backbone's colour.
+    The template can use the section's `context`, `study`, `section`, `audio_of` (URLs of windows of background), and
+    the functions `figure(name)`, `anchor(name)` and `colour(backbone)`, which returns the CSS value of a backbone's
+    colour.
     """
     context = {
         **section.context,
