@@ -19,7 +19,7 @@ class KnownScores:
 
     Attributes:
         fit: The fit, which was trained without the class that is held out.
-        max_probability: Probability of the most probable class, shape (n_test,) float32.
+        max_probability: Probability of the most probable known class, shape (n_test,) float32.
         energy: Negative energy, the log of the summed exponentials of the scores before softmax, shape (n_test,)
             float32; None if the head has no such scores.
     """
@@ -37,11 +37,12 @@ def known_scores(fit: HeadFit, known: np.ndarray) -> KnownScores:
 
     Args:
         fit: A fit of a `single-label` head with its test probabilities, and with its scores if it has them.
-        known: Classes with training rows, as their numbers in the fit's probabilities.
+        known: Classes with training rows, as their numbers in the fit's probabilities. Without a class of background,
+            since a clip that is most probably background is not known.
     """
     energy = None
     if fit.scores is not None:
         bias = fit.state[f"bias_{count_layers(fit.state) - 1}"]
         scores = fit.scores[:, known].astype(np.float64) - float(bias[known].astype(np.float64).mean())
         energy = np.logaddexp.reduce(scores, axis=1).astype(np.float32)
-    return KnownScores(fit, fit.probabilities.max(axis=1), energy)
+    return KnownScores(fit, fit.probabilities[:, known].max(axis=1), energy)

@@ -51,7 +51,7 @@ def open_set_tables(fits: Sequence[Fit], manifest: Manifest, group_of: np.ndarra
     Raises:
         RunError: A file cannot be read.
     """
-    ids = manifest.clips["id"]
+    manifest, ids = manifest.without_added_labels, manifest.clips["id"]
     clips = pd.DataFrame({"class": targets_of(manifest).values, "group": group_of}, index=ids) if fits else None
     rows: list[dict[str, Any]] = []
     columns = {}

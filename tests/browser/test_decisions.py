@@ -60,9 +60,10 @@ def test_a_class_and_a_model_have_their_own_curves_and_mark(open_page, decided):
     page.wait_for_timeout(300)  # the chart is drawn in the next frame
     chart = section.locator(".figure.js-plotly-plot").first
     lines = chart.evaluate("place => place.data.filter(trace => !trace.fill).map(trace => trace.y)")
-    assert lines == [curve["values"] for curve in own["curves"]]
-    marks = chart.evaluate("place => place.layout.shapes.map(shape => shape.x0)")
-    assert marks == [data["thresholds"][at], own["chosen"]]
+    assert lines == [*(curve["values"] for curve in own["curves"]), [0, 1]]
+    assert chart.evaluate("place => place.data[place.data.length - 1].x") == [own["chosen"]] * 2
+    assert chart.evaluate("place => place.layout.shapes.map(shape => shape.x0)") == [data["thresholds"][at]]
+    assert chart.evaluate("place => place.layout.showlegend")
     assert section.locator(".choice:visible th.whole").count() == 2
 
 

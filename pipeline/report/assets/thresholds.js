@@ -9,6 +9,17 @@
     return low && low[at] !== null && high[at] !== null ? `(${text(low[at])}–${text(high[at])})` : "";
   }
 
+  /** A line at the threshold that was chosen on validation clips. */
+  const chosenLine = (threshold) => ({
+    type: "scatter",
+    mode: "lines",
+    name: "chosen on validation clips",
+    x: [threshold, threshold],
+    y: [0, 1],
+    line: { color: "--muted", width: 2, dash: "dash" },
+    hoverinfo: "skip",
+  });
+
   /** Put the curves of the shown model and class into the chart, with lines at the threshold and the chosen one. */
   function drawCurves(view, own, threshold) {
     const { figure, data } = view;
@@ -22,11 +33,9 @@
       bands[at].x = [...known, ...back].map((place) => data.thresholds[place]);
       bands[at].y = [...known.map((place) => high[place]), ...back.map((place) => low[place])];
     });
-    const line = (x, width, dash) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line: { color: "--ink", width, dash } });
-    const note = { x: own.chosen, y: 1, yref: "paper", yanchor: "bottom", text: "chosen", showarrow: false };
-    figure.data = [...bands, ...lines.slice(0, own.curves.length)]; // a line at the chosen threshold is drawn here
-    figure.layout.shapes = [line(threshold, 2, "solid"), ...(own.chosen === null ? [] : [line(own.chosen, 1.5, "dash")])];
-    figure.layout.annotations = own.chosen === null ? [] : [note];
+    figure.data = [...bands, ...lines.slice(0, own.curves.length), ...(own.chosen === null ? [] : [chosenLine(own.chosen)])];
+    const line = { color: "--ink", width: 2 };
+    figure.layout.shapes = [{ type: "line", x0: threshold, x1: threshold, y0: 0, y1: 1, yref: "paper", line }];
   }
 
   function show(view) {

@@ -46,7 +46,7 @@ def check_open_set(stage: Stage2) -> None:
     if targets.task != "single-label":
         what = "the labels are numbers" if targets.task == "regression" else "clips can have several labels"
         raise ConfigError(f"open_set: needs one class per clip, and {what} in {name}; remove it")
-    n_classes = len(targets.names)
+    n_classes = len(_classes(stage))
     if n_classes < FEWEST_CLASSES:
         raise ConfigError(
             f"open_set: {name} has {n_classes} classes, and a head without one of them needs two; remove it"
@@ -118,6 +118,12 @@ def read_open_set(config: Config) -> list[Fit]:
     ]
 
 
+def _classes(stage: Stage2) -> list[int]:
+    """Return the numbers of the classes that clips have, without that of background that joins training."""
+    added = stage.manifest.added_labels
+    return [number for number, name in enumerate(stage.targets.names) if name not in added]
+
+
 def _train(
     stage: Stage2,
     label: str,
@@ -132,7 +138,7 @@ def _train(
     The scores of each class are kept until all are there. An interrupted job continues with the class that it was at.
     """
     parts, seconds = [], 0.0
-    for held_out in range(len(stage.targets.names)):
+    for held_out in _classes(stage):
         path, own_job = folder / UNFINISHED / f"{held_out}.parquet", f"{job} {held_out}"
         found = read_part(path, own_job)
         if found is None:

@@ -127,6 +127,15 @@ def test_scores_are_those_before_the_softmax(name):
             assert softmax(fit.scores.astype(float), axis=1) == pytest.approx(fit.probabilities, abs=1e-5)
 
 
+def test_a_class_that_is_not_known_does_not_count():
+    features, targets, splits = clips()
+    (one, *_) = trained(features, targets, splits, 0)
+    found = known_scores(one.fit, np.array([0, 2]))
+    assert np.array_equal(found.max_probability, one.fit.probabilities[:, [0, 2]].max(axis=1))
+    shifted = one.fit.scores[:, [0, 2]] - one.fit.state["bias_0"][[0, 2]].mean()
+    assert found.energy == pytest.approx(logsumexp(shifted, axis=1), abs=1e-5)
+
+
 def test_energies_do_not_depend_on_a_shift_of_all_scores():
     features, targets, splits = clips()
     (one, *_) = trained(features, targets, splits, 0)

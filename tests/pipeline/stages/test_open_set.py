@@ -26,6 +26,8 @@ from pipeline.stages.open_set import tasks
 from pipeline.stages.open_set.tasks import check_open_set, read_open_set
 from pipeline.stages.train_heads import run_heads
 from tests.pipeline.report.toy_studies import manifest_of
+from tests.pipeline.small_corpora import tone
+from tests.pipeline.stages.test_background import RATE, WINDOW_S, experiment, recording, sounds
 
 CONFIG = """
 name: unknown
@@ -198,3 +200,17 @@ def test_an_interrupted_job_keeps_the_classes_that_it_has_finished(run, tmp_path
     for one, other in zip(read_open_set(config), read_open_set(finished), strict=True):
         assert one.table().equals(other.table())
     assert not list(config.run_dir.glob("open-set/**/unfinished"))
+
+
+@pytest.mark.e2e
+def test_background_that_joins_training_is_no_class_to_leave_out(tmp_path):
+    sounds(tmp_path)
+    for take in range(6):
+        tone(tmp_path / "sounds" / "middle" / f"{take}.wav", 500, WINDOW_S, RATE, take)
+        recording(tmp_path / "noise" / f"{take}.wav", take)
+    config, corpus = experiment(tmp_path, background_in=["train", "valid", "test"], open_set=True)
+    (fit,) = read_open_set(config)
+    assert set(fit.table(["held_out"]).to_pandas()["held_out"]) == {"high", "low", "middle"}
+    study = gather(config, corpus)
+    assert [row["class"] for row in study.open_set.rows] == ["", "high", "low", "middle"]
+    assert [row["support"] for row in study.open_set.rows] == [18, 6, 6, 6]

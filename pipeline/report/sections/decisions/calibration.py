@@ -74,7 +74,7 @@ def _reliability(model: StudyModel, entries: Sequence[Mapping[str, Any]]) -> Fig
             Series("", [0, 1], [0, 1], mark="line", dashed=True),
             *(_line(entry, model) for entry in entries),
         ),
-        height=460,
+        height=420,
     )
 
 
