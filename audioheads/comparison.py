@@ -65,6 +65,7 @@ def compare(
     Raises:
         AudioheadsError: The data or a config cannot be used; the message names the file or key.
     """
+    from pipeline.benching.after_training import measure_run
     from pipeline.stages.features import load_corpus, run_features
     from pipeline.stages.train_heads import run_heads
 
@@ -87,6 +88,7 @@ def compare(
     how: dict[str, Any] = {"device": device, "dry_run": False, "strict": False, "console": console, "corpus": corpus}
     run_features(config, limit=None, **how)
     run_heads(config, **how)
+    measure_run(config, console)
     return Results(config, corpus, verbose=verbose)
 
 

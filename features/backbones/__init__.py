@@ -96,13 +96,17 @@ def check_trusted(options: Mapping[str, Any], trusted: Sequence[str], source: st
     Raises:
         UserError: The entry would run other code; the message names that code.
     """
-    name = str(options.get("name"))
-    key = get_family(family_of(name)).runs_code
-    code = None if key is None else options.get(key)
+    code = code_of(options)
     if code is not None and code not in trusted:
         arguments = options.get("arguments") or {}
         call = f"{code} with {arguments!r}" if arguments else code
         raise UserError(f"{source}: its backbone runs the code of {call}; if you trust it, pass --trust {code}")
+
+
+def code_of(options: Mapping[str, Any]) -> str | None:
+    """Return the import path of the third-party code that an entry runs; None if it runs none."""
+    key = get_family(family_of(str(options.get("name")))).runs_code
+    return None if key is None else options.get(key)
 
 
 def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:

@@ -43,6 +43,8 @@ from pipeline.cli.start import check_corpus, check_finetuning, open_console, rea
 
 if TYPE_CHECKING:
     from features.planning.run_shard import RunShard
+    from pipeline.config.config import Config
+    from pipeline.console import Console
 
 # headings of the groups of commands in the help, in the order of their first commands
 EXPERIMENTS, MODELS, DATA, SETUP = "Experiments", "Trained models", "Sounds, backbones and cache", "Setup"
@@ -107,6 +109,7 @@ def run(
         if experiment.finetune:
             with console.stage(3, stages, "finetune"):
                 _finetune_module().run_finetune(experiment, **how)
+        _measure(experiment, console, dry_run=dry_run)
         with console.stage(stages, stages, "report"):
             write_report([experiment], dry_run=dry_run, console=console, corpora=[corpus])
 
@@ -163,6 +166,7 @@ def train_heads(
 
     how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
     run_heads(experiment, console=console, **how)  # type: ignore[arg-type]
+    _measure(experiment, console, dry_run=dry_run or shard is not None)
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -186,6 +190,7 @@ def finetune(
     check_corpus(experiment)
     how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
     _finetune_module().run_finetune(experiment, console=console, **how)
+    _measure(experiment, console, dry_run=dry_run or shard is not None)
 
 
 app.command(rich_help_panel=EXPERIMENTS)(report)
@@ -262,6 +267,14 @@ def _run_shard(shard: str | None, engine: str) -> RunShard | None:
     from features.planning.run_shard import RunShard
 
     return None if shard is None else RunShard.parse(shard, engine)
+
+
+def _measure(experiment: Config, console: Console, *, dry_run: bool) -> None:
+    """Measure time and size of the trained models, unless this is a dry run or one of several shards."""
+    if not dry_run and experiment.bench is not None:
+        from pipeline.benching.after_training import measure_run
+
+        measure_run(experiment, console)
 
 
 def _finetune_module() -> ModuleType:

@@ -14,6 +14,7 @@ from pipeline.config.schema import (
     AbsentClasses,
     BackgroundPart,
     BackgroundSection,
+    BenchSection,
     Calibrate,
     ConfigSection,
     FeaturesSection,
@@ -61,6 +62,9 @@ class Config(ConfigSection):
     )
     heads_memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         2.0, description="memory for rows and fits of `mlp` and `weighted-sum`; more rows are put in a temporary file"
+    )
+    bench: BenchSection | None = Field(
+        BenchSection(), description="time and size of the trained models, see below; null: not measured"
     )
     report: ReportSection = Field(ReportSection(), description="stage 3, see below")
     output: OutputSection = Field(OutputSection(), description="folders, see below")

@@ -95,6 +95,13 @@ class ReportSection(ConfigSection):
     published: Path | None = Field(None, description="published results to compare with; null: the included table")
 
 
+class BenchSection(ConfigSection):
+    """Time of one clip and size of the trained models, measured once after training on the CPU."""
+
+    clips: Count = Field(10, description="clips that are timed, one at a time; fewer if they take over 10 s")
+    threads: Count = Field(1, description="CPU threads")
+
+
 class FewShotSection(ConfigSection):
     """The protocol `few-shot`."""
 

@@ -28,6 +28,7 @@ from pipeline.report.open_set import OpenSetTables, open_set_tables
 from pipeline.report.outcomes.confusions import Confusions, confusions, decisions
 from pipeline.report.outcomes.outcomes import Outcomes, outcomes
 from pipeline.results.contamination import backbones_of, corpus_of
+from pipeline.results.device_costs import device_columns, read_device_costs
 from pipeline.results.expected_fits import poolings_of
 from pipeline.results.fit import Fit
 from pipeline.results.group_names import SuggestedGroups, groups_in_names
@@ -244,9 +245,15 @@ def study_of(
     rows, details = score(fits, manifest, groups, len(inputs.failures), backbone_of, corpus, keep)
     tables, unknown = decision_rows.tables(), open_set_tables(open_set, manifest, groups)
     of_unknown = [unknown.columns.get((str(row["model"]), str(row["head"]), str(row["pooling"])), {}) for row in rows]
-    added = [own | dict(more) for own, more in zip(tables.columns, of_unknown, strict=True)]
+    added = [
+        own | dict(more) | device_columns(fit.folder)
+        for fit, own, more in zip(fits, tables.columns, of_unknown, strict=True)
+    ]
     rows = [row | own for row, own in zip(rows, added, strict=True)]
-    details = [detail | own for detail, own in zip(details, added, strict=True)]
+    details = [
+        detail | own | {"device": read_device_costs(fit.folder) or None}
+        for fit, detail, own in zip(fits, details, added, strict=True)
+    ]
     table = table_of(rows)
     models = [
         StudyModel(title, row, detail, fit, *own)

@@ -1,4 +1,8 @@
-"""Time of one clip and size of a trained model on the machine of the training, kept in `device.json` of its folder."""
+"""Time of one clip and size of a trained model on the machine of the training, kept in `device.json` of its folder.
+
+`latency_ms` is the median time from the samples of one clip to its scores. `realtime_factor` is the number of seconds
+of audio per second of computing. `size_mb` is the size of backbone and head on disk, in 10^6 bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.results.run_folder import read_json, write_json
+from pipeline.results.table import DEVICE_COLUMNS
 
 DEVICE_FILE = "device.json"
-DEVICE_COLUMNS = ("latency_ms", "realtime_factor", "size_mb")
-"""Columns of the results table.
-
-`latency_ms`: median time from the samples of one clip to its scores. `realtime_factor`: seconds of audio per second of
-computing. `size_mb`: backbone and head on disk, in 10^6 bytes.
-"""
 
 
 def write_device_costs(folder: Path, settings: Mapping[str, Any], costs: Mapping[str, Any]) -> None:

@@ -75,6 +75,8 @@ CALIBRATION_COLUMNS = (
 UNKNOWN_COLUMNS = ("unknown_auroc", "unknown_auroc_energy")
 """Columns of experiments with `open_set`, after all others: how well the highest probability and the energy separate
 known classes from one that was left out of training, mean over these classes."""
+DEVICE_COLUMNS = ("latency_ms", "realtime_factor", "size_mb")
+"""Very last columns: time of one clip and size on disk, see `pipeline.results.device_costs`; empty if not measured."""
 LATER_TEXTS = (CONTAMINATION, "calibration")
 """Later columns that hold text."""
 BUSY = "*: measured while the load of the machine exceeded its cores; compare such clips/s with caution."
@@ -82,14 +84,15 @@ REFIT = "+refit"  # end of the protocol of models that were trained again on tra
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
 SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
+SHOWN_DEVICE = {"latency_ms": "ms/clip", "size_mb": "MB"}  # if a model was measured
 INTERVAL = "95 % interval"
 UNKNOWN = "unknown AUROC"
 MORE_SCORES = tuple(
     dict.fromkeys(score.heading for scores in SCORES.values() for score in scores[1:] if score.heading is not None)
 )
 # Columns hidden in a narrow terminal, in this order.
-SPARE = ("dim", "train s", "clips/s", UNKNOWN, *MORE_SCORES, "pooling", "layer")
-NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, UNKNOWN, "dim", "clips/s", "train s")
+SPARE = ("MB", "ms/clip", "dim", "train s", "clips/s", UNKNOWN, *MORE_SCORES, "pooling", "layer")
+NUMBERS = ("accuracy", "value", INTERVAL, *MORE_SCORES, UNKNOWN, "dim", "clips/s", "train s", *SHOWN_DEVICE.values())
 
 
 def score_columns() -> tuple[str, ...]:
@@ -106,7 +109,9 @@ def columns_of(task: Task) -> tuple[str, ...]:
 def later_columns() -> tuple[str, ...]:
     """Return the columns of all tasks that are neither in `COLUMNS` nor in `METRIC_COLUMNS`."""
     every = [name for scores in SCORES.values() for name in _columns_of_scores(scores)]
-    names = dict.fromkeys((*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS, *CALIBRATION_COLUMNS, *UNKNOWN_COLUMNS))
+    names = dict.fromkeys(
+        (*every, N_GROUPS, N_ABSENT, *LATER_COLUMNS, *CALIBRATION_COLUMNS, *UNKNOWN_COLUMNS, *DEVICE_COLUMNS)
+    )
     return tuple(name for name in names if name not in COLUMNS + METRIC_COLUMNS)
 
 
@@ -175,9 +180,10 @@ def headings(table: pd.DataFrame) -> dict[str, str]:
         scores = {key: score for key, score in scores.items() if table[key].notna().any()}
     more = {key: str(score.heading) for key, score in scores.items() if key not in first}
     refit = {"refit": "refit"} if table["protocol"].astype(str).str.endswith(REFIT).any() else {}
+    device = {key: name for key, name in SHOWN_DEVICE.items() if key in table and table[key].notna().any()}
     seen = {CONTAMINATION: CONTAMINATION} if _some_seen(table) else {}
     unknown = {UNKNOWN_COLUMNS[0]: UNKNOWN} if UNKNOWN_COLUMNS[0] in table else {}
-    return {**SHOWN_FIRST, **refit, **first, **more, **unknown, **SHOWN_LAST, **seen}
+    return {**SHOWN_FIRST, **refit, **first, **more, **unknown, **SHOWN_LAST, **device, **seen}
 
 
 def _some_seen(table: pd.DataFrame) -> bool:
@@ -281,6 +287,8 @@ def _cell(row: Mapping[Any, Any], key: str, forms: Mapping[str, str]) -> str:
         return f"{value:.3f}"
     if key in forms:
         return format(value, forms[key])
+    if key in SHOWN_DEVICE:
+        return f"{value:.2g}" if value < 1 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
     if key in ("extract_clips_per_s", "train_seconds"):
         return f"{value:.1f}{'*' if key == 'extract_clips_per_s' and is_busy(row) else ''}"
     return str(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report.study import Study, StudyModel
+from pipeline.results.table import counted
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Cost:
         parameters: Parameters of backbone and head together; None if those of the backbone are unknown.
         device: The device, such as `cpu`, or `NVIDIA … + cpu` if embedding and training used different ones.
         frozen: Whether the backbone is frozen, so that `clip_s` covers the whole model except its small head.
+        latency_ms: Time of one clip from its samples to its scores in milliseconds, on the CPU; None if not measured.
+        realtime_factor: Seconds of audio per second of that time.
+        size_mb: Size of backbone and head on disk in 10^6 bytes.
     """
 
     title: str
@@ -43,6 +47,9 @@ class Cost:
     parameters: float | None
     device: str
     frozen: bool
+    latency_ms: float | None
+    realtime_factor: float | None
+    size_mb: float | None
 
 
 def costs_of(study: Study) -> list[Cost]:
@@ -72,7 +79,27 @@ def cost_of(model: StudyModel, score: str, n_clips: int) -> Cost:
         parameters=None if row["params_total"] is None else float(row["params_total"]),
         device=" + ".join(devices),
         frozen=row["family"] in ("frozen", "handcrafted"),
+        latency_ms=_number(row.get("latency_ms")),
+        realtime_factor=_number(row.get("realtime_factor")),
+        size_mb=_number(row.get("size_mb")),
     )
+
+
+def conditions_of(study: Study) -> list[str]:
+    """Return on what the time of one clip was measured: processor, threads, and the highest load if it was too high."""
+    found: dict[str, float] = {}
+    for model in study.learned:
+        machine = (model.details.get("device") or {}).get("machine")
+        if machine is not None:
+            threads = counted(machine["threads"], "thread")
+            name = f"{machine['processor'] or 'a processor of unknown name'}, {threads}"
+            found[name] = max(found.get(name, 0.0), machine["load"] or 0.0)
+    return [
+        f"{name}; other programs kept the machine busy (load {load:.1f} per core), so the times are too long"
+        if load > 1
+        else name
+        for name, load in found.items()
+    ]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.report.analysis.costs import Cost, costs_of, pareto_front
+from pipeline.report.analysis.costs import Cost, conditions_of, costs_of, pareto_front
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
 from pipeline.report.study import Study
@@ -26,6 +26,7 @@ class Measure:
         of: Returns the cost of a model; None or 0 if it has none.
         note: What the cost includes.
         frozen_only: Whether only models on frozen backbones have it; it is then shown for at least two backbones.
+        on_cpu: Whether it was measured on the CPU, whichever device trained the model.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Measure:
     of: Callable[[Cost], float | None]
     note: str
     frozen_only: bool = False
+    on_cpu: bool = False
 
 
 MEASURES = (
@@ -54,6 +56,23 @@ MEASURES = (
         frozen_only=True,
     ),
     Measure(
+        "latency",
+        "time of one clip on the CPU",
+        "time from one clip to its scores (ms)",
+        lambda cost: cost.latency_ms,
+        "Median time from the samples of one clip in memory to its scores, one clip at a time, with one fit. "
+        "`audioheads bench MODEL` measures memory and the ONNX graph, too.",
+        on_cpu=True,
+    ),
+    Measure(
+        "size",
+        "size on disk",
+        "size on disk (MB)",
+        lambda cost: cost.size_mb,
+        "Files of the backbone and of one head, as an exported folder has them.",
+        on_cpu=True,
+    ),
+    Measure(
         "parameters",
         "parameters",
         "parameters",
@@ -66,9 +85,11 @@ MEASURES = (
 def section(study: Study) -> Section | None:
     """Plot the score of each model over its costs; None if no cost was recorded."""
     costs, metric = costs_of(study), study.metric
-    figures = {}
+    conditions, figures = conditions_of(study), {}
     for measure in MEASURES:
         shown = [cost for cost in costs if cost.frozen] if measure.frozen_only else costs
+        if measure.on_cpu:
+            shown = [replace(cost, device="") for cost in shown]
         if not measure.frozen_only or len({cost.model for cost in shown}) > 1:
             figures[measure.key] = _scatter(shown, measure.of, measure.title, metric)
     known = {name: figure for name, figure in figures.items() if figure is not None}
@@ -82,6 +103,7 @@ def section(study: Study) -> Section | None:
             "metric": metric,
             "measures": [measure for measure in MEASURES if measure.key in known],
             "costs": costs,
+            "conditions": conditions,
             "devices": sorted({cost.device for cost in costs if cost.device}),
             "unknown": [cost.title for cost in costs if cost.parameters is None],
             "without": [cost.title for cost in costs if cost.parameters == 0],

@@ -18,28 +18,23 @@ def of_classes(correct: np.ndarray) -> Predictions:
     return Predictions(probabilities, targets, np.array([f"{at:03d}" for at in range(n)], object), 1, 0, "a")
 
 
-def newcombe(both: int, first_only: int, second_only: int, neither: int) -> tuple[float, float]:
-    """Newcombe's interval of the difference of two proportions from the counts of pairs."""
-    n = both + first_only + second_only + neither
-    one, other, z2 = both + first_only, both + second_only, 1.959964**2
-
-    def wilson(k):
-        middle, half = (2 * k + z2), np.sqrt(z2 * (z2 + 4 * k * (1 - k / n)))
-        return (middle - half) / (2 * (n + z2)), (middle + half) / (2 * (n + z2))
-
-    phi = (both * neither - first_only * second_only) / np.sqrt(one * (n - one) * other * (n - other))
-    (l1, u1), (l2, u2), p1, p2 = wilson(one), wilson(other), one / n, other / n
-    down = np.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
-    up = np.sqrt((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2)
-    return p1 - p2 - down, p1 - p2 + up
+def wilson(count: int, n: int) -> tuple[float, float]:
+    z2 = 1.959964**2
+    middle, half = 2 * count + z2, np.sqrt(z2 * (z2 + 4 * count * (1 - count / n)))
+    return (middle - half) / (2 * (n + z2)), (middle + half) / (2 * (n + z2))
 
 
-@pytest.mark.parametrize("counts", [(360, 120, 20, 0), (400, 60, 20, 20), (430, 5, 5, 60)])
+@pytest.mark.parametrize("counts", [(360, 120, 20, 0), (400, 60, 20, 20), (430, 5, 5, 60), (470, 8, 0, 22)])
 def test_the_interval_of_pairs_without_groups(counts):
-    first, second = (np.repeat(pattern, counts) for pattern in ([True, True, False, False], [True, False, True, False]))
-    found = paired_difference([of_classes(second)], [of_classes(first)], np.arange(500), "single-label")
-    assert found.difference == pytest.approx((counts[1] - counts[2]) / 500)
-    assert (found.low, found.high) == pytest.approx(newcombe(*counts), abs=1e-3)  # Student's t is nearly the normal
+    """Clips that both, only the changed, only the original or no model classifies correctly."""
+    after, before = (np.repeat(pattern, counts) for pattern in ([True, True, False, False], [True, False, True, False]))
+    found = paired_difference([of_classes(before)], [of_classes(after)], np.arange(500), "single-label")
+    gained, lost = counts[1] / 500, counts[2] / 500
+    assert found.difference == pytest.approx(gained - lost)
+    (gained_low, gained_high), (lost_low, lost_high) = wilson(counts[1], 500), wilson(counts[2], 500)
+    low = gained - lost - np.sqrt((gained - gained_low) ** 2 + (lost_high - lost) ** 2)
+    high = gained - lost + np.sqrt((gained_high - gained) ** 2 + (lost - lost_low) ** 2)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=2e-3)  # Student's t is nearly the normal
     assert (found.p_value < 0.05) == (found.low > 0)
 
 
@@ -47,7 +42,7 @@ def test_equal_models_have_an_interval_around_zero():
     right = np.arange(80) % 5 > 0
     found = paired_difference([of_classes(right)], [of_classes(right)], np.arange(80), "single-label")
     assert found.difference == 0 and found.p_value == 1
-    assert -0.05 < found.low < 0 < found.high < 0.05
+    assert (found.low, found.high) == pytest.approx((-wilson(0, 80)[1], wilson(0, 80)[1]), abs=3e-3)
 
 
 def test_groups_widen_the_interval():

@@ -16,5 +16,5 @@ MODELS = "finetune=[{name: cnn, epochs: 1, batch_size: 8, channels: [4, 8], thre
 def measured_run(tmp_path_factory) -> Path:
     """A run of three heads on two backbones and a network, of one fold and seed, with measurements on three clips."""
     pytest.importorskip("lightning")
-    sets = (BACKBONES, HEADS, MODELS, "seeds=[0]")
+    sets = (BACKBONES, HEADS, MODELS, "seeds=[0]", "bench.clips=3")
     return made_once(tmp_path_factory, "measured", lambda root: trained(root, *sets)) / "runs" / "small"

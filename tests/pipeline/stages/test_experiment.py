@@ -15,7 +15,7 @@ from pipeline.cache.inspect import cache_files, verify
 from pipeline.config.config import Config, load_config
 from pipeline.console import Console
 from pipeline.report.run import run_report
-from pipeline.results.table import CALIBRATION_COLUMNS, COLUMNS, LATER_COLUMNS
+from pipeline.results.table import CALIBRATION_COLUMNS, COLUMNS, DEVICE_COLUMNS, LATER_COLUMNS
 from pipeline.stages.features import load_corpus, run_features
 from pipeline.stages.inputs import features_of, read_inputs
 from pipeline.stages.train_heads import run_heads
@@ -67,7 +67,7 @@ def results(config: Config) -> pd.DataFrame:
 def test_the_table_has_the_columns_in_order_and_a_row_per_model_and_head(experiment: Config) -> None:
     table = results(experiment)
     added = ("balanced_accuracy", "balanced_accuracy_ci_low", "balanced_accuracy_ci_high", "n_groups")
-    assert tuple(table.columns) == (*COLUMNS, *added, *LATER_COLUMNS, *CALIBRATION_COLUMNS)
+    assert tuple(table.columns) == (*COLUMNS, *added, *LATER_COLUMNS, *CALIBRATION_COLUMNS, *DEVICE_COLUMNS)
     assert set(zip(table["model"], table["head"], table["pooling"], strict=True)) == {
         (model, head, pooling)
         for model in ("mfcc", "wav2vec2")

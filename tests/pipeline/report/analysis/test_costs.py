@@ -8,6 +8,7 @@ import pytest
 from pipeline.report.analysis.costs import costs_of, pareto_front
 from pipeline.report.render.page import render
 from pipeline.report.sections import cost
+from pipeline.results.device_costs import write_device_costs
 from tests.pipeline.report.toy_studies import manifest_of, study_of
 
 HOSTILE = "<script>alert(1)</script>"
@@ -93,3 +94,24 @@ def test_an_untrained_control_is_marked_and_names_stay_text(tmp_path):
     assert f"{HOSTILE} (untrained)" in [one.name for one in section.figures["seconds"].series]
     html = str(render(section, toy).html)
     assert HOSTILE not in html and "&lt;script&gt;" in html
+
+
+def test_time_and_size_on_the_device_are_shown_if_they_were_measured(tmp_path):
+    toy = study(tmp_path, {"a · linear": {"train_device": "cuda"}, "b · mlp": {"train_device": "cpu"}})
+    assert {"latency", "size"}.isdisjoint(cost.section(toy).figures)
+    machine = {"processor": "<b>fast</b>", "threads": 2, "load": 1.5}
+    for model, latency_ms in zip(toy.models, (20.0, 2.0), strict=True):
+        costs = {"latency_ms": latency_ms, "realtime_factor": 3000 / latency_ms, "size_mb": 0.5, "machine": machine}
+        write_device_costs(model.fit.folder, {}, costs)
+    toy = study(tmp_path, {"a · linear": {"train_device": "cuda"}, "b · mlp": {"train_device": "cpu"}})
+    assert [one.latency_ms for one in costs_of(toy)] == [20.0, 2.0]
+    section = cost.section(toy)
+    front, *models = section.figures["latency"].series
+    assert front.name == "Pareto front"  # one device, whatever trained them
+    assert list(front.x) == [2.0, 20.0, 20.0, 20.0]
+    assert [list(one.x) for one in models] == [[20.0], [2.0]]
+    assert [list(one.x) for one in section.figures["size"].series[1:]] == [[0.5], [0.5]]
+    (condition,) = section.context["conditions"]
+    assert condition.startswith("<b>fast</b>, 2 threads; other programs kept the machine busy (load 1.5 per core)")
+    page = str(render(section, toy).html)
+    assert "<b>fast" not in page and '<td class="number">20.0</td><td class="number">150</td>' in page
