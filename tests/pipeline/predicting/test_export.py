@@ -224,6 +224,7 @@ def test_an_export_with_different_outputs_is_not_written(encoders, tmp_path, mon
     [
         pytest.param("wav2vec2/mlp", "waveform", marks=pytest.mark.slow),  # also covered by the guide's export
         pytest.param("vggish-finetuned/mlp", "waveform", marks=pytest.mark.slow),
+        pytest.param("wav2vec2/layer-attention", "waveform", marks=pytest.mark.slow),
         ("mfcc/weighted-sum", "features"),
         ("cnn/none", "windows"),
     ],
@@ -251,4 +252,4 @@ def test_onnx_is_refused_with_the_reason(everything, tmp_path, capsys):
     for name, why in (("mfcc/knn", "a head knn asks its training clips"), ("mfcc/SVC", "is no arithmetic on arrays")):
         assert run("export", everything / "models" / name, tmp_path / "made", "--format", "onnx") == 2
         assert why in capsys.readouterr().err
-    assert not any(tmp_path.iterdir()) and len(models_of(everything)) == 20
+    assert not any(tmp_path.iterdir()) and len(models_of(everything)) == 22

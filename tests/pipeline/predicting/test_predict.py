@@ -46,7 +46,7 @@ def probabilities(table: pd.DataFrame) -> np.ndarray:
 def test_every_model_of_a_run_reproduces_its_stored_predictions(everything):
     paths = clip_paths(everything)
     models = models_of(everything)
-    assert len(models) == 2 * 7 + 6
+    assert len(models) == 2 * 8 + 6
     for model in models:
         kept = stored(model)
         predicted = Predictor.load(model, device="cpu").predict(list(paths[kept["id"]]))
