@@ -99,6 +99,7 @@ class Figure:
         height: Height in the page, in CSS pixels.
         interval: Meaning of `y_low` and `y_high`.
         legend: Whether a legend is shown if there is more than one named series.
+        equal: Whether both axes have the same scale.
         order: All possible values of `Series.of`, in the order of colours. It is the same for all charts of a page.
         named: Whether a wide chart shows the names of the series in the chart instead of a legend: lines at their ends,
             points in their middle.
@@ -112,6 +113,7 @@ class Figure:
     height: int = 420
     interval: str = "95 % interval"
     legend: bool = True
+    equal: bool = False
     order: Sequence[str] = ()
     named: bool = False
 

@@ -56,19 +56,20 @@ def play(page, index):
 
 def test_a_heading_sorts_by_its_column_and_back(open_page, report):
     page = open_page(report)
-    button = page.get_by_role("button", name="accuracy", exact=True)
+    table = page.locator("table.results")
+    button = table.get_by_role("button", name="accuracy", exact=True)
     best_first = sorted(map(float, column(page, "accuracy")), reverse=True)
     button.click()
     assert list(map(float, column(page, "accuracy"))) == best_first
-    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     button.focus()
     page.keyboard.press("Enter")
     assert list(map(float, column(page, "accuracy"))) == best_first[::-1]
-    page.get_by_role("button", name="model", exact=True).click()
+    table.get_by_role("button", name="model", exact=True).click()
     names = [name.split(" · ")[0] for name in column(page, "model")]
     assert names == ["majority", "mfcc", "mfcc", "wav2vec2", "wav2vec2"]
-    assert page.locator("th[aria-sort]").count() == 1
-    page.get_by_role("button", name="log loss", exact=True).click()
+    assert table.locator("th[aria-sort]").count() == 1
+    table.get_by_role("button", name="log loss", exact=True).click()
     losses = list(map(float, column(page, "log loss")))
     assert losses == sorted(losses)  # lower is better, so the lowest comes first
 

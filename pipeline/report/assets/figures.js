@@ -70,12 +70,15 @@
 
   /** Show names of series either in the chart or, if it is narrow, in a legend below it. */
   function named(figure, width) {
+    const isNamed = (figure.layout.meta || {}).named;
     if (width >= NARROW) {
-      if (figure.layout.annotations) figure.layout.showlegend = false;
+      if (isNamed) figure.layout.showlegend = false;
       return;
     }
-    delete figure.layout.annotations;
-    delete figure.layout.margin;
+    if (isNamed) {
+      delete figure.layout.annotations;
+      delete figure.layout.margin;
+    }
     for (const trace of figure.data) if (trace.mode) trace.mode = trace.mode.replace("+text", "");
   }
 
@@ -83,6 +86,10 @@
     const figure = structuredClone(figureOf(place));
     named(figure, place.clientWidth);
     const data = highlighted(figure.data, place.dataset.highlight);
+    // With equal scales, a narrow chart needs less height.
+    const limit = figure.layout.yaxis.scaleanchor ? place.clientWidth + 140 : Infinity;
+    figure.layout.height = Math.min(figure.layout.height, limit);
+    place.style.minHeight = `${figure.layout.height}px`;
     const config = { responsive: true, displaylogo: false, displayModeBar: false };
     plotly().react(place, coloured(data), layout(figure.layout, place.clientWidth), config);
     if (drawn.has(place)) return;

@@ -92,6 +92,13 @@
     document.documentElement.style.scrollPaddingBottom = height ? `${height + 8}px` : "";
   }
 
+  /** Whatever starts to play stops all other sound of the page. */
+  document.addEventListener(
+    "play",
+    (event) => [...document.querySelectorAll("audio")].forEach((other) => other !== event.target && other.pause()),
+    true,
+  );
+
   function silence() {
     if (view && view.audio) view.audio.pause();
     if (playing) mark(playing.button, false);

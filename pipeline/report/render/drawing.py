@@ -31,6 +31,9 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
         "yaxis": _axis(figure.y, [value for one in figure.series for value in one.y]),
         "showlegend": figure.legend and sum(bool(one.name) for one in figure.series) > 1,
     }
+    if figure.equal:
+        layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain"}
+        layout["xaxis"]["constrain"] = "domain"
     if figure.heatmap is not None:
         layout["yaxis"]["autorange"] = "reversed"
         return {"data": [_heatmap(figure.heatmap, figure)], "layout": layout}
@@ -42,6 +45,7 @@ def plotly_json(figure: Figure) -> dict[str, Any]:
             figure, [trace["marker"]["color"] for trace in traces], [trace["name"] for trace in traces]
         )
         layout |= names | {"yaxis": layout["yaxis"] | names.get("yaxis", {})}
+        layout["meta"] = layout.get("meta", {}) | {"named": True}
     bands = [_band(one, trace) for one, trace in zip(figure.series, traces, strict=True) if is_band(one)]
     return {"data": [*bands, *traces], "layout": layout}
 

@@ -32,6 +32,10 @@ FILES = {
     "calibration.json": "calibration curves",
     "thresholds.csv": "thresholds and what they give on test clips",
     "thresholds.json": "curves over thresholds",
+    "false_alarms.csv": "false alarms on background",
+    "false_alarms.json": "false alarms on background, with the most probable ones",
+    "open_set.csv": "what models decide about sounds of other classes",
+    "open_set.json": "the same, with details",
     "label_efficiency.csv": "scores by number of training clips",
 }
 """Files that `write_tables` can write, and their contents."""

@@ -144,6 +144,8 @@ def draw(figure: Figure) -> Drawing:
         _series(axes, series, slot, figure)
     for series in figure.series:
         _labels(axes, series, figure)
+    if figure.equal:
+        axes.set_aspect("equal")
     if figure.legend and sum(bool(series.name) for series in figure.series) > 1:
         # Outside the axes, so that it covers no points.
         drawing.legend(loc="outside upper left", ncols=LEGEND_COLUMNS)

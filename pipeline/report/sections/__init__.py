@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipeline.report.section import Build
 from pipeline.report.sections import (
-    answer,
     classes,
     cost,
     data,
@@ -13,11 +12,11 @@ from pipeline.report.sections import (
     hard_clips,
     layers,
     learning,
-    pairs,
     provenance,
     published,
 )
 from pipeline.report.sections.decisions import calibration, thresholds, unknown_sounds
+from pipeline.report.sections.results import answer, pairs
 
 SECTIONS: tuple[Build, ...] = (
     answer.section,

@@ -87,7 +87,7 @@ def _line(entry: Mapping[str, Any], model: StudyModel) -> Series:
         y_low=[one["observed"][1] for one in bins],
         y_high=[one["observed"][2] for one in bins],
         mark="line",
-        of=str(model.row["model"]) if entry["calibration"] == NONE else "",
+        of=str(model.row["model"]),
         notes=[
             f"{_name(entry)}\n{one['low']:g}–{one['high']:g}: {one['count']:g} decisions\n"
             f"mean probability {one['predicted']:.3f}, true {one['observed'][0]:.3f} "

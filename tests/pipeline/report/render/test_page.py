@@ -351,7 +351,8 @@ def test_a_page_of_400_clips_and_10_models_has_at_most_3_mb(tmp_path):
     noise = np.random.default_rng(0)
     waves = [Waveform(noise.normal(size=16_000).astype(np.float32), 16_000) for _ in range(20)]
     pictures = [picture_of(waves[clip % 20]) for clip in range(400)]
-    page = page_of([Part(study, sections, [f"../../data/esc50/{at}-some-name.wav" for at in range(400)], "", pictures)])
+    sources = [f"../../data/esc50/{at}-some-name.wav" for at in range(400)]
+    page = page_of([Part(study, sections, sources, pictures=pictures)])
     assert len(page.encode()) < 3_000_000
 
 

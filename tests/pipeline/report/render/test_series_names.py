@@ -38,7 +38,7 @@ def test_lines_are_named_at_their_ends_in_their_colours():
     assert first["font"]["color"] == made["data"][0]["marker"]["color"]
     low, high = made["layout"]["yaxis"]["range"]
     assert low < first["y"] < second["y"] < high
-    assert made["layout"]["showlegend"]  # narrow charts show the legend instead
+    assert made["layout"]["meta"]["named"] and made["layout"]["showlegend"]  # narrow charts show the legend instead
 
 
 def test_points_are_named_on_their_points_unless_names_overlap():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.report.sections.models_table import LATENCY, columns_of, models_table
+from pipeline.report.sections.results.models_table import LATENCY, columns_of, models_table
 from pipeline.results import table as results_table
 from tests.pipeline.report.toy_studies import manifest_of, random_study, study_of
 

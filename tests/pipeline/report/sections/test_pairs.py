@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.report.sections import pairs
+from pipeline.report.sections.results import pairs
 from tests.pipeline.report.toy_studies import manifest_of, random_study, study_of
 
 

@@ -16,7 +16,7 @@ STEP = 0.05  # the scale of the interval bars starts and ends at multiples of th
 LATENCY = "latency_ms"
 FIRST_SCORES = 3  # scores of a task among the first columns
 LOWER_IS_BETTER = frozenset(
-    {"feature_dim", "train_seconds", LATENCY}
+    {"feature_dim", "train_seconds", "size_mb", LATENCY}
     | {score.column for scores in SCORES.values() for score in scores if score.column and not score.higher_is_better}
 )
 

@@ -8,7 +8,7 @@ from heads.evaluation.majority import ANSWERS
 from pipeline.report.analysis.caveats import caveats
 from pipeline.report.analysis.verdict import nothing_learned, verdict
 from pipeline.report.section import Section
-from pipeline.report.sections.models_table import models_table
+from pipeline.report.sections.results.models_table import models_table
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.table import counted, legend
 
