@@ -31,7 +31,8 @@ def bench(
 ) -> None:
     """Measure time of one clip, memory and size of a trained model."""
     console = open_console(verbose)
-    from pipeline.benching.command import BenchOptions, run_bench
+    from pipeline.benching.command import run_bench
+    from pipeline.benching.options import BenchOptions
     from pipeline.predicting.command import FitChoice
 
     choice = FitChoice(fold, seed, ensemble, tuple(trust or ()), weights)  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ COMMANDS = [
     (f"predict {MODEL} x.wav --format xml", 2, "--format xml"),
     (f"predict {MODEL} x.wav --release 0.5", 2, "need --events FILE"),
     ("export no out", 2, "no: no such model"),
+    ("bench no", 2, "no: no such model"),
     ("leaderboard", 0, "no reports in runs"),
     ("leaderboard no", 2, "no: no such run or folder"),
     ("init no", 2, "no: no such folder or manifest file"),
