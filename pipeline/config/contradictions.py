@@ -78,9 +78,6 @@ def _about_background(config: Config) -> list[FieldError]:
     errors = []
     if config.background is None and config.background_in != ["test"]:
         errors.append(FieldError(("background_in",), "needs recordings; set `background` to a folder of them"))
-    if config.open_set and "train" in config.background_in:
-        message = "heads without a class are not trained on background; use background_in: [valid, test], or remove it"
-        errors.append(FieldError(("open_set",), message))
     point = config.operating_point
     if point is None or point.max_false_alarms_per_hour is None:
         return errors

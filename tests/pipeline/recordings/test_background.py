@@ -166,10 +166,6 @@ def test_numbers_and_a_class_of_this_name_are_refused(root):
             },
             "refit: would train on the background that thresholds are chosen on",
         ),
-        (
-            {"background": "a", "background_in": ["train", "valid", "test"], "open_set": True},
-            "open_set: heads without a class are not trained on background",
-        ),
     ],
 )
 def test_contradictions_are_found_in_the_config(values, message):
