@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from features.backbones import describe, get_record, load
+from features.backbones.contract.checks import Subject, frames_match_the_spec
+from features.backbones.contract.clips import make_clips, usual_lengths
 from features.backbones.golden.clips import golden_clips
 from tests.features.backbones.presets.agreement import agrees
 from tests.paths import SHARED
@@ -40,6 +42,12 @@ def test_windows_of_a_call_do_not_change_each_other(entry):
     assert backbone.spec.settings["batched"] is False
     for together, clip in zip(backbone.embed(clips), clips, strict=True):
         np.testing.assert_array_equal(together, backbone.embed([clip])[0])
+
+
+def test_windows_that_overlap_by_many_hops_have_the_stated_number_of_frames(entry):
+    backbone = load(entry)
+    subject = Subject(backbone, make_clips(*usual_lengths(16_000)), lambda: load(entry))
+    assert frames_match_the_spec(subject) == "1 layers, 96 dimensions, 12.5 frames/s"
 
 
 def test_the_record_is_that_of_the_file(entry):
