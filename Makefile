@@ -19,7 +19,7 @@ ALL := -m 'not slow and not gpu'
 QUICK := -m 'not crash and not docs and not e2e and not thorough and not browser and not slow and not gpu'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu gallery parity docs clean
+.PHONY: help setup setup-dev lint format test test-all test-browser demo run features train-heads finetune report dashboard bench bench-gpu test-bounds gallery parity docs clean
 
 help: ## list the targets
 	@echo "make TARGET [CONFIG=configs/demo.yaml] [SET=\"key.path=value …\"] [ARGS=\"--dry-run …\"]"
@@ -94,6 +94,9 @@ gallery: $(READY) ## make the two reports of the documentation's gallery; needs 
 
 parity: $(READY) ## compare presets with their publishers' own code; ARGS="ge2e --weights ge2e=FILE"
 	$(BIN)/python -m recipes.parity $(ARGS)
+
+test-bounds: ## test the lowest and the newest versions that pyproject.toml allows; 6 GB at a time; ARGS="lowest" tests one
+	$(PYTHON) -m tests.bounds $(ARGS)
 
 docs: $(READY_DEV) ## build the documentation in site/ and check its links, without network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
