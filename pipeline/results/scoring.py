@@ -93,7 +93,7 @@ def score(
 def _pairs(own: TieTest, fits: Sequence[Fit]) -> list[Row]:
     """Return the comparison of a model with each other one: difference, ends of its interval, corrected p-value."""
     return [
-        {name: fits[int(other)].about[name] for name in ("model", "head", "pooling")}
+        {name: fits[int(other)].about.get(name) for name in ("model", "head", "pooling")}
         | {"difference": difference, "ci_low": _finite(low), "ci_high": _finite(high), "p_value": own.p_values[other]}
         for other, (difference, low, high) in own.differences.items()
     ]

@@ -18,10 +18,11 @@ from features.errors import AudioError
 from features.system.attempts import Attempts
 from pipeline.report.analysis.hard_clips import difficulty
 from pipeline.report.render.audio import Clip, audio_of, decoded
+from pipeline.report.render.picture_store import COLUMNS, Picture, read_pictures, write_pictures
 from pipeline.report.study import Study
 
 MOST_PICTURES = 1500  # about 0.6 kB of page and 15 ms of one core each
-COLUMNS, BANDS = 128, 40  # size of a spectrogram in pixels; the envelope has as many columns
+BANDS = 40  # height of a spectrogram in pixels; it has as many columns as the envelope
 FRAMES_PER_COLUMN = 3
 WINDOW_S = 0.046  # of a frame; as many samples as the next power of two, at least `LEAST_N_FFT`
 LEAST_N_FFT = 1024
@@ -29,12 +30,11 @@ RANGE_DB = 60.0
 QUALITY = 30  # of WebP, 0…100
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # 0…63, as in base64
 
-Picture = tuple[str, str]
-"""The envelope, one of `LEVELS` per column, and the spectrogram as WebP in base64."""
-
 
 def pictures_of(study: Study, clips: np.ndarray, advance: Callable[[], object] = lambda: None) -> list[Picture | None]:
     """Return a picture of each clip; None for clips without readable audio and beyond `MOST_PICTURES`.
+
+    Pictures are kept in the run folder. Only clips that are new or changed are decoded.
 
     Args:
         study: The experiment.
@@ -42,6 +42,9 @@ def pictures_of(study: Study, clips: np.ndarray, advance: Callable[[], object] =
         advance: Called after each clip that has or cannot have a picture.
     """
     drawn = most_difficult(study, clips)
+    kept = read_pictures(study.config.run_dir)
+    shown = dict(zip(drawn.tolist(), audio_of(study, drawn), strict=True))
+    missing = [clip for clip in shown.values() if _key(clip) not in kept]
 
     def one(clip: Clip, attempts: Attempts) -> Picture | None:
         try:
@@ -53,8 +56,18 @@ def pictures_of(study: Study, clips: np.ndarray, advance: Callable[[], object] =
             advance()
 
     with Attempts(study.cache_folder) as attempts, ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = dict(zip(drawn, threads.map(partial(one, attempts=attempts), audio_of(study, drawn)), strict=True))
-    return [found.get(clip) for clip in clips]
+        pictures = list(threads.map(partial(one, attempts=attempts), missing))
+    found = kept | {_key(clip): picture for clip, picture in zip(missing, pictures, strict=True) if picture}
+    of_clips = {number: found.get(_key(clip)) for number, clip in shown.items()}
+    used = {_key(clip): picture for clip in shown.values() if (picture := found.get(_key(clip)))}
+    if used != kept:
+        write_pictures(study.config.run_dir, used)
+    return [of_clips.get(clip) for clip in clips.tolist()]
+
+
+def _key(clip: Clip) -> str:
+    """Return a text that identifies the samples of a clip."""
+    return f"{clip.key} {clip.start_s} {clip.duration_s}"
 
 
 def most_difficult(study: Study, clips: np.ndarray, most: int = MOST_PICTURES) -> np.ndarray:

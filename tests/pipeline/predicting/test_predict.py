@@ -227,7 +227,7 @@ def test_other_weights_than_those_of_training_are_refused(everything):
     ("given", "message"),
     [
         ("models/mfcc/lineer", "did you mean"),
-        (".", "contains 20 models; give one of"),
+        (".", "contains 22 models; give one of"),
         ("nowhere", "no such model"),
     ],
 )
@@ -246,7 +246,7 @@ def test_models_ls_lists_models_and_scores(everything, folds, tmp_path, capsys):
     above = capsys.readouterr().out
     assert run("models", "ls", everything.parent) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert len(lines) == 1 + 20 == len(above.splitlines())
+    assert len(lines) == 1 + 22 == len(above.splitlines())
     report = pd.read_csv(everything / "report" / "results.csv").set_index(["model", "head", "pooling"])
     row = report.loc[("mfcc", "linear", "mean+std")]
     shown = lines[str(everything / "models" / "mfcc" / "linear")]

@@ -206,8 +206,11 @@ def test_folders_without_results_name_the_command(capsys: pytest.CaptureFixture[
         board("empty")
     with pytest.raises(UserError, match=r"oen: no such run or folder, did you mean 'one'\?; `audioheads report"):
         board("oen")
-    with pytest.raises(UserError, match=r"nowhere: no such run or folder"):
-        board(runs="nowhere")
+
+
+def test_without_any_report_a_note_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    run_leaderboard([], runs=Path("nowhere"), filters={}, sort="rank", csv=None, console=Console())
+    assert "no reports in nowhere; `audioheads report CONFIG` writes one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

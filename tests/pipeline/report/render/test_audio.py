@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from pipeline.console import Console
-from pipeline.report.render.audio import audio_of, audio_sources, remove_unused
+from pipeline.report.render.audio import Clip, audio_of, audio_sources, remove_unused
 from pipeline.report.run import run_report
 from pipeline.report.study import gather
 
@@ -80,26 +80,19 @@ def test_embedded_audio_is_a_short_mp3_that_decodes(study, tmp_path):
         assert np.std(samples) > 0.05
 
 
-def test_audio_of_any_rate_becomes_a_rate_that_mp3_has(study, tmp_path, monkeypatch):
-    from pipeline.report.render import audio
-
+def test_audio_of_any_rate_becomes_a_rate_that_mp3_has(study, tmp_path):
     for rate, wanted in ((4000, 8000), (11_000, 11_025), (44_100, 24_000), (192_000, 24_000)):
         path = tmp_path / f"{rate}.wav"
         sf.write(path, 0.1 * np.sin(np.arange(rate) / 9), rate)
-        clip = audio.Clip(path, 0.0, None, "key")
-        monkeypatch.setattr(audio, "audio_of", lambda *_, clip=clip: [clip])
-        (source,) = audio_sources(study, audio_of(study, EVERY), tmp_path, "embed")
+        (source,) = audio_sources(study, [Clip(path, 0.0, None, "key")], tmp_path, "embed")
         assert sf.info(io.BytesIO(base64.b64decode(source.partition(",")[2]))).samplerate == wanted
 
 
-def test_a_missing_or_invalid_file_has_no_url(study, tmp_path, monkeypatch):
-    from pipeline.report.render import audio
-
+def test_a_missing_or_invalid_file_has_no_url(study, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"no audio")
-    clips = [audio.Clip(tmp_path / name, 0.0, None, name) for name in ("gone.wav", "bad.wav")]
-    monkeypatch.setattr(audio, "audio_of", lambda *_: clips)
+    clips = [Clip(tmp_path / name, 0.0, None, name) for name in ("gone.wav", "bad.wav")]
     for mode in ("link", "copy", "embed"):
-        assert audio_sources(study, audio_of(study, EVERY), tmp_path, mode) == [None, None]
+        assert audio_sources(study, clips, tmp_path, mode) == [None, None]
 
 
 def test_copies_are_created_once_and_removed_when_unused(hostile, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from PIL import Image
 
 from features.audio.decoding import Waveform
 from pipeline.report.render import pictures
-from pipeline.report.render.pictures import BANDS, COLUMNS, LEVELS, envelope, log_mel, most_difficult, picture_of
+from pipeline.report.render.picture_store import COLUMNS, FILE
+from pipeline.report.render.pictures import BANDS, LEVELS, envelope, log_mel, most_difficult, picture_of
 from pipeline.report.section import build, clips_of
 from pipeline.report.sections import SECTIONS
+from pipeline.report.study import gather
 from tests.pipeline.report.toy_studies import random_study
 
 RATE = 16_000
@@ -62,3 +65,22 @@ def test_the_most_difficult_clips_have_pictures_if_there_are_too_many(tmp_path):
 def test_clips_without_audio_have_no_picture(tmp_path):
     study = random_study(8, 2, 2, folder=tmp_path, root=tmp_path)
     assert pictures.pictures_of(study, np.arange(8)) == [None] * 8
+
+
+@pytest.mark.e2e
+def test_pictures_are_drawn_once_and_only_valid_ones_are_shown(hostile, monkeypatch):
+    study = gather(hostile)
+    clips = np.arange(6)
+    (hostile.run_dir / FILE).unlink(missing_ok=True)
+    first = pictures.pictures_of(study, clips)
+    assert all(first)
+    decoded = []
+    monkeypatch.setattr(pictures, "decoded", lambda clip, right=pictures.decoded: decoded.append(clip) or right(clip))
+    assert pictures.pictures_of(study, clips) == first and not decoded
+    stored = json.loads((hostile.run_dir / FILE).read_text())
+    envelope, spectrogram = next(iter(stored["pictures"].values()))
+    stored["pictures"] = dict(zip(stored["pictures"], [["<b>", spectrogram], [envelope, "a<b"], 1], strict=False))
+    (hostile.run_dir / FILE).write_text(json.dumps(stored))
+    assert pictures.pictures_of(study, clips) == first and len(decoded) == 6
+    (hostile.run_dir / FILE).write_text("no JSON")
+    assert pictures.pictures_of(study, clips) == first
