@@ -11,7 +11,18 @@ from dataclasses import replace
 from features.backbones.presets.record import SNAPSHOT_FILES, InputContract, Preset
 
 _LAYER = "the encoder's output, before it is quantised"
-_EQUAL_LENGTHS = "clips of different length are not batched together"
+_WHOLE_HOPS = "zeros to a multiple of the hop"
+
+
+def _frames(sample_rate_hz: int, hop: int, padding: str) -> InputContract:
+    """Return the contract of an encoder that gives one frame per hop."""
+    return InputContract(
+        sample_rate_hz=sample_rate_hz,
+        window_samples=hop,
+        hop_samples=hop,
+        shortest_s=0.1,
+        padding=f"{padding}; clips of different length are not batched together",
+    )
 
 
 def _encodec(
@@ -26,13 +37,7 @@ def _encodec(
             "extractor": {"sampling_rate": sample_rate_hz},
         },
         files=SNAPSHOT_FILES,
-        input=InputContract(
-            sample_rate_hz=sample_rate_hz,
-            window_samples=hop,
-            hop_samples=hop,
-            shortest_s=0.1,
-            padding=f"the clip reflected at its ends; {_EQUAL_LENGTHS}",
-        ),
+        input=_frames(sample_rate_hz, hop, "the clip reflected at its ends"),
         layers=1,
         layer_order=_LAYER,
         dim=128,
@@ -56,13 +61,7 @@ def _dac(sample_rate_hz: int, *, name: str, ratios: list[int], parameters: int, 
             "extractor": {"sampling_rate": sample_rate_hz, "hop_length": hop},
         },
         files=SNAPSHOT_FILES,
-        input=InputContract(
-            sample_rate_hz=sample_rate_hz,
-            window_samples=hop,
-            hop_samples=hop,
-            shortest_s=0.1,
-            padding=f"zeros to a multiple of the hop; {_EQUAL_LENGTHS}",
-        ),
+        input=_frames(sample_rate_hz, hop, _WHOLE_HOPS),
         layers=1,
         layer_order=_LAYER,
         dim=1024,
@@ -99,13 +98,7 @@ PRESETS = {
         weights="kyutai/mimi",
         options={"model_type": "mimi"},
         files=SNAPSHOT_FILES,
-        input=InputContract(
-            sample_rate_hz=24_000,
-            window_samples=1_920,
-            hop_samples=1_920,
-            shortest_s=0.1,
-            padding=f"zeros to a multiple of the hop; {_EQUAL_LENGTHS}",
-        ),
+        input=_frames(24_000, 1_920, _WHOLE_HOPS),
         layers=1,
         layer_order=_LAYER,
         dim=512,
