@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from features.backbones.base import Bundle, load_strictly
+from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.loading import weights as found
-from features.backbones.loading.digests import file_sha256, text_sha256
-from features.backbones.options import BackboneOptions
+from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 32_000
 SHORTEST_SAMPLES = 9_920  # 32 frames, which the five poolings reduce to one
 CHANNELS = {"base": (64, 128, 256, 512, 1024, 2048), "tiny": (2, 4, 4, 8, 8, 16)}
-COPY = "model.safetensors"  # file of a bundle
-PAGE = "https://zenodo.org/records/3987831"
+FILE_IS_AT = "it is at https://zenodo.org/records/3987831"
 # fixed filters, which are computed here, and the classifier
 NOT_USED = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
 
@@ -49,14 +46,13 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("librosa",), fp32_only=True)
 
 
-class Options(BackboneOptions):
+class Options(FileOptions):
     """An entry of `features.backbones` for CNN14 of PANNs."""
 
     weights: str = Field(description="local file `Cnn14_mAP=0.431.pth` of PANNs, `.safetensors`, or `random`")
     size: Literal["tiny", "base"] = Field(
         "base", description="the size of the network; the published weights are `base`"
     )
-    seed: int = Field(0, ge=0, description="for `random`: seed of the weights")
 
 
 def summary(options: Any) -> dict[str, Any]:
@@ -74,15 +70,11 @@ def describe(options: Options) -> BackboneSpec:
     Raises:
         WeightsError: The file does not exist.
     """
-    if options.weights == found.RANDOM:
-        digest = text_sha256({"random": options.seed, "network": "PANNs Cnn14", "size": options.size})
-    else:
-        digest = file_sha256(_find(options))
     return BackboneSpec(
         name=options.name,
         family="panns",
         weights=options.weights,
-        weights_sha256=digest,
+        weights_sha256=weights_digest(options, {"network": "PANNs Cnn14", "size": options.size}, FILE_IS_AT),
         sample_rate=SAMPLE_RATE,
         layers=(0,),
         dim=CHANNELS[options.size][-1],
@@ -103,25 +95,12 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
     from features.backbones.packages.networks.cnn14 import Cnn14, Cnn14Backbone
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        module = Cnn14(CHANNELS[options.size])
-    if options.weights != found.RANDOM:
-        state = found.read_state(_find(options), part="model")
-        load_strictly(module, state, f"{options.title}: {options.weights}", ignore=NOT_USED)
-    return Cnn14Backbone(module.eval(), spec, torch.device(device))
+    module = build_network(
+        options, lambda: Cnn14(CHANNELS[options.size]), part="model", ignore=NOT_USED, where=FILE_IS_AT
+    )
+    return Cnn14Backbone(module, spec, torch.device(device))
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
     """Save the network's weights as safetensors."""
-    from safetensors.torch import save_file
-
-    backbone = load(options, spec, device="cpu", precision="fp32")
-    save_file(backbone.module.state_dict(), folder / COPY)
-    return Bundle({"weights": COPY})
-
-
-def _find(options: Options) -> Path:
-    """Return the path of the weights."""
-    ways = f"{found.ways_out(options.title, 'file')}; it is at {PAGE}"
-    return found.find_file(options.title, options.weights, ways)
+    return save_copy(load(options, spec, device="cpu", precision="fp32").module, folder)

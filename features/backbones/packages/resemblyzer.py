@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from features.backbones.base import Bundle, load_strictly
+from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.loading import weights as found
-from features.backbones.loading.digests import file_sha256, text_sha256
-from features.backbones.options import BackboneOptions
+from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES = 25_600, 12_320
 DIM = 256
-COPY = "model.safetensors"  # file of a bundle
 FILE_IS_IN = "it is pretrained.pt of github.com/resemble-ai/Resemblyzer, and of its package on PyPI"
 TRAINING_ONLY = ("similarity_weight", "similarity_bias")  # tensors of the loss
 
@@ -50,11 +47,10 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("librosa",), fp32_only=True)
 
 
-class Options(BackboneOptions):
+class Options(FileOptions):
     """An entry of `features.backbones` for Resemblyzer's voice encoder."""
 
     weights: str = Field(description="local file `pretrained.pt` of Resemblyzer, `.safetensors`, or `random`")
-    seed: int = Field(0, ge=0, description="for `random`: seed of the weights")
 
 
 def summary(options: Any) -> dict[str, Any]:
@@ -72,15 +68,11 @@ def describe(options: Options) -> BackboneSpec:
     Raises:
         WeightsError: The file does not exist.
     """
-    if options.weights == found.RANDOM:
-        digest = text_sha256({"random": options.seed, "network": "Resemblyzer 0.1.4 VoiceEncoder"})
-    else:
-        digest = file_sha256(_find(options))
     return BackboneSpec(
         name=options.name,
         family="resemblyzer",
         weights=options.weights,
-        weights_sha256=digest,
+        weights_sha256=weights_digest(options, {"network": "Resemblyzer 0.1.4 VoiceEncoder"}, FILE_IS_IN),
         sample_rate=SAMPLE_RATE,
         layers=(0,),
         dim=DIM,
@@ -101,25 +93,10 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
     from features.backbones.packages.networks.ge2e import Ge2eBackbone, VoiceEncoder
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        module = VoiceEncoder()
-    if options.weights != found.RANDOM:
-        state = found.read_state(_find(options), part="model_state")
-        load_strictly(module, state, f"{options.title}: {options.weights}", ignore=TRAINING_ONLY)
-    return Ge2eBackbone(module.eval(), spec, torch.device(device))
+    module = build_network(options, VoiceEncoder, part="model_state", ignore=TRAINING_ONLY, where=FILE_IS_IN)
+    return Ge2eBackbone(module, spec, torch.device(device))
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
     """Save the network's weights as safetensors."""
-    from safetensors.torch import save_file
-
-    backbone = load(options, spec, device="cpu", precision="fp32")
-    save_file(backbone.module.state_dict(), folder / COPY)
-    return Bundle({"weights": COPY})
-
-
-def _find(options: Options) -> Path:
-    """Return the path of the weights."""
-    ways = f"{found.ways_out(options.title, 'file')}; {FILE_IS_IN}"
-    return found.find_file(options.title, options.weights, ways)
+    return save_copy(load(options, spec, device="cpu", precision="fp32").module, folder)

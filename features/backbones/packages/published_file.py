@@ -1,0 +1,84 @@
+"""Networks of this project whose weights are one published file, or random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import Field
+
+from features.backbones.base import Bundle, load_strictly
+from features.backbones.loading import weights as found
+from features.backbones.loading.digests import file_sha256, text_sha256
+from features.backbones.options import BackboneOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+COPY = "model.safetensors"  # file of a bundle
+
+
+class FileOptions(BackboneOptions):
+    """Options of a backbone with such weights."""
+
+    weights: str = Field(description="local file, or `random`")
+    seed: int = Field(0, ge=0, description="for `random`: seed of the weights")
+
+
+def weights_digest(options: FileOptions, network: dict[str, Any], where: str) -> str:
+    """Return the SHA-256 of the file, or of the description of random weights.
+
+    Args:
+        options: The options.
+        network: What random weights depend on besides their seed.
+        where: Where the file can be had, for the message.
+
+    Raises:
+        WeightsError: The file does not exist.
+    """
+    if options.weights == found.RANDOM:
+        return text_sha256({"random": options.seed, **network})
+    return file_sha256(_find(options, where))
+
+
+def build_network(
+    options: FileOptions, build: Callable[[], Network], *, part: str, ignore: Sequence[str], where: str
+) -> Network:
+    """Build a network with seeded weights, and load the file unless the weights are random.
+
+    Args:
+        options: The options.
+        build: Returns the network.
+        part: Key of the published checkpoint that holds the tensors.
+        ignore: Names, or beginnings of names, of tensors that the network does not have.
+        where: Where the file can be had, for the message.
+
+    Raises:
+        WeightsError: The file does not exist, or does not fit the architecture.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        module = build()
+    if options.weights != found.RANDOM:
+        state = found.read_state(_find(options, where), part=part)
+        load_strictly(module, state, f"{options.title}: {options.weights}", ignore=tuple(ignore))
+    module.eval()
+    return module
+
+
+def save_copy(module: nn.Module, folder: Path) -> Bundle:
+    """Save a network's weights as safetensors."""
+    from safetensors.torch import save_file
+
+    save_file(module.state_dict(), folder / COPY)
+    return Bundle({"weights": COPY})
+
+
+def _find(options: FileOptions, where: str) -> Path:
+    """Return the path of the weights."""
+    return found.find_file(options.title, options.weights, f"{found.ways_out(options.title, 'file')}; {where}")
