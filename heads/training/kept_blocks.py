@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -95,21 +96,21 @@ class KeptBlocks:
             about = parse_object((file.metadata() or {}).get(KEY, "{}"), str(path), error=WeightsError)
             if (about.get("version"), about.get("job")) != (VERSION, self._job):
                 raise WeightsError(f"{path}: blocks of another job")
-            for at, block in enumerate(about["blocks"]):
-                place = Place(*block["place"])
-                held: list[dict[str, np.ndarray]] = [{} for _ in block["rows"]]
-                for name in file.keys():  # noqa: SIM118
-                    number, fit, own = name.split("/", 2)
-                    if int(number) == at and fit != "all":
-                        held[int(fit)][own] = file.get_tensor(name)
-                states: Sequence[State] = [
-                    arrays if rows is None else ReadState(arrays, rows, partial(load, place))
-                    for arrays, rows in zip(held, block["rows"], strict=True)
-                ]
-                losses, epochs = (file.get_tensor(f"{at}/all/{name}") for name in ("losses", "epochs"))
-                for number, params in enumerate(block["params"]):
-                    own_states = states if number == block["best"] else ()
-                    yield BlockFit(place, number, own_states, losses[number], epochs[number], params)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        states: defaultdict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for name, values in arrays.items():
+            owner, _, own = name.rpartition("/")
+            states[owner][own] = values
+        for at, block in enumerate(about["blocks"]):
+            place = Place(*block["place"])
+            best: list[State] = [
+                held if rows is None else ReadState(held, rows, partial(load, place))
+                for held, rows in ((states[f"{at}/{fit}"], rows) for fit, rows in enumerate(block["rows"]))
+            ]
+            of_all = states[f"{at}/all"]
+            for number, params in enumerate(block["params"]):
+                losses, epochs = of_all["losses"][number], of_all["epochs"][number]
+                yield BlockFit(place, number, best if number == block["best"] else (), losses, epochs, params)
 
     def _write(self) -> None:
         """Write the finished blocks to another file."""

@@ -58,8 +58,8 @@ def pictures_of(study: Study, clips: np.ndarray, advance: Callable[[], object] =
     with Attempts(study.cache_folder) as attempts, ThreadPoolExecutor(os.cpu_count()) as threads:
         pictures = list(threads.map(partial(one, attempts=attempts), missing))
     found = kept | {_key(clip): picture for clip, picture in zip(missing, pictures, strict=True) if picture}
-    of_clips = {number: found.get(_key(clip)) for number, clip in shown.items()}
-    used = {_key(clip): picture for clip in shown.values() if (picture := found.get(_key(clip)))}
+    of_clips = {number: found[_key(clip)] for number, clip in shown.items() if _key(clip) in found}
+    used = {_key(shown[number]): picture for number, picture in of_clips.items()}
     if used != kept:
         write_pictures(study.config.run_dir, used)
     return [of_clips.get(clip) for clip in clips.tolist()]
