@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
-from features.errors import ConfigError, RunError
+from features.errors import ConfigError
 from features.labels import Task
-from heads.batched.blocks import ALL_LAYERS, Block, BlockFit, Place, standardize
+from heads.batched.blocks import ALL_LAYERS, BlockFit, Place
 from heads.batched.cores import one_thread
 from heads.batched.frame_blocks import ClipLayers, FrameSource
-from heads.batched.job import MEMORY_BYTES, HeadType, Job
-from heads.batched.vector_blocks import VectorBlock, vector_block
-from heads.batched.vectors import ArrayVectors, LayerRows, SelectedLayers, Vectors, read_layers
-from heads.evaluation.absent import absent_classes, never
+from heads.batched.job import MEMORY_BYTES, Job
+from heads.batched.vectors import ArrayVectors, SelectedLayers, Vectors
+from heads.evaluation.absent import absent_classes
 from heads.kinds.registry import head_type
-from heads.options import HeadOptions, SteppedOptions
+from heads.options import HeadOptions
 from heads.splits.protocol import Split, Splits
+from heads.training.job_run import JobRun, VectorSource
 from heads.training.kept_blocks import KeptBlocks
 from heads.training.per_layer import LayerScores
 from heads.training.preconditions import check_choice, check_rows, check_splits
-from heads.training.results import CandidateScore, HeadFit, HeadResult
+from heads.training.results import CandidateScore, HeadResult
 
 
 def train_head(
@@ -107,7 +105,7 @@ def train_head(
     positions = layer_positions(options, names)
     if not len(seeds):
         raise ConfigError("seeds: the list is empty; give at least one seed, such as [0]")
-    source: FrameSource | _VectorSource
+    source: FrameSource | VectorSource
     if isinstance(features, ClipLayers):
         check_splits(targets, folds, n_classes, task, may_lack_classes=lacking)
         if options.reads == "layer-frames":
@@ -121,7 +119,7 @@ def train_head(
             features, positions = SelectedLayers(features, positions), [ALL_LAYERS]
         features = check_rows(features, targets, folds, n_classes, task, may_lack_classes=lacking)
         check_choice(options, folds, len(positions))
-        source = _VectorSource(features, targets, task, head_type(options.name).minibatches)
+        source = VectorSource(features, targets, task, head_type(options.name).minibatches)
     with kept or nullcontext(), one_thread() as cores:
         grid = tuple(options.configurations())
         job = Job(
@@ -140,7 +138,7 @@ def train_head(
             note=None if note is None else _once(note),
         )
         absent = [absent_classes(targets[fold.train], n_classes, task) for fold in folds]
-        run = _Run(head_type(options.name), job, source, folds, absent)
+        run = JobRun(head_type(options.name), job, source, folds, absent)
         places = [Place(fold, layer) for fold in range(len(folds)) for layer in positions]
         if together is None:
             together = job.device.type == "cuda" or run.head.apart
@@ -174,112 +172,6 @@ def train_head(
     return HeadResult(tuple(fits), candidates, time.perf_counter() - started, by_layer.in_order())
 
 
-@dataclass(frozen=True)
-class _VectorSource:
-    """Blocks of pooled features; the counterpart of `FrameSource`."""
-
-    features: Vectors
-    targets: np.ndarray
-    task: Task
-    minibatches: bool
-
-    def block(self, split: Split, layer: int, device: torch.device) -> Block | VectorBlock:
-        """Return one split's training and validation rows."""
-        build = vector_block if self.minibatches else standardize
-        return build(self.features, self.targets, split, layer, device, self.task)
-
-    def rows(self, rows: np.ndarray, layer: int) -> np.ndarray | LayerRows:
-        """Return raw features to predict from."""
-        if layer != ALL_LAYERS:
-            return self.features.read(rows, layer)
-        return LayerRows(self.features, rows) if self.minibatches else read_layers(self.features, rows)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The training of one head on the clips of an experiment."""
-
-    head: HeadType
-    job: Job
-    source: FrameSource | _VectorSource
-    folds: Sequence[Split]
-    absent: Sequence[np.ndarray]
-
-    def fit(self, groups: Iterable[Sequence[Place]], kept: KeptBlocks | None) -> Iterator[BlockFit]:
-        """Yield every candidate of groups of blocks that are trained together, without training the kept ones."""
-        load = partial(self._load, self.folds)
-        if kept is None:
-            for group in groups:
-                yield from self.head.fit(group, load, self.job)
-            return
-        finished = set()
-        for fitted in kept.read(load):
-            finished.add(fitted.place)
-            yield fitted
-        for group in groups:
-            if places := [place for place in group if place not in finished]:
-                for fitted in self.head.fit(places, load, self.job):
-                    kept.see(fitted, len(self.job.grid))
-                    yield fitted
-
-    def score(
-        self, chosen: BlockFit, titles: dict[int, int | str], *, refit: bool, valid: bool, scores: bool
-    ) -> Iterator[HeadFit]:
-        """Score a split's test rows with the chosen candidate's fit of each seed."""
-        options, job, split = self.job.options, self.job, self.folds[chosen.place.fold]
-        if len(split.valid) and not np.isfinite(chosen.valid_loss).all():
-            raise RunError(
-                f"{options.title}: fold {split.fold!r}: every configuration diverged (validation loss not finite)"
-                + _way_out(options)
-            )
-        fitted = self._refit(chosen) if refit and len(split.valid) else chosen
-        scored = self._predict(fitted, split.test, chosen.place)
-        validated = self._predict(chosen, split.valid, chosen.place) if valid and len(split.valid) else None
-        raw = self._scores(fitted, split.test, chosen.place) if scores and self.head.graph is not None else None
-        for at, seed in enumerate(job.seeds):
-            fit = min(at, len(scored) - 1)  # a deterministic head has one fit
-            if not np.isfinite(scored[fit]).all():
-                raise RunError(f"{options.title}: fold {split.fold!r} diverged{_way_out(options)}")
-            yield HeadFit(
-                fold=split.fold,
-                seed=int(seed),
-                draw=split.draw,
-                test_rows=split.test,
-                probabilities=scored[fit],
-                valid_rows=split.valid,
-                valid_probabilities=None if validated is None else validated[fit],
-                configuration=job.grid[chosen.configuration],
-                layer=titles[chosen.place.layer],
-                valid_loss=float(chosen.valid_loss[fit]),
-                epochs=int(fitted.epochs[fit]),
-                params_trained=fitted.params_trained,
-                state=fitted.states[fit],
-                scores=None if raw is None else raw[fit],
-            )
-
-    def _predict(self, fitted: BlockFit, rows: np.ndarray, place: Place) -> list[np.ndarray]:
-        """Return the predictions of each state for some rows, (n, C) or (n, 1)."""
-        features, absent, task = self.source.rows(rows, place.layer), self.absent[place.fold], self.job.task
-        return [never(self.head.predict(state, features, task), absent, task) for state in fitted.states]
-
-    def _scores(self, fitted: BlockFit, rows: np.ndarray, place: Place) -> list[np.ndarray]:
-        """Return the scores of each state for some rows before softmax or sigmoid, (n, C)."""
-        features = self.source.rows(rows, place.layer)
-        return [self.head.scores(state, features) for state in fitted.states]
-
-    def _refit(self, chosen: BlockFit) -> BlockFit:
-        """Train the chosen candidate on training and validation rows, for as many epochs as its best state had."""
-        split = self.folds[chosen.place.fold]
-        joined = replace(split, train=np.union1d(split.train, split.valid), valid=split.valid[:0])
-        epochs = tuple(int(chosen.epochs[min(at, len(chosen.epochs) - 1)]) for at in range(len(self.job.seeds)))
-        job = replace(self.job, grid=(self.job.grid[chosen.configuration],), epochs=epochs)
-        place = Place(0, chosen.place.layer)
-        return next(iter(self.head.fit([place], partial(self._load, [joined]), job)))
-
-    def _load(self, folds: Sequence[Split], place: Place) -> Any:
-        return self.source.block(folds[place.fold], place.layer, self.job.device)
-
-
 def _once(note: Callable[[str], None]) -> Callable[[str], None]:
     """Return a function that passes each line on only once."""
     seen: set[str] = set()
@@ -290,10 +182,6 @@ def _once(note: Callable[[str], None]) -> Callable[[str], None]:
             note(line)
 
     return pass_on
-
-
-def _way_out(options: HeadOptions) -> str:
-    return "; use a smaller learning_rate" if isinstance(options, SteppedOptions) else ""
 
 
 def layer_positions(options: HeadOptions, names: Sequence[int]) -> list[int]:
