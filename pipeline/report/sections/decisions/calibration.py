@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.report.decisions import entries_of
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
+from pipeline.report.sections.decisions.lines import line_of
 from pipeline.report.sections.decisions.texts import estimate_text, number_text
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.decisions.calibration_rows import NONE
@@ -80,21 +81,13 @@ def _reliability(model: StudyModel, entries: Sequence[Mapping[str, Any]]) -> Fig
 
 def _line(entry: Mapping[str, Any], model: StudyModel) -> Series:
     bins = entry["reliability"]
-    return Series(
-        name=_name(entry),
-        x=[one["predicted"] for one in bins],
-        y=[one["observed"][0] for one in bins],
-        y_low=[one["observed"][1] for one in bins],
-        y_high=[one["observed"][2] for one in bins],
-        mark="line",
-        of=str(model.row["model"]),
-        notes=[
-            f"{_name(entry)}\n{one['low']:g}–{one['high']:g}: {one['count']:g} decisions\n"
-            f"mean probability {one['predicted']:.3f}, true {one['observed'][0]:.3f} "
-            f"({one['observed'][1]:.3f}–{one['observed'][2]:.3f})"
-            for one in bins
-        ],
-    )
+    notes = [
+        f"{_name(entry)}\n{one['low']:g}–{one['high']:g}: {one['count']:g} decisions\n"
+        f"mean probability {one['predicted']:.3f}, true {one['observed'][0]:.3f} "
+        f"({one['observed'][1]:.3f}–{one['observed'][2]:.3f})"
+        for one in bins
+    ]
+    return line_of(model, _name(entry), [one["predicted"] for one in bins], [one["observed"] for one in bins], notes)
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.report.decisions import entries_of
 from pipeline.report.figure import Axis, Figure, Series
 from pipeline.report.section import Section
+from pipeline.report.sections.decisions.lines import line_of
 from pipeline.report.sections.decisions.texts import MISSING, estimate_text, number_text
 from pipeline.report.study import Study, StudyModel
 from pipeline.results.decisions.threshold_rows import CLASS, MACRO, MICRO, MOST_CURVES, RATES
@@ -172,18 +173,11 @@ def _coverage(study: Study) -> Figure | None:
 
 
 def _coverage_line(model: StudyModel, points: Sequence[Mapping[str, Any]]) -> Series:
-    return Series(
-        name=model.title,
-        x=[point["coverage"] for point in points],
-        y=[point["accuracy"][0] for point in points],
-        y_low=[point["accuracy"][1] for point in points],
-        y_high=[point["accuracy"][2] for point in points],
-        mark="line",
-        of=str(model.row["model"]),
-        notes=[
-            f"{model.title}\n{100 * point['coverage']:g} % answered, probability at least "
-            f"{number_text(point['threshold'])}\naccuracy {point['accuracy'][0]:.3f} "
-            f"({point['accuracy'][1]:.3f}–{point['accuracy'][2]:.3f})"
-            for point in points
-        ],
-    )
+    notes = [
+        f"{model.title}\n{100 * point['coverage']:g} % answered, probability at least "
+        f"{number_text(point['threshold'])}\naccuracy {point['accuracy'][0]:.3f} "
+        f"({point['accuracy'][1]:.3f}–{point['accuracy'][2]:.3f})"
+        for point in points
+    ]
+    x, estimates = [point["coverage"] for point in points], [point["accuracy"] for point in points]
+    return line_of(model, model.title, x, estimates, notes)
