@@ -1,7 +1,8 @@
 """Presets of neural codecs, whose encoders give continuous frames before they are quantised.
 
 Shapes are those of the configurations in transformers. Corpora, licences and the sizes of the variants are from memory
-of the model cards and publications. They were not compared with the hub, and no revision is pinned.
+of the model cards and publications. They were not compared with the hub. Revisions are those that
+several public repositories load; a model without one is loaded in its newest revision.
 """
 
 from __future__ import annotations
@@ -26,11 +27,17 @@ def _frames(sample_rate_hz: int, hop: int, padding: str) -> InputContract:
 
 
 def _encodec(
-    sample_rate_hz: int, *, hop: int, parameters: int, architecture: dict[str, object] | None = None
+    sample_rate_hz: int,
+    *,
+    hop: int,
+    parameters: int,
+    architecture: dict[str, object] | None = None,
+    revision: str | None = None,
 ) -> Preset:
     """Return the record of a variant of EnCodec."""
     return Preset(
         weights=f"facebook/encodec_{sample_rate_hz // 1000}khz",
+        revision=revision,
         options={
             "model_type": "encodec",
             "architecture": {"sampling_rate": sample_rate_hz, **(architecture or {})},
@@ -83,7 +90,7 @@ _MUSICGEN = {
 
 PRESETS = {
     "encodec-24khz": replace(
-        _encodec(24_000, hop=320, parameters=7_425_792),
+        _encodec(24_000, hop=320, parameters=7_425_792, revision="c1dbe2ae3f1de713481a3b3e7c47f357092ee040"),
         pretrained_on=("DNS Challenge 4", "Common Voice", "AudioSet", "FSD50K", "MTG-Jamendo"),
     ),
     "encodec-32khz": replace(  # of MusicGen; trained on licensed music
@@ -96,7 +103,8 @@ PRESETS = {
     "dac-44khz": _dac(44_100, name="44khz", ratios=[2, 4, 8, 8], parameters=22_299_200, codebooks=9),
     "mimi": Preset(
         weights="kyutai/mimi",
-        options={"model_type": "mimi"},
+        revision="89091b3e466eb6a9d11e537bf26b144f194978f7",
+        options={"model_type": "mimi", "extractor": {"sampling_rate": 24_000}},
         files=SNAPSHOT_FILES,
         input=_frames(24_000, 1_920, _WHOLE_HOPS),
         layers=1,

@@ -1,7 +1,8 @@
 """Presets of encoders that were derived from Wav2Vec2 and HuBERT: distilled, fine-tuned, or trained on music.
 
-The facts of this file are from memory of the model cards and publications. They were not compared with the hub, and no
-revision is pinned. A folder's own configuration always decides when weights are loaded.
+The facts of this file are from memory of the model cards and publications. They were not compared with the hub.
+Revisions are those that several public repositories load. A folder's own configuration always decides when weights are
+loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ PRESETS = {
     "distilhubert": replace(
         BASE,
         weights="ntu-spml/distilhubert",
+        revision="fa87d96265d6b7af66e112faff6ff44df419cec9",
         options={
             "model_type": "hubert",
             "size": "base",
@@ -31,6 +33,7 @@ PRESETS = {
     "mert-v1-95m": replace(
         BASE,
         weights="m-a-p/MERT-v1-95M",
+        revision="12af15fef9d0ac838c3f475bfbbf26d2060dd4f5",
         options={**_AS_HUBERT, "size": "base"},
         input=_MUSIC,
         licence="cc-by-nc-4.0",
@@ -40,6 +43,7 @@ PRESETS = {
     "mert-v1-330m": replace(
         LARGE,
         weights="m-a-p/MERT-v1-330M",
+        revision="5240c2708a5acaee1007f43fb9735c7dcd0b78c9",
         options={**_AS_HUBERT, "size": "large-stable"},
         input=_MUSIC,
         licence="cc-by-nc-4.0",
@@ -49,6 +53,7 @@ PRESETS = {
     "wav2vec2-emotion-msp-dim": replace(
         LARGE,
         weights="audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim",
+        revision="6eba34a2485ea31cb03600241787c3a5edab8626",
         options={"size": "large-stable", "architecture": {"num_hidden_layers": 12}},
         layers=13,
         parameters=164_284_032,

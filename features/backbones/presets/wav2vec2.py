@@ -100,6 +100,7 @@ PRESETS = {
     "wav2vec2-xls-r-1b": replace(
         LARGE,
         weights="facebook/wav2vec2-xls-r-1b",
+        revision="35eaea9a0ed0f97592277d79208e40ab8917d1e3",
         options={"size": "large-stable", "architecture": _BILLION},
         layers=49,
         dim=1280,
@@ -111,6 +112,7 @@ PRESETS = {
     "wav2vec2-xls-r-2b": replace(
         LARGE,
         weights="facebook/wav2vec2-xls-r-2b",
+        revision="3b6d89d0fabead7da552eaaa07549c7c9c36d303",
         options={"size": "large-stable", "architecture": _TWO_BILLION},
         layers=49,
         dim=1920,
@@ -129,6 +131,7 @@ PRESETS = {
     "mms-300m": replace(
         LARGE,
         weights="facebook/mms-300m",
+        revision="4ee317ce793c53dbc041fc4376c7558292dd38dc",
         licence="cc-by-nc-4.0",
         citation=MMS,
         pretrained_on=("MMS-lab-U", *_XLS_R_CORPORA),
@@ -136,6 +139,7 @@ PRESETS = {
     "mms-1b": replace(
         LARGE,
         weights="facebook/mms-1b",
+        revision="0d2f7adb9903d98894d70ae11f7fbdfc8cb71a69",
         options={"size": "large-stable", "architecture": _BILLION},
         layers=49,
         dim=1280,

@@ -7,6 +7,7 @@ import pytest
 
 from features.backbones import describe, list_backbones, load, parse_options, presets
 from features.backbones.options import BackboneOptions
+from features.backbones.table import get_record
 from features.errors import ConfigError
 
 RANDOM = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
@@ -141,6 +142,13 @@ def test_every_name_is_listed_with_what_it_is():
     assert rows["hubert-base"]["weights"].startswith("facebook/hubert-base-ls960@dba3bb02")
     assert rows["yamnet"]["sample_rate_hz"] == 16_000
     assert all(row["summary"] for row in rows.values())
+
+
+def test_the_list_and_the_records_name_the_same_rates():
+    listed = {row["name"]: row["sample_rate_hz"] for row in list_backbones()}
+    records = {name: get_record(name) for name in presets()}
+    recorded = {name: record.input.sample_rate_hz for name, record in records.items() if record and record.input}
+    assert recorded == {name: listed[name] for name in recorded}
 
 
 def test_describing_an_encoder_imports_no_modelling_code(save_encoder):
