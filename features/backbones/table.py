@@ -24,6 +24,7 @@ BACKBONES = {
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
     "opensmile": "features.backbones.packages.opensmile",
+    "dasheng": "features.backbones.packages.dasheng",
     "panns": "features.backbones.packages.panns",
     "resemblyzer": "features.backbones.packages.resemblyzer",
 }

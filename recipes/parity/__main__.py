@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from features.backbones import load
 from features.backbones.golden.clips import golden_clips
 from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
+from features.backbones.loading.weights import RANDOM
 from features.errors import WeightsError
 from recipes.parity.table import PUBLISHERS, Publisher
 
@@ -65,7 +67,7 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
         golden = Golden(
             preset=preset,
             publisher=publisher.call,
-            weights="none" if source is None else "published",
+            weights=golden_weights(source),
             weights_sha256=spec.weights_sha256,
             sample_rate=spec.sample_rate,
             settings=spec.settings,
@@ -79,6 +81,13 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
         print(f"{preset}: relative error {difference:.1e} of the golden vectors to {publisher.call}")
         error = max(error, difference)
     return error <= TOLERANCE
+
+
+def golden_weights(source: str | None) -> Literal["published", "seeded", "none"]:
+    """Return which weights `Golden.weights` states for a spec's source; None: there are none."""
+    if source is None:
+        return "none"
+    return "seeded" if source == RANDOM else "published"
 
 
 def install(name: str, publisher: Publisher) -> Path:

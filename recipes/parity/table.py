@@ -22,6 +22,11 @@ class Publisher:
 
 # module in recipes/parity/publishers -> its facts
 PUBLISHERS = {
+    "dasheng": Publisher(
+        "dasheng 0.0.9, Dasheng.forward and the inputs of its blocks",
+        ("dasheng==0.0.9", "einops==0.8.2"),
+        ("dasheng-base", "dasheng-0.6b", "dasheng-1.2b"),
+    ),
     "opensmile": Publisher(
         "opensmile 2.6.0, Smile.process_signal",
         (

@@ -32,6 +32,7 @@ CORPORA = {
     corpus.name: corpus
     for corpus in (
         Corpus("200 million clips of Lin et al. 2020", (YOUTUBE,)),
+        Corpus("ACAV100M", (YOUTUBE,)),
         Corpus("AudioCaps", (YOUTUBE,), part_of="AudioSet"),
         Corpus("AudioSet", (YOUTUBE,)),
         Corpus("BABEL"),

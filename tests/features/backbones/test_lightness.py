@@ -44,7 +44,7 @@ own = {{
     "litert": {{"weights": "a.tflite", "tensor": "t", "sample_rate_hz": 8000, "window_samples": 9, "hop_samples": 9}},
     "onnx": {{"weights": "a.onnx", "sample_rate_hz": 8000}}, "hear": {{"module": "a"}},
     "python": {{"callable": "a:b", "sample_rate_hz": 8000}}, "resemblyzer": {{"weights": "random"}},
-    "panns": {{"weights": "random"}},
+    "panns": {{"weights": "random"}}, "dasheng": {{"weights": "random"}},
 }}
 for name in backbones.names():
     assert backbones.parse_options({{"name": name, **own.get(name, {{}})}}).name == name
