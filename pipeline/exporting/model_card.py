@@ -15,6 +15,7 @@ from features.backbones.presets.corpora import find_corpus
 from features.backbones.presets.exposure import exposure
 from features.backbones.presets.record import Preset
 from features.spec import BackboneSpec
+from pipeline.exporting.measured_decisions import measured_decisions
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
 from pipeline.predicting.locate import FoundModel
 from pipeline.predicting.predictor import Predictor
@@ -88,8 +89,7 @@ class Card:
             self.check,
             "## Evaluation",
             self._score(),
-            "## Decisions" if self._decisions() else "",
-            self._decisions(),
+            *self._decisions(),
             "## Training",
             self._training(),
             "## Audio preprocessing",
@@ -161,11 +161,11 @@ class Card:
             text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
         return text
 
-    def _decisions(self) -> str:
-        """Return what is known about calibration and thresholds; empty for numbers."""
+    def _decisions(self) -> list[str]:
+        """Return blocks about calibration, thresholds and what they gave on test clips; none for numbers."""
         fitted, task = self.predictor.fitted, self.predictor.task
         if task == "regression":
-            return ""
+            return []
         lines = ["The probabilities are not calibrated."]
         if fitted.calibration != "none":
             lines = [f"The probabilities are calibrated ({fitted.calibration}, fitted on validation clips)."]
@@ -178,7 +178,10 @@ class Card:
                 lines.append(f"A clip below the threshold of its class is `{fitted.point.rule.below}`.")
         elif task == "multi-label":
             lines.append("A clip has the classes with a probability of at least 0.5.")
-        return " ".join(lines)
+        measured = measured_decisions(self.model)
+        if not measured and (fitted.calibration != "none" or fitted.point is not None):
+            lines.append("What they gave on test clips is not known here: the model has no current report.")
+        return ["## Decisions", " ".join(lines), measured.table(), measured.background()]
 
     def _training(self) -> str:
         about = self.model.about
