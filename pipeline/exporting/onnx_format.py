@@ -221,7 +221,16 @@ def _heads(fitted: HeadEnsemble, predictor: Predictor, target: Path, note: Calla
 
 
 def _networks(fitted: NetworkEnsemble, predictor: Predictor, target: Path, note: Callable[[str], None]) -> Graphs:
-    """Write `model.onnx` for windows, and the graph that computes windows from a waveform."""
+    """Write `model.onnx` for windows, and the graph that computes windows from a waveform.
+
+    Raises:
+        UserError: The model is calibrated: its map applies to the mean over the windows, which are not in the graph.
+    """
+    if any(calibrator is not None for calibrator in fitted.calibrators):
+        raise UserError(
+            f"--format onnx: {predictor.model.title} is trained end to end and calibrated, and the graph ends before "
+            "windows are averaged; use --format audioheads, or `calibrate: none`"
+        )
     length, spec = int(fitted.about["window_frames"]), predictor.spec
     if isinstance(fitted.options, EndToEndOptions):
         assert fitted.source.spec is not None
