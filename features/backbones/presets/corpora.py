@@ -69,6 +69,9 @@ CORPORA = {
         Corpus("VoxPopuli", ("the European Parliament",)),
         Corpus("YouTube-8M", (YOUTUBE,)),
         Corpus("synthetic sounds of audioheads", ("audioheads",), kinds=("synthetic",)),
+        Corpus("Tierstimmenarchiv"),
+        Corpus("Xeno-canto", ("Xeno-canto",)),
+        Corpus("iNaturalist", ("iNaturalist",)),
     )
 }
 
