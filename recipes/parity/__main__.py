@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from features.backbones import load
+from features.backbones import describe, load
+from features.backbones.base import Backbone
 from features.backbones.golden.clips import golden_clips
 from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
 from features.errors import WeightsError
+from recipes.parity.publish import enter_bare
 from recipes.parity.table import PUBLISHERS, Publisher
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +51,23 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     """
     packages = install(name, publisher)
     sys.path.extend(path for path in [str(packages)] if path not in sys.path)
-    try:
-        backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
-    except WeightsError as error:
-        print(f"{preset}: skipped: {error}")
-        return True
+    enter_bare(publisher.bare)
+    with tempfile.TemporaryDirectory() as folder:
+        seeded = publisher.seeded and weights is None
+        if seeded:
+            weights = save_seeded(name, preset, Path(folder))
+        try:
+            backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
+        except WeightsError as error:
+            print(f"{preset}: skipped: {error}")
+            return True
+        return agree(name, publisher, preset, backbone, packages, seeded=seeded, write=write)
+
+
+def agree(
+    name: str, publisher: Publisher, preset: str, backbone: Backbone, packages: Path, *, seeded: bool, write: bool
+) -> bool:
+    """Return whether a loaded backbone, its publisher's code and the golden vectors agree."""
     spec = backbone.spec
     clips = golden_clips(spec.sample_rate)
     source = None if spec.weights == "none" else spec.weights
@@ -60,12 +75,15 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     values = backbone.embed(clips)
     same = all(one.shape == other.shape for one, other in zip(values, expected, strict=True))
     error = max(map(relative_error, values, expected)) if same else float("inf")
-    print(f"{preset}: relative error {error:.1e} to {publisher.call}")
+    which = ", seeded random weights" if seeded else ""
+    print(f"{preset}: relative error {error:.1e} to {publisher.call}{which}")
+    if seeded:  # the vectors are those of `weights: random`, whose digest does not depend on a file
+        spec = describe({"name": preset, "weights": "random"})
     if write and error <= TOLERANCE:
         golden = Golden(
             preset=preset,
             publisher=publisher.call,
-            weights="none" if source is None else "published",
+            weights="none" if source is None else "seeded" if seeded else "published",
             weights_sha256=spec.weights_sha256,
             sample_rate=spec.sample_rate,
             settings=spec.settings,
@@ -79,6 +97,12 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
         print(f"{preset}: relative error {difference:.1e} of the golden vectors to {publisher.call}")
         error = max(error, difference)
     return error <= TOLERANCE
+
+
+def save_seeded(name: str, preset: str, folder: Path) -> str:
+    """Write the network's seeded random weights to a file in the publisher's format, and return its path."""
+    network = load({"name": preset, "weights": "random"}).module
+    return str(import_module(f"recipes.parity.publishers.{name}").save(preset, network.state_dict(), folder))
 
 
 def install(name: str, publisher: Publisher) -> Path:

@@ -13,11 +13,16 @@ class Publisher:
         call: The package and the call that are compared, for the files of golden vectors.
         requirements: Its packages, each with its version; what they need beyond is part of this project.
         presets: Names of the presets.
+        seeded: Whether, without published weights at hand, random ones are compared: its module then has a function
+            `save(preset, state, folder)`, which writes a network's tensors to a file as its publisher would.
+        bare: Packages whose `__init__.py` is not run, since it needs other packages or downloads files.
     """
 
     call: str
     requirements: tuple[str, ...]
     presets: tuple[str, ...]
+    seeded: bool = False
+    bare: tuple[str, ...] = ()
 
 
 # module in recipes/parity/publishers -> its facts
@@ -39,10 +44,18 @@ PUBLISHERS = {
         ),
         ("egemaps", "compare2016"),
     ),
+    "panns": Publisher(
+        "panns-inference 0.1.1, models.Cnn14",
+        ("panns-inference==0.1.1", "torchlibrosa==0.1.0"),
+        ("panns-cnn14",),
+        seeded=True,
+        bare=("panns_inference",),
+    ),
     "resemblyzer": Publisher(
         "Resemblyzer 0.1.4, normalize_volume and VoiceEncoder.embed_utterance",
         ("resemblyzer==0.1.4", "webrtcvad-wheels==2.0.14.post1"),
         ("ge2e",),
     ),
     "speech_embedding": Publisher("the file in onnxruntime", (), ("speech-embedding",)),
+    "yamnet": Publisher("the file in ai-edge-litert", (), ("yamnet",)),
 }

@@ -15,14 +15,17 @@ from tests.paths import SHARED
 FILES = {
     "ge2e": SHARED / "weights" / "ge2e" / "ge2e.pt",
     "speech-embedding": SHARED / "weights" / "speech-embedding" / "speech_embedding.onnx",
+    "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def loaded(name):
-    """The backbone of a preset with its published weights."""
+    """The backbone of a preset with its published weights, or with the seeded ones of its golden vectors."""
     if extra := missing_extra(name):
         pytest.skip(f"audioheads[{extra}] is not installed")
+    if find_golden(name).weights == "seeded":
+        return load({"name": name, "weights": "random"})
     file = FILES.get(name)
     if file is not None and not file.is_file():
         pytest.skip(f"no {file} next to the checkout")
@@ -38,7 +41,7 @@ def test_a_preset_has_its_publishers_values(name):
 
 
 def test_every_file_is_about_a_preset_and_says_where_it_is_from():
-    assert {"egemaps", "compare2016", "ge2e", "speech-embedding"} <= set(NAMES) <= set(presets())
+    assert {"egemaps", "compare2016", "panns-cnn14", *FILES} <= set(NAMES) <= set(presets())
     for name in NAMES:
         golden = find_golden(name)
         assert golden.preset == name and golden.publisher
@@ -46,6 +49,14 @@ def test_every_file_is_about_a_preset_and_says_where_it_is_from():
         assert (golden.weights == "none") is (golden.weights_sha256 == "")
         assert len(golden.shapes) == len(golden.numbers) == 3
         assert {len(numbers) for numbers in golden.numbers} == {N_NUMBERS}
+        assert all(any(numbers) for numbers in golden.numbers)
+
+
+def test_numbers_are_values_at_equal_distances_or_sums_if_those_are_zero():
+    frames = np.arange(61, dtype=np.float32).reshape(1, 61, 1)
+    assert selected(frames) == [float(4 * at) for at in range(N_NUMBERS)]
+    sparse = np.where(frames % 4 == 1, 1, 0)  # 0 at all of these
+    assert sum(selected(sparse)) == 15 and selected(sparse)[0] == 1
 
 
 def test_the_clips_are_the_same_everywhere():
