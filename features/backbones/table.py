@@ -24,6 +24,7 @@ BACKBONES = {
     "hear": "features.backbones.hear",
     "python": "features.backbones.python",
     "opensmile": "features.backbones.packages.opensmile",
+    "aves": "features.backbones.packages.aves",
     "panns": "features.backbones.packages.panns",
     "resemblyzer": "features.backbones.packages.resemblyzer",
 }

@@ -27,6 +27,12 @@ class Publisher:
 
 # module in recipes/parity/publishers -> its facts
 PUBLISHERS = {
+    "aves": Publisher(
+        "esp-aves 1.0.0, load_feature_extractor",
+        ("esp-aves==1.0.0",),
+        ("aves-bio",),
+        seeded=True,
+    ),
     "opensmile": Publisher(
         "opensmile 2.6.0, Smile.process_signal",
         (

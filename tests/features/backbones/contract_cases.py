@@ -28,6 +28,7 @@ CASES = {
     "mfcc": {},
     "opensmile": {},
     "compare2016": {},
+    "aves": TINY_SIZE,
     "panns": TINY_SIZE,
     "resemblyzer": {"weights": "random"},
     "logmel": {},
@@ -116,7 +117,7 @@ MORE = (
     "mimi",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns"}
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns", "aves"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has
