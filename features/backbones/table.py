@@ -25,6 +25,7 @@ BACKBONES = {
     "python": "features.backbones.python",
     "opensmile": "features.backbones.packages.opensmile",
     "aves": "features.backbones.packages.aves",
+    "beats": "features.backbones.packages.beats",
     "panns": "features.backbones.packages.panns",
     "resemblyzer": "features.backbones.packages.resemblyzer",
 }

@@ -33,6 +33,13 @@ PUBLISHERS = {
         ("aves-bio",),
         seeded=True,
     ),
+    "beats": Publisher(
+        "avex 1.4.0, models/beats of the publisher",
+        ("avex==1.4.0",),
+        ("beats-iter3-plus-as2m",),
+        seeded=True,
+        bare=("avex", "avex.models"),
+    ),
     "opensmile": Publisher(
         "opensmile 2.6.0, Smile.process_signal",
         (

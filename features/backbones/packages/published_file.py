@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +52,7 @@ def build_network(
     ignore: Sequence[str],
     where: str,
     rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    expected: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Network:
     """Build a network with seeded weights, and load the file unless the weights are random.
 
@@ -62,6 +63,7 @@ def build_network(
         ignore: Names, or beginnings of names, of tensors that the network does not have.
         where: Where the file can be had, for the message.
         rename: Gives the tensors of a file the names of the network; must leave the network's own names as they are.
+        expected: Key of the checkpoint's settings -> the values that they must have, if the checkpoint states them.
 
     Raises:
         WeightsError: The file does not exist, or does not fit the architecture.
@@ -72,7 +74,7 @@ def build_network(
         torch.manual_seed(options.seed)
         module = build()
     if options.weights != found.RANDOM:
-        state = found.read_state(_find(options, where), part=part)
+        state = found.read_state(_find(options, where), part=part, expected=expected)
         state = state if rename is None else rename(state)
         load_strictly(module, state, f"{options.title}: {options.weights}", ignore=tuple(ignore))
     module.eval()

@@ -29,6 +29,7 @@ CASES = {
     "opensmile": {},
     "compare2016": {},
     "aves": TINY_SIZE,
+    "beats": TINY_SIZE,
     "panns": TINY_SIZE,
     "resemblyzer": {"weights": "random"},
     "logmel": {},
@@ -117,7 +118,7 @@ MORE = (
     "mimi",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns", "aves"}
+DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns", "aves", "beats"}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has

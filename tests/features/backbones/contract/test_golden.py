@@ -18,6 +18,7 @@ FILES = {
     "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+LARGE = {"aves-bio", "beats-iter3-plus-as2m"}  # networks that take seconds
 
 
 def loaded(name):
@@ -32,7 +33,9 @@ def loaded(name):
     return load({"name": name, **({} if file is None else {"weights": str(file)})})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in LARGE else ()) for name in NAMES]
+)
 def test_a_preset_has_its_publishers_values(name):
     backbone, golden = loaded(name), find_golden(name)
     assert golden.is_of(backbone.spec)
