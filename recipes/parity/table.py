@@ -40,6 +40,12 @@ PUBLISHERS = {
         seeded=True,
         bare=("avex", "avex.models"),
     ),
+    "openl3": Publisher(
+        "torchopenl3 1.0.1, get_audio_embedding",
+        ("torchopenl3==1.0.1", "julius==0.2.7", "six==1.17.0"),
+        ("openl3-env",),
+        seeded=True,
+    ),
     "opensmile": Publisher(
         "opensmile 2.6.0, Smile.process_signal",
         (

@@ -45,7 +45,7 @@ own = {{
     "onnx": {{"weights": "a.onnx", "sample_rate_hz": 8000}}, "hear": {{"module": "a"}},
     "python": {{"callable": "a:b", "sample_rate_hz": 8000}}, "resemblyzer": {{"weights": "random"}},
     "panns": {{"weights": "random"}},
-    "aves": {{"weights": "random"}}, "beats": {{"weights": "random"}},
+    "aves": {{"weights": "random"}}, "beats": {{"weights": "random"}}, "openl3": {{"weights": "random"}},
 }}
 for name in backbones.names():
     assert backbones.parse_options({{"name": name, **own.get(name, {{}})}}).name == name
