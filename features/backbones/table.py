@@ -26,6 +26,7 @@ BACKBONES = {
     "opensmile": "features.backbones.packages.opensmile",
     "aves": "features.backbones.packages.aves",
     "beats": "features.backbones.packages.beats",
+    "m2d": "features.backbones.packages.m2d",
     "openl3": "features.backbones.packages.openl3",
     "panns": "features.backbones.packages.panns",
     "resemblyzer": "features.backbones.packages.resemblyzer",

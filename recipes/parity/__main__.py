@@ -9,6 +9,7 @@ import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def save_seeded(name: str, preset: str, folder: Path) -> str:
 
 
 def install(name: str, publisher: Publisher) -> Path:
-    """Install a publisher's packages into a folder of their own; this project's environment is not changed."""
+    """Install a publisher's packages and files into a folder of their own, not into this project's environment."""
     folder = PACKAGES / name
     done = folder / "requirements.txt"
     wanted = "\n".join(publisher.requirements)
@@ -114,6 +115,12 @@ def install(name: str, publisher: Publisher) -> Path:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(folder)]
         subprocess.run([*command, *publisher.requirements], check=True)
         done.write_text(wanted, encoding="utf-8")
+    for address in publisher.files:
+        path = folder / address.rsplit("/", 1)[-1]
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with urlopen(address, timeout=60) as answer:
+                path.write_bytes(answer.read())
     return folder
 
 

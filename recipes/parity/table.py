@@ -15,6 +15,7 @@ class Publisher:
         presets: Names of the presets.
         seeded: Whether, without published weights at hand, random ones are compared: its module then has a function
             `save(preset, state, folder)`, which writes a network's tensors to a file as its publisher would.
+        files: Addresses of its code that is in no package.
         bare: Packages whose `__init__.py` is not run, since it needs other packages or downloads files.
     """
 
@@ -22,6 +23,7 @@ class Publisher:
     requirements: tuple[str, ...]
     presets: tuple[str, ...]
     seeded: bool = False
+    files: tuple[str, ...] = ()
     bare: tuple[str, ...] = ()
 
 
@@ -39,6 +41,16 @@ PUBLISHERS = {
         ("beats-iter3-plus-as2m",),
         seeded=True,
         bare=("avex", "avex.models"),
+    ),
+    "m2d": Publisher(
+        "portable_m2d.py at 955401e, PortableM2D.encode",
+        ("timm==0.9.16", "einops==0.8.2", "nnAudio==0.3.4"),
+        ("m2d-mr7",),
+        seeded=True,
+        files=(
+            "https://raw.githubusercontent.com/nttcslab/m2d/955401ecdaf37c6f57d0f4a95beb6de2c89242bd"
+            "/examples/portable_m2d.py",
+        ),
     ),
     "openl3": Publisher(
         "torchopenl3 1.0.1, get_audio_embedding",

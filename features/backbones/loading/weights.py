@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import logging
 import pickle
@@ -155,7 +156,7 @@ def read_state(
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals(_numpy_arrays()):
+        with torch.serialization.safe_globals([argparse.Namespace, *_numpy_arrays()]):  # settings of a training
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(f"{path}: contains more than tensors; unpickling it could run code") from None

@@ -30,6 +30,7 @@ CASES = {
     "compare2016": {},
     "aves": TINY_SIZE,
     "beats": TINY_SIZE,
+    "m2d": TINY_SIZE,
     "openl3": {**TINY_SIZE, "hop_s": 0.5},
     "panns": TINY_SIZE,
     "resemblyzer": {"weights": "random"},
@@ -119,7 +120,18 @@ MORE = (
     "mimi",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns", "aves", "beats", "openl3"}
+DIFFERENTIABLE = {
+    "wav2vec2",
+    "vggish",
+    "python",
+    "transformers",
+    "resemblyzer",
+    "panns",
+    "aves",
+    "beats",
+    "openl3",
+    "m2d",
+}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers", "openl3"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has

@@ -46,6 +46,7 @@ own = {{
     "python": {{"callable": "a:b", "sample_rate_hz": 8000}}, "resemblyzer": {{"weights": "random"}},
     "panns": {{"weights": "random"}},
     "aves": {{"weights": "random"}}, "beats": {{"weights": "random"}}, "openl3": {{"weights": "random"}},
+    "m2d": {{"weights": "random"}},
 }}
 for name in backbones.names():
     assert backbones.parse_options({{"name": name, **own.get(name, {{}})}}).name == name

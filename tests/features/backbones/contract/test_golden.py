@@ -18,7 +18,7 @@ FILES = {
     "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-LARGE = {"aves-bio", "beats-iter3-plus-as2m", "openl3-env"}  # networks that take seconds
+LARGE = {"aves-bio", "beats-iter3-plus-as2m", "m2d-mr7", "openl3-env"}  # networks that take seconds
 
 
 def loaded(name):
