@@ -72,8 +72,6 @@ CORPORA = {
         Corpus("iNaturalist", ("iNaturalist",)),
         Corpus("synthetic sounds of audioheads", ("audioheads",), kinds=("synthetic",)),
         Corpus("Tierstimmenarchiv"),
-        Corpus("Xeno-canto", ("Xeno-canto",)),
-        Corpus("iNaturalist", ("iNaturalist",)),
     )
 }
 
