@@ -13,6 +13,7 @@ from features.backbones.loading.availability import missing_extra
 from tests.paths import SHARED
 
 FILES = {
+    "birdnet-2.4": SHARED / "weights" / "birdnet.tflite",
     "ge2e": SHARED / "weights" / "ge2e" / "ge2e.pt",
     "speech-embedding": SHARED / "weights" / "speech-embedding" / "speech_embedding.onnx",
     "yamnet": SHARED / "weights" / "yamnet.tflite",
