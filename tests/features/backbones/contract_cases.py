@@ -66,7 +66,9 @@ CASES = {
             "encoder_attention_heads": 4,
             "decoder_attention_heads": 4,
             "num_mel_bins": 128,
+            "max_source_positions": 500,
         },
+        "extractor": {"chunk_length": 10, "feature_size": 128},
     },
     "clap": {
         "weights": "random",
