@@ -81,10 +81,14 @@ class Backbone(ABC):
         """
         raise NotImplementedError(f"{self.spec.title} prepares nothing on the host")
 
-    def graph(self) -> nn.Module | None:
+    def graph(self, n_layers: int | None = None) -> nn.Module | None:
         """Return an fp32 module for `torch.export` that maps one waveform (1, T) to its frames (1, L, F, D).
 
-        Returns None if the backbone cannot be exported; then only what follows the frames can be.
+        Args:
+            n_layers: L, the number of layers to compute, from the first; None: all. A network ends after the last one.
+
+        Returns:
+            The module; None if the backbone cannot be exported, so that only what follows the frames can be.
         """
         return None
 

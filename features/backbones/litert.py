@@ -21,12 +21,20 @@ from features.spec import BackboneSpec
 
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
+_WHOLE_WINDOWS = "zeros to a whole window, which counts by its fraction of real samples"
 _YAMNET_INPUT = InputContract(
     sample_rate_hz=16_000,
     window_samples=15_600,
     hop_samples=7_680,
     shortest_s=1 / 16_000,
-    padding="zeros to a whole window, which counts by its fraction of real samples",
+    padding=_WHOLE_WINDOWS,
+)
+_BIRDNET_INPUT = InputContract(
+    sample_rate_hz=48_000,
+    window_samples=144_000,
+    hop_samples=144_000,
+    shortest_s=1 / 48_000,
+    padding=_WHOLE_WINDOWS,
 )
 
 PRESETS = {
@@ -47,6 +55,22 @@ PRESETS = {
         licence="apache-2.0",
         citation="Plakal and Ellis 2020, YAMNet, github.com/tensorflow/models",
         pretrained_on=("AudioSet",),
+    ),
+    "birdnet-2.4": Preset(
+        weights="weights/birdnet.tflite",
+        options={
+            "tensor": "model/GLOBAL_AVG_POOL/Mean",
+            "sample_rate_hz": _BIRDNET_INPUT.sample_rate_hz,
+            "window_samples": _BIRDNET_INPUT.window_samples,
+            "hop_samples": _BIRDNET_INPUT.hop_samples,
+        },
+        files=("BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite, saved as birdnet.tflite",),
+        input=_BIRDNET_INPUT,
+        layers=1,
+        layer_order="the embedding of each window",
+        dim=1024,
+        licence="cc-by-nc-sa-4.0",
+        citation="Kahl et al. 2021, BirdNET, doi:10.1016/j.ecoinf.2021.101236",
     ),
 }
 

@@ -25,6 +25,10 @@ BACKBONES = {
     "python": "features.backbones.python",
     "opensmile": "features.backbones.packages.opensmile",
     "dasheng": "features.backbones.packages.dasheng",
+    "aves": "features.backbones.packages.aves",
+    "beats": "features.backbones.packages.beats",
+    "m2d": "features.backbones.packages.m2d",
+    "openl3": "features.backbones.packages.openl3",
     "panns": "features.backbones.packages.panns",
     "resemblyzer": "features.backbones.packages.resemblyzer",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -216,13 +217,17 @@ def _checked(parts: Iterable[CacheRows], check: Callable[[], None]) -> Iterator[
 
 def library_versions() -> dict[str, str]:
     """Return the versions of libraries that affect values; they are recorded but not part of the fingerprint."""
-    versions = {}
-    for name in [*LIBRARIES, *backbones.libraries()]:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {name: _installed_version(name) for name in [*LIBRARIES, *backbones.libraries()]}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+@functools.cache  # each look parses the package's whole description, and every shard file records the versions
+def _installed_version(distribution: str) -> str | None:
+    """Return the version of an installed package; None without one."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _frames_dataset(file: h5py.File, kept: dict[str, Any], n_frames: int, dim: int) -> h5py.Dataset:

@@ -50,11 +50,13 @@ class FinetunedModel:
     Attributes:
         network: The network with the weights of its best validation epoch.
         probabilities: Class probabilities of the test clips, (n_test, C) float32.
+        valid_probabilities: Those of the validation clips, (n_valid, C) float32.
         state: The training state.
     """
 
     network: StandardisedNetwork
     probabilities: np.ndarray
+    valid_probabilities: np.ndarray
     state: TrainingState
 
 
@@ -71,7 +73,7 @@ def finetune(
     on_step: Callable[[int], None] = lambda clips: None,
     on_epoch: Callable[[TrainingState], None] = lambda state: None,
 ) -> FinetunedModel:
-    """Train on the training clips, keep the best validation epoch, and score the test clips once with it.
+    """Train on the training clips, keep the best validation epoch, and score test and validation clips once with it.
 
     Args:
         build: Builds the network; torch is seeded before the call.
@@ -86,7 +88,7 @@ def finetune(
         on_epoch: Called after each epoch with the training state.
 
     Returns:
-        The network, the test probabilities (empty except in the main process) and the training state.
+        The network, the probabilities (empty except in the main process) and the training state.
     """
     folder.mkdir(parents=True, exist_ok=True)
     precision = resolve_precision(recipe.precision, device)
@@ -98,13 +100,17 @@ def finetune(
         if not state.is_over(recipe.epochs):
             _fit(learner, recipe, precision, device, folder, loggers(state))
         if not is_main_process():
-            return FinetunedModel(network, np.empty((0, clips.n_classes), np.float32), state)
+            nothing = np.empty((0, clips.n_classes), np.float32)
+            return FinetunedModel(network, nothing, nothing, state)
         learner.load_state_dict(read_best(folder, state))
         target = torch.device(device)
         network.to(target)
         with mixed_precision(precision, target):
-            probabilities = score(network, clips.windows, rows.test, recipe.batch_size, target)
-    return FinetunedModel(network, probabilities.astype(np.float32), state)
+            test, valid = (
+                score(network, clips.windows, side, recipe.batch_size, target).astype(np.float32)
+                for side in (rows.test, rows.valid)
+            )
+    return FinetunedModel(network, test, valid, state)
 
 
 def _fit(

@@ -58,10 +58,25 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
         One candidate per block and configuration.
     """
     from heads.batched.cores import on_cores
+    from heads.batched.stepped.plan import memory_note
 
-    widest = max(point["units"] for point in job.grid)
     units = [partial(_fit_seeds, place, number, load, job) for place in places for number in range(len(job.grid))]
-    yield from on_cores(units, job.cores, job.device, 4 * MAX_FRAMES * 4 * (job.dim + widest))
+    n_bytes = _fit_bytes(cast("FrameBlock", load(places[0])), job)
+    n_workers = max(1, min(job.cores, len(units), job.memory // n_bytes)) if job.device.type == "cpu" else 1
+    note = memory_note(n_workers * n_bytes, n_workers, 1, "frames in the cache")
+    if job.note and note:
+        job.note(note)
+    yield from on_cores(units, n_workers, job.device)
+
+
+def _fit_bytes(block: FrameBlock, job: Job) -> int:
+    """Return an upper bound of the memory of one fit: a training step keeps activations, a validation pass does not."""
+    options = cast(AttentionOptions, job.options)
+    at_once = _frames_at_once(block.mean)
+    trained = min(at_once, options.batch_size * int(block.frames.lengths(block.train).max()))
+    scored = min(at_once, int(block.frames.lengths(block.valid).sum()))
+    widest = max(point["units"] for point in job.grid)
+    return 4 * (block.mean.size + job.dim + widest) * max(4 * trained, 2 * scored)
 
 
 def _fit_seeds(place: Place, configuration: int, load: Loader, job: Job) -> Iterator[BlockFit]:

@@ -106,15 +106,38 @@ def save_head(
     _write(path, {name: np.ascontiguousarray(values) for name, values in state.items()}, about)
 
 
-def set_decisions(path: Path, calibrator: Calibrator | None, point: OperatingPoint | None) -> None:
-    """Replace the calibration and the thresholds in the file of a head; nothing else in it changes.
+def set_decisions(
+    path: Path, calibrator: Calibrator | None, point: OperatingPoint | None, metadata: str = FORMAT
+) -> None:
+    """Replace the calibration and the thresholds in the file of a fit; nothing else in it changes.
+
+    Args:
+        path: The file of a head, or of a network if `metadata` is the key of networks.
+        calibrator: Map of the probabilities; None: none.
+        point: Thresholds on the mapped probabilities; None: none.
+        metadata: Key of the metadata in the file.
 
     Raises:
         WeightsError: The file is missing or damaged.
         RunError: It cannot be written.
     """
-    about, state = _read(path)
-    _write(path, state, about | _decisions(calibrator, point))
+    about, state = _read(path, metadata)
+    _write(path, state, about | _decisions(calibrator, point), metadata)
+
+
+def stored_decisions(
+    about: Mapping[str, Any], n_outputs: int, what: str
+) -> tuple[Calibrator | None, OperatingPoint | None]:
+    """Return the calibration and the thresholds in the metadata of a fit, each None if there is none.
+
+    Raises:
+        WeightsError: They are damaged, or do not fit the number of outputs; `what` names the file.
+    """
+    calibration, point = about.get("calibration"), about.get("operating_point")
+    return (
+        calibrator_of(calibration, n_outputs, what) if calibration else None,
+        OperatingPoint.of(point, n_outputs, what) if point else None,
+    )
 
 
 def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
@@ -150,7 +173,7 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
             state = checked_state(state, trusted)
         except WeightsError as error:
             raise WeightsError(f"{path}: {error}") from error
-    calibration, point, n_outputs = about.get("calibration"), about.get("operating_point"), len(about["labels"])
+    calibrator, point = stored_decisions(about, len(about["labels"]), str(path))
     return SavedHead(
         head=about["head"],
         labels=tuple(about["labels"]),
@@ -161,8 +184,8 @@ def load_head(path: Path, trusted: Sequence[str] = ()) -> SavedHead:
         state=state,
         task=about["task"],
         extra=about["extra"],
-        calibrator=calibrator_of(calibration, n_outputs, str(path)) if calibration else None,
-        point=OperatingPoint.of(point, n_outputs, str(path)) if point else None,
+        calibrator=calibrator,
+        point=point,
     )
 
 
@@ -174,21 +197,21 @@ def _decisions(calibrator: Calibrator | None, point: OperatingPoint | None) -> d
     }
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path, metadata: str = FORMAT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the metadata and the arrays of a file."""
     try:
         with safe_open(path, framework="numpy") as file:
-            about = parse_object((file.metadata() or {}).get(FORMAT, "{}"), str(path), error=WeightsError)
+            about = parse_object((file.metadata() or {}).get(metadata, "{}"), str(path), error=WeightsError)
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: not a readable head: {error}") from error
 
 
-def _write(path: Path, state: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+def _write(path: Path, state: Mapping[str, np.ndarray], about: Mapping[str, Any], metadata: str = FORMAT) -> None:
     """Write a file atomically."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            save_file(dict(state), temporary, metadata={FORMAT: json.dumps(about, sort_keys=True)})
+            save_file(dict(state), temporary, metadata={metadata: json.dumps(about, sort_keys=True)})
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot write {path}: {error}") from error

@@ -81,7 +81,7 @@ def train_head(
         keep_valid: Also keep the validation predictions of the chosen fits, before any refit.
         keep_scores: Also keep the scores of test rows before softmax or sigmoid, of heads that have them.
         memory: Bytes that rows and fits of `mlp` and `weighted-sum` may take. Rows that do not fit are read from a
-            temporary file; the results are the same.
+            temporary file; the results are the same. Heads on frames train fewer fits at once.
         kept: Where finished blocks are kept until the job ends; those of an earlier, interrupted job are not trained
             again. None: an interrupted job starts again.
         on_candidate: Called with the number of trained (split, layer, configuration) candidates, and the total.

@@ -99,7 +99,11 @@ def _measure(config: Config, settings: BenchSection, folders: Sequence[Path]) ->
 def _busy(folders: Sequence[Path]) -> str:
     """Return a remark if the load of the machine exceeded its cores during the measurement."""
     load = read_device_costs(folders[0])["machine"]["load"]
-    return f" (too long: the load of the machine was {load:.1f} per core)" if load is not None and load > 1 else ""
+    return (
+        f" (probably too high: the machine was busy, with a load of {load:.1f} per core)"
+        if load is not None and load > 1
+        else ""
+    )
 
 
 def _one_fit(folder: Path, trusted: Sequence[str]) -> Predictor:

@@ -40,10 +40,10 @@ def configs_copy(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Copy a shipped config, to change it."""
+    """Copy a shipped config, to change it, and write the JSON schema for editors to the same folder."""
     console = open_console(verbose)
     from pipeline.config.shipped import shipped_config
-    from pipeline.results.run_folder import write_text
+    from pipeline.init.config_file import write_config
 
     source = shipped_config(name)
     target = output or Path(source.name)
@@ -51,7 +51,7 @@ def configs_copy(
         target /= source.name
     if target.exists() and not force:
         raise UserError(f"{target}: already exists; choose another file, or overwrite it with --force")
-    write_text(target, source.read_text(encoding="utf-8"))
+    write_config(target, source.read_text(encoding="utf-8"))
     console.line(f"wrote {target}")
 
 

@@ -61,7 +61,9 @@ class Config(ConfigSection):
         ActorOptions(), description="actors of `train-heads` and `finetune` with `--engine ray`, one fit at a time"
     )
     heads_memory_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        2.0, description="memory for rows and fits of `mlp` and `weighted-sum`; more rows are put in a temporary file"
+        2.0,
+        description="memory for rows and fits of `mlp` and `weighted-sum` (more rows are put in a temporary file), "
+        "and for the fits of `attention` and `layer-attention`",
     )
     bench: BenchSection | None = Field(
         BenchSection(), description="time and size of the trained models, see below; null: not measured"

@@ -16,6 +16,7 @@ from features.store.writer import library_versions
 from heads.models.options import EndToEndOptions, ImageOptions
 from heads.training.checkpoint import save_head
 from pipeline.config.finetune_entries import backbone_entry
+from pipeline.exporting.measured_decisions import measured_decisions
 from pipeline.exporting.model_card import Card
 from pipeline.exporting.verification import TestClips, compare
 from pipeline.finetune.file_format import METADATA
@@ -129,6 +130,7 @@ def about_export(
         },
         **stated,
         **about_decisions(predictor),
+        **measured_decisions(model).stored(),
         "evaluation": dataclasses.asdict(evaluation),
         "versions": library_versions(),
     }

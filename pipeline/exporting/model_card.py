@@ -15,12 +15,14 @@ from features.backbones.presets.corpora import find_corpus
 from features.backbones.presets.exposure import exposure
 from features.backbones.presets.record import Preset
 from features.spec import BackboneSpec
+from pipeline.exporting.measured_decisions import measured_decisions
 from pipeline.predicting.listing import Evaluation, fits_text, weights_of
 from pipeline.predicting.locate import FoundModel
 from pipeline.predicting.predictor import Predictor
 from pipeline.results.table import INDEPENDENT
 
 HUB_WEIGHTS = re.compile(r"pretrained:(?:hub:)?([\w.-]+/[\w.-]+)(/[^@]*)?(@.*)?")
+NOT_ON_HUBS = ("audeering-research",)  # licences that model hubs have no identifier for
 TASKS = {
     "single-label": "one class per clip",
     "multi-label": "any number of classes per clip",
@@ -88,8 +90,7 @@ class Card:
             self.check,
             "## Evaluation",
             self._score(),
-            "## Decisions" if self._decisions() else "",
-            self._decisions(),
+            *self._decisions(),
             "## Training",
             self._training(),
             "## Audio preprocessing",
@@ -106,8 +107,8 @@ class Card:
         about, evaluation = self.model.about, self.evaluation
         licence = self.licence or self.weights_licence
         front: dict[str, Any] = {"license": licence or "other"}
-        if licence is None:
-            front["license_name"] = "unknown"
+        if licence is None or licence in NOT_ON_HUBS:
+            front = {"license": "other", "license_name": licence or "unknown"}
         front |= {
             "library_name": self.library,
             "pipeline_tag": "audio-classification",
@@ -133,13 +134,15 @@ class Card:
 
     @property
     def weights_licence(self) -> str | None:
-        """Licence of the pretrained weights; None if unknown or if there are none."""
+        """Licence of the pretrained weights or of the handcrafted features; None if unknown or if there are none."""
         return None if self.record is None else self.record.licence
 
     @property
     def record(self) -> Preset | None:
-        """What is known about the pretrained weights; None if nothing is, or if there are none."""
+        """What is known about the pretrained weights or the handcrafted features; None if nothing is."""
         kind, _, source = str(self.model.about.get("weights", "")).partition(":")
+        if kind == "none":
+            return record_of_weights(self.spec.name, kind)
         return record_of_weights(self.spec.name, source) if kind == "pretrained" else None
 
     def _score(self) -> str:
@@ -161,11 +164,11 @@ class Card:
             text += f" This export averages {len(self.model.fits)} of these fits; the average was not measured."
         return text
 
-    def _decisions(self) -> str:
-        """Return what is known about calibration and thresholds; empty for numbers."""
+    def _decisions(self) -> list[str]:
+        """Return blocks about calibration, thresholds and what they gave on test clips; none for numbers."""
         fitted, task = self.predictor.fitted, self.predictor.task
         if task == "regression":
-            return ""
+            return []
         lines = ["The probabilities are not calibrated."]
         if fitted.calibration != "none":
             lines = [f"The probabilities are calibrated ({fitted.calibration}, fitted on validation clips)."]
@@ -178,7 +181,10 @@ class Card:
                 lines.append(f"A clip below the threshold of its class is `{fitted.point.rule.below}`.")
         elif task == "multi-label":
             lines.append("A clip has the classes with a probability of at least 0.5.")
-        return " ".join(lines)
+        measured = measured_decisions(self.model)
+        if not measured and (fitted.calibration != "none" or fitted.point is not None):
+            lines.append("What they gave on test clips is not known here: the model has no current report.")
+        return ["## Decisions", " ".join(lines), measured.table(), measured.background()]
 
     def _training(self) -> str:
         about = self.model.about
@@ -227,10 +233,12 @@ class Card:
 
     def _licence(self) -> str:
         weights = weights_of(self.model)
-        if self.model.untrained or not weights.startswith("pretrained:"):
-            return "The model contains no pretrained weights. The training data has a separate licence."
         known = self.weights_licence
+        forbids = self.record is not None and self.record.commercial_use is False
+        limit = ", which does not allow commercial use" if forbids else ""
+        data = "The training data has a separate licence."
+        if self.model.untrained or not weights.startswith("pretrained:"):
+            features = f" The program that computes {self.spec.name} has the licence {known}{limit}." if known else ""
+            return f"The model contains no pretrained weights.{features} {data}"
         statement = f"their publisher states {known}" if known else "unknown to this program; ask their publisher"
-        if self.record is not None and self.record.commercial_use is False:
-            statement += ", which does not allow commercial use"
-        return f"Licence of the weights ({weights}): {statement}. The training data has a separate licence."
+        return f"Licence of the weights ({weights}): {statement}{limit}. {data}"

@@ -90,12 +90,19 @@ class Heads(nn.Module):
 class Whole(nn.Module):
     """Backbone graph, pooling and heads for the waveform of one clip."""
 
-    def __init__(self, graph: nn.Module, heads: Heads, poolings: Sequence[str], all_layers: Sequence[int]) -> None:
-        """Combine the parts; `poolings` are those of the heads."""
+    def __init__(self, graph: nn.Module, heads: Heads, poolings: Sequence[str], layer_positions: Sequence[int]) -> None:
+        """Combine the parts.
+
+        Args:
+            graph: Maps the waveform of a clip (1, T) to frames (1, L, F, D).
+            heads: The heads.
+            poolings: Those of the heads.
+            layer_positions: Position in L of each layer that the heads read.
+        """
         super().__init__()
         self.encoder, self.heads = graph, heads  # torch.fx reserves the name `graph`
         self.poolings = [name for name in POOLINGS if name in poolings]
-        self.layer_positions = [list(all_layers).index(layer) for layer in heads.layers]
+        self.layer_positions = list(layer_positions)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(1, T) to (1, C)."""

@@ -15,6 +15,7 @@ from pipeline.finetune.inputs import shared_inputs
 from pipeline.finetune.model_fits import ModelFits
 from pipeline.finetune.models import InitialWeights, find_weights
 from pipeline.fits.task import FitTask
+from pipeline.results.decisions.settling import check_decisions
 from pipeline.stages.context import Stage2, splits_of
 from pipeline.stages.features import load_corpus, resolve_device
 from pipeline.stages.finetune_inputs_cache import cache_inputs
@@ -65,12 +66,14 @@ def models_of(
         console: Output for progress.
 
     Raises:
-        AudioheadsError: The device does not exist, or the clips do not fit the protocol.
+        AudioheadsError: The device does not exist, or the clips do not fit the protocol, `calibrate` or
+            `operating_point`.
     """
     manifest, inputs = corpus.manifest, shared_inputs(config, corpus, tables)
     splits = splits_of(config, manifest, inputs, strict)
     if splits.protocol == "folds-no-valid":
         raise UserError("finetune: protocol 'folds-no-valid' has no validation clips for early stopping; use `folds`")
+    check_decisions(config, manifest, splits)
     stage = Stage2(config, manifest, inputs, targets_of(manifest), splits, trainer_device(device, console), console)
     return [
         ModelFits(stage, options, source, table)

@@ -33,6 +33,7 @@ class _About(BaseModel):
     params_trained: int
     course: _Course
     probabilities: list[list[float]]
+    valid_probabilities: list[list[float]] | None = None  # older versions did not write them
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Finished:
 
     Attributes:
         probabilities: Class probabilities of the test clips, (n_test, C) float32.
+        valid_probabilities: Those of the validation clips, (n_valid, C) float32; None: an older version made the fit.
         state: The training state.
         params_total: Parameters of the network.
         params_trained: Trained parameters.
     """
 
     probabilities: np.ndarray
+    valid_probabilities: np.ndarray | None
     state: TrainingState
     params_total: int
     params_trained: int
@@ -55,9 +58,17 @@ class Finished:
 class FitFolder:
     """Files of one fit: `fold-1-seed-0.safetensors` and `.json`, and a folder of that name during training."""
 
-    def __init__(self, folder: Path, split: Split, seed: int, job: str) -> None:
-        """Name the fit; `job` is the digest of everything that affects its result."""
-        self.job = job
+    def __init__(self, folder: Path, split: Split, seed: int, job: str, *, needs_valid: bool = False) -> None:
+        """Name the fit.
+
+        Args:
+            folder: Folder of the model.
+            split: The fold.
+            seed: The seed.
+            job: Digest of everything that affects the result.
+            needs_valid: Whether a fit without probabilities of the validation clips counts as unfinished.
+        """
+        self.job, self.needs_valid = job, needs_valid
         draw = f"-draw-{split.draw}" if split.draw else ""
         self.name = f"fold-{file_name(str(split.fold))}-seed-{seed}{draw}"
         self.weights = folder / f"{self.name}.safetensors"
@@ -84,9 +95,13 @@ class FitFolder:
         about = read_json(self._about, _About)
         if about is None or about["job"] != self.job or not self.weights.is_file():
             return None
+        valid = about.get("valid_probabilities")
+        if valid is None and self.needs_valid:
+            return None
         probabilities = np.array(about["probabilities"], dtype=np.float32)
         state = TrainingState(about["course"]["curves"], about["course"]["seconds"])
-        return Finished(probabilities, state, about["params_total"], about["params_trained"])
+        kept = None if valid is None else np.array(valid, dtype=np.float32)
+        return Finished(probabilities, kept, state, about["params_total"], about["params_trained"])
 
     def write(self, fitted: FinetunedModel, metadata: dict[str, str]) -> Finished:
         """Write the weights, then the JSON file, which marks the fit as finished. Only the main process writes.
@@ -96,7 +111,8 @@ class FitFolder:
             metadata: Metadata of the weights file.
         """
         network, state = fitted.network, fitted.state
-        finished = Finished(fitted.probabilities, state, network.parameters_total, network.parameters_trained)
+        sizes = network.parameters_total, network.parameters_trained
+        finished = Finished(fitted.probabilities, fitted.valid_probabilities, state, *sizes)
         if not is_main_process():
             return finished
         remove_leftovers(self.weights.parent, self.weights.name)  # from interrupted runs
@@ -114,7 +130,8 @@ class FitFolder:
                 "seconds": state.seconds,
                 "curves": state.curves,
             },
-            "probabilities": finished.probabilities.tolist(),
+            "probabilities": fitted.probabilities.tolist(),
+            "valid_probabilities": fitted.valid_probabilities.tolist(),
         }
         write_json(self._about, about)
         shutil.rmtree(self._working, ignore_errors=True)

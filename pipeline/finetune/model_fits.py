@@ -19,6 +19,7 @@ from heads.finetuning.loggers import open_loggers
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.splits.split import Split
+from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
 from pipeline.finetune.file_format import METADATA
 from pipeline.finetune.fits import FitFolder, remove_others
@@ -26,6 +27,14 @@ from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_f
 from pipeline.finetune.models import InitialWeights, builder
 from pipeline.finetune.results import about_model, predictions_of
 from pipeline.fits.task import FitTask
+from pipeline.results.decisions.fit_decisions import write_validation
+from pipeline.results.decisions.settling import (
+    can_settle,
+    fits_something,
+    keeps_validation,
+    needs_background,
+    settle,
+)
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.results.table import counted
 from pipeline.stages.context import Stage2, job_of
@@ -66,8 +75,8 @@ class ModelFits:
         return job_of(self.stage, self._recipe, [])
 
     def is_done(self) -> bool:
-        """Return whether the results of all fits are collected."""
-        return is_done(self.folder, self.job)
+        """Return whether the results of all fits are collected, with what decisions are fitted on."""
+        return is_done(self.folder, self.job) and can_settle(self._decided, self.folder)
 
     def discard_outdated(self) -> None:
         """Remove the mark of a complete model if it is of another job; `collect` writes it again."""
@@ -92,9 +101,27 @@ class ModelFits:
         finished = [(split, seed, done) for split, seed, fit in self._fits if (done := fit.read()) is not None]
         about = about_model(self.stage, self.options, self.source, self.table, self.job, finished)
         predictions = predictions_of(self.stage, self.options, self.source, finished)
+        if keeps_validation(self._decided, self.stage.splits, self.stage.targets):
+            validation = predictions_of(self.stage, self.options, self.source, finished, "valid")
+            if len(validation) == len(finished):
+                write_validation(self.folder, validation, self.stage.manifest.labels)
         finish_fit(self.folder, about, to_table(predictions, self.stage.manifest.labels))
         remove_others(self.folder, [fit for _, _, fit in self._fits])
         return f"{about['train_seconds']:.1f} s of training → {self.folder}"
+
+    def settle(self) -> list[str]:
+        """Fit the calibration and the thresholds of all fits, and return notes, see `settling.settle`.
+
+        Raises:
+            RunError: A file cannot be written.
+        """
+        return settle(self._decided, self.stage.manifest, self.folder, metadata=METADATA)
+
+    @property
+    def _decided(self) -> Config:
+        """The config without thresholds that need background, on which these models are not run."""
+        config = self.stage.config
+        return config.model_copy(update={"operating_point": None}) if needs_background(config) else config
 
     @cached_property
     def _recipe(self) -> dict[str, Any]:
@@ -107,8 +134,9 @@ class ModelFits:
 
     @cached_property
     def _fits(self) -> list[tuple[Split, int, FitFolder]]:
+        needed = fits_something(self._decided)
         return [
-            (split, seed, FitFolder(self.folder, split, seed, self._fit_job(split, seed)))
+            (split, seed, FitFolder(self.folder, split, seed, self._fit_job(split, seed), needs_valid=needed))
             for split in self.stage.splits.splits
             for seed in self.stage.config.seeds
         ]

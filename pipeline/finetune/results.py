@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from features.store.table import EmbeddingTable
 from heads.evaluation.absent import absent_classes, never
@@ -24,17 +24,23 @@ def place_of(options: Recipe, source: InitialWeights) -> tuple[str, str]:
     return ("mean", str(source.spec.layers[-1])) if source.spec else (NONE, NONE)
 
 
-def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits: Fits) -> list[Predictions]:
-    """Return the predictions of every fit."""
+def predictions_of(
+    stage: Stage2, options: Recipe, source: InitialWeights, fits: Fits, side: Literal["test", "valid"] = "test"
+) -> list[Predictions]:
+    """Return the predictions of every fit for its test or validation clips; of old fits, there are only the first."""
     pooling, layer = place_of(options, source)
     targets, task = stage.targets.values, stage.targets.task
     n_classes = stage.targets.n_outputs
     ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    scored = [
+        (split, seed, getattr(split, side), fit.probabilities if side == "test" else fit.valid_probabilities)
+        for split, seed, fit in fits
+    ]
     return [
         Predictions(
-            probabilities=never(fit.probabilities, absent_classes(targets[split.train], n_classes, task), task),
-            targets=targets[split.test],
-            ids=ids[split.test],
+            probabilities=never(probabilities, absent_classes(targets[split.train], n_classes, task), task),
+            targets=targets[rows],
+            ids=ids[rows],
             fold=split.fold,
             seed=seed,
             model=options.title,
@@ -44,7 +50,8 @@ def predictions_of(stage: Stage2, options: Recipe, source: InitialWeights, fits:
             run=stage.config.name,
             draw=split.draw,
         )
-        for split, seed, fit in fits
+        for split, seed, rows, probabilities in scored
+        if probabilities is not None
     ]
 
 

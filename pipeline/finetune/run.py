@@ -18,6 +18,7 @@ from pipeline.finetune.experiment import find_all_weights, models_of, open_tasks
 from pipeline.finetune.model_fits import ModelFits
 from pipeline.finetune.models import InitialWeights
 from pipeline.fits.work import FitWork, check_engine
+from pipeline.results.decisions.settling import needs_background
 from pipeline.results.run_folder import fit_folder
 from pipeline.results.table import counted
 from pipeline.stages.features import load_corpus
@@ -79,6 +80,7 @@ def run_finetune(
     with work.run_folder():
         if _train_all(work, models) and is_main_process():
             with work.collecting():
+                _settle(models, console)
                 collect_predictions(config, manifest, majority_fit(config, manifest, stage.splits))
 
 
@@ -144,6 +146,17 @@ def _train_all(work: FitWork, models: Sequence[ModelFits]) -> bool:
                 if not model.is_done():
                     work.console.line(f"{model.what}: {counted(len(model.tasks()), 'fit')}, {model.collect()}")
     return True
+
+
+def _settle(models: Sequence[ModelFits], console: Console) -> None:
+    """Fit the calibration and the thresholds of all models, once they are trained."""
+    config = models[0].stage.config
+    if config.operating_point is not None and needs_background(config):
+        rule = config.operating_point.rule
+        console.note(f"finetune: {rule} needs background, on which models trained end to end are not run")
+    for model in models:
+        for note in model.settle():
+            console.note(f"{model.what}: {note}")
 
 
 def _train_model(model: ModelFits) -> None:

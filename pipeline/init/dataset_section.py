@@ -22,7 +22,8 @@ def dataset_lines(found: Found) -> list[str]:
         taken: set[str] = set()
         for one in found.proposals:
             more = "or: " if one.key in taken else ""
-            lines.extend(comment(f"{more}{one.why}.", 2))
+            instead = f"; if you use it, remove the line `{one.key}` above" if one.key in found.options else ""
+            lines.extend(comment(f"{more}{one.why}{instead}.", 2))
             lines.extend(f"  # {line}" for line in _pairs({one.key: one.value}))
             taken.add(one.key)
     return lines

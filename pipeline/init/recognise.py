@@ -13,6 +13,7 @@ from features.errors import ManifestError, UserError
 from pipeline.init.corpora import COVERED, find_corpus
 from pipeline.init.folders import find_class_folders, find_split_folders
 from pipeline.init.found import Found, Proposal, heard
+from pipeline.init.label_column import folders_are_groups
 from pipeline.init.layouts import archives_in, recognise_layout
 from pipeline.init.patterns import Guess, guess_labels, known_scheme
 from pipeline.init.tables import find_tables, read_table, table_files
@@ -75,7 +76,7 @@ def _folder(path: Path, csv_path: Path) -> Found:
         readings.extend(_by_names(path, paths, guess=folders is None and not readings))
         if folders is not None and split is None:
             readings.append(folders)
-        if folders is not None and _lists_few(tables.readings, len(audio)):
+        if folders is not None and _are_likelier(folders, tables.readings, len(audio)):
             readings.remove(folders)
             readings.insert(0, folders)
         if not readings and not tables.unusable:
@@ -97,9 +98,17 @@ def _folder(path: Path, csv_path: Path) -> Found:
     return best
 
 
-def _lists_few(tables: list[Found], n_audio: int) -> bool:
-    """Whether the best table lists so little of the audio that class folders are the likelier labels."""
-    return bool(tables) and tables[0].manifest.clips["path"].nunique() < LISTED * n_audio
+def _are_likelier(folders: Found, tables: list[Found], n_audio: int) -> bool:
+    """Whether class folders give likelier labels than the best table.
+
+    They do if it lists little of the audio, or if its label column is a guess and the folders are not its groups.
+    """
+    if not tables:
+        return False
+    best = tables[0]
+    if best.manifest.clips["path"].nunique() < LISTED * n_audio:
+        return True
+    return best.guess and not folders_are_groups(best, folders)
 
 
 def _by_names(path: Path, paths: list[str], *, guess: bool) -> list[Found]:

@@ -15,11 +15,12 @@ from features.datasets.listing import audio_files, base_name, entries
 from features.datasets.naming import parse_pattern
 from features.datasets.questions import task_question
 from features.datasets.tables.cells import KINDS, read_cells
-from features.datasets.tables.columns import NAMES, Columns, choose_columns, option_of
+from features.datasets.tables.columns import NAMES, Columns, Given, choose_columns, option_of
 from features.errors import ManifestError, UserError
 from features.manifest import Manifest
 from heads.splits.feasibility import MIN_GROUPS
 from pipeline.init.found import Found, Proposal, Reading, heard
+from pipeline.init.label_column import guess_label_column
 from pipeline.init.suggest import suggest_protocol
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def find_tables(path: Path, pattern: str | None = None) -> Tables:
     if len(found) > 1 and (joint := _together(path, found)) is not None:
         joint.others.extend(one.reading() for one in found)
         return Tables([joint], unusable)
-    found.sort(key=lambda one: (-len(one.manifest), len(Path(one.options["root"]).parts)))
+    found.sort(key=lambda one: (one.guess, -len(one.manifest), len(Path(one.options["root"]).parts)))
     for one in found[1:]:
         if note := _disagreement(found[0], one):
             found[0].notes.append(note)
@@ -92,7 +93,8 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     try:
         needed = ("path",) if pattern and "label" in parse_pattern(pattern).fields else ("path", "label")
         cells = read_cells(file, kind)
-        columns = _columns(file, cells, needed, below, audio)
+        label = guess_label_column(file, cells) if "label" in needed else None
+        columns = _columns(file, cells, {"label": label.column} if label else {}, needed, below, audio)
         options: Options = {"kind": kind, "root": str(file)}
         options |= {option_of(role): name for role, name in columns.names.items() if name != role}
         if pattern:
@@ -120,6 +122,11 @@ def read_table(file: Path, below: Path, audio: Sequence[str] | None = None, patt
     found.others.extend(Reading(f"the same table with the audio in {one['audio_root']}", one) for one in readings[1:])
     _propose_columns(found, columns)
     _propose_task(found)
+    if label is not None:
+        found.guess = True
+        found.notes.append(label.note)
+        why = "another column that could be the label"
+        found.proposals.extend(Proposal("label_column", name, why) for name in label.others)
     return found
 
 
@@ -188,6 +195,7 @@ def _together(path: Path, found: Sequence[Found]) -> Found | None:
         return None
     names = ", ".join(Path(one.options["root"]).name for one in order)
     joint = Found(options, manifest, f"the tables {names} together, which list different files", records=records)
+    joint.guess, joint.notes = found[0].guess, [*found[0].notes]
     joint.proposals = [one for one in found[0].proposals if one.key not in ("suffix", "audio_root")]
     return joint
 
@@ -216,11 +224,11 @@ def _labels_by_file(manifest: Manifest) -> dict[str, object]:
 
 
 def _columns(
-    file: Path, cells: pd.DataFrame, needed: Sequence[str], below: Path, audio: Sequence[str] | None
+    file: Path, cells: pd.DataFrame, given: Given, needed: Sequence[str], below: Path, audio: Sequence[str] | None
 ) -> Columns:
     """Choose the columns by their names; a path column of another name is the one whose cells are audio files."""
     try:
-        return choose_columns(str(file), cells, {}, needed)
+        return choose_columns(str(file), cells, given, needed)
     except ManifestError:
         if audio is None:
             audio = [one.relative_to(below).as_posix() for one in audio_files(below)]
@@ -235,7 +243,7 @@ def _columns(
         ]
         if len(found) != 1:
             raise
-        return choose_columns(str(file), cells, {"path": found[0]}, needed)
+        return choose_columns(str(file), cells, {**given, "path": found[0]}, needed)
 
 
 def _keep_recordings_whole(found: Found, path_column: str) -> None:

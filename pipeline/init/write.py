@@ -55,7 +55,7 @@ def run_init(
     if found.table is not None:
         _refuse_overwriting(table, force)
     from pipeline.config.config import load_config
-    from pipeline.config.json_schema import SCHEMA_FILE, SCHEMA_LINE, schema_text
+    from pipeline.init.config_file import write_config
     from pipeline.init.cost import device_to_use, measure
     from pipeline.init.look import look
     from pipeline.init.suggest import suggest_backbones, suggest_protocol
@@ -71,10 +71,9 @@ def run_init(
         if found.table is not None:
             found.table.write_csv(table)
             console.line(f"wrote {table}, a manifest of {counted(len(found.manifest), 'clip')}")
-        (output.parent / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
-        output.write_text(f"{SCHEMA_LINE}\n{text}", encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {output} ({error.strerror})") from error
+    write_config(output, text)
     load_config(output)
     for question in questions(found.manifest, found.options):
         console.note(f"note: {question}")

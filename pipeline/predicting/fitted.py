@@ -24,7 +24,7 @@ from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.kinds.registry import options_class as head_options
 from heads.models.options import EndToEndOptions
-from heads.training.checkpoint import SavedHead, load_head
+from heads.training.checkpoint import SavedHead, load_head, stored_decisions
 from pipeline.config.finetune_entries import backbone_entry, options_class
 from pipeline.finetune.models import InitialWeights, builder
 from pipeline.finetune.windows import fit_windows
@@ -179,8 +179,6 @@ class NetworkEnsemble:
 
     expected: Mapping[str, Any] = {}
     task: Task = "single-label"
-    point: AveragedPoint | None = None
-    calibration = "none"
     background: str | None = None
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
@@ -204,6 +202,10 @@ class NetworkEnsemble:
         if isinstance(self.options, EndToEndOptions):
             self.source = InitialWeights(spec=backbones.describe(backbone_entry(self.options)))  # type: ignore[arg-type]
         self.networks = [self._load(fit) for fit in fits]
+        decisions = [stored_decisions(fit.about, len(self.labels), str(fit.path)) for fit in fits]
+        self.calibrators = [calibrator for calibrator, _ in decisions]
+        self.point = AveragedPoint.of([point for _, point in decisions])
+        self.calibration: str = "none" if self.calibrators[0] is None else self.calibrators[0].method
 
     def settings(self, device: str) -> Settings:
         """See `FittedModel.settings`."""
@@ -222,15 +224,13 @@ class NetworkEnsemble:
             return np.zeros((0, len(self.labels)), np.float32)
         clips = FramesInMemory([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
         parts = []
-        for network in self.networks:
+        for network, calibrator in zip(self.networks, self.calibrators, strict=True):
             statistics = network.mean.cpu(), network.deviation.cpu()
             windows = fit_windows(self.options, self.source.spec, clips, self.about["window_frames"], statistics)
             with mixed_precision(self.precision, self.device):
-                parts.append(
-                    score(network, windows, np.arange(len(clips)), self.options.batch_size, self.device).astype(
-                        np.float32
-                    )
-                )
+                scores = score(network, windows, np.arange(len(clips)), self.options.batch_size, self.device)
+            outputs = scores.astype(np.float32)
+            parts.append(outputs if calibrator is None else calibrator(outputs, self.task))
         return averaged(parts)
 
     def _load(self, fit: FitFile) -> StandardisedNetwork:

@@ -83,12 +83,28 @@ def evaluate(model: FoundModel) -> Evaluation:
         return Evaluation(**model.about.get("evaluation", {}))
     if model.run_dir is None:
         return Evaluation()
-    folder = model.fits[0].path.parent
-    row = _reported(model.run_dir, folder) or _computed(model, folder)
+    row = reported_row(model) or _computed(model, model.fits[0].path.parent)
     name = row.get("metric") or "accuracy"
     key = "accuracy" if name == "accuracy" else "value"
     ends = row.get(f"{key}_ci_low"), row.get(f"{key}_ci_high")
     return Evaluation(name, row.get(key), *ends, row.get("n_test"), row.get(N_GROUPS))
+
+
+def reported_row(model: FoundModel) -> dict[str, Any]:
+    """Return a model's row of `results.json`; empty without its run or a report, or if it was retrained since."""
+    if model.run_dir is None:
+        return {}
+    folder = model.fits[0].path.parent
+    report, kept = model.run_dir / "report" / "results.json", folder / "fit.json"
+    try:
+        if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
+            return {}
+        rows: list[dict[str, Any]] = (try_object(report, _Results) or {"rows": []})["rows"]
+        place = folder.parts[-2:]
+        row = next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
+        return row if N_GROUPS in row else {}  # older reports do not tell whether groups were known
+    except OSError:
+        return {}
 
 
 def fits_text(model: FoundModel) -> str:
@@ -131,20 +147,6 @@ def _readable(paths: Sequence[Path]) -> list[FoundModel]:
 def _row(model: FoundModel, evaluation: Evaluation) -> tuple[str, ...]:
     dataset = str(model.about.get("dataset", "?"))
     return str(model.path), dataset, fits_text(model), str(evaluation), weights_of(model)
-
-
-def _reported(run_dir: Path, folder: Path) -> dict[str, Any]:
-    """Return the model's row of `results.json`, unless it was retrained since."""
-    report, kept = run_dir / "report" / "results.json", folder / "fit.json"
-    try:
-        if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
-            return {}
-        rows: list[dict[str, Any]] = (try_object(report, _Results) or {"rows": []})["rows"]
-        place = folder.parts[-2:]
-        row = next((row for row in rows if Path(row["folder"]).parts[-2:] == place), {})
-        return row if N_GROUPS in row else {}  # older reports do not tell whether groups were known
-    except OSError:
-        return {}
 
 
 def _computed(model: FoundModel, folder: Path) -> dict[str, Any]:

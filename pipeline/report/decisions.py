@@ -16,12 +16,11 @@ from heads.evaluation.majority import BASELINE
 from heads.evaluation.predictions import Predictions
 from heads.evaluation.top_probabilities import KEPT, TopProbabilities
 from pipeline.results.decisions.calibration_rows import calibration_of_model
-from pipeline.results.decisions.fit_decisions import read_decisions, read_validation
+from pipeline.results.decisions.fit_decisions import KEYS, read_decisions, read_validation
 from pipeline.results.decisions.threshold_rows import ThresholdsOfModel
 from pipeline.results.fit import Fit
 
 COUNTS = ("fits", "fits_met", "fits_without_positives")
-KEYS = ("dataset", "model", "head", "pooling")
 INCOMPLETE = (
     f"calibration and thresholds are not computed: of so many predictions, the probabilities of the {KEPT} most "
     "probable classes are stored, and both need those of all classes"

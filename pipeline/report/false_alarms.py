@@ -13,11 +13,10 @@ import pandas as pd
 from features.manifest import Manifest
 from pipeline.results.decisions.background_scores import read_scores
 from pipeline.results.decisions.false_alarm_rows import FalseAlarmsOfModel, LoudWindow
-from pipeline.results.decisions.fit_decisions import read_decisions
+from pipeline.results.decisions.fit_decisions import KEYS, read_decisions
 from pipeline.results.fit import Fit
 from pipeline.stages.inputs import Inputs
 
-KEYS = ("dataset", "model", "head", "pooling")
 LOUDEST = 15
 END_TO_END = "Models trained end to end are not run on background."
 

@@ -12,8 +12,8 @@ import pandas as pd
 from features.manifest import Manifest
 from heads.evaluation.decisions.unknown_classes import unknown_auroc
 from heads.splits.targets import targets_of
-from pipeline.report.decisions import KEYS
 from pipeline.results.decisions.calibration_rows import estimate_columns
+from pipeline.results.decisions.fit_decisions import KEYS
 from pipeline.results.fit import Fit
 from pipeline.results.table import UNKNOWN_COLUMNS
 from pipeline.stages.open_set.scores_table import SCORES, scores_of

@@ -7,16 +7,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from urllib.request import urlopen
 
 import numpy as np
 
-from features.backbones import load
+from features.backbones import describe, load
+from features.backbones.base import Backbone
 from features.backbones.golden.clips import golden_clips
 from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
-from features.backbones.loading.weights import RANDOM
 from features.errors import WeightsError
+from recipes.parity.publish import enter_bare
 from recipes.parity.table import PUBLISHERS, Publisher
 
 ROOT = Path(__file__).parents[2]
@@ -50,11 +52,23 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     """
     packages = install(name, publisher)
     sys.path.extend(path for path in [str(packages)] if path not in sys.path)
-    try:
-        backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
-    except WeightsError as error:
-        print(f"{preset}: skipped: {error}")
-        return True
+    enter_bare(publisher.bare)
+    with tempfile.TemporaryDirectory() as folder:
+        seeded = publisher.seeded and weights is None
+        if seeded:
+            weights = save_seeded(name, preset, Path(folder))
+        try:
+            backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
+        except WeightsError as error:
+            print(f"{preset}: skipped: {error}")
+            return True
+        return agree(name, publisher, preset, backbone, packages, seeded=seeded, write=write)
+
+
+def agree(
+    name: str, publisher: Publisher, preset: str, backbone: Backbone, packages: Path, *, seeded: bool, write: bool
+) -> bool:
+    """Return whether a loaded backbone, its publisher's code and the golden vectors agree."""
     spec = backbone.spec
     clips = golden_clips(spec.sample_rate)
     source = None if spec.weights == "none" else spec.weights
@@ -62,12 +76,15 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     values = backbone.embed(clips)
     same = all(one.shape == other.shape for one, other in zip(values, expected, strict=True))
     error = max(map(relative_error, values, expected)) if same else float("inf")
-    print(f"{preset}: relative error {error:.1e} to {publisher.call}")
+    which = ", seeded random weights" if seeded else ""
+    print(f"{preset}: relative error {error:.1e} to {publisher.call}{which}")
+    if seeded:  # the vectors are those of `weights: random`, whose digest does not depend on a file
+        spec = describe({"name": preset, "weights": "random"})
     if write and error <= TOLERANCE:
         golden = Golden(
             preset=preset,
             publisher=publisher.call,
-            weights=golden_weights(source),
+            weights="none" if source is None else "seeded" if seeded else "published",
             weights_sha256=spec.weights_sha256,
             sample_rate=spec.sample_rate,
             settings=spec.settings,
@@ -83,15 +100,14 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     return error <= TOLERANCE
 
 
-def golden_weights(source: str | None) -> Literal["published", "seeded", "none"]:
-    """Return which weights `Golden.weights` states for a spec's source; None: there are none."""
-    if source is None:
-        return "none"
-    return "seeded" if source == RANDOM else "published"
+def save_seeded(name: str, preset: str, folder: Path) -> str:
+    """Write the network's seeded random weights to a file in the publisher's format, and return its path."""
+    network = load({"name": preset, "weights": "random"}).module
+    return str(import_module(f"recipes.parity.publishers.{name}").save(preset, network.state_dict(), folder))
 
 
 def install(name: str, publisher: Publisher) -> Path:
-    """Install a publisher's packages into a folder of their own; this project's environment is not changed."""
+    """Install a publisher's packages and files into a folder of their own, not into this project's environment."""
     folder = PACKAGES / name
     done = folder / "requirements.txt"
     wanted = "\n".join(publisher.requirements)
@@ -99,6 +115,12 @@ def install(name: str, publisher: Publisher) -> Path:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(folder)]
         subprocess.run([*command, *publisher.requirements], check=True)
         done.write_text(wanted, encoding="utf-8")
+    for address in publisher.files:
+        path = folder / address.rsplit("/", 1)[-1]
+        if not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with urlopen(address, timeout=60) as answer:
+                path.write_bytes(answer.read())
     return folder
 
 

@@ -13,19 +13,56 @@ class Publisher:
         call: The package and the call that are compared, for the files of golden vectors.
         requirements: Its packages, each with its version; what they need beyond is part of this project.
         presets: Names of the presets.
+        seeded: Whether, without published weights at hand, random ones are compared: its module then has a function
+            `save(preset, state, folder)`, which writes a network's tensors to a file as its publisher would.
+        files: Addresses of its code that is in no package.
+        bare: Packages whose `__init__.py` is not run, since it needs other packages or downloads files.
     """
 
     call: str
     requirements: tuple[str, ...]
     presets: tuple[str, ...]
+    seeded: bool = False
+    files: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
 
 
 # module in recipes/parity/publishers -> its facts
 PUBLISHERS = {
+    "aves": Publisher(
+        "esp-aves 1.0.0, load_feature_extractor",
+        ("esp-aves==1.0.0",),
+        ("aves-bio",),
+        seeded=True,
+    ),
+    "beats": Publisher(
+        "avex 1.4.0, models/beats of the publisher",
+        ("avex==1.4.0",),
+        ("beats-iter3-plus-as2m",),
+        seeded=True,
+        bare=("avex", "avex.models"),
+    ),
     "dasheng": Publisher(
         "dasheng 0.0.9, Dasheng.forward and the inputs of its blocks",
         ("dasheng==0.0.9", "einops==0.8.2"),
-        ("dasheng-base", "dasheng-0.6b", "dasheng-1.2b"),
+        ("dasheng-base",),
+        seeded=True,
+    ),
+    "m2d": Publisher(
+        "portable_m2d.py at 955401e, PortableM2D.encode",
+        ("timm==0.9.16", "einops==0.8.2", "nnAudio==0.3.4"),
+        ("m2d-mr7",),
+        seeded=True,
+        files=(
+            "https://raw.githubusercontent.com/nttcslab/m2d/955401ecdaf37c6f57d0f4a95beb6de2c89242bd"
+            "/examples/portable_m2d.py",
+        ),
+    ),
+    "openl3": Publisher(
+        "torchopenl3 1.0.1, get_audio_embedding",
+        ("torchopenl3==1.0.1", "julius==0.2.7", "six==1.17.0"),
+        ("openl3-env",),
+        seeded=True,
     ),
     "opensmile": Publisher(
         "opensmile 2.6.0, Smile.process_signal",
@@ -44,10 +81,18 @@ PUBLISHERS = {
         ),
         ("egemaps", "compare2016"),
     ),
+    "panns": Publisher(
+        "panns-inference 0.1.1, models.Cnn14",
+        ("panns-inference==0.1.1", "torchlibrosa==0.1.0"),
+        ("panns-cnn14",),
+        seeded=True,
+        bare=("panns_inference",),
+    ),
     "resemblyzer": Publisher(
         "Resemblyzer 0.1.4, normalize_volume and VoiceEncoder.embed_utterance",
         ("resemblyzer==0.1.4", "webrtcvad-wheels==2.0.14.post1"),
         ("ge2e",),
     ),
     "speech_embedding": Publisher("the file in onnxruntime", (), ("speech-embedding",)),
+    "yamnet": Publisher("the file in ai-edge-litert", (), ("yamnet",)),
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.features.toys import NAMES, Corpus, noise
+from tests.features.toys import Corpus, write_seven
 
 
 @pytest.fixture
@@ -14,6 +14,4 @@ def corpus(tmp_path) -> Corpus:
 
 @pytest.fixture
 def seven(corpus) -> Corpus:
-    for number, name in enumerate(NAMES):
-        corpus.write(name, noise(800 + 300 * number, number))
-    return corpus
+    return write_seven(corpus)

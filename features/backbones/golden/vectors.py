@@ -83,8 +83,15 @@ def find_golden(preset: str) -> Golden | None:
 
 
 def selected(frames: np.ndarray) -> list[float]:
-    """Return `N_NUMBERS` values of frames (L, F, D) at equal distances, the first and the last among them."""
+    """Return `N_NUMBERS` numbers of frames (L, F, D).
+
+    They are the values at equal distances, the first and the last among them. If all of these are 0, as in the sparse
+    output of an 8-bit network, they are the sums of as many consecutive parts.
+    """
     import numpy as np
 
-    at = np.linspace(0, frames.size - 1, N_NUMBERS).round().astype(int)
-    return [float(value) for value in frames.reshape(-1)[at]]
+    values = frames.reshape(-1)
+    chosen = values[np.linspace(0, values.size - 1, N_NUMBERS).round().astype(int)]
+    if not chosen.any():
+        chosen = np.array([part.sum() for part in np.array_split(values, N_NUMBERS)])
+    return [float(value) for value in chosen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import logging
 import pickle
@@ -9,6 +10,7 @@ import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -133,15 +135,18 @@ def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None
         raise WeightsError(f"{name}: cannot download {url} ({first_line(error)}); {ways}") from error
 
 
-def read_state(path: Path, part: str | None = None) -> dict[str, Tensor]:
+def read_state(
+    path: Path, part: str | None = None, expected: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Tensor]:
     """Read a state dict from a `.safetensors` file, or from a torch file without unpickling code.
 
     Args:
         path: The file.
         part: Key of the state dict in a checkpoint that holds more; a file without this key is the state dict itself.
+        expected: Key of a checkpoint's settings -> the values that they must have, if the checkpoint states them.
 
     Raises:
-        WeightsError: The file is not such a file, or loading it could run code.
+        WeightsError: The file is not such a file, loading it could run code, or its settings are others.
     """
     import numpy as np
     import torch
@@ -151,12 +156,14 @@ def read_state(path: Path, part: str | None = None) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals(_numpy_arrays()):
+        with torch.serialization.safe_globals([argparse.Namespace, *_numpy_arrays()]):  # settings of a training
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(f"{path}: contains more than tensors; unpickling it could run code") from None
     except Exception as error:
         raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
+    if isinstance(state, dict):
+        _check_settings(path, state, expected or {})
     if isinstance(state, dict) and part is not None:
         state = state.get(part, state)
     if not isinstance(state, dict):
@@ -166,6 +173,19 @@ def read_state(path: Path, part: str | None = None) -> dict[str, Tensor]:
     if strange:
         raise WeightsError(f"{path}: not a state dict of tensors: {strange[0]!r} is not a tensor")
     return tensors
+
+
+def _check_settings(path: Path, checkpoint: dict[str, Any], expected: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `WeightsError` if a checkpoint states other settings than those that are expected."""
+    for key, wanted in expected.items():
+        stated = checkpoint.get(key)
+        if not isinstance(stated, Mapping):
+            continue
+        for name, value in wanted.items():
+            if stated.get(name, value) != value:
+                raise WeightsError(
+                    f"{path}: {key}.{name} is {stated[name]!r}, expected {value!r}: another architecture"
+                )
 
 
 def _numpy_arrays() -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ WINDOW_S, HOP_S = 0.025, 0.01
 PREEMPHASIS = 0.97
 POWER_FLOOR = 1.1920928955078125e-07  # float32's epsilon
 LOWEST_HZ = 20.0
+POVEY_EXPONENT = 0.85  # Povey's window is Hann's to this power
 
 
 class KaldiFilterBank(nn.Module):
@@ -55,12 +58,16 @@ class KaldiFilterBank(nn.Module):
         return (power @ self.bank).clamp(min=POWER_FLOOR).log()
 
 
-def torchaudio_filter_bank(sample_rate: int, n_mels: int) -> KaldiFilterBank:
-    """Return the filter bank that `torchaudio.compliance.kaldi.fbank(window_type="hanning")` computes."""
+def torchaudio_filter_bank(
+    sample_rate: int, n_mels: int, window: Literal["hanning", "povey"] = "hanning", scale: float = 1.0
+) -> KaldiFilterBank:
+    """Return the filter bank that `torchaudio.compliance.kaldi.fbank` computes with this `window_type`."""
     from torchaudio.compliance.kaldi import get_mel_banks
 
     window_length = int(WINDOW_S * sample_rate)
     n_fft = 1 << (window_length - 1).bit_length()
     weights, _ = get_mel_banks(n_mels, n_fft, float(sample_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0)
-    window = torch.hann_window(window_length, periodic=False)
-    return KaldiFilterBank(F.pad(weights, (0, 1)).T.numpy(), window, int(HOP_S * sample_rate))
+    shape = torch.hann_window(window_length, periodic=False)
+    if window == "povey":
+        shape = shape.pow(POVEY_EXPONENT)
+    return KaldiFilterBank(F.pad(weights, (0, 1)).T.numpy(), shape, int(HOP_S * sample_rate), scale)

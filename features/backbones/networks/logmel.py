@@ -61,8 +61,8 @@ class LogmelBackbone(Backbone):
             power = 10 * power.clamp(min=POWER_FLOOR).log10()
         return Frames(power[:, None], torch.tensor(counts))
 
-    def graph(self) -> nn.Module:
-        """See `Backbone.graph`."""
+    def graph(self, n_layers: int | None = None) -> nn.Module:
+        """See `Backbone.graph`; there is one layer."""
         return _Graph(self)
 
 

@@ -91,8 +91,8 @@ class VggishBackbone(Backbone):
             hidden = torch.addmm(layer.bias[:, None], layer.weight, hidden) if is_linear else layer(hidden)
         return hidden.T
 
-    def graph(self) -> nn.Module | None:
-        """See `Backbone.graph`."""
+    def graph(self, n_layers: int | None = None) -> nn.Module | None:
+        """See `Backbone.graph`; there is one layer."""
         return None if self.pca is not None else _Graph(self)
 
 

@@ -43,9 +43,11 @@ class Wav2Vec2Backbone(Backbone):
         self._compiled_layers = torch.compile(self._layers, dynamic=True, fullgraph=True, options={"freezing": True})
         return True
 
-    def graph(self) -> nn.Module | None:
-        """See `Backbone.graph`."""
-        return _Graph(self.module, self.spec.settings["normalize"]) if self.dtype == torch.float32 else None
+    def graph(self, n_layers: int | None = None) -> nn.Module | None:
+        """See `Backbone.graph`; the transformer's input counts as a layer."""
+        if self.dtype != torch.float32:
+            return None
+        return _Graph(self.module, self.spec.settings["normalize"], n_layers or len(self.spec.layers))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Frames:
         """See `Backbone.forward`; layer 0 is the transformer's input, the last layer its normalised output."""
@@ -53,8 +55,7 @@ class Wav2Vec2Backbone(Backbone):
             if self.spec.settings["normalize"]:
                 waveforms = normalize(waveforms, lengths)
             features, frame_counts = self._convolve(waveforms, lengths.tolist())
-            projected = self.module.feature_projection(features.transpose(1, 2))  # [B, F, D]
-            hidden = projected[0] if isinstance(projected, tuple) else projected
+            hidden = _projected(self.module.feature_projection, features)
             layers = self._encode(hidden, frame_counts)
         return Frames(torch.stack(layers, dim=1), torch.tensor(frame_counts))
 
@@ -117,20 +118,30 @@ class Wav2Vec2Backbone(Backbone):
 
 
 class _Graph(nn.Module):
-    """One clip through the encoder as transformers runs it; a single clip has no padding to mask."""
+    """One clip through the encoder up to one of its layers; a single clip has no padding to mask."""
 
-    def __init__(self, module: nn.Module, normalized: bool) -> None:
+    def __init__(self, module: nn.Module, normalized: bool, n_layers: int) -> None:
+        """Share the weights of an encoder; `n_layers` counts the transformer's input."""
         super().__init__()
-        self.module = module
         self.normalized = normalized
+        self.extractor: Any = module.feature_extractor
+        self.projection: Any = module.feature_projection
+        encoder: Any = module.encoder
+        config: Any = module.config
+        self.positions = encoder.pos_conv_embed
+        self.layers = _Layers(encoder.layers[: n_layers - 1], config.model_type == "wavlm")
+        stable = getattr(config, "do_stable_layer_norm", False)
+        self.norm_before = nn.Identity() if stable else encoder.layer_norm
+        self.norm_after = encoder.layer_norm if stable and n_layers > len(encoder.layers) else nn.Identity()
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """(1, T) to (1, L, F, D)."""
         if self.normalized:
             variance, mean = torch.var_mean(waveforms, dim=1, correction=0, keepdim=True)
             waveforms = (waveforms - mean) / torch.sqrt(variance + NORMALIZE_EPSILON)
-        output = self.module(waveforms, output_hidden_states=True)
-        return torch.stack([*output.hidden_states[:-1], output.last_hidden_state], dim=1)
+        hidden = _projected(self.projection, self.extractor(waveforms))
+        outputs = self.layers(self.norm_before(hidden + self.positions(hidden)), None)
+        return torch.stack([*outputs[:-1], self.norm_after(outputs[-1])], dim=1)
 
 
 class _Layers(nn.Module):
@@ -151,6 +162,12 @@ class _Layers(nn.Module):
                 hidden, bias["position_bias"] = hidden
             outputs.append(hidden)
         return outputs
+
+
+def _projected(projection: Any, features: Tensor) -> Tensor:
+    """Map the features of the convolutions, (B, C, F), to the input of the transformer, (B, F, D)."""
+    projected = projection(features.transpose(1, 2))
+    return projected[0] if isinstance(projected, tuple) else projected  # some architectures also return the input
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:

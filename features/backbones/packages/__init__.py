@@ -1,1 +1,1 @@
-"""Families whose models are published as Python packages: run by the package, or by a network of this project."""
+"""Families published as Python packages or as one file: run by the package, or by a network of this project."""

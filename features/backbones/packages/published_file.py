@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.options import BackboneOptions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,7 +45,14 @@ def weights_digest(options: FileOptions, network: dict[str, Any], where: str) ->
 
 
 def build_network(
-    options: FileOptions, build: Callable[[], Network], *, part: str, ignore: Sequence[str], where: str
+    options: FileOptions,
+    build: Callable[[], Network],
+    *,
+    part: str,
+    ignore: Sequence[str],
+    where: str,
+    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    expected: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Network:
     """Build a network with seeded weights, and load the file unless the weights are random.
 
@@ -55,6 +62,8 @@ def build_network(
         part: Key of the published checkpoint that holds the tensors.
         ignore: Names, or beginnings of names, of tensors that the network does not have.
         where: Where the file can be had, for the message.
+        rename: Gives the tensors of a file the names of the network; must leave the network's own names as they are.
+        expected: Key of the checkpoint's settings -> the values that they must have, if the checkpoint states them.
 
     Raises:
         WeightsError: The file does not exist, or does not fit the architecture.
@@ -65,7 +74,8 @@ def build_network(
         torch.manual_seed(options.seed)
         module = build()
     if options.weights != found.RANDOM:
-        state = found.read_state(_find(options, where), part=part)
+        state = found.read_state(_find(options, where), part=part, expected=expected)
+        state = state if rename is None else rename(state)
         load_strictly(module, state, f"{options.title}: {options.weights}", ignore=tuple(ignore))
     module.eval()
     return module

@@ -68,8 +68,11 @@ CORPORA = {
         Corpus("VoxCeleb2", (YOUTUBE,)),
         Corpus("VoxLingua107", (YOUTUBE,)),
         Corpus("VoxPopuli", ("the European Parliament",)),
+        Corpus("Xeno-canto", ("Xeno-canto",)),
         Corpus("YouTube-8M", (YOUTUBE,)),
+        Corpus("iNaturalist", ("iNaturalist",)),
         Corpus("synthetic sounds of audioheads", ("audioheads",), kinds=("synthetic",)),
+        Corpus("Tierstimmenarchiv"),
     )
 }
 

@@ -50,10 +50,26 @@ class Plan:
     @property
     def note(self) -> str | None:
         """One line about a large job; None for a small one."""
-        if not self.spilled and self.n_bytes < NOTED_BYTES:
-            return None
-        rows = f"rows in a temporary file of {self.file_bytes / 1e6:,.0f} MB" if self.spilled else "rows in memory"
-        return f"{self.n_bytes / 1e6:,.0f} MB of memory, {self.n_workers} × {self.n_fits} fits at once, {rows}"
+        if self.spilled:
+            rows = f"rows in a temporary file of {self.file_bytes / 1e6:,.0f} MB"
+            return _memory_line(self.n_bytes, self.n_workers, self.n_fits, rows)
+        return memory_note(self.n_bytes, self.n_workers, self.n_fits, "rows in memory")
+
+
+def memory_note(n_bytes: int, n_workers: int, n_fits: int, rows: str) -> str | None:
+    """Return one line about a job that needs much memory; None for a small one.
+
+    Args:
+        n_bytes: Estimated memory.
+        n_workers: Number of threads.
+        n_fits: Number of fits that a thread trains at once.
+        rows: Where the rows are while the fits are trained.
+    """
+    return None if n_bytes < NOTED_BYTES else _memory_line(n_bytes, n_workers, n_fits, rows)
+
+
+def _memory_line(n_bytes: int, n_workers: int, n_fits: int, rows: str) -> str:
+    return f"{n_bytes / 1e6:,.0f} MB of memory, {n_workers} × {n_fits} fits at once, {rows}"
 
 
 def plan_job(job: Job, network: HeadNetwork, n_blocks: int, n_candidates: int) -> Plan:

@@ -75,8 +75,8 @@ def calibration_figures(predictions: Sequence[Predictions], groups: np.ndarray) 
     return CalibrationFigures(
         ece=float(np.mean([expected_error(*one, equal_width(one[0])) for one in decisions])),
         adaptive_ece=float(np.mean([expected_error(*one, equal_mass(one[0])) for one in decisions])),
-        brier=mean_interval(np.mean([brier_of(one) for one in pooled], axis=0), numbers),
-        log_loss=mean_interval(np.mean([metrics.log_loss_of(one) for one in pooled], axis=0), numbers),
+        brier=_loss_interval([brier_of(one) for one in pooled], numbers),
+        log_loss=_loss_interval([metrics.log_loss_of(one) for one in pooled], numbers),
         reliability=_reliability(decisions, numbers),
     )
 
@@ -143,6 +143,12 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> Estimate:
     t = float(stats.t.ppf(1 - ALPHA / 2, n_groups - 1))
     below, above = skewed_ends(t, float(stats.skew(residuals, bias=False)), n_groups)
     return mean, mean - below * float(error), mean + above * float(error)
+
+
+def _loss_interval(losses: Sequence[np.ndarray], groups: np.ndarray) -> Estimate:
+    """Return the mean of the repetitions' losses with an interval that, like a loss, is never negative."""
+    mean, low, high = mean_interval(np.mean(losses, axis=0), groups)
+    return mean, max(low, 0.0) if np.isfinite(low) else low, high
 
 
 def _reliability(decisions: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> tuple[ReliabilityBin, ...]:

@@ -116,6 +116,31 @@ def curve(counts: GroupCounts) -> list[Outcome]:
     ]
 
 
+def curve_rates(counts: GroupCounts) -> dict[str, list[float | None]]:
+    """Return the same rates as `curve` without their intervals, by the names of `Outcome`."""
+    true, total = counts.true[:, None], counts.total[:, None]
+    return {
+        "precision": _shares(counts.hits, counts.chosen),
+        "recall": _shares(counts.hits, np.broadcast_to(true, counts.hits.shape)),
+        "false_positive_rate": _shares(counts.chosen - counts.hits, np.broadcast_to(total - true, counts.hits.shape)),
+    }
+
+
+def _shares(hits: np.ndarray, weights: np.ndarray) -> list[float | None]:
+    """Return the mean over repetitions of Σ hits / Σ weights at each threshold, see `grouped_ratio`.
+
+    Args:
+        hits: Shape (R, G, thresholds).
+        weights: Shape (R, G, thresholds).
+    """
+    parts, totals = hits.sum(axis=1).T, weights.sum(axis=1).T  # [thresholds, R]
+    counting = totals > 0
+    return [
+        float((part[kept] / total[kept]).mean()) if kept.any() else None
+        for part, total, kept in zip(parts, totals, counting, strict=True)
+    ]
+
+
 def pooled_rates(counts: Sequence[np.ndarray]) -> tuple[float | None, float | None, float | None]:
     """Return precision, recall and false positive rate on validation, pooled over fits.
 

@@ -39,7 +39,8 @@ class ModelProvenance:
         precision: Precision of the backbone's arithmetic.
         device: The device that embedded the clips.
         created_utc: When the cache was finalized.
-        licence: Licence of pretrained weights, with a note if it forbids commercial use; `unknown` if it is not known.
+        licence: Licence of pretrained weights or handcrafted features, with a note if it forbids commercial use;
+            `unknown` if that of weights is not known.
         trained_on: What pretrained weights were trained on; `unknown` if it is not known.
         contamination: Whether this overlaps with the tested corpus, as in the results table.
     """
@@ -124,15 +125,20 @@ def _cached(label: str, table: EmbeddingTable, corpus: Corpus | None) -> ModelPr
 
 
 def _origin(backbone: str, weights: str, corpus: Corpus | None) -> dict[str, str]:
-    """Return licence, training data and contamination of pretrained weights; empty for other weights."""
+    """Return licence, training data and contamination of pretrained weights, or the licence of handcrafted features."""
     seen = exposure_of({"weights": weights}, backbone, corpus)
     if seen is None:
-        return {}
+        handcrafted = record_of_weights(backbone, weights) if weights == "none" else None
+        return {} if handcrafted is None or handcrafted.licence is None else {"licence": _licence(handcrafted)}
     record = record_of_weights(backbone, weights.partition(":")[2]) or Preset()
-    forbids = " (no commercial use)" if record.commercial_use is False else ""
     trained_on = "unknown" if record.trained_on is None else ", ".join(record.trained_on)
-    licence = f"{record.licence or 'unknown'}{forbids}"
-    return {"licence": licence, "trained_on": trained_on, "contamination": f"{seen.mark}. {seen.reason}"}
+    return {"licence": _licence(record), "trained_on": trained_on, "contamination": f"{seen.mark}. {seen.reason}"}
+
+
+def _licence(record: Preset) -> str:
+    """Return the licence of a record, with a note if it forbids commercial use."""
+    forbids = " (no commercial use)" if record.commercial_use is False else ""
+    return f"{record.licence or 'unknown'}{forbids}"
 
 
 def _precision(table: EmbeddingTable) -> str:

@@ -24,6 +24,7 @@ from pipeline.results.run_folder import read_json, write_json, write_whole
 
 VALIDATION_FILE = "validation.parquet"
 DECISIONS_FILE = "decisions.json"
+KEYS = ("dataset", "model", "head", "pooling")  # columns that name a model in the tables about decisions
 FitKey = tuple[str, int, int]
 """Fold, seed and draw of a fit."""
 

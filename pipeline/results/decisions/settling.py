@@ -1,4 +1,4 @@
-"""Fit the calibration and the thresholds of trained heads, and store them in the heads' files.
+"""Fit the calibration and the thresholds of trained models, and store them in the files of their fits.
 
 Both need only the kept validation predictions, so a change of `calibrate` or `operating_point` trains nothing again.
 """
@@ -18,6 +18,7 @@ from heads.evaluation.decisions.operating_points import OperatingPoint
 from heads.splits.protocol import Splits
 from heads.splits.targets import Targets
 from heads.training.checkpoint import set_decisions
+from heads.training.file_format import FORMAT
 from pipeline.config.config import Config
 from pipeline.results.decisions.fit_decisions import (
     DECISIONS_FILE,
@@ -89,7 +90,11 @@ def can_settle(config: Config, folder: Path) -> bool:
 
 
 def settle(
-    config: Config, manifest: Manifest, folder: Path, background: ValidationBackground | None = None
+    config: Config,
+    manifest: Manifest,
+    folder: Path,
+    background: ValidationBackground | None = None,
+    metadata: str = FORMAT,
 ) -> list[str]:
     """Fit the decisions of a trained model, unless those of these settings are in its files already.
 
@@ -98,6 +103,7 @@ def settle(
         manifest: Its clips.
         folder: Folder of the model, with `validation.parquet` if there is something to fit.
         background: Windows of background, if `needs_background`.
+        metadata: Key of the metadata in the files of the fits.
 
     Returns:
         Notes about thresholds that could not be chosen as wanted.
@@ -118,7 +124,7 @@ def settle(
     decisions = fit_decisions(validation, method, rule, background)
     write_json(folder / DECISIONS_FILE, {"settings": None})  # until the files of all fits agree
     for (fold, seed, draw), own in decisions.items():
-        set_decisions(weights_file(folder, fold, seed, draw), own.calibrator, own.point)
+        set_decisions(weights_file(folder, fold, seed, draw), own.calibrator, own.point, metadata)
     write_decisions(folder, settings, decisions if fits_something(config) else {})
     points = [own.point for own in decisions.values() if own.point is not None]
     notes = _notes(points, manifest.labels) if points else []

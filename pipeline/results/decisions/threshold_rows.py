@@ -22,9 +22,9 @@ from heads.evaluation.decisions.ranking_scores import (
 from heads.evaluation.decisions.threshold_outcomes import (
     GRID,
     GroupCounts,
-    Outcome,
     curve,
     curve_counts,
+    curve_rates,
     group_counts,
     pooled_rates,
 )
@@ -90,7 +90,7 @@ class ThresholdsOfModel:
         }
         if len(self.labels) <= MOST_CURVES:
             found["classes"] = {
-                label: {rate: [_value(point, rate) for point in curve(_ungrouped(counts))] for rate in RATES}
+                label: curve_rates(counts)
                 for label, counts in zip(self.labels, every, strict=True)
                 if counts.true.any()
             }
@@ -154,18 +154,3 @@ def _chosen(points: Sequence[OperatingPoint], at: int) -> dict[str, Any]:
         "fits_met": sum(met),
         "fits_without_positives": len(points) - sum(own),
     }
-
-
-def _ungrouped(counts: GroupCounts) -> GroupCounts:
-    """Return the counts of all groups together, for rates without intervals."""
-    return GroupCounts(
-        counts.hits.sum(axis=1, keepdims=True),
-        counts.chosen.sum(axis=1, keepdims=True),
-        counts.true.sum(keepdims=True),
-        counts.total.sum(keepdims=True),
-    )
-
-
-def _value(outcome: Outcome, rate: str) -> float | None:
-    estimate = getattr(outcome, rate)
-    return None if estimate is None else estimate[0]

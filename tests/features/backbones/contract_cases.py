@@ -28,7 +28,11 @@ CASES = {
     "mfcc": {},
     "opensmile": {},
     "compare2016": {},
+    "aves": TINY_SIZE,
     "dasheng": TINY_SIZE,
+    "beats": TINY_SIZE,
+    "m2d": TINY_SIZE,
+    "openl3": {**TINY_SIZE, "hop_s": 0.5},
     "panns": TINY_SIZE,
     "resemblyzer": {"weights": "random"},
     "logmel": {},
@@ -63,7 +67,9 @@ CASES = {
             "encoder_attention_heads": 4,
             "decoder_attention_heads": 4,
             "num_mel_bins": 128,
+            "max_source_positions": 500,
         },
+        "extractor": {"chunk_length": 10, "feature_size": 128},
     },
     "clap": {
         "weights": "random",
@@ -117,8 +123,20 @@ MORE = (
     "mimi",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
-DIFFERENTIABLE = {"dasheng", "wav2vec2", "vggish", "python", "transformers", "resemblyzer", "panns"}
+DIFFERENTIABLE = {
+    "wav2vec2",
+    "vggish",
+    "python",
+    "transformers",
+    "resemblyzer",
+    "panns",
+    "aves",
+    "dasheng",
+    "beats",
+    "openl3",
+    "m2d",
+}
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
-FIXED_FRONT_END = {"transformers"}  # gradients reach the network, not the waveform
+FIXED_FRONT_END = {"transformers", "openl3"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has
 NOT_PRETENDED = {"resemblyzer"}  # the pretend device has no kernel for an LSTM

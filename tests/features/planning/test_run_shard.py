@@ -14,7 +14,7 @@ from features.planning.plan import Plan
 from features.planning.resume import PLAN_FILE
 from features.planning.run_shard import RunShard
 from features.system import locks
-from tests.features.toys import NAMES, noise, rows_of, temporaries
+from tests.features.toys import NAMES, Corpus, noise, rows_of, temporaries, write_seven
 
 FOUR = {"block_rows": 2}  # seven clips: four blocks
 
@@ -23,13 +23,13 @@ def shard(text: str) -> dict:
     return {"run_shard": RunShard.parse(text), **FOUR}
 
 
-@pytest.fixture
-def undisturbed(seven, tmp_path):
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
     """Rows of a run without shards."""
-    ours, seven.cache = seven.cache, tmp_path / "undisturbed"
-    rows = rows_of(seven.run(seven.manifest(*NAMES), **FOUR).path)
-    seven.cache = ours
-    return rows
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "clips").mkdir()
+    corpus = write_seven(Corpus(folder / "clips", folder / "cache"))
+    return rows_of(corpus.run(corpus.manifest(*NAMES), **FOUR).path)
 
 
 def equal(rows: dict, others: dict) -> bool:

@@ -95,8 +95,8 @@ def test_a_fit_is_the_same_alone_as_in_the_batch(task, together):
     features, targets, splits = data = clips(task, n_layers=3)
     batch = train(LinearOptions(l2=PATH), data, task, together=together)
     for fit, split in zip(batch.fits, splits, strict=True):
+        path = train(LinearOptions(l2=[*PATH, 3.0], layers=[fit.layer]), data, task, together=together)
         for l2 in {fit.configuration["l2"], PATH[-1]}:
-            path = train(LinearOptions(l2=[*PATH, 3.0], layers=[fit.layer]), data, task, together=together)
             alone = train(LinearOptions(l2=l2, layers=[fit.layer]), (features, targets, [split]), task).fits[0]
             losses = {
                 score.configuration["l2"]: score.valid_loss

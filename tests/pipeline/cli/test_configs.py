@@ -61,12 +61,16 @@ def test_configs_are_listed_and_copied(tmp_path, monkeypatch, capsys):
     assert run("configs", "ls") == 0
     assert re.search(r"^esc10 +", capsys.readouterr().out, re.MULTILINE)
     assert run("configs", "copy", "esc10") == 0
-    assert Path("esc10.yaml").read_text() == (ROOT / "configs" / "esc10.yaml").read_text()
+    first, _, rest = Path("esc10.yaml").read_text().partition("\n")
+    assert first == "# yaml-language-server: $schema=audioheads.schema.json"
+    assert rest == (ROOT / "configs" / "esc10.yaml").read_text()
+    schema = json.loads(Path("audioheads.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(parse_yaml(Path("esc10.yaml").read_text()))
     assert run("configs", "copy", "esc10") == 2
     assert "esc10.yaml: already exists" in capsys.readouterr().err
     Path("folder").mkdir()
     assert run("configs", "copy", "esc10.yaml", "folder") == 0
-    assert Path("folder/esc10.yaml").is_file()
+    assert Path("folder/esc10.yaml").is_file() and Path("folder/audioheads.schema.json").is_file()
     assert run("configs", "copy", "esc1") == 2
     assert "no shipped config 'esc1': did you mean 'esc10'?" in capsys.readouterr().err
 

@@ -204,3 +204,41 @@ def test_a_table_away_from_its_audio_is_pointed_to_the_folder_of_both(tmp_path):
         with pytest.raises(UserError, match="run init on a folder that holds the table and the audio"):
             init(path)
     assert len(read(init(tmp_path / "c"))) == 12
+
+
+def table_of_speakers(root, folder, header="File name;Speaker;Word;Remark"):
+    """Twelve clips of three speakers; `folder` gives a clip's folder from its speaker and word."""
+    rows = [(f"{folder(who, word)}/{who} {word} {n}.wav", who, word) for who in "abc" for word in "xy" for n in (1, 2)]
+    clips(root, *(path for path, _, _ in rows))
+    write(root / "labels.csv", header, *(f"{';'.join(row)};" for row in rows))
+    return root
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_unusual_name_of_the_label_column_is_guessed_if_the_folders_are_the_speakers(tmp_path, alone, capfd):
+    root = table_of_speakers(tmp_path / "c", lambda who, word: f"Speaker {who.upper()}")
+    config = init(root / "labels.csv" if alone else root)
+    manifest = read(config)
+    assert load_config(config).dataset.label_column == "Word"
+    assert manifest.labels == ["x", "y"] and manifest.clips["group"].nunique() == 3
+    assert load_config(config).protocol == "leave-one-group-out"
+    said = " ".join("".join(capfd.readouterr()).split())
+    assert "so 'Word' with 2 values is a guess; if it is wrong, set dataset.label_column" in said
+    assert f"check the classes in {config}" in said
+
+
+def test_folders_of_classes_are_preferred_to_a_guessed_label_column(tmp_path):
+    root = table_of_speakers(tmp_path / "c", lambda who, word: word, header="File name;Speaker;Weather;Remark")
+    config = init(root)
+    assert load_config(config).dataset.kind == "folder" and read(config).labels == ["x", "y"]
+    assert "label_column: Weather" in config.read_text()
+
+
+def test_further_columns_that_could_be_the_label_are_proposed(tmp_path):
+    clips(tmp_path / "c", *(f"{n}q.wav" for n in range(30)))
+    write(tmp_path / "c" / "m.csv", "file,quality,word", *(f"{n}q.wav,{'ab'[n % 2]},{'xyz'[n % 3]}" for n in range(30)))
+    config = init(tmp_path / "c")
+    assert read(config).labels == ["a", "b"]
+    assert "remove the line `label_column` above" in re.sub(r"\n  # ", " ", config.read_text())
+    config.write_text(config.read_text().replace("  label_column: quality\n", ""))
+    assert read(without_mark(config, "label_column")).labels == ["x", "y", "z"]

@@ -247,6 +247,25 @@ def test_onnx_graphs_predict_like_the_model(everything, tmp_path, name, takes, c
     assert np.abs(predicted - Predictor.load(model, device="cpu").predict(paths)).max() < bound
 
 
+@pytest.mark.parametrize(
+    "label", ["stable", *(pytest.param(name, marks=pytest.mark.thorough) for name in ENCODERS if name != "stable")]
+)
+def test_onnx_graphs_end_after_the_layer_of_the_head(encoders, tmp_path, label):
+    pytest.importorskip("onnxscript")
+    made = {head: tmp_path / head for head in ("first-mean", "linear-mean")}
+    for head, folder in made.items():
+        assert run("export", encoders / "models" / label / head, folder, "--format", "onnx", "--int8") == 0
+    predictor = Predictor.load(encoders / "models" / label / "first-mean", device="cpu")
+    (_, second, third) = predictor.backbone.module.encoder.layers
+    left_out = sum(parameter.numel() for layer in (second, third) for parameter in layer.parameters())
+    for file, bytes_each in (("model.onnx", 4), ("model-int8.onnx", 1)):
+        first, last = ((folder / file).stat().st_size for folder in made.values())
+        assert last - first >= bytes_each * left_out
+    predict = runpy.run_path(str(made["first-mean"] / "example.py"))["scores"]
+    for clip, expected in zip(paths := list(clip_paths(encoders).iloc[:2]), predictor.predict(paths), strict=True):
+        assert predict(read_waveform(Path(clip), 16_000).samples, "model.onnx") == pytest.approx(expected, abs=1e-5)
+
+
 def test_onnx_is_refused_with_the_reason(everything, tmp_path, capsys):
     pytest.importorskip("onnxscript")
     for name, why in (("mfcc/knn", "a head knn asks its training clips"), ("mfcc/SVC", "is no arithmetic on arrays")):

@@ -181,6 +181,33 @@ def test_background_joins_training_as_a_class_or_as_none(tmp_path, several):
     assert rates[0] > 0.4 and rates[1] < 0.1
 
 
+def test_few_labelled_clips_are_drawn_beside_all_background_of_training(tmp_path):
+    sounds(tmp_path)
+    noises(tmp_path)
+    values = {
+        "background_in": ["train", "valid", "test"],
+        "protocol": "few-shot",
+        "few_shot": {"shots": 2, "draws": 2},
+        "label_efficiency": {"shots": [1, "all"], "draws": 2},
+    }
+    config, corpus = experiment(tmp_path, **values)
+    part_of = background_of(corpus).table().groupby("part")["recording"].unique()
+    assert not set(part_of["train"]) & set(part_of["test"]) and not set(part_of["valid"]) & set(part_of["test"])
+    curve = config.run_dir / "label-efficiency" / "mfcc" / "linear"
+    tables = [pd.read_parquet(folder / "predictions.parquet") for folder in (curve / "1", curve / "all")]
+    tables.append(pd.read_parquet(config.run_dir / "models" / "mfcc" / "linear" / "predictions.parquet"))
+    for table, draws in zip(tables, (2, 1, 2), strict=True):
+        # Only labelled clips are tested, each once in every draw.
+        assert len(table) == 12 * draws and not table["id"].str.startswith("background").any()
+    # Recordings for test change no prediction.
+    noises(tmp_path, other=[int(name[0]) for name in part_of["test"]])
+    experiment(tmp_path, "other", **values)
+    again = config.run_dir.parent / "other" / "label-efficiency" / "mfcc" / "linear"
+    for shots, table in zip(("1", "all"), tables, strict=False):
+        other = pd.read_parquet(again / shots / "predictions.parquet")
+        pd.testing.assert_frame_equal(other.drop(columns="run"), table.drop(columns="run"))
+
+
 def test_scores_follow_the_recordings_without_training_again(tmp_path, capsys):
     sounds(tmp_path)
     recording(tmp_path / "noise" / "0.wav", 0)

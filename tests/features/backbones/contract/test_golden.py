@@ -13,14 +13,17 @@ from features.backbones.loading.availability import missing_extra
 from tests.paths import SHARED
 
 FILES = {
+    "birdnet-2.4": SHARED / "weights" / "birdnet.tflite",
     "ge2e": SHARED / "weights" / "ge2e" / "ge2e.pt",
     "speech-embedding": SHARED / "weights" / "speech-embedding" / "speech_embedding.onnx",
+    "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+LARGE = {"aves-bio", "beats-iter3-plus-as2m", "dasheng-base", "m2d-mr7", "openl3-env"}  # networks that take seconds
 
 
 def loaded(name):
-    """The backbone of a preset with the weights of its golden vectors."""
+    """The backbone of a preset with its published weights, or with the seeded ones of its golden vectors."""
     if extra := missing_extra(name):
         pytest.skip(f"audioheads[{extra}] is not installed")
     if find_golden(name).weights == "seeded":
@@ -31,7 +34,9 @@ def loaded(name):
     return load({"name": name, **({} if file is None else {"weights": str(file)})})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name in LARGE else ()) for name in NAMES]
+)
 def test_a_preset_has_its_publishers_values(name):
     backbone, golden = loaded(name), find_golden(name)
     assert golden.is_of(backbone.spec)
@@ -40,7 +45,7 @@ def test_a_preset_has_its_publishers_values(name):
 
 
 def test_every_file_is_about_a_preset_and_says_where_it_is_from():
-    assert {"egemaps", "compare2016", "dasheng-base", "ge2e", "speech-embedding"} <= set(NAMES) <= set(presets())
+    assert {"egemaps", "compare2016", "panns-cnn14", *FILES} <= set(NAMES) <= set(presets())
     for name in NAMES:
         golden = find_golden(name)
         assert golden.preset == name and golden.publisher
@@ -48,6 +53,14 @@ def test_every_file_is_about_a_preset_and_says_where_it_is_from():
         assert (golden.weights == "none") is (golden.weights_sha256 == "")
         assert len(golden.shapes) == len(golden.numbers) == 3
         assert {len(numbers) for numbers in golden.numbers} == {N_NUMBERS}
+        assert all(any(numbers) for numbers in golden.numbers)
+
+
+def test_numbers_are_values_at_equal_distances_or_sums_if_those_are_zero():
+    frames = np.arange(61, dtype=np.float32).reshape(1, 61, 1)
+    assert selected(frames) == [float(4 * at) for at in range(N_NUMBERS)]
+    sparse = np.where(frames % 4 == 1, 1, 0)  # 0 at all of these
+    assert sum(selected(sparse)) == 15 and selected(sparse)[0] == 1
 
 
 def test_the_clips_are_the_same_everywhere():

@@ -67,3 +67,22 @@ def test_steps_at_once_give_the_same_embeddings(monkeypatch):
     monkeypatch.setattr("features.backbones.networks.wav2vec2.masked_group_norm", group_norm_at_once)
     for got, plain in zip(backbone.embed(clips), expected, strict=True):
         assert np.linalg.norm(got - plain) <= 1e-5 * np.linalg.norm(plain)
+
+
+@pytest.mark.parametrize("model_type", ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat"])
+@pytest.mark.parametrize("stable", [False, True])
+def test_a_graph_of_the_first_layers_computes_the_same_bits(model_type, stable):
+    if stable and model_type == "data2vec-audio":
+        pytest.skip("Data2Vec has no variant with layer norm before each layer")
+    norms = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"} if stable else {}
+    backbone = load(
+        {"name": "wav2vec2", "weights": "random", "size": "tiny", "model_type": model_type, "architecture": norms}
+    )
+    waveform = random(1, 9000)
+    with torch.no_grad():
+        whole = backbone.graph()(waveform)
+        for n_layers in range(1, whole.shape[1] + 1):
+            graph = backbone.graph(n_layers)
+            assert torch.equal(graph(waveform), whole[:, :n_layers])
+            names = [name for name, _ in graph.named_parameters() if name.startswith("layers.layers.")]
+            assert len({name.split(".")[2] for name in names}) == n_layers - 1

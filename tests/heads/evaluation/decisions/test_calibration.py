@@ -86,3 +86,14 @@ def test_a_mean_has_the_cluster_robust_interval():
     assert high - mean > 1.2 * (mean - low)  # squares are skewed
     assert mean_interval(values, np.zeros(60, int))[1:] == (-np.inf, np.inf)
     assert mean_interval(values * 0 + 0.3, np.arange(60)) == pytest.approx((0.3, 0.3, 0.3))
+
+
+def test_no_end_of_a_loss_is_negative():
+    certain = np.full((12, 2), [1.0, 0.0], np.float32)
+    certain[3] = [0.6, 0.4]  # the error of one clip among twelve is very skewed
+    ids = np.array([f"{row:02d}" for row in range(12)], dtype=object)
+    one = Predictions(certain, np.zeros(12, int), ids, 1, 0, "m", task="single-label")
+    figures = calibration_figures([one], np.arange(12))
+    assert mean_interval(np.array([0.0] * 11 + [0.32]), np.arange(12))[1] < 0  # what a mean of any numbers may have
+    for mean, low, high in (figures.brier, figures.log_loss):
+        assert 0 <= low <= mean < high

@@ -6,7 +6,14 @@ from sklearn.metrics import precision_score, recall_score
 
 from heads.evaluation.class_scores import ratio_interval
 from heads.evaluation.decisions.abstention import COVERAGES, coverage_curve
-from heads.evaluation.decisions.threshold_outcomes import GRID, curve, curve_counts, group_counts, pooled_rates
+from heads.evaluation.decisions.threshold_outcomes import (
+    GRID,
+    curve,
+    curve_counts,
+    curve_rates,
+    group_counts,
+    pooled_rates,
+)
 from heads.evaluation.predictions import Predictions
 from tests.heads.evaluation.decisions.test_calibrators import clips
 
@@ -47,6 +54,19 @@ def test_a_curve_has_the_rates_of_each_threshold():
         assert found[at] == alone
     pooled = curve(curve_counts(probabilities, truth, groups * 0))
     assert pooled[30].recall[0] == found[30].recall[0] and pooled[30].recall[1:] == (0.0, 1.0)
+
+
+def test_rates_without_intervals_have_the_bits_of_those_with_them():
+    probabilities, truth, groups = scored()
+    probabilities *= np.float32([[0.5], [0.95]])  # the first decides nothing above 0.5, neither does at 1
+    counts = curve_counts(probabilities, truth, groups)
+    points = curve(curve_counts(probabilities, truth, groups * 0))
+    expected = {
+        rate: [None if getattr(point, rate) is None else getattr(point, rate)[0] for point in points]
+        for rate in ("precision", "recall", "false_positive_rate")
+    }
+    assert curve_rates(counts) == expected
+    assert expected["precision"][100] is None
 
 
 def test_counts_of_classes_add_up():
