@@ -1,5 +1,6 @@
 """`make test-bounds` understands every requirement in pyproject.toml."""
 
+import re
 import tomllib
 
 import pytest
@@ -14,6 +15,15 @@ RUNTIME = [name for name in PROJECT["optional-dependencies"] if name not in ("al
 def test_every_requirement_has_a_lowest_version(requirement):
     name, version = lowest(requirement).split(";")[0].strip().split("==")
     assert requirement.startswith(f"{name}>={version}")
+
+
+def test_the_documented_lowest_versions_are_the_bounds():
+    rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| [\d.]+ \|$", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    bounds = dict(lowest(one).split(";")[0].strip().split("==") for one in requirements(RUNTIME))
+    assert len(rows) == 20
+    for name, version in rows:
+        shown, bound = (value.split(".") for value in (version, bounds[name]))
+        assert shown[: len(bound)] == bound and not any(int(part) for part in shown[len(bound) :]), name
 
 
 def test_a_requirement_without_a_lower_bound_is_named():
