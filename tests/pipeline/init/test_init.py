@@ -52,7 +52,8 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["init", "my sounds"])
     assert end.value.code == 0
-    printed = capsys.readouterr().out
+    printed, notes = capsys.readouterr()
+    assert notes.startswith("init: inspecting my sounds\n")
     assert "12 clips, 2 classes" in printed and "audioheads run my-sounds.yaml" in printed
     text = (tmp_path / "my-sounds.yaml").read_text()
     assert "Clips per class: cat: a 6, dog 6." in text and "`group` column" in text
