@@ -112,6 +112,16 @@ def test_a_manifest_with_other_names_of_columns(tmp_path):
     assert load_checked_manifest(found).clips["label"].tolist() == manifest.clips["label"].tolist()
 
 
+def test_a_table_with_blanks_in_its_name_is_named_like_the_config(tmp_path):
+    table = pd.DataFrame({"path": [f"{n}.wav" for n in range(12)], "label": ["a", "b"] * 6})
+    clips(tmp_path, *table["path"])
+    for file, name in (("labels final v2.csv", "labels-final-v2"), ("labels.csv", None)):
+        table.to_csv(tmp_path / file, index=False)
+        config = load_config(init(tmp_path / file))
+        assert config.dataset.name == name
+        assert load_checked_manifest(config).name == config.name
+
+
 @pytest.mark.parametrize(("labels", "task"), [("words", "multi-label"), ("numbers", "regression")])
 def test_lists_of_labels_and_numbers(tmp_path, labels, task):
     names = [f"{n}.wav" for n in range(20)]
