@@ -40,6 +40,7 @@ def init(
     console = open_console(verbose)
     if not path.exists():  # before heavy imports
         raise UserError(f"{path}: no such folder or manifest file")
+    console.note(f"init: inspecting {path}")
     from pipeline.init.write import run_init
 
     run_init(path, output, device=device, force=force, console=console, pattern=pattern)

@@ -98,7 +98,12 @@ def predict(
     format: Annotated[
         str | None, typer.Option(metavar="csv|jsonl|parquet", help="Write this format; default: by the suffix.")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="List this many classes per clip; 0 lists all.")] = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="K", help="List this many classes per clip; 0 lists all; default: 5, on a terminal 1."
+        ),
+    ] = None,
     fold: Fold = None,
     seed: Seed = None,
     ensemble: EnsembleOption = None,

@@ -54,6 +54,8 @@ def run_init(
     found = recognise(path, table, pattern)
     if found.table is not None:
         _refuse_overwriting(table, force)
+    if path.is_file() and (name := _name(path)) != path.stem:  # folders of the cache and of the run get the same name
+        found.options.setdefault("name", name)
     from pipeline.config.config import load_config
     from pipeline.init.config_file import write_config
     from pipeline.init.cost import device_to_use, measure

@@ -18,6 +18,7 @@ from pipeline.predicting.event_formats import check_recordings, event_format, wr
 from pipeline.predicting.events import EventOptions, events_of
 from pipeline.predicting.locate import Ensemble, choose, find_model
 from pipeline.predicting.output_formats import Answers, Scored, format_of, write
+from pipeline.predicting.shown_rows import show
 from pipeline.recordings.clips import ClipsToScore, Cut, find_clips, read_clips
 from pipeline.results.table import counted
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from pipeline.predicting.predictor import Predictor
     from pipeline.predicting.resume import Parts
+
+TOP_K = 5  # classes per row by default
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class OutputOptions:
     Attributes:
         output: The output file; None: stdout.
         format: `csv`, `jsonl` or `parquet`; None: chosen by the suffix of the file.
-        top_k: Number of classes per row; 0: all.
+        top_k: Number of classes per row; 0: all; None: `TOP_K`.
         windows: Score windows of long clips instead of whole clips.
         window_s: Window length in seconds; None: the median length of the training clips.
         hop_s: Step between windows in seconds; None: the window length.
@@ -66,7 +69,7 @@ class OutputOptions:
 
     output: Path | None = None
     format: str | None = None
-    top_k: int = 5
+    top_k: int | None = None
     windows: bool = False
     window_s: float | None = None
     hop_s: float | None = None
@@ -87,6 +90,11 @@ class OutputOptions:
             )
         if self.events is None and (self.events_format is not None or self.merging != EventOptions()):
             raise UserError("--events-format, --release and --min-event-s need --events FILE")
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a terminal shows a short table: no file, format or number of classes is requested."""
+        return self.output is None and self.format is None and self.top_k is None
 
 
 def run_predict(
@@ -141,10 +149,14 @@ def run_predict(
             clips = read_clips(manifest, cut, folder)
         with redirect_stdout(sys.stderr):
             rows = _score(predictor, clips, parts, folder, console)
-        top_k = min(options.top_k or predictor.n_outputs, predictor.n_outputs)
+        wanted = TOP_K if options.top_k is None else options.top_k
+        top_k = min(wanted or predictor.n_outputs, predictor.n_outputs)
         decided = point if options.decide else None
         answers = Answers(predictor.labels, predictor.task, top_k, predictor.thresholds, decided)
-        write(rows, answers, kind, options.output)
+        if options.is_short and sys.stdout.isatty():
+            show(rows, answers, console)
+        else:
+            write(rows, answers, kind, options.output)
         if options.events is not None and events_kind is not None and point is not None:
             abstain = point.rule.below is not None
             events = events_of(

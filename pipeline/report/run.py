@@ -153,7 +153,7 @@ def _print(study: Study, console: Console) -> None:
     )
     if left_out:
         console.line(f"the terminal is too narrow for {', '.join(left_out)}; results.md contains all columns")
-    console.line(legend(table))
+    console.line(legend(table, left_out))
     for line in (*verdict(study), *caveats(study)):
         console.line(text_of(line))
     if len(study.curve):

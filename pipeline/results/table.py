@@ -83,7 +83,8 @@ BUSY = "*: measured while the load of the machine exceeded its cores; compare su
 REFIT = "+refit"  # end of the protocol of models that were trained again on training and validation clips
 # Columns shown in the terminal and in results.md; scores are between them. results.csv has all columns.
 SHOWN_FIRST = {"model": "model", "weights": "weights", "layer": "layer", "pooling": "pooling", "head": "head"}
-SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": "clips/s", "train_seconds": "train s", "tied": "best"}
+THROUGHPUT = "clips/s"
+SHOWN_LAST = {"feature_dim": "dim", "extract_clips_per_s": THROUGHPUT, "train_seconds": "train s", "tied": "best"}
 SHOWN_DEVICE = {"latency_ms": "ms/clip", "size_mb": "MB"}  # if a model was measured
 INTERVAL = "95 % interval"
 UNKNOWN = "unknown AUROC"
@@ -222,14 +223,24 @@ def is_busy(row: Mapping[Any, Any]) -> bool:
     return load is not None and load > 1
 
 
-def legend(table: pd.DataFrame) -> str:
-    """Return the text below the shown table: what `tied`, the intervals and marks mean."""
+def some_busy(table: pd.DataFrame) -> bool:
+    """Return whether a row of the shown table has the mark of `BUSY` at its clips/s."""
+    return any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
+
+
+def legend(table: pd.DataFrame, hidden: Sequence[str] = ()) -> str:
+    """Return the text below the shown table: what `tied`, the intervals and marks mean.
+
+    Args:
+        table: The table of an experiment.
+        hidden: Headings of the columns that are not shown; their marks are not explained.
+    """
     groups = sorted({int(count) for count in table[N_GROUPS]})
     if any(groups):
         clusters = f"Intervals are clustered by group ({'/'.join(map(str, groups))} groups)."
     else:
         clusters = "No groups are known: intervals count every clip as independent."
-    busy = any(is_busy(row) and row["extract_clips_per_s"] for row in table.to_dict("records"))
+    busy = THROUGHPUT not in hidden and some_busy(table)
     absent = sorted({int(count) for count in table.get(N_ABSENT, ()) if count == count and count})
     errors = [
         f"{'/'.join(map(str, absent))} test clips of classes without a training clip in their fold count as errors."

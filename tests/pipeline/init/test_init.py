@@ -52,7 +52,8 @@ def test_a_folder_per_class_becomes_a_config_that_runs(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["init", "my sounds"])
     assert end.value.code == 0
-    printed = capsys.readouterr().out
+    printed, notes = capsys.readouterr()
+    assert notes.startswith("init: inspecting my sounds\n")
     assert "12 clips, 2 classes" in printed and "audioheads run my-sounds.yaml" in printed
     text = (tmp_path / "my-sounds.yaml").read_text()
     assert "Clips per class: cat: a 6, dog 6." in text and "`group` column" in text
@@ -109,6 +110,16 @@ def test_a_manifest_with_other_names_of_columns(tmp_path):
     assert (manifest.labels, manifest.clips["group"].nunique()) == (["happy", "sad"], 4)
     found = load_config(init(tmp_path, tmp_path / "again.yaml"))  # the folder, with the table in it
     assert load_checked_manifest(found).clips["label"].tolist() == manifest.clips["label"].tolist()
+
+
+def test_a_table_with_blanks_in_its_name_is_named_like_the_config(tmp_path):
+    table = pd.DataFrame({"path": [f"{n}.wav" for n in range(12)], "label": ["a", "b"] * 6})
+    clips(tmp_path, *table["path"])
+    for file, name in (("labels final v2.csv", "labels-final-v2"), ("labels.csv", None)):
+        table.to_csv(tmp_path / file, index=False)
+        config = load_config(init(tmp_path / file))
+        assert config.dataset.name == name
+        assert load_checked_manifest(config).name == config.name
 
 
 @pytest.mark.parametrize(("labels", "task"), [("words", "multi-label"), ("numbers", "regression")])

@@ -3,7 +3,10 @@
 import dataclasses
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +138,20 @@ def test_folders_manifests_and_stdin_name_the_same_clips(folds, tmp_path, monkey
     collect("-")
     for other in predicted[1:]:
         pd.testing.assert_frame_equal(other.drop(columns="id"), predicted[0].drop(columns="id"))
+
+
+def test_a_terminal_shows_a_short_table_and_a_pipe_gets_csv(folds):
+    command = [sys.executable, "-m", "audioheads", "predict", folds / "models" / "mfcc" / "mlp"]
+    command = [str(part) for part in (*command, clip_paths(folds).iloc[0])]
+    master, slave = os.openpty()
+    plain = os.environ | {"TERM": "dumb"}  # no bold headings
+    subprocess.run(command, stdout=slave, stderr=subprocess.PIPE, env=plain, check=True, timeout=120)
+    os.close(slave)
+    head, *_ = os.read(master, 4096).decode().splitlines()
+    os.close(master)
+    assert head.split() == ["file", "label", "score"]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert piped.startswith("id,label,probability,label_2,probability_2,")
 
 
 def test_a_clip_that_fails_is_listed_and_the_others_go_on(folds, tmp_path, capsys):

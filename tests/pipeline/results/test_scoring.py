@@ -201,3 +201,4 @@ def test_throughput_measured_on_a_busy_machine_is_marked():
     assert {row["model"]: row["clips/s"] for row in shown} == {"good": "39.1*", "twin": "39.1", "bad": "39.1"}
     assert "*: measured while the load of the machine exceeded its cores" in legend(table)
     assert "load" not in legend(table[table["model"] != "good"])
+    assert "load" not in legend(table, hidden=["MB", "clips/s"])

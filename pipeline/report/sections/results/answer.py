@@ -10,7 +10,7 @@ from pipeline.report.analysis.verdict import nothing_learned, verdict
 from pipeline.report.section import Section
 from pipeline.report.sections.results.models_table import models_table
 from pipeline.report.study import Study, StudyModel
-from pipeline.results.table import counted, legend
+from pipeline.results.table import BUSY, THROUGHPUT, counted, legend, some_busy
 
 
 def section(study: Study) -> Section:
@@ -26,7 +26,8 @@ def section(study: Study) -> Section:
             "table": models_table(study),
             "families": sorted({str(model.row["family"]) for model in study.models}),
             "heads": sorted({str(model.row["head"]) for model in study.learned}),
-            "legend": legend(study.table),
+            "legend": legend(study.table, hidden=[THROUGHPUT]),
+            "busy": BUSY if some_busy(study.table) else "",
             "baseline": study.baseline.row["model"] if study.baseline else "",
             "baseline_answers": ANSWERS[study.manifest.task],
             "has_controls": any(model.is_control for model in study.models),

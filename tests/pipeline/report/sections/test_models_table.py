@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline.report.sections.results.answer import section
 from pipeline.report.sections.results.models_table import LATENCY, columns_of, models_table
 from pipeline.results import table as results_table
 from tests.pipeline.report.toy_studies import manifest_of, random_study, study_of
@@ -43,3 +44,15 @@ def test_every_interval_is_within_the_scale_of_the_bars(tmp_path):
     study = study_of(manifest_of(["x", "y"] * 20), made, folder=tmp_path)
     for row in models_table(study).rows:
         assert row.bar is not None and 0 <= row.bar.low <= row.bar.at <= row.bar.high <= 100
+
+
+def test_the_mark_of_a_busy_machine_is_explained_where_its_column_is_shown(tmp_path):
+    study = random_study(40, 4, 2, folder=tmp_path)
+    assert section(study).context["busy"] == ""
+    study.table["extract_load"] = 4.0
+    study.table["extract_clips_per_s"] = 39.1
+    context = section(study).context
+    assert context["busy"] == results_table.BUSY
+    assert results_table.BUSY not in context["legend"]
+    speed = next(own for own in context["table"].columns if own.heading == results_table.THROUGHPUT)
+    assert speed.is_more  # the span of the note has the same class
