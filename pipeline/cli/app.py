@@ -153,11 +153,12 @@ def train_heads(
     strict: Strict = False,
     engine: Engine = "local",
     shard: Shard = None,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Train the heads on the cached embeddings (stage 2)."""
     run_shard = _run_shard(shard, engine)
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     if not dry_run:
         from pipeline.results.expected_fits import check_embedded
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import DryRun, Sets, UnusedDevice, UnusedLimit, UnusedStrict, Verbose
+from pipeline.cli.options import DryRun, Sets, TrustCode, UnusedDevice, UnusedLimit, UnusedStrict, Verbose
 from pipeline.cli.start import check_corpus, read_experiment
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def report(
     limit: UnusedLimit = None,
     dry_run: DryRun = False,
     strict: UnusedStrict = False,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Build the report page and the results table from the stored predictions (stage 3)."""
@@ -52,6 +53,10 @@ def report(
         raise UserError("--embed-audio and --copy-audio exclude each other; give one of them")
     started = [read_experiment(path, sets, verbose) for path in configs]
     experiments = [experiment for _, experiment in started]
+    if trust:
+        from pipeline.config.trusted import trust_code
+
+        experiments = [trust_code(experiment, trust) for experiment in experiments]
     if not dry_run:
         from pipeline.results.expected_fits import check_trained
 

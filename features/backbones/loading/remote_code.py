@@ -93,8 +93,10 @@ class RemoteCode:
 
 
 def pinned(weights: str, trust: str | None) -> str:
-    """Return a source of weights; a hub id without a revision gets the trusted one."""
-    return trust if trust is not None and weights == trust.partition("@")[0] else weights
+    """Return a source of weights; a hub id without a revision gets the trusted one, a local folder has none."""
+    if trust is None or Path(weights).expanduser().is_dir():
+        return weights
+    return trust if weights == trust.partition("@")[0] else weights
 
 
 def find_code(name: str, weights: str, folder: Path, trust: str | None) -> RemoteCode | None:

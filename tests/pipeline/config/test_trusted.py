@@ -1,8 +1,10 @@
 """`--trust` reaches the entries whose weights come with this code, and nothing else."""
 
 import pytest
+from typer.testing import CliRunner
 
 from features.errors import ConfigError
+from pipeline.cli.app import app
 from pipeline.config.config import load_config
 from pipeline.config.trusted import trust_code
 
@@ -44,3 +46,9 @@ def test_the_entry_with_these_weights_is_trusted(config):
 def test_what_is_not_there_is_one_line(value, message, config):
     with pytest.raises(ConfigError, match=message):
         trust_code(config, [value])
+
+
+@pytest.mark.parametrize("command", ["run", "features", "train-heads", "report"])
+def test_every_stage_takes_it(command, config):
+    done = CliRunner().invoke(app, [command, str(config._source), "--trust", f"org/absent@{'a' * 40}"])
+    assert "no backbone of the config has weights with this code" in str(done.exception)

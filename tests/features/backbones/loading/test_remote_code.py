@@ -113,6 +113,12 @@ def test_without_trust_nothing_runs_and_one_line_says_what_to_add(folder, make_c
         np.testing.assert_allclose(frames[0], expected[0].T.numpy(), atol=1e-4)
 
 
+def test_a_relative_folder_can_have_the_name_of_its_repository(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent.parent)
+    entry = {"name": "transformers", "weights": "org/strange", "trust": asked_for(folder)}
+    assert describe(entry).dim == 4
+
+
 def test_the_digest_of_the_code_is_in_the_fingerprint_and_changed_code_is_not_trusted(folder):
     entry = {"name": "transformers", "weights": str(folder), "trust": asked_for(folder)}
     first = describe(entry)
