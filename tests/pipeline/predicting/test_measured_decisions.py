@@ -59,13 +59,14 @@ def test_an_export_of_an_export_keeps_them(reported, tmp_path):
     assert "| false alarms per hour of background |" in card and "| false alarms per hour of background |" in second
 
 
-def test_a_report_older_than_the_model_is_not_quoted(reported, tmp_path):
-    model, results = reported / "models" / "mfcc" / "linear", reported / "report" / "results.json"
-    before = results.stat()
-    os.utime(results, (0, 0))
+@pytest.mark.parametrize("newer", ["fit.json", "decisions.json", "background.parquet"])
+def test_a_report_older_than_the_model_is_not_quoted(reported, tmp_path, newer):
+    model = reported / "models" / "mfcc" / "linear"
+    before = (model / newer).stat()
+    os.utime(model / newer)
     try:
         about, card = exported(model, tmp_path / "made")
     finally:
-        os.utime(results, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.utime(model / newer, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert "measured_decisions" not in about
     assert "| false alarms" not in card and "the model has no current report" in card
