@@ -27,6 +27,7 @@ BACKBONES = {
     "dasheng": "features.backbones.packages.dasheng",
     "aves": "features.backbones.packages.aves",
     "beats": "features.backbones.packages.beats",
+    "ecapa": "features.backbones.packages.ecapa",
     "m2d": "features.backbones.packages.m2d",
     "openl3": "features.backbones.packages.openl3",
     "panns": "features.backbones.packages.panns",

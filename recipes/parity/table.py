@@ -48,6 +48,21 @@ PUBLISHERS = {
         ("dasheng-base",),
         seeded=True,
     ),
+    "ecapa": Publisher(
+        "speechbrain 1.1.2, Fbank, InputNormalization and ECAPA_TDNN",
+        ("speechbrain==1.1.2",),
+        ("ecapa-voxceleb",),
+        seeded=True,
+        bare=(
+            "speechbrain",
+            "speechbrain.lobes",
+            "speechbrain.lobes.models",
+            "speechbrain.nnet",
+            "speechbrain.processing",
+            "speechbrain.dataio",
+            "speechbrain.utils",
+        ),
+    ),
     "m2d": Publisher(
         "portable_m2d.py at 955401e, PortableM2D.encode",
         ("timm==0.9.16", "einops==0.8.2", "nnAudio==0.3.4"),

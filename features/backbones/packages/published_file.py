@@ -48,7 +48,7 @@ def build_network(
     options: FileOptions,
     build: Callable[[], Network],
     *,
-    part: str,
+    part: str | None,
     ignore: Sequence[str],
     where: str,
     rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
@@ -59,7 +59,7 @@ def build_network(
     Args:
         options: The options.
         build: Returns the network.
-        part: Key of the published checkpoint that holds the tensors.
+        part: Key of the published checkpoint that holds the tensors; None: it is the state dict itself.
         ignore: Names, or beginnings of names, of tensors that the network does not have.
         where: Where the file can be had, for the message.
         rename: Gives the tensors of a file the names of the network; must leave the network's own names as they are.

@@ -31,6 +31,7 @@ CASES = {
     "aves": TINY_SIZE,
     "dasheng": TINY_SIZE,
     "beats": TINY_SIZE,
+    "ecapa": TINY_SIZE,
     "m2d": TINY_SIZE,
     "openl3": {**TINY_SIZE, "hop_s": 0.5},
     "panns": TINY_SIZE,
@@ -133,6 +134,7 @@ DIFFERENTIABLE = {
     "aves",
     "dasheng",
     "beats",
+    "ecapa",
     "openl3",
     "m2d",
 }
