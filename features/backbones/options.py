@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -31,6 +31,23 @@ class BackboneOptions(BaseModel):
     def title(self) -> str:
         """The name used in messages and by `--set`; a config may have several entries with one `name`."""
         return self.label or self.name
+
+
+class EncoderInterface(BaseModel):
+    """How the frames of a model are obtained that lacks the interface of transformers' encoders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    call: str = Field("forward", description="the method that takes the feature extractor's output")
+    add_channel: bool = Field(False, description="whether it takes an axis of one channel after the batch")
+    frames: str | None = Field(
+        None, description="attribute or key of its output; null: the output itself, or `last_hidden_state`"
+    )
+    skip_tokens: int = Field(0, ge=0, description="tokens before the first frame, such as a class token")
+    bands: int = Field(1, ge=1, description="frames of one time step, which are averaged over frequency")
+    order: Literal["time", "frequency"] = Field(
+        "time", description="whether the bands of one time step, or the time steps of one band, follow each other"
+    )
 
 
 def listed(names: str | list[str]) -> list[str]:

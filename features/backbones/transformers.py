@@ -12,7 +12,7 @@ from features.backbones.family import Family
 from features.backbones.loading import weights as found
 from features.backbones.loading.pretrained import quiet_transformers
 from features.backbones.loading.remote_code import check_trust
-from features.backbones.options import BackboneOptions
+from features.backbones.options import BackboneOptions, EncoderInterface
 from features.backbones.presets.codecs import PRESETS as CODECS
 from features.backbones.presets.transformers import PRESETS as ENCODERS
 from features.backbones.transformers_encoders import FoundEncoder, in_folder, untrained
@@ -37,9 +37,14 @@ class Options(BackboneOptions):
     model_type: str | None = Field(None, description="for `random`: which architecture, such as `whisper`")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from defaults")
     extractor: dict[str, Any] = Field(
-        {}, description="for `random`: values of the feature extractor that differ from defaults"
+        {},
+        description="for `random`: values of the feature extractor that differ from defaults; with "
+        "`feature_extractor_type` also for weights, in place of their `preprocessor_config.json`",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="for `random`: seed of the weights")
+    interface: EncoderInterface | None = Field(
+        None, description="for weights: how frames are obtained, if not as from transformers' encoders"
+    )
     trust: Annotated[str, AfterValidator(check_trust)] | None = Field(
         None, description="run the code that comes with the weights: `org/name@<40 hex digits>`; null: it is not run"
     )
@@ -48,12 +53,13 @@ class Options(BackboneOptions):
 def summary(options: Any) -> dict[str, Any]:
     """Return the columns of `audioheads backbones ls`."""
     model_type = getattr(options, "model_type", None)
+    extractor = getattr(options, "extractor", None) or {}
+    own_code = getattr(options, "interface", None) is not None
+    encoders = "encoder with code to trust" if own_code else "AST, CLAP, Whisper, Wav2Vec2-BERT and other encoders"
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
-        "sample_rate_hz": (getattr(options, "extractor", None) or {}).get("sampling_rate", DEFAULT_RATE)
-        if model_type
-        else None,
-        "summary": f"{model_type} encoder" if model_type else "AST, CLAP, Whisper, Wav2Vec2-BERT and other encoders",
+        "sample_rate_hz": extractor.get("sampling_rate", DEFAULT_RATE) if model_type or own_code else None,
+        "summary": f"{model_type} encoder" if model_type else encoders,
     }
 
 
@@ -70,7 +76,9 @@ def describe(options: Options) -> BackboneSpec:
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)
-        shape = shape_of(options.title, encoder.build, encoder.part, encoder.extractor, options.embedding)
+        shape = shape_of(
+            options.title, encoder.build, encoder.part, encoder.extractor, options.embedding, options.interface
+        )
     rate = int(encoder.extractor.sampling_rate)
     longest = options.max_duration_s if shape.max_samples is None else shape.max_samples / rate
     return BackboneSpec(
@@ -84,7 +92,11 @@ def describe(options: Options) -> BackboneSpec:
         frame_rate=shape.frame_rate,
         min_duration_s=shape.min_samples / rate,
         max_duration_s=min(options.max_duration_s, longest),
-        settings={**encoder.settings(), "embedding": options.embedding},
+        settings={
+            **encoder.settings(),
+            "embedding": options.embedding,
+            **({} if options.interface is None else {"interface": options.interface.model_dump()}),
+        },
     )
 
 
@@ -100,7 +112,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)
-        module = audio_encoder(encoder.load(), encoder.part).eval()
+        module = audio_encoder(encoder.load(), encoder.part, options.interface).eval()
     return TransformersBackbone(module, encoder.extractor, spec, torch.device(device), check_precision(precision))
 
 
@@ -126,7 +138,9 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 def _found(options: Options) -> FoundEncoder:
     """Return the encoder of an entry."""
     if options.weights != found.RANDOM:
-        return in_folder(options.title, options.weights, options.trust)
+        return in_folder(options.title, options.weights, options.trust, options.extractor)
     if options.trust is not None:
         raise ConfigError(f"{options.title}: trust is for weights that come with code, not for `weights: random`")
+    if options.interface is not None:
+        raise ConfigError(f"{options.title}: interface is for weights of other models, not for `weights: random`")
     return untrained(options.title, options.model_type, options.architecture, options.extractor, options.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from features.backbones.loading import model_folders as folders
 from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained
-from features.backbones.loading.remote_code import RemoteCode, find_code, named_classes, pinned, trust_of
+from features.backbones.loading.remote_code import RemoteCode, completed, find_code, named_classes, pinned, trust_of
 from features.backbones.loading.weights import find_model_folder
 from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
@@ -18,6 +19,7 @@ from features.errors import ConfigError, WeightsError, first_line
 if TYPE_CHECKING:
     from torch import nn
 
+EXTRACTOR_TYPE = "feature_extractor_type"  # key of a `preprocessor_config.json`
 # model type -> its feature extractor, if transformers' own table has none or a different one
 EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
 # model type -> the submodule that encodes audio; others: the whole model, or the encoder of an encoder-decoder
@@ -109,7 +111,7 @@ class FoundEncoder:
         model_class = None if self.code is None else self.code.load_class(self.name, "AutoModel")
         if model_class is None:
             raise WeightsError(f"{self.name}: {self.folder}: its auto_map names no AutoModel")
-        return model_class
+        return completed(model_class)
 
 
 def untrained(
@@ -138,13 +140,17 @@ def untrained(
     return FoundEncoder(name, config, _untrained_extractor(name, str(model_type), extractor), seed=seed)
 
 
-def in_folder(name: str, weights: str, trust: str | None = None) -> FoundEncoder:
+def in_folder(
+    name: str, weights: str, trust: str | None = None, extractor: Mapping[str, Any] | None = None
+) -> FoundEncoder:
     """Return the encoder of a model folder, which is downloaded if necessary.
 
     Args:
         name: The backbone, for messages.
         weights: Folder from `save_pretrained`, or hub id.
         trust: The code that may run, see `features.backbones.loading.remote_code.find_code`.
+        extractor: Values of the feature extractor; used in place of those in the folder if they name its class
+            (`feature_extractor_type`).
 
     Raises:
         WeightsError: The folder cannot be found or downloaded, or its configuration cannot be used.
@@ -158,7 +164,12 @@ def in_folder(name: str, weights: str, trust: str | None = None) -> FoundEncoder
         hint = _trust_hint(name, weights, folder) if named_classes(folder) and code is None else ""
         message = " ".join(str(error).split())
         raise WeightsError(f"{name}: {folder / folders.CONFIG_FILE}: {message}{hint}") from None
-    return FoundEncoder(name, config, _folder_extractor(name, folder, code), folder, code=code)
+    stated = dict(extractor or {})
+    if EXTRACTOR_TYPE in stated:
+        found = _extractor(name, str(stated.pop(EXTRACTOR_TYPE)), stated)
+    else:
+        found = _folder_extractor(name, folder, code)
+    return FoundEncoder(name, config, found, folder, code=code)
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -177,14 +188,22 @@ def _trust_hint(name: str, weights: str, folder: Path) -> str:
 
 def _untrained_extractor(name: str, model_type: str, options: dict[str, Any]) -> Any:
     """Return the feature extractor for untrained weights."""
-    import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
     extractor = EXTRACTORS.get(model_type) or FEATURE_EXTRACTOR_MAPPING_NAMES.get(model_type)
     if extractor is None:
         raise ConfigError(f"{name}: no feature extractor is known for {model_type}; use a folder with one")
+    return _extractor(name, extractor, options)
+
+
+def _extractor(name: str, kind: str, options: dict[str, Any]) -> Any:
+    """Return a feature extractor of transformers by the name of its class."""
+    import transformers
+
     try:
-        return getattr(transformers, extractor)(**options)
+        if not kind.endswith("FeatureExtractor") or not hasattr(transformers, kind):
+            raise ValueError(f"{EXTRACTOR_TYPE}: transformers has no {kind!r}")
+        return getattr(transformers, kind)(**options)
     except Exception as error:
         raise ConfigError(f"{name}: extractor: {first_line(error)}") from None
 

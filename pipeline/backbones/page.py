@@ -54,6 +54,8 @@ def _facts(record: Preset, *, on_hub: bool) -> Iterator[tuple[str, str]]:
         yield "weights", record.weights
         if on_hub:
             yield "revision", record.revision or "not pinned: the newest is used"
+    if record.needs_trust:
+        yield "code", "comes with the weights and runs only if it is trusted (trust)"
     if record.files:
         yield "files", ", ".join(record.files)
     if record.input is not None:
@@ -91,7 +93,10 @@ def _entry(name: str) -> list[str]:
     required = [
         key for key, field in fields.items() if field.is_required() and key not in ("name", *preset_options(name))
     ]
-    if required:
+    record = get_record(name)
+    if record is not None and record.needs_trust:  # its architecture is in code that is not here
+        entries = [f"- {{name: {name}, trust: {record.weights}@…}}"]
+    elif required:
         entries = [f"- {{name: {name}, {', '.join(f'{key}: …' for key in required)}}}"]
     elif "seed" in fields and get_family(family_of(name)).weights_from != "code":
         entries.append(f"- {{name: {name}, weights: random, label: {name}-untrained}}")

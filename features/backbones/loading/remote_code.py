@@ -92,6 +92,23 @@ class RemoteCode:
             raise WeightsError(f"{name}: the code in {self.folder} cannot be imported ({what})") from error
 
 
+def completed(model_class: Any) -> Any:
+    """Return a class of models whose `__init__` has called `post_init`.
+
+    transformers 5 cannot load models without the attributes that `post_init` sets; code for earlier versions, such as
+    that of EAT, may never call it.
+    """
+
+    class Completed(model_class):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            if not hasattr(self, "all_tied_weights_keys"):
+                self.post_init()
+
+    Completed.__name__ = Completed.__qualname__ = model_class.__name__
+    return Completed
+
+
 def pinned(weights: str, trust: str | None) -> str:
     """Return a source of weights; a hub id without a revision gets the trusted one, a local folder has none."""
     if trust is None or Path(weights).expanduser().is_dir():

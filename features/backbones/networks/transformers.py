@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from features.backbones.adapters.encoder_interface import InterfacedEncoder
 from features.backbones.adapters.equal_length import SHORTEST_S
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.backbones.networks.codecs import CODECS, CodecEncoder, hop_of
 from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.backbones.networks.host_waits import wait_never
+from features.backbones.options import EncoderInterface
 from features.errors import ConfigError, RunError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -157,22 +159,36 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
     if n_frames == 1 or _is_clap(module):
         return n_frames
     rate = extractor.sampling_rate
+    analysed = max(0, math.floor((n_samples - AST_WINDOW_S * rate) / (AST_HOP_S * rate)) + 1)
+    if _pads_as_ast(module, extractor):
+        return min(n_frames, max(1, analysed * n_frames // extractor.max_length))
     if module.config.model_type == AST:
-        analysed = max(0, math.floor((n_samples - AST_WINDOW_S * rate) / (AST_HOP_S * rate)) + 1)
         patches = (analysed - module.config.patch_size) // module.config.time_stride + 1
         return min(n_frames, max(1, patches))
     padded_to = getattr(extractor, "n_samples", None) if module.config.model_type == WHISPER else None
     return n_frames if padded_to is None else min(n_frames, math.ceil(n_frames * n_samples / padded_to))
 
 
-def audio_encoder(whole: nn.Module, part: str) -> Any:
-    """Return the audio encoder of a whole model: its submodule `part`, or the model itself if that is empty."""
+def audio_encoder(whole: nn.Module, part: str, interface: EncoderInterface | None = None) -> Any:
+    """Return the audio encoder of a whole model: its submodule `part`, or the model itself if that is empty.
+
+    With an interface, it is the whole model, called as the interface states.
+    """
+    if interface is not None:
+        return InterfacedEncoder(whole, interface)
     module: Any = whole.get_submodule(part)
     config: Any = whole.config
     return CodecEncoder(module, config) if config.model_type in CODECS else module
 
 
-def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: Any, embedding: str) -> EncoderShape:
+def shape_of(
+    name: str,
+    build: Callable[[], nn.Module],
+    part: str,
+    extractor: Any,
+    embedding: str,
+    interface: EncoderInterface | None = None,
+) -> EncoderShape:
     """Measure an encoder's shape on the meta device, or with random weights if that fails.
 
     Args:
@@ -181,13 +197,18 @@ def shape_of(name: str, build: Callable[[], nn.Module], part: str, extractor: An
         part: Name of the audio encoder's submodule.
         extractor: Its feature extractor.
         embedding: `frames` or `pooled`.
+        interface: How frames are obtained, if not as from transformers' encoders.
 
     Raises:
         ConfigError: The encoder cannot embed audio, or has no such embedding.
     """
     for device in ("meta", "cpu"):
         with torch.device(device):
-            module = audio_encoder(build(), part).eval()
+            whole = build()
+        try:
+            module = audio_encoder(whole, part, interface).eval()
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from None
         kind, rate = module.config.model_type, int(extractor.sampling_rate)
         if _is_clap(module):
             longest = extractor.nb_max_samples
@@ -208,33 +229,41 @@ def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Encod
     rate, kind = int(extractor.sampling_rate), module.config.model_type
     noise = 0.1 * np.random.default_rng(0).standard_normal(round(LONG_S * rate)).astype(np.float32)
 
-    def run(n_samples: int) -> tuple[int, int, int]:
+    def run(n_samples: int) -> tuple[int, int, int, int]:
         inputs = {key: value.to(device) for key, value in prepare(extractor, module, noise[:n_samples]).items()}
         with torch.inference_mode():
             values = encode(module, inputs, embedding)
-        return values.shape[1], valid_frames(module, extractor, n_samples, values.shape[2]), values.shape[3]
+        n_layers, n_frames, dim = values.shape[1:]
+        return n_layers, n_frames, valid_frames(module, extractor, n_samples, n_frames), dim
 
-    n_layers, most, dim = run(len(noise))
+    n_layers, padded_frames, most, dim = run(len(noise))
     for seconds in SHORTEST_S:
         shortest = round(seconds * rate)
         try:
-            least = run(shortest)[1]
+            least = run(shortest)[2]
             break
         except Exception:
             if seconds == SHORTEST_S[-1]:
                 raise
     longest = None
-    if kind == AST:
+    if kind == AST or _pads_as_ast(module, extractor):
         longest = round((extractor.max_length - 1) * AST_HOP_S * rate + AST_WINDOW_S * rate)
     elif kind == WHISPER:
         longest = extractor.n_samples
     if most == least:
         frame_rate = most / LONG_S if longest is None else rate / longest
+    elif _pads_as_ast(module, extractor):
+        frame_rate = padded_frames / (AST_HOP_S * extractor.max_length)
     elif kind == AST:
         frame_rate = 1 / (AST_HOP_S * module.config.time_stride)
     else:
         frame_rate = (most - least) * rate / (len(noise) - shortest)
     return EncoderShape(n_layers, dim, frame_rate, shortest, longest)
+
+
+def _pads_as_ast(module: Any, extractor: Any) -> bool:
+    """Return whether a model with an interface of its own gets AST's input: a filter bank padded to `max_length`."""
+    return isinstance(module, InterfacedEncoder) and type(extractor).__name__ == "ASTFeatureExtractor"
 
 
 def _is_clap(module: Any) -> bool:

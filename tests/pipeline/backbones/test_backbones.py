@@ -122,6 +122,13 @@ def test_every_name_has_a_page_with_an_entry(run, name):
     assert f"- {{name: {name}" in out
 
 
+def test_code_that_has_to_be_trusted_is_named_and_has_no_untrained_control(run):
+    _, out, _ = run("show", "eat-base")
+    assert "  code            comes with the weights and runs only if it is trusted (trust)\n" in out
+    assert "- {name: eat-base, trust: worstchan/EAT-base_epoch30_pretrain@…}\n" in out
+    assert "weights: random, label" not in out
+
+
 def test_features_without_weights_have_the_licence_of_their_program(run):
     _, out, _ = run("show", "compare2016")
     assert "  licence         audeering-research\n  commercial use  not allowed\n" in out
