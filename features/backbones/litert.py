@@ -15,26 +15,25 @@ from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
 from features.backbones.networks.litert import LiteRtBackbone, LiteRtModel
 from features.backbones.options import BackboneOptions, TensorNames, listed, unlisted
-from features.backbones.presets.record import InputContract, Preset
+from features.backbones.presets.record import WHOLE_WINDOWS, InputContract, Preset
 from features.errors import ConfigError
 from features.spec import BackboneSpec
 
 YAMNET_PAGE = "https://www.kaggle.com/models/google/yamnet"
 
-_WHOLE_WINDOWS = "zeros to a whole window, which counts by its fraction of real samples"
 _YAMNET_INPUT = InputContract(
     sample_rate_hz=16_000,
     window_samples=15_600,
     hop_samples=7_680,
     shortest_s=1 / 16_000,
-    padding=_WHOLE_WINDOWS,
+    padding=WHOLE_WINDOWS,
 )
 _BIRDNET_INPUT = InputContract(
     sample_rate_hz=48_000,
     window_samples=144_000,
     hop_samples=144_000,
     shortest_s=1 / 48_000,
-    padding=_WHOLE_WINDOWS,
+    padding=WHOLE_WINDOWS,
 )
 
 PRESETS = {
@@ -42,9 +41,7 @@ PRESETS = {
         weights="weights/yamnet.tflite",
         options={
             "tensor": "layer28/reduce_mean",
-            "sample_rate_hz": _YAMNET_INPUT.sample_rate_hz,
-            "window_samples": _YAMNET_INPUT.window_samples,
-            "hop_samples": _YAMNET_INPUT.hop_samples,
+            **_YAMNET_INPUT.window_options(),
         },
         files=("yamnet.tflite",),
         input=_YAMNET_INPUT,
@@ -60,9 +57,7 @@ PRESETS = {
         weights="weights/birdnet.tflite",
         options={
             "tensor": "model/GLOBAL_AVG_POOL/Mean",
-            "sample_rate_hz": _BIRDNET_INPUT.sample_rate_hz,
-            "window_samples": _BIRDNET_INPUT.window_samples,
-            "hop_samples": _BIRDNET_INPUT.hop_samples,
+            **_BIRDNET_INPUT.window_options(),
         },
         files=("BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite, saved as birdnet.tflite",),
         input=_BIRDNET_INPUT,

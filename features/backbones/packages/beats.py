@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
+from features.backbones.packages.published_file import SizedFileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -78,13 +78,10 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("torchaudio",), fp32_only=True)
 
 
-class Options(FileOptions):
+class Options(SizedFileOptions):
     """An entry of `features.backbones` for BEATs."""
 
     weights: str = Field(description="local file `BEATs_….pt` of the publisher, `.safetensors`, or `random`")
-    size: Literal["tiny", "base"] = Field(
-        "base", description="the size of the network; the published weights are `base`"
-    )
 
 
 def summary(options: Any) -> dict[str, Any]:

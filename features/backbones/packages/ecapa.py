@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
 from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
+from features.backbones.packages.published_file import SizedFileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -57,15 +57,12 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", fp32_only=True)
 
 
-class Options(FileOptions):
+class Options(SizedFileOptions):
     """An entry of `features.backbones` for ECAPA-TDNN."""
 
     weights: str = Field(
         description="local file `embedding_model.ckpt` of SpeechBrain, `.safetensors`, a file of the hub, "
         "`hub:org/name/file@revision`, or `random`"
-    )
-    size: Literal["tiny", "base"] = Field(
-        "base", description="the size of the network; the published weights are `base`"
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
+from features.backbones.packages.published_file import SizedFileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -66,14 +66,11 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("librosa",), fp32_only=True)
 
 
-class Options(FileOptions):
+class Options(SizedFileOptions):
     """An entry of `features.backbones` for M2D."""
 
     weights: str = Field(
         description="local file `checkpoint-….pth` of a release `…-80x608p16x16-…`, `.safetensors`, or `random`"
-    )
-    size: Literal["tiny", "base"] = Field(
-        "base", description="the size of the network; the published weights are `base`"
     )
 
 

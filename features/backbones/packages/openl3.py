@@ -10,7 +10,7 @@ from pydantic import Field
 
 from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
+from features.backbones.packages.published_file import SizedFileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -61,7 +61,7 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("librosa",), fp32_only=True)
 
 
-class Options(FileOptions):
+class Options(SizedFileOptions):
     """An entry of `features.backbones` for OpenL3."""
 
     weights: str = Field(description="local file `torchopenl3_….pth.tar`, `.safetensors`, or `random`")
@@ -71,9 +71,6 @@ class Options(FileOptions):
     embedding_size: Literal[512, 6144] = Field(512, description="dimension of an embedding, for the same weights")
     hop_s: float = Field(
         HOP_SAMPLES / SAMPLE_RATE, ge=0.01, le=1.0, description="seconds from one window of 1 s to the next"
-    )
-    size: Literal["tiny", "base"] = Field(
-        "base", description="the size of the network; the published weights are `base`"
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from features.backbones.base import Bundle
 from features.backbones.family import Family
-from features.backbones.packages.published_file import FileOptions, build_network, save_copy, weights_digest
+from features.backbones.packages.published_file import SizedFileOptions, build_network, save_copy, weights_digest
 from features.backbones.presets.record import InputContract, Preset
 from features.spec import BackboneSpec
 
@@ -46,13 +46,10 @@ PRESETS = {
 FAMILY = Family(presets=PRESETS, weights_from="file", libraries=("librosa",), fp32_only=True)
 
 
-class Options(FileOptions):
+class Options(SizedFileOptions):
     """An entry of `features.backbones` for CNN14 of PANNs."""
 
     weights: str = Field(description="local file `Cnn14_mAP=0.431.pth` of PANNs, `.safetensors`, or `random`")
-    size: Literal["tiny", "base"] = Field(
-        "base", description="the size of the network; the published weights are `base`"
-    )
 
 
 def summary(options: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -26,6 +26,14 @@ class FileOptions(BackboneOptions):
 
     weights: str = Field(description="local file, or `random`")
     seed: int = Field(0, ge=0, description="for `random`: seed of the weights")
+
+
+class SizedFileOptions(FileOptions):
+    """Options of a network that also has a tiny, untrained variant."""
+
+    size: Literal["tiny", "base"] = Field(
+        "base", description="the size of the network; the published weights are `base`"
+    )
 
 
 def weights_digest(options: FileOptions, network: dict[str, Any], where: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from features.backbones.presets.record import InputContract, Preset
+from features.backbones.presets.record import WHOLE_WINDOWS, InputContract, Preset
 
-_WHOLE_WINDOWS = "zeros to a whole window, which counts by its fraction of real samples"
 _SPEECH_INPUT = InputContract(
     sample_rate_hz=16_000,
     window_samples=12_512,
     hop_samples=1_280,
     shortest_s=1 / 16_000,
-    padding=_WHOLE_WINDOWS,
+    padding=WHOLE_WINDOWS,
 )
 _PERCH_INPUT = InputContract(
     sample_rate_hz=32_000,
@@ -18,7 +17,7 @@ _PERCH_INPUT = InputContract(
     hop_samples=160_000,
     shortest_s=1 / 32_000,
     normalisation="the mean of each window is subtracted, then its peak scaled to 0.25, as in perch-hoplite",
-    padding=_WHOLE_WINDOWS,
+    padding=WHOLE_WINDOWS,
 )
 
 PRESETS = {
@@ -26,12 +25,10 @@ PRESETS = {
         weights="hub:justinchuby/Perch-onnx/perch_v2.onnx",
         revision="da88bf8c37c0b3068fc706fe509f633b9fbd28c1",
         options={
-            "sample_rate_hz": _PERCH_INPUT.sample_rate_hz,
+            **_PERCH_INPUT.window_options(),
             "input_axes": "BT",
             "output": "embedding",
             "output_axes": "BD",
-            "window_samples": _PERCH_INPUT.window_samples,
-            "hop_samples": _PERCH_INPUT.hop_samples,
             "window_mean": "remove",
             "window_peak": 0.25,
         },
@@ -47,11 +44,9 @@ PRESETS = {
     "speech-embedding": Preset(
         weights="weights/speech_embedding.onnx",
         options={
-            "sample_rate_hz": _SPEECH_INPUT.sample_rate_hz,
+            **_SPEECH_INPUT.window_options(),
             "input_axes": "BT",
             "output_axes": "BLFD",
-            "window_samples": _SPEECH_INPUT.window_samples,
-            "hop_samples": _SPEECH_INPUT.hop_samples,
         },
         files=("speech_embedding.onnx",),
         input=_SPEECH_INPUT,

@@ -20,6 +20,7 @@ COMMERCIAL_USE = {
     "audeering-research": False,  # the licence of openSMILE, for research, education and personal use
 }
 SNAPSHOT_FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")
+WHOLE_WINDOWS = "zeros to a whole window, which counts by its fraction of real samples"
 ALL_STATES = "the inputs of all layers, then the normed output of the last"
 
 
@@ -46,6 +47,14 @@ class InputContract:
     channels: int = 1
     normalisation: str = "none"
     padding: str = "zeros at the end"
+
+    def window_options(self) -> dict[str, int]:
+        """Return the options of a model that takes windows of one size."""
+        return {
+            "sample_rate_hz": self.sample_rate_hz,
+            "window_samples": self.window_samples,
+            "hop_samples": self.hop_samples,
+        }
 
 
 @dataclass(frozen=True)
