@@ -10,9 +10,8 @@ from typing import Any
 
 from pipeline.predicting.listing import reported_row
 from pipeline.predicting.locate import FoundModel
-from pipeline.results.decisions.background_scores import BACKGROUND_FILE
 from pipeline.results.decisions.false_alarm_rows import ALL
-from pipeline.results.decisions.fit_decisions import DECISIONS_FILE, KEYS
+from pipeline.results.decisions.fit_decisions import KEYS
 from pipeline.results.decisions.threshold_rows import MICRO
 
 RATES = {"precision": "precision", "recall": "recall", "false_positive_rate": "false-positive rate"}
@@ -79,12 +78,12 @@ class MeasuredDecisions:
 def measured_decisions(model: FoundModel) -> MeasuredDecisions:
     """Return what the current report of a model's run measured, or what an exported folder says.
 
-    A report that is older than the model, its thresholds or its scores on background counts for nothing.
+    A report that is older than the model counts for nothing, see `reported_row`.
     """
     if model.exported is not None:
         return MeasuredDecisions(**model.about.get(STORED, {}))
     row = reported_row(model)
-    if not row or model.run_dir is None or _is_outdated(model.run_dir / "report" / "results.json", model):
+    if not row or model.run_dir is None:
         return MeasuredDecisions()
     rows = {
         name: [
@@ -102,13 +101,6 @@ def measured_decisions(model: FoundModel) -> MeasuredDecisions:
         next(iter(together), None),
         next(iter(averaged or alarms), None),
     )
-
-
-def _is_outdated(report: Path, model: FoundModel) -> bool:
-    """Whether thresholds or scores on background were written after a report."""
-    folder = model.fits[0].path.parent
-    made_from = [folder / name for name in (DECISIONS_FILE, BACKGROUND_FILE)]
-    return any(path.stat().st_mtime_ns > report.stat().st_mtime_ns for path in made_from if path.is_file())
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,10 @@ from features.errors import AudioheadsError, UserError
 from features.json_files import try_object
 from pipeline.console import Console
 from pipeline.predicting.locate import FoundModel, find_model, models_of
+from pipeline.results.decisions.background_scores import BACKGROUND_FILE
+from pipeline.results.decisions.fit_decisions import DECISIONS_FILE
 from pipeline.results.fit import read_fit
+from pipeline.results.run_folder import FIT_FILE
 from pipeline.results.table import N_GROUPS, counted
 
 
@@ -91,13 +94,17 @@ def evaluate(model: FoundModel) -> Evaluation:
 
 
 def reported_row(model: FoundModel) -> dict[str, Any]:
-    """Return a model's row of `results.json`; empty without its run or a report, or if it was retrained since."""
+    """Return a model's row of `results.json`; empty without its run or a report.
+
+    It is also empty if the model was retrained since, or its thresholds or its scores on background changed.
+    """
     if model.run_dir is None:
         return {}
     folder = model.fits[0].path.parent
-    report, kept = model.run_dir / "report" / "results.json", folder / "fit.json"
+    report = model.run_dir / "report" / "results.json"
+    made_from = [folder / FIT_FILE, *filter(Path.is_file, (folder / DECISIONS_FILE, folder / BACKGROUND_FILE))]
     try:
-        if report.stat().st_mtime_ns < kept.stat().st_mtime_ns:
+        if report.stat().st_mtime_ns < max(path.stat().st_mtime_ns for path in made_from):
             return {}
         rows: list[dict[str, Any]] = (try_object(report, _Results) or {"rows": []})["rows"]
         place = folder.parts[-2:]
