@@ -31,6 +31,7 @@ BACKBONES = {
     "m2d": "features.backbones.packages.m2d",
     "openl3": "features.backbones.packages.openl3",
     "panns": "features.backbones.packages.panns",
+    "passt": "features.backbones.packages.passt",
     "resemblyzer": "features.backbones.packages.resemblyzer",
 }
 

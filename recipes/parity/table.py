@@ -103,6 +103,16 @@ PUBLISHERS = {
         seeded=True,
         bare=("panns_inference",),
     ),
+    "passt": Publisher(
+        "hear21passt 0.0.26, get_scene_embeddings and the outputs of the blocks",
+        ("hear21passt==0.0.26", "timm==0.9.16"),
+        (
+            "passt-s-swa-p16-128-ap476",
+            "passt-s-p16-s16-128-ap468",
+            "passt-s-swa-f128-stfthop160-p16-s10-ap473",
+        ),
+        seeded=True,
+    ),
     "resemblyzer": Publisher(
         "Resemblyzer 0.1.4, normalize_volume and VoiceEncoder.embed_utterance",
         ("resemblyzer==0.1.4", "webrtcvad-wheels==2.0.14.post1"),

@@ -58,6 +58,7 @@ CORPORA = {
         Corpus("MTG-Jamendo", ("Jamendo",)),
         Corpus("MUSDB18"),
         Corpus("Multilingual LibriSpeech", (LIBRIVOX,), kinds=("mls",)),
+        Corpus("OpenMIC-2018", ("Free Music Archive",)),
         Corpus("RAVDESS"),
         Corpus("Speech Commands"),
         Corpus("Switchboard"),

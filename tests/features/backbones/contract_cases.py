@@ -35,6 +35,8 @@ CASES = {
     "m2d": TINY_SIZE,
     "openl3": {**TINY_SIZE, "hop_s": 0.5},
     "panns": TINY_SIZE,
+    "passt": TINY_SIZE,
+    "passt-s-p16-s16-128-ap468": {**TINY_SIZE, "embedding": "frames"},
     "resemblyzer": {"weights": "random"},
     "logmel": {},
     "waveform": {},
@@ -122,6 +124,7 @@ MORE = (
     "encodec-32khz",
     "dac-44khz",
     "mimi",
+    "passt-s-p16-s16-128-ap468",
 )
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
 DIFFERENTIABLE = {
@@ -137,6 +140,7 @@ DIFFERENTIABLE = {
     "ecapa",
     "openl3",
     "m2d",
+    "passt",
 }
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers", "openl3"}  # gradients reach the network, not the waveform

@@ -19,7 +19,14 @@ FILES = {
     "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-LARGE = {"aves-bio", "beats-iter3-plus-as2m", "dasheng-base", "m2d-mr7", "openl3-env"}  # networks that take seconds
+LARGE = {  # networks that take seconds
+    "aves-bio",
+    "beats-iter3-plus-as2m",
+    "dasheng-base",
+    "m2d-mr7",
+    "openl3-env",
+    "passt-s-swa-p16-128-ap476",
+}
 
 
 def loaded(name):

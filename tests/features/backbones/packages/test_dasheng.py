@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from features.backbones import describe, get_record, load
 from features.backbones.packages.dasheng import SIZES
-from features.backbones.packages.networks.dasheng import Block, Dasheng, PatchEmbedding
+from features.backbones.packages.networks.dasheng import Dasheng, PatchEmbedding
+from features.backbones.packages.networks.vision_transformer import Block
 from features.errors import WeightsError
 from tests.features.backbones.presets.agreement import agrees
 
