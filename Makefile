@@ -9,6 +9,9 @@ RUNS ?= runs
 CONFIGS ?=
 BROWSER ?=
 
+# Without bytecode, each of the many processes of the tests would compile all of the code.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 READY := .venv/.ready
 READY_DEV := .venv/.ready-dev

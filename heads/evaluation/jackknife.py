@@ -10,6 +10,7 @@ score without its bias, whichever is lower. Its upper end starts from the higher
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,10 +101,8 @@ def share_interval(replicates: Replicates, worth: float) -> tuple[float, float]:
         replicates: The score and its jackknife.
         worth: Number of observations that a perfect score counts as.
     """
-    from scipy import stats
-
     value, variance = replicates.value, replicates.error**2
-    ratio = stats.norm.ppf(1 - ALPHA / 2) / stats.t.ppf(1 - ALPHA / 2, replicates.freedom)
+    ratio = _normal_to_student(replicates.freedom)
 
     def ends(share: float) -> tuple[float, float]:
         spread = share * (1 - share)
@@ -113,6 +112,14 @@ def share_interval(replicates: Replicates, worth: float) -> tuple[float, float]:
 
     corrected = float(np.clip(value - replicates.bias, 0.0, 1.0))
     return min(ends(min(value, corrected))[0], value), max(ends(max(value, corrected))[1], value)
+
+
+@lru_cache
+def _normal_to_student(freedom: float) -> float:
+    """Return the ratio of the normal quantile to that of Student's t."""
+    from scipy import stats
+
+    return float(stats.norm.ppf(1 - ALPHA / 2) / stats.t.ppf(1 - ALPHA / 2, freedom))
 
 
 def concordance_interval(replicates: Replicates, effective: float) -> tuple[float, float]:

@@ -71,11 +71,12 @@ def _products(device: str) -> float:
             (tensor @ tensor)[0, 0].item()  # waits for the device
 
     product()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < MEASURED_S:
+    began, count, elapsed_s = time.perf_counter(), 0, 0.0
+    while elapsed_s < MEASURED_S:
         product()
         count += 1
-    return 2 * SIZE**3 * count / (time.perf_counter() - began) / 1e9
+        elapsed_s = time.perf_counter() - began
+    return 2 * SIZE**3 * count / elapsed_s / 1e9
 
 
 def _mfcc() -> float:

@@ -169,6 +169,7 @@ def test_a_run_is_exact_from_resampling_to_pooling(seven, seen, allowed):
     assert all(now == EXACT for now in seen)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE" in os.environ, reason="set for these tests already")
 def test_the_variable_of_gpu_containers_does_not_count():
     code = """

@@ -106,6 +106,7 @@ def peaks(tmp_path, monkeypatch):
     del sys.modules["peaks_family"]
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("global_state")
 def test_one_file_and_one_line_add_a_family(peaks, tmp_path, capsys):
     (tmp_path / "new.yaml").write_text(CONFIG)

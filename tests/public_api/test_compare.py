@@ -29,6 +29,7 @@ def test_the_table_has_the_models_best_first(results):
     assert "<td>mfcc</td>" in results._repr_html_()
 
 
+@pytest.mark.e2e
 def test_the_report_is_the_page_of_the_command(results, at_home):
     page = results.report(at_home / "page")
     assert page == at_home / "page" / "index.html"

@@ -80,19 +80,20 @@ class ThresholdsOfModel:
 
     def curves(self) -> dict[str, Any]:
         """Return the rates along the threshold: of all decisions together with intervals, of each class without."""
-        every = [
-            curve_counts(self.probabilities[:, :, own], self.truth[:, own], self.groups)
-            for own in range(len(self.labels))
-        ]
+        clips, classes = self.truth.shape
+        every = curve_counts(
+            self.probabilities.reshape(-1, clips * classes), self.truth.ravel(), np.repeat(self.groups, classes)
+        )
         found: dict[str, Any] = {
             "thresholds": GRID.tolist(),
-            MICRO: [asdict(point) for point in curve(reduce(add, every))],
+            MICRO: [asdict(point) for point in curve(every)],
         }
-        if len(self.labels) <= MOST_CURVES:
+        if classes <= MOST_CURVES:
+            together = np.zeros_like(self.groups)  # groups only matter for intervals
             found["classes"] = {
-                label: curve_rates(counts)
-                for label, counts in zip(self.labels, every, strict=True)
-                if counts.true.any()
+                label: curve_rates(curve_counts(self.probabilities[:, :, own], self.truth[:, own], together))
+                for own, label in enumerate(self.labels)
+                if self.truth[:, own].any()
             }
         return found
 

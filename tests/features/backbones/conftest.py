@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from features.backbones.contract.clips import make_clips as make_clips_of
+from tests.features.backbones.contract_cases import CASES, QUICKLY_PRETENDED
 from tests.paths import SHARED
+from tests.places import PRETEND
 
 YAMNET = SHARED / "weights" / "yamnet.tflite"
 
@@ -22,6 +24,15 @@ TINY = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items):
+    """Mark the contract on the pretend device as thorough, except for a few families."""
+    for item in items:
+        chosen = item.callspec.params if hasattr(item, "callspec") else {}
+        if chosen.get("place") == PRETEND and chosen.get("options") in set(CASES) - set(QUICKLY_PRETENDED):
+            item.add_marker("thorough")
 
 
 @pytest.fixture(scope="session", autouse=True)

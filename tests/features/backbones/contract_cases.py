@@ -115,6 +115,11 @@ CASES = {
 }
 # one of each kind of network is checked in `make test`, the others in `make test-all`
 MORE = (
+    "compare2016",
+    "vggish",
+    "whisper-large-v3",
+    "data2vec-audio-base",
+    "hubert-large",
     "distilhubert",
     "mert-v1-95m",
     "wav2vec2-emotion-msp-dim",
@@ -126,6 +131,7 @@ MORE = (
     "mimi",
     "passt-s-p16-s16-128-ap468",
 )
+QUICKLY_PRETENDED = ("logmel", "wav2vec2", "whisper-base", "panns", "hear")  # on the pretend device in `make test`
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]
 DIFFERENTIABLE = {
     "wav2vec2",

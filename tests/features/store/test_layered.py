@@ -159,6 +159,7 @@ def read_in_little_memory(path, above_mb, layer):
         sys.exit(3)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited and measured as on Linux")
 def test_reading_one_of_13_layers_takes_hardly_more_memory_than_the_layer(tmp_path):
     n_clips = 40_000

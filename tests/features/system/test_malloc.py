@@ -31,6 +31,7 @@ def _faults(*arguments: str, **environment: str) -> tuple[str, int]:
     return output[0], int(output[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_a_large_buffer_is_faulted_in_once() -> None:
     (without, many), (kept, few) = _faults(), _faults("keep")

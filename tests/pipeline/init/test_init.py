@@ -256,6 +256,11 @@ def test_the_estimate_follows_audio_and_machine():
     assert measured.gflop_per_s > 0 and measured.mfcc_s > 0
 
 
+def test_a_machine_too_busy_for_one_product_in_time_has_a_speed(monkeypatch):
+    monkeypatch.setattr(cost, "MEASURED_S", 1e-9)
+    assert cost.measure("cpu").gflop_per_s > 0
+
+
 def test_comments_stay_comments(tmp_path):
     six(tmp_path / "odd", "a # b", "c\nd", "- e")
     text = init(tmp_path / "odd").read_text()

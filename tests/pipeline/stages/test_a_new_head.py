@@ -82,6 +82,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("toy_nearest_mean", None)
 
 
+@pytest.mark.e2e
 def test_a_new_head_goes_all_the_way(config: Path) -> None:
     with pytest.raises(ConfigError, match=r"heads\[0\]\.sharpnes: unknown key, did you mean 'sharpness'"):
         load_config(config, ["heads.0.sharpnes=2"])

@@ -345,6 +345,7 @@ def test_the_command_takes_several_configs_and_ways_of_audio(hostile, tmp_path, 
     assert code == 2 and "are both the run" in err
 
 
+@pytest.mark.thorough
 def test_a_page_of_400_clips_and_10_models_has_at_most_3_mb(tmp_path):
     study = random_study(400, 10, 10, folder=tmp_path)
     sections = build(study, SECTIONS)
