@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from features.errors import WeightsError, first_line
 from features.system.atomic_write import atomic_write, remove_leftovers
 from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import FinetunedModel
 from heads.finetuning.processes import is_main_process
 from heads.splits.protocol import Split
+from pipeline.finetune.file_format import METADATA
 from pipeline.results.run_folder import file_name, read_json, write_json
 
 JOB_FILE = "job"
@@ -102,6 +106,22 @@ class FitFolder:
         state = TrainingState(about["course"]["curves"], about["course"]["seconds"])
         kept = None if valid is None else np.array(valid, dtype=np.float32)
         return Finished(probabilities, kept, state, about["params_total"], about["params_trained"])
+
+    def window_frames(self) -> int:
+        """Return the length of the windows that the finished fit was trained on.
+
+        Raises:
+            WeightsError: The weights are damaged, or were written by an older version, which did not record it.
+        """
+        try:
+            with safe_open(self.weights, "pt") as file:
+                metadata = file.metadata() or {}
+        except SafetensorError as error:
+            raise WeightsError(f"{self.weights}: cannot be read: {first_line(error)}") from None
+        length = json.loads(metadata.get(METADATA, "{}")).get("window_frames")
+        if not isinstance(length, int):
+            raise WeightsError(f"{self.weights}: does not record its window length; delete it and train again")
+        return length
 
     def write(self, fitted: FinetunedModel, metadata: dict[str, str]) -> Finished:
         """Write the weights, then the JSON file, which marks the fit as finished. Only the main process writes.

@@ -21,8 +21,9 @@ from heads.finetuning.options import MAX_DEFAULT_DURATION_S, Recipe
 from heads.splits.protocol import Split
 from pipeline.config.config import Config
 from pipeline.finetune.windows import fit_windows, in_decibels
+from pipeline.stages.background.joining import joined_targets
 from pipeline.stages.context import Stage2
-from pipeline.stages.inputs import Inputs, failures_of, read_inputs, usable_rows
+from pipeline.stages.inputs import Inputs, inputs_from, read_inputs, stored_rows
 
 
 def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTable]) -> Inputs:
@@ -30,20 +31,19 @@ def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTabl
     try:
         return read_inputs(config, corpus)
     except UserError:  # stage 1 has not run yet; unreadable files are reported here as well
-        return Inputs({}, corpus.contents, failures_of(corpus, tables))
+        return inputs_from(config, corpus, {}, tables)
 
 
 def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
-    """Open the inputs of all usable clips, in manifest order."""
-    usable = usable_rows(stage.manifest, stage.inputs.failures)
-    keys = stage.inputs.contents.take(usable).texts("key").to_pylist()
-    return ClipFrames(table, stage.manifest.clips["id"].iloc[usable].tolist(), keys)
+    """Open the inputs of all usable clips and of the windows of background in training, see `stored_rows`."""
+    _, ids, keys = stored_rows(stage.manifest, stage.inputs)
+    return ClipFrames(table, ids, keys)
 
 
 def fit_rows(stage: Stage2, split: Split) -> SplitRows:
-    """Return a split's training, validation and test clips as positions among the usable clips."""
-    usable = usable_rows(stage.manifest, stage.inputs.failures)
-    return SplitRows(*(np.searchsorted(usable, side) for side in (split.train, split.valid, split.test)))
+    """Return a split's training, validation and test clips as positions among the rows of `open_frames`."""
+    stored, _, _ = stored_rows(stage.manifest, stage.inputs)
+    return SplitRows(*(np.searchsorted(stored, side) for side in (split.train, split.valid, split.test)))
 
 
 def fit_statistics(options: Recipe, frames: ClipFrames, rows: SplitRows) -> tuple[Tensor, Tensor]:
@@ -69,11 +69,12 @@ def fit_clips(
         options: Options of the model.
         backbone: Spec of the model's backbone, if it has one.
         rate: Frames per second.
-        frames: Inputs of all usable clips.
+        frames: From `open_frames`.
         rows: Training, validation and test clips of the fit.
         statistics: From `fit_statistics`.
     """
-    targets = stage.targets.values[usable_rows(stage.manifest, stage.inputs.failures)]
+    stored, _, _ = stored_rows(stage.manifest, stage.inputs)
+    targets = joined_targets(stage.targets, stage.inputs)[stored]
     longest = int(frames.lengths[rows.train].max())
     if options.duration_s is not None:
         length = max(1, round(options.duration_s * rate))

@@ -8,10 +8,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch.loggers import Logger
 
 from features import backbones
+from features.errors import WeightsError
+from features.store.frames import ClipFrames
 from features.store.table import EmbeddingTable
+from heads.evaluation.absent import absent_classes, never
 from heads.evaluation.prediction_table import to_table
 from heads.finetuning.checkpoint import TrainingState
 from heads.finetuning.finetune import finetune
@@ -19,15 +23,17 @@ from heads.finetuning.loggers import open_loggers
 from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.splits.split import Split
-from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
+from pipeline.config.schema import BACKGROUND
 from pipeline.finetune.file_format import METADATA
 from pipeline.finetune.fits import FitFolder, remove_others
 from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_frames
 from pipeline.finetune.models import InitialWeights, builder
 from pipeline.finetune.results import about_model, predictions_of
+from pipeline.finetune.trained_network import load_network, probabilities_of
 from pipeline.fits.task import FitTask
-from pipeline.results.decisions.fit_decisions import write_validation
+from pipeline.results.decisions.background_scores import is_scored, write_scores
+from pipeline.results.decisions.fit_decisions import FitKey, write_validation
 from pipeline.results.decisions.settling import (
     can_settle,
     fits_something,
@@ -35,10 +41,14 @@ from pipeline.results.decisions.settling import (
     needs_background,
     settle,
 )
+from pipeline.results.prediction_files import sources_digest
 from pipeline.results.run_folder import FIT_FILE, finish_fit, fit_folder, is_done, job_digest
 from pipeline.results.table import counted
+from pipeline.stages.background.joining import joined_splits, joined_targets
+from pipeline.stages.background.scoring import validation_background
 from pipeline.stages.context import Stage2, job_of
 from pipeline.stages.fit_metadata import stage1_notes
+from pipeline.stages.inputs import window_identities
 
 VERSION = 1  # increased when a change in `heads` changes results
 
@@ -76,7 +86,7 @@ class ModelFits:
 
     def is_done(self) -> bool:
         """Return whether the results of all fits are collected, with what decisions are fitted on."""
-        return is_done(self.folder, self.job) and can_settle(self._decided, self.folder)
+        return is_done(self.folder, self.job) and can_settle(self.stage.config, self.folder)
 
     def discard_outdated(self) -> None:
         """Remove the mark of a complete model if it is of another job; `collect` writes it again."""
@@ -101,7 +111,7 @@ class ModelFits:
         finished = [(split, seed, done) for split, seed, fit in self._fits if (done := fit.read()) is not None]
         about = about_model(self.stage, self.options, self.source, self.table, self.job, finished)
         predictions = predictions_of(self.stage, self.options, self.source, finished)
-        if keeps_validation(self._decided, self.stage.splits, self.stage.targets):
+        if keeps_validation(self.stage.config, self.stage.splits, self.stage.targets):
             validation = predictions_of(self.stage, self.options, self.source, finished, "valid")
             if len(validation) == len(finished):
                 write_validation(self.folder, validation, self.stage.manifest.labels)
@@ -115,13 +125,39 @@ class ModelFits:
         Raises:
             RunError: A file cannot be written.
         """
-        return settle(self._decided, self.stage.manifest, self.folder, metadata=METADATA)
-
-    @property
-    def _decided(self) -> Config:
-        """The config without thresholds that need background, on which these models are not run."""
         config = self.stage.config
-        return config.model_copy(update={"operating_point": None}) if needs_background(config) else config
+        silent = validation_background(self.stage, self.folder) if needs_background(config) else None
+        return settle(config, self.stage.manifest, self.folder, silent, METADATA)
+
+    def score_background(self) -> None:
+        """Write `background.parquet`, the probabilities of all fits for windows of background, if there is none yet.
+
+        Raises:
+            CacheError: Inputs are damaged.
+            RunError: The file cannot be written.
+        """
+        stage = self.stage
+        if stage.inputs.background is None:
+            return
+        ids, keys = window_identities(stage.inputs, stage.inputs.silent)
+        digest = sources_digest([self.job, self.table.fingerprint, ids, keys])
+        if is_scored(self.folder, digest):
+            return
+        frames = ClipFrames(self.table, ids, keys)
+        values, n_classes = joined_targets(stage.targets, stage.inputs), stage.targets.n_outputs
+        scores: dict[FitKey, np.ndarray] = {}
+        with stage.console.progress(f"background {self.options.title}", None, ""):
+            for split, seed, fit in self._fits:
+                try:
+                    length = fit.window_frames()
+                    network = load_network(fit.weights, self.options, self.source, n_classes, stage.device)
+                except WeightsError as error:
+                    stage.console.note(f"{self.what}: false alarms are not counted: {error}")
+                    return
+                given = probabilities_of(network, self.options, self.source, frames, length, stage.device)
+                absent = absent_classes(values[split.train], n_classes, stage.targets.task)
+                scores[str(split.fold), seed, split.draw] = never(given, absent, stage.targets.task)
+        write_scores(self.folder, digest, ids, scores)
 
     @cached_property
     def _recipe(self) -> dict[str, Any]:
@@ -134,19 +170,30 @@ class ModelFits:
 
     @cached_property
     def _fits(self) -> list[tuple[Split, int, FitFolder]]:
-        needed = fits_something(self._decided)
+        stage, needed = self.stage, fits_something(self.stage.config)
         return [
             (split, seed, FitFolder(self.folder, split, seed, self._fit_job(split, seed), needs_valid=needed))
-            for split in self.stage.splits.splits
-            for seed in self.stage.config.seeds
+            for split in joined_splits(stage.splits, len(stage.manifest), stage.inputs).splits
+            for seed in stage.config.seeds
         ]
+
+    @cached_property
+    def _identities(self) -> list[list[str]]:
+        """Id, label and content key of each clip, then of each window of background in training."""
+        stage, inputs = self.stage, self.stage.inputs
+        clips = stage.manifest.clips
+        columns = clips["id"].tolist(), clips["label"].tolist(), inputs.contents.texts("key").to_pylist()
+        found = [list(one) for one in zip(*columns, strict=True)]
+        if len(inputs.added):
+            found += [
+                [name, BACKGROUND, key] for name, key in zip(*window_identities(inputs, inputs.added), strict=True)
+            ]
+        return found
 
     def _fit_job(self, split: Split, seed: int) -> str:
         """Return the digest of everything that affects the fit of one fold and seed."""
         rows = [split.train, split.valid, split.test]
-        clips = self.stage.manifest.clips
-        ids, labels = clips["id"].to_numpy(dtype=object), clips["label"].to_numpy(dtype=object)
-        sides = [[[ids[row], labels[row], self.stage.inputs.contents[row].key] for row in side] for side in rows]
+        sides = [[self._identities[row] for row in side] for side in rows]
         return job_digest({**self._recipe, "sides": sides, "labels": self.stage.manifest.labels, "seed": seed})
 
     def _train(self, split: Split, seed: int, fit: FitFolder) -> str:
@@ -194,6 +241,7 @@ class ModelFits:
             "input": input_entry(options),
             "window_frames": clips.windows.length,
             "dataset": stage.manifest.name,
+            **({"background": BACKGROUND} if BACKGROUND in stage.manifest.added_labels else {}),
             "stage1": stage1_notes(self.table, backbones.parse_options(input_entry(options))),
         }
         state = fit.write(fitted, {METADATA: json.dumps({**about, **notes})}).state

@@ -12,6 +12,7 @@ from heads.finetuning.options import Recipe
 from heads.splits.protocol import Split
 from pipeline.finetune.fits import Finished
 from pipeline.finetune.models import InitialWeights
+from pipeline.stages.background.joining import joined_ids, joined_targets
 from pipeline.stages.context import Stage2
 from pipeline.stages.fit_metadata import about_backbone
 
@@ -29,9 +30,9 @@ def predictions_of(
 ) -> list[Predictions]:
     """Return the predictions of every fit for its test or validation clips; of old fits, there are only the first."""
     pooling, layer = place_of(options, source)
-    targets, task = stage.targets.values, stage.targets.task
+    targets, task = joined_targets(stage.targets, stage.inputs), stage.targets.task
     n_classes = stage.targets.n_outputs
-    ids = stage.manifest.clips["id"].to_numpy(dtype=object)
+    ids = joined_ids(stage.manifest.clips["id"].to_numpy(dtype=object), stage.inputs)
     scored = [
         (split, seed, getattr(split, side), fit.probabilities if side == "test" else fit.valid_probabilities)
         for split, seed, fit in fits

@@ -18,9 +18,10 @@ from pipeline.finetune.experiment import find_all_weights, models_of, open_tasks
 from pipeline.finetune.model_fits import ModelFits
 from pipeline.finetune.models import InitialWeights
 from pipeline.fits.work import FitWork, check_engine
-from pipeline.results.decisions.settling import needs_background
+from pipeline.recordings.background import embedded_clips
 from pipeline.results.run_folder import fit_folder
 from pipeline.results.table import counted
+from pipeline.stages.background.scoring import write_windows
 from pipeline.stages.features import load_corpus
 from pipeline.stages.features_output import announce
 from pipeline.stages.finetune_inputs_cache import cache_inputs, cached_inputs, input_settings
@@ -115,7 +116,14 @@ def _announce_all(work: FitWork, corpus: Corpus, sources: Sequence[InitialWeight
     config, console, entries = work.config, work.console, recipes_of(work.config)
     for options in entries:
         entry, settings = input_entry(options), input_settings(config, options, device)
-        announce(str(entry["name"]), corpus, backbones.describe(entry), settings, config.output.cache, console)
+        announce(
+            str(entry["name"]),
+            embedded_clips(corpus),
+            backbones.describe(entry),
+            settings,
+            config.output.cache,
+            console,
+        )
     tables = cached_inputs(config, corpus.manifest)
     if work.run_shard is not None and len(tables) == len(entries):
         models = models_of(config, corpus, sources, tables, device=device, strict=strict, console=console)
@@ -149,12 +157,10 @@ def _train_all(work: FitWork, models: Sequence[ModelFits]) -> bool:
 
 
 def _settle(models: Sequence[ModelFits], console: Console) -> None:
-    """Fit the calibration and the thresholds of all models, once they are trained."""
-    config = models[0].stage.config
-    if config.operating_point is not None and needs_background(config):
-        rule = config.operating_point.rule
-        console.note(f"finetune: {rule} needs background, on which models trained end to end are not run")
+    """Run all models on background, and fit their calibration and thresholds, once they are trained."""
+    write_windows(models[0].stage)
     for model in models:
+        model.score_background()
         for note in model.settle():
             console.note(f"{model.what}: {note}")
 

@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
 
 from features import backbones
-from features.errors import UserError, WeightsError, first_line
+from features.errors import UserError
 from features.labels import Task
 from features.planning.settings import Settings
 from features.pooling import POOLINGS
 from features.spec import BackboneSpec
 from features.store.writer import CacheRows, LongFrames
 from heads.evaluation.decisions.operating_points import OperatingPoint, Rule
-from heads.finetuning.inference import mixed_precision, resolve_precision, score
-from heads.finetuning.network import StandardisedNetwork
 from heads.finetuning.options import Recipe
 from heads.kinds.registry import options_class as head_options
 from heads.models.options import EndToEndOptions
 from heads.training.checkpoint import SavedHead, load_head, stored_decisions
 from pipeline.config.finetune_entries import backbone_entry, options_class
-from pipeline.finetune.models import InitialWeights, builder
-from pipeline.finetune.windows import fit_windows
+from pipeline.finetune.models import InitialWeights
+from pipeline.finetune.trained_network import load_network, probabilities_of
 from pipeline.predicting.locate import FitFile, FoundModel
 from pipeline.results.features_index import read_features_index
 
@@ -179,7 +175,6 @@ class NetworkEnsemble:
 
     expected: Mapping[str, Any] = {}
     task: Task = "single-label"
-    background: str | None = None
 
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
         """Load networks onto a device; `moved` are backbone options whose value differs from training."""
@@ -196,12 +191,12 @@ class NetworkEnsemble:
         kind = options_class(about["name"])
         known = {key: value for key, value in about.items() if key in kind.model_fields}
         self.options: Recipe = kind.model_validate({**known, **moved})
-        self.device = torch.device(device)
-        self.precision = resolve_precision(self.options.precision, device)
+        self.device = device
+        self.background: str | None = about.get("background")
         self.source = InitialWeights()
         if isinstance(self.options, EndToEndOptions):
             self.source = InitialWeights(spec=backbones.describe(backbone_entry(self.options)))  # type: ignore[arg-type]
-        self.networks = [self._load(fit) for fit in fits]
+        self.networks = [load_network(fit.path, self.options, self.source, len(self.labels), device) for fit in fits]
         decisions = [stored_decisions(fit.about, len(self.labels), str(fit.path)) for fit in fits]
         self.calibrators = [calibrator for calibrator, _ in decisions]
         self.point = AveragedPoint.of([point for _, point in decisions])
@@ -223,28 +218,12 @@ class NetworkEnsemble:
         if not rows.ids:
             return np.zeros((0, len(self.labels)), np.float32)
         clips = FramesInMemory([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
+        length = self.about["window_frames"]
         parts = []
         for network, calibrator in zip(self.networks, self.calibrators, strict=True):
-            statistics = network.mean.cpu(), network.deviation.cpu()
-            windows = fit_windows(self.options, self.source.spec, clips, self.about["window_frames"], statistics)
-            with mixed_precision(self.precision, self.device):
-                scores = score(network, windows, np.arange(len(clips)), self.options.batch_size, self.device)
-            outputs = scores.astype(np.float32)
+            outputs = probabilities_of(network, self.options, self.source, clips, length, self.device)
             parts.append(outputs if calibrator is None else calibrator(outputs, self.task))
         return averaged(parts)
-
-    def _load(self, fit: FitFile) -> StandardisedNetwork:
-        """Build one network and load its weights."""
-        state = load_file(fit.path)
-        dim = len(state["mean"])
-        with torch.random.fork_rng(devices=[]):
-            model = builder(self.options, self.source, dim, len(self.labels), str(self.device))()
-        network = StandardisedNetwork(model, torch.zeros(dim), torch.ones(dim))
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(f"{fit.path}: does not fit the architecture: {first_line(error)}") from None
-        return network.to(self.device).eval()
 
 
 class FramesInMemory:

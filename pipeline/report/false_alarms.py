@@ -18,7 +18,6 @@ from pipeline.results.fit import Fit
 from pipeline.stages.inputs import Inputs
 
 LOUDEST = 15
-END_TO_END = "Models trained end to end are not run on background."
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def false_alarm_tables(manifest: Manifest, inputs: Inputs, fits: Sequence[tuple[
         scores = read_scores(fit.folder, ids, len(labels))
         if scores is None:
             trained = fit.about.get("family") in ("frozen", "handcrafted")
-            notes[f"{title} was not run on background; run `train-heads` again." if trained else END_TO_END] = None
+            command = "train-heads" if trained else "finetune"
+            notes[f"{title} was not run on background; run `{command}` again."] = None
             continue
         decisions = read_decisions(fit.folder, len(labels))
         tested = {key: values[place] for key, values in scores.items()}

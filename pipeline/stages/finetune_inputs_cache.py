@@ -21,6 +21,7 @@ from heads.models.options import SpectrogramOptions
 from pipeline.config.config import Config
 from pipeline.config.finetune_entries import input_entry
 from pipeline.console import Console
+from pipeline.recordings.background import embedded_clips
 from pipeline.stages.features import stage1_settings
 from pipeline.stages.features_output import StageBar, summary_line
 
@@ -45,7 +46,7 @@ def cache_inputs(
         with ExitStack() as stack:
             bar = StageBar(str(entry["name"]), console, stack)
             load = partial(backbones.load, entry, settings.device, settings.precision, spec)
-            summary = extract(corpus, spec, load, settings, config.output.cache, bar)
+            summary = extract(embedded_clips(corpus), spec, load, settings, config.output.cache, bar)
         if summary.path not in made:
             console.line(summary_line(str(entry["name"]), summary, dataset=corpus.manifest.name))
             made[summary.path] = verify_table(summary.path)

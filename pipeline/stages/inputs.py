@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class Inputs:
         failures: id -> reason of clips that at least one model cannot use, including models of `finetune`
             whose inputs are cached. These clips are excluded from all scores.
         background: Windows of background; None: the experiment has none.
-        silent: Windows of background that all frozen models can use, ascending.
-        added: Those of them that join training and validation of heads, ascending.
+        silent: Windows of background that all models can use, ascending.
+        added: Those of them that join training and validation, ascending.
     """
 
     tables: dict[str, EmbeddingTable]
@@ -53,23 +53,38 @@ def read_inputs(config: Config, corpus: Corpus) -> Inputs:
     """
     # A file's structure is checked here; each array is checked when it is read.
     tables = {label: open_table(path) for label, path in cached_files(config).items()}
-    failures = failures_of(corpus, [*tables.values(), *_input_tables(config, corpus.manifest)])
-    usable = usable_rows(corpus.manifest, failures)
-    background, silent = background_of(corpus), usable[:0]
-    if background is not None:
-        windows = knowing(Corpus(background.manifest, corpus.folder), background.contents)
-        silent = background.rows("train", "valid", "test", failures=failures_of(windows, tables.values()))
+    inputs = inputs_from(config, corpus, tables, _input_tables(config, corpus.manifest))
+    usable, background = usable_rows(corpus.manifest, inputs.failures), inputs.background
     for table in tables.values():
         try:
             table_rows(table, corpus.manifest, corpus.contents, usable)
             if background is not None:
-                table_rows(table, background.manifest, background.contents, silent)
+                table_rows(table, background.manifest, background.contents, inputs.silent)
         except CacheError as error:
             raise UserError(f"{error}; run `{config.command('features')}`") from error
+    return inputs
+
+
+def inputs_from(
+    config: Config, corpus: Corpus, tables: Mapping[str, EmbeddingTable], input_tables: Sequence[EmbeddingTable]
+) -> Inputs:
+    """Return the cached data of some embeddings, without the clips and windows that failed in them or in the inputs.
+
+    Args:
+        config: The experiment.
+        corpus: Its clips, and the windows of background.
+        tables: Embeddings by backbone label.
+        input_tables: Inputs of models trained end to end.
+    """
+    every = [*tables.values(), *input_tables]
+    inputs = Inputs(dict(tables), corpus.contents, failures_of(corpus, every), background_of(corpus))
+    background = inputs.background
     if background is None:
-        return Inputs(tables, corpus.contents, failures)
+        return inputs
+    windows = knowing(Corpus(background.manifest, corpus.folder), background.contents)
+    silent = background.rows("train", "valid", "test", failures=failures_of(windows, every))
     added = background.rows("train", "valid") if "train" in config.background_in else silent[:0]
-    return Inputs(tables, corpus.contents, failures, background, silent, np.intersect1d(added, silent))
+    return replace(inputs, silent=silent, added=np.intersect1d(added, silent))
 
 
 def _input_tables(config: Config, manifest: Manifest) -> list[EmbeddingTable]:
@@ -114,14 +129,23 @@ def features_of(
     Raises:
         CacheError: A clip is missing, or its audio has changed.
     """
-    usable, n_clips = usable_rows(manifest, inputs.failures), len(manifest)
-    parts = [_identities(manifest, inputs.contents, usable)]
-    if len(inputs.added):
-        assert inputs.background is not None
-        parts.append(_identities(inputs.background.manifest, inputs.background.contents, inputs.added))
-        usable = np.append(usable, n_clips + np.arange(len(inputs.added)))
-    ids, keys = ([one for part in column for one in part] for column in zip(*parts, strict=True))
-    return _features(table, poolings, ids, keys, usable, n_clips + len(inputs.added))
+    places, ids, keys = stored_rows(manifest, inputs)
+    return _features(table, poolings, ids, keys, places, len(manifest) + len(inputs.added))
+
+
+def stored_rows(manifest: Manifest, inputs: Inputs) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return what models train and are tested on: the usable clips, followed by the windows of `inputs.added`.
+
+    Returns:
+        Their rows, ascending: those of the manifest, and for the windows the numbers after them. Their ids. Their
+        content keys.
+    """
+    rows = usable_rows(manifest, inputs.failures)
+    ids, keys = _identities(manifest, inputs.contents, rows)
+    if not len(inputs.added):
+        return rows, ids, keys
+    added_ids, added_keys = window_identities(inputs, inputs.added)
+    return np.append(rows, len(manifest) + np.arange(len(inputs.added))), ids + added_ids, keys + added_keys
 
 
 def background_features(table: EmbeddingTable, poolings: Sequence[str], inputs: Inputs) -> StoredVectors | ClipLayers:
@@ -130,14 +154,17 @@ def background_features(table: EmbeddingTable, poolings: Sequence[str], inputs: 
     Raises:
         CacheError: A window is missing, or its audio has changed.
     """
-    assert inputs.background is not None
-    ids, keys = _identities(inputs.background.manifest, inputs.background.contents, inputs.silent)
+    ids, keys = window_identities(inputs, inputs.silent)
     return _features(table, poolings, ids, keys, np.arange(len(ids)), len(ids))
 
 
-def _identities(
-    manifest: Manifest, contents: Records[ClipContent], rows: np.ndarray
-) -> tuple[Sequence[str], Sequence[str]]:
+def window_identities(inputs: Inputs, rows: np.ndarray) -> tuple[list[str], list[str]]:
+    """Return ids and content keys of some windows of background."""
+    assert inputs.background is not None
+    return _identities(inputs.background.manifest, inputs.background.contents, rows)
+
+
+def _identities(manifest: Manifest, contents: Records[ClipContent], rows: np.ndarray) -> tuple[list[str], list[str]]:
     """Return ids and content keys of some rows."""
     return manifest.clips["id"].iloc[rows].tolist(), contents.take(rows).texts("key").to_pylist()
 

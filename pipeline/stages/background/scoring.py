@@ -38,18 +38,28 @@ def score_background(stage: Stage2) -> None:
         CacheError: Embeddings are damaged.
         RunError: A file cannot be written.
     """
+    write_windows(stage)
     if stage.inputs.background is None:
         return
-    windows = stage.inputs.background.table()
-    write_whole(stage.config.run_dir / WINDOWS_FILE, partial(windows.to_csv, index=False))
     for label, table in stage.inputs.tables.items():
         for head in stage.config.heads:
             if isinstance(head, HeadOptions):
                 _score(stage, label, table, head)
 
 
+def write_windows(stage: Stage2) -> None:
+    """Write `background.csv`, if the experiment has background.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    if stage.inputs.background is not None:
+        windows = stage.inputs.background.table()
+        write_whole(stage.config.run_dir / WINDOWS_FILE, partial(windows.to_csv, index=False))
+
+
 def validation_background(stage: Stage2, folder: Path) -> ValidationBackground | None:
-    """Return the scores of a head for the windows on which thresholds are chosen; None if it has none.
+    """Return the scores of a model for the windows on which thresholds are chosen; None if it has none.
 
     Raises:
         RunError: The file of the scores cannot be read.
