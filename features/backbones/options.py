@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -39,15 +39,39 @@ class EncoderInterface(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     call: str = Field("forward", description="the method that takes the feature extractor's output")
-    add_channel: bool = Field(False, description="whether it takes an axis of one channel after the batch")
+    add_channel: bool = Field(
+        False, description="whether it takes an axis of one channel after the batch, which is added if it is missing"
+    )
     frames: str | None = Field(
-        None, description="attribute or key of its output; null: the output itself, or `last_hidden_state`"
+        None,
+        description="attribute or key of its output, a tensor or a list with one for each layer; null: the output "
+        "itself, or `last_hidden_state`",
     )
     skip_tokens: int = Field(0, ge=0, description="tokens before the first frame, such as a class token")
     bands: int = Field(1, ge=1, description="frames of one time step, which are averaged over frequency")
     order: Literal["time", "frequency"] = Field(
         "time", description="whether the bands of one time step, or the time steps of one band, follow each other"
     )
+    auto_class: Literal["AutoModel", "AutoModelForAudioClassification"] = Field(
+        "AutoModel", description="which class of the weights' `auto_map` is the model"
+    )
+    part: str = Field("", description="submodule that is the encoder; empty: the whole model")
+    config: dict[str, Any] = Field({}, description="values that differ from those in the weights' `config.json`")
+    longest_s: float | None = Field(
+        None, gt=0.0, description="seconds of the longest input; longer clips are processed in windows of this length"
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what determines the values of an embedding; options that came later are left out at their default.
+
+        The fingerprints of earlier caches stay valid that way.
+        """
+        later = ("auto_class", "part", "config", "longest_s")
+        return self.model_dump(exclude={key for key in later if getattr(self, key) == _default(key)})
+
+
+def _default(key: str) -> Any:
+    return EncoderInterface.model_fields[key].default
 
 
 def listed(names: str | list[str]) -> list[str]:

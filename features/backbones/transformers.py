@@ -14,6 +14,7 @@ from features.backbones.loading.pretrained import quiet_transformers
 from features.backbones.loading.remote_code import check_trust
 from features.backbones.options import BackboneOptions, EncoderInterface
 from features.backbones.presets.codecs import PRESETS as CODECS
+from features.backbones.presets.remote_code import PRESETS as TRUSTED
 from features.backbones.presets.transformers import PRESETS as ENCODERS
 from features.backbones.transformers_encoders import FoundEncoder, in_folder, untrained
 from features.errors import ConfigError, UserError
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE = 16_000
 
-FAMILY = Family(presets={**ENCODERS, **CODECS}, weights_from="hub", libraries=("transformers",), runs_code="trust")
+FAMILY = Family(
+    presets={**ENCODERS, **CODECS, **TRUSTED}, weights_from="hub", libraries=("transformers",), runs_code="trust"
+)
 
 
 class Options(BackboneOptions):
@@ -32,7 +35,9 @@ class Options(BackboneOptions):
 
     weights: str = Field(description="hub id `org/name[@revision]`, folder from `save_pretrained`, or `random`")
     embedding: Literal["frames", "pooled"] = Field(
-        "frames", description="frames to pool, or (AST) each layer's class tokens; CLAP has only one vector per window"
+        "frames",
+        description="frames to pool, or (AST) each layer's class tokens; CLAP has only one vector per window, and a "
+        "model with an `interface` may have",
     )
     model_type: str | None = Field(None, description="for `random`: which architecture, such as `whisper`")
     architecture: dict[str, Any] = Field({}, description="for `random`: configuration values that differ from defaults")
@@ -95,7 +100,7 @@ def describe(options: Options) -> BackboneSpec:
         settings={
             **encoder.settings(),
             "embedding": options.embedding,
-            **({} if options.interface is None else {"interface": options.interface.model_dump()}),
+            **({} if options.interface is None else {"interface": options.interface.settings()}),
         },
     )
 
@@ -112,7 +117,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)
-        module = audio_encoder(encoder.load(), encoder.part, options.interface).eval()
+        module = audio_encoder(encoder.load(), encoder.part, options.interface, options.embedding).eval()
     return TransformersBackbone(module, encoder.extractor, spec, torch.device(device), check_precision(precision))
 
 
@@ -138,7 +143,7 @@ def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:
 def _found(options: Options) -> FoundEncoder:
     """Return the encoder of an entry."""
     if options.weights != found.RANDOM:
-        return in_folder(options.title, options.weights, options.trust, options.extractor)
+        return in_folder(options.title, options.weights, options.trust, options.extractor, options.interface)
     if options.trust is not None:
         raise ConfigError(f"{options.title}: trust is for weights that come with code, not for `weights: random`")
     if options.interface is not None:

@@ -13,6 +13,7 @@ from features.backbones.loading.digests import text_sha256
 from features.backbones.loading.pretrained import load_pretrained
 from features.backbones.loading.remote_code import RemoteCode, completed, find_code, named_classes, pinned, trust_of
 from features.backbones.loading.weights import find_model_folder
+from features.backbones.options import EncoderInterface
 from features.backbones.wav2vec2_architectures import MODEL_CLASSES
 from features.errors import ConfigError, WeightsError, first_line
 
@@ -43,6 +44,7 @@ class FoundEncoder:
         folder: The folder of its weights; None: it is untrained.
         seed: Seed of untrained weights.
         code: The trusted code that comes with it; None: it is one of transformers' own.
+        interface: How its frames are obtained, if not as from transformers' encoders.
     """
 
     name: str
@@ -51,10 +53,13 @@ class FoundEncoder:
     folder: Path | None = None
     seed: int = 0
     code: RemoteCode | None = None
+    interface: EncoderInterface | None = None
 
     @property
     def part(self) -> str:
         """Name of the audio encoder's submodule; empty for the whole model."""
+        if self.interface is not None:
+            return self.interface.part
         return AUDIO_PARTS.get(self.config.model_type, "encoder" if self.config.is_encoder_decoder else "")
 
     def build(self) -> nn.Module:
@@ -108,9 +113,10 @@ class FoundEncoder:
         }
 
     def _model_class(self) -> Any:
-        model_class = None if self.code is None else self.code.load_class(self.name, "AutoModel")
+        kind = "AutoModel" if self.interface is None else self.interface.auto_class
+        model_class = None if self.code is None else self.code.load_class(self.name, kind)
         if model_class is None:
-            raise WeightsError(f"{self.name}: {self.folder}: its auto_map names no AutoModel")
+            raise WeightsError(f"{self.name}: {self.folder}: its auto_map names no {kind}")
         return completed(model_class)
 
 
@@ -141,7 +147,11 @@ def untrained(
 
 
 def in_folder(
-    name: str, weights: str, trust: str | None = None, extractor: Mapping[str, Any] | None = None
+    name: str,
+    weights: str,
+    trust: str | None = None,
+    extractor: Mapping[str, Any] | None = None,
+    interface: EncoderInterface | None = None,
 ) -> FoundEncoder:
     """Return the encoder of a model folder, which is downloaded if necessary.
 
@@ -151,6 +161,7 @@ def in_folder(
         trust: The code that may run, see `features.backbones.loading.remote_code.find_code`.
         extractor: Values of the feature extractor; used in place of those in the folder if they name its class
             (`feature_extractor_type`).
+        interface: How its frames are obtained, if not as from transformers' encoders.
 
     Raises:
         WeightsError: The folder cannot be found or downloaded, or its configuration cannot be used.
@@ -159,7 +170,7 @@ def in_folder(
     folder = find_model_folder(name, weights, code=trust is not None)
     code = find_code(name, weights, folder, trust)
     try:
-        config = _folder_config(name, folder, code)
+        config = _folder_config(name, folder, code, {} if interface is None else interface.config)
     except ValueError as error:
         hint = _trust_hint(name, weights, folder) if named_classes(folder) and code is None else ""
         message = " ".join(str(error).split())
@@ -169,7 +180,7 @@ def in_folder(
         found = _extractor(name, str(stated.pop(EXTRACTOR_TYPE)), stated)
     else:
         found = _folder_extractor(name, folder, code)
-    return FoundEncoder(name, config, found, folder, code=code)
+    return FoundEncoder(name, config, found, folder, code=code, interface=interface)
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -208,13 +219,13 @@ def _extractor(name: str, kind: str, options: dict[str, Any]) -> Any:
         raise ConfigError(f"{name}: extractor: {first_line(error)}") from None
 
 
-def _folder_config(name: str, folder: Path, code: RemoteCode | None) -> Any:
-    """Return the configuration in a folder's `config.json`.
+def _folder_config(name: str, folder: Path, code: RemoteCode | None, changed: Mapping[str, Any]) -> Any:
+    """Return the configuration in a folder's `config.json`, with some values changed.
 
     Raises:
         ValueError: It cannot be used; transformers checks configurations in many ways.
     """
-    values = folders.read_config(folder)
+    values = {**folders.read_config(folder), **changed}
     config_class = None if code is None else code.load_class(name, "AutoConfig")
     try:
         return _checked((config_class or _config_class(str(values.get("model_type")))).from_dict(values))

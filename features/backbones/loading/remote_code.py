@@ -18,6 +18,8 @@ TRUST = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 
 CLASS = re.compile(r"\w+\.\w+")
 
+KINDS = ("AutoConfig", "AutoModel", "AutoModelForAudioClassification", "AutoFeatureExtractor")
+
 
 def check_trust(value: str) -> str:
     """Return a value of the option `trust`.
@@ -156,7 +158,7 @@ def named_classes(folder: Path) -> dict[str, str]:
             named = read_object(folder / file, error=WeightsError).get("auto_map")
             if isinstance(named, dict):
                 classes |= {kind: path for kind, path in named.items() if isinstance(path, str)}
-    return {kind: path for kind, path in classes.items() if kind in ("AutoConfig", "AutoModel", "AutoFeatureExtractor")}
+    return {kind: path for kind, path in classes.items() if kind in KINDS}
 
 
 def missing_code(folder: Path) -> str:

@@ -25,7 +25,7 @@ from features.backbones.networks.codecs import CODECS, CodecEncoder, hop_of
 from features.backbones.networks.front_ends import Inputs, front_end_of
 from features.backbones.networks.host_waits import wait_never
 from features.backbones.options import EncoderInterface
-from features.errors import ConfigError, RunError
+from features.errors import ConfigError, RunError, UserError
 from features.pooling import Frames
 from features.spec import BackboneSpec
 from features.system.device_errors import is_device_failure
@@ -127,13 +127,25 @@ class TransformersBackbone(Backbone):
 
 def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
     """Run the feature extractor on one clip (T,); return the arguments of the encoder's `forward`, one row each."""
-    inputs = extractor(clip, sampling_rate=extractor.sampling_rate, return_tensors="pt")
     taken = inspect.signature(module.forward).parameters
+    inputs = extracted(extractor, clip, next(iter(taken)))
     given = {key: value for key, value in inputs.items() if key in taken}
     mask = given.get("attention_mask")
     if mask is not None and bool(mask.all()):  # nothing is padded
         del given["attention_mask"]
     return given
+
+
+def extracted(extractor: Any, clip: np.ndarray, name: str) -> Mapping[str, Tensor]:
+    """Run a feature extractor on one clip (T,).
+
+    Extractors of published code, such as Bird-MAE's, may take no sample rate and may return the tensor alone; `name` is
+    then its name.
+    """
+    takes_rate = "sampling_rate" in inspect.signature(extractor.__call__).parameters
+    rate = {"sampling_rate": extractor.sampling_rate} if takes_rate else {}
+    inputs = extractor(clip, **rate, return_tensors="pt")
+    return {name: inputs} if isinstance(inputs, Tensor) else inputs
 
 
 def encode(module: Any, inputs: Mapping[str, Tensor], embedding: str) -> Tensor:
@@ -169,15 +181,23 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
     return n_frames if padded_to is None else min(n_frames, math.ceil(n_frames * n_samples / padded_to))
 
 
-def audio_encoder(whole: nn.Module, part: str, interface: EncoderInterface | None = None) -> Any:
+def audio_encoder(
+    whole: nn.Module, part: str, interface: EncoderInterface | None = None, embedding: str = "frames"
+) -> Any:
     """Return the audio encoder of a whole model: its submodule `part`, or the model itself if that is empty.
 
-    With an interface, it is the whole model, called as the interface states.
+    With an interface, it is called as the interface states.
+
+    Raises:
+        ValueError: There is no such submodule, or it has no such method.
     """
-    if interface is not None:
-        return InterfacedEncoder(whole, interface)
-    module: Any = whole.get_submodule(part)
+    try:
+        module: Any = whole.get_submodule(part)
+    except AttributeError:
+        raise ValueError(f"interface.part: {type(whole).__name__} has no submodule {part!r}") from None
     config: Any = whole.config
+    if interface is not None:
+        return InterfacedEncoder(module, config, interface, pooled=embedding == "pooled")
     return CodecEncoder(module, config) if config.model_type in CODECS else module
 
 
@@ -203,10 +223,17 @@ def shape_of(
         ConfigError: The encoder cannot embed audio, or has no such embedding.
     """
     for device in ("meta", "cpu"):
-        with torch.device(device):
-            whole = build()
         try:
-            module = audio_encoder(whole, part, interface).eval()
+            with torch.device(device):
+                whole = build()
+        except UserError:
+            raise
+        except Exception as error:  # published code may read values of its tensors, which the meta device lacks
+            if device == "cpu":
+                raise ConfigError(f"{name}: its model cannot be built: {described(error)}") from error
+            continue
+        try:
+            module = audio_encoder(whole, part, interface, embedding).eval()
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None
         kind, rate = module.config.model_type, int(extractor.sampling_rate)
@@ -215,7 +242,7 @@ def shape_of(
             return EncoderShape(1, module.config.hidden_size, rate / longest, rate // 10, longest)
         if kind in CODECS:
             return EncoderShape(1, module.config.hidden_size, rate / hop_of(module.config), rate // 10, None)
-        if embedding == "pooled" and kind != AST:
+        if embedding == "pooled" and kind != AST and interface is None:
             raise ConfigError(f"{name}: embedding: pooled is for AST; {kind} has only frames")
         try:
             return _measured(module, extractor, embedding, device)
@@ -236,6 +263,8 @@ def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Encod
         n_layers, n_frames, dim = values.shape[1:]
         return n_layers, n_frames, valid_frames(module, extractor, n_samples, n_frames), dim
 
+    limit = module.max_samples(rate) if isinstance(module, InterfacedEncoder) else None
+    noise = noise[:limit]
     n_layers, padded_frames, most, dim = run(len(noise))
     for seconds in SHORTEST_S:
         shortest = round(seconds * rate)
@@ -245,7 +274,7 @@ def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Encod
         except Exception:
             if seconds == SHORTEST_S[-1]:
                 raise
-    longest = None
+    longest = limit
     if kind == AST or _pads_as_ast(module, extractor):
         longest = round((extractor.max_length - 1) * AST_HOP_S * rate + AST_WINDOW_S * rate)
     elif kind == WHISPER:

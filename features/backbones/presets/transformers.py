@@ -141,13 +141,6 @@ def _conformer(positions: str, kind: str, parameters: int) -> Preset:
     )
 
 
-# The interface of EAT's code. AST's feature extractor prepares its input: it removes the mean of each frame, and with
-# it the mean of the waveform, which EAT's own preparation subtracts.
-_EAT_OPTIONS = {
-    "extractor": {"feature_extractor_type": "ASTFeatureExtractor", "mean": -4.268, "std": 4.569},
-    "interface": {"call": "extract_features", "add_channel": True, "skip_tokens": 1, "bands": 8},
-}
-
 PRESETS = {
     "ast": Preset(
         weights="MIT/ast-finetuned-audioset-10-10-0.4593",
@@ -171,27 +164,6 @@ PRESETS = {
         citation="Gong et al. 2021, AST, arXiv:2104.01778",
         pretrained_on=("ImageNet",),
         finetuned_on=("AudioSet",),
-    ),
-    "eat-base": Preset(  # from its public source and model card; the commit of the repository is not known here
-        weights="worstchan/EAT-base_epoch30_pretrain",
-        needs_trust=True,
-        options=_EAT_OPTIONS,
-        files=("config.json", "model.safetensors", "Python code that has to be trusted"),
-        input=InputContract(
-            sample_rate_hz=16_000,
-            window_samples=400,
-            hop_samples=2_560,
-            shortest_s=0.1,
-            longest_s=10.255,
-            normalisation="Kaldi filter bank of 128 bands, standardised with AudioSet's mean and deviation",
-            padding="1,024 frames of the filter bank, as in training; only patches of the clip are returned",
-        ),
-        layers=1,
-        layer_order="the output, averaged over the frequency bands",
-        dim=768,
-        licence="mit",
-        citation="Chen et al. 2024, EAT, arXiv:2401.03497",
-        pretrained_on=("AudioSet",),
     ),
     "clap": Preset(
         weights="laion/clap-htsat-unfused",
