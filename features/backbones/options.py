@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+LATER_OPTIONS = ("auto_class", "part", "config", "longest_s")
 
 
 def _different(names: str | list[str]) -> str | list[str]:
@@ -61,17 +63,12 @@ class EncoderInterface(BaseModel):
         None, gt=0.0, description="seconds of the longest input; longer clips are processed in windows of this length"
     )
 
-    def settings(self) -> dict[str, Any]:
-        """Return what determines the values of an embedding; options that came later are left out at their default.
-
-        The fingerprints of earlier caches stay valid that way.
-        """
-        later = ("auto_class", "part", "config", "longest_s")
-        return self.model_dump(exclude={key for key in later if getattr(self, key) == _default(key)})
-
-
-def _default(key: str) -> Any:
-    return EncoderInterface.model_fields[key].default
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out options that came later if they have their defaults: runs and caches from before lack them."""
+        values: dict[str, Any] = handler(self)
+        defaults = {key: type(self).model_fields[key].default for key in LATER_OPTIONS}
+        return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
 
 
 def listed(names: str | list[str]) -> list[str]:

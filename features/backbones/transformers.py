@@ -100,7 +100,7 @@ def describe(options: Options) -> BackboneSpec:
         settings={
             **encoder.settings(),
             "embedding": options.embedding,
-            **({} if options.interface is None else {"interface": options.interface.settings()}),
+            **({} if options.interface is None else {"interface": options.interface.model_dump()}),
         },
     )
 

@@ -192,9 +192,13 @@ def plain(config: Any) -> dict[str, Any]:
 def _trust_hint(name: str, weights: str, folder: Path) -> str:
     """Return what would run the code that comes with some weights, as the end of a message."""
     try:
-        return f"; code that comes with it is run only if you trust it: trust: {trust_of(name, weights, folder)}"
+        trust = trust_of(name, weights, folder)
     except WeightsError as error:
         return f"; code that comes with it cannot be run: {str(error).removeprefix(f'{name}: ')}"
+    return (
+        f"; code that comes with it is run only if you trust it: pass --trust {trust}, or add to the entry in the "
+        f"config trust: {trust}"
+    )
 
 
 def _untrained_extractor(name: str, model_type: str, options: dict[str, Any]) -> Any:

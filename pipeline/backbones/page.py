@@ -53,7 +53,8 @@ def _facts(record: Preset, *, on_hub: bool) -> Iterator[tuple[str, str]]:
     if record.weights is not None:
         yield "weights", record.weights
         if on_hub:
-            yield "revision", record.revision or "not pinned: the newest is used"
+            unpinned = "not pinned: trust names it" if record.needs_trust else "not pinned: the newest is used"
+            yield "revision", record.revision or unpinned
     if record.needs_trust:
         yield "code", "comes with the weights and runs only if it is trusted (trust)"
     if record.files:

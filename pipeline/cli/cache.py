@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Caches, ConfigFile, DryRun, Sets, Verbose
+from pipeline.cli.options import Caches, ConfigFile, DryRun, Sets, TrustCode, Verbose
 from pipeline.cli.start import check_corpus, open_console, start
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -43,9 +43,9 @@ def cache_verify(paths: Caches = None, sets: Sets = None, verbose: Verbose = Fal
 
 
 @cache_app.command("explain")
-def cache_explain(config: ConfigFile, sets: Sets = None, verbose: Verbose = False) -> None:
+def cache_explain(config: ConfigFile, sets: Sets = None, trust: TrustCode = None, verbose: Verbose = False) -> None:
     """Show what a run would reuse or compute, and why."""
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     from pipeline.cache.explain import explain
 
     explain(experiment, console)
@@ -125,10 +125,11 @@ def cache_export(
         str, typer.Option(metavar="LAYERS", help="Export these layers: all, last, or numbers such as 0,6,12.")
     ] = "all",
     sets: Sets = None,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Write embeddings with ids and labels as Parquet, NPZ or WebDataset tar."""
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     from pipeline.results.features_index import cached_files
 
     cached_files(experiment)

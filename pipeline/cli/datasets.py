@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import ConfigFile, Sets, Verbose
+from pipeline.cli.options import ConfigFile, Sets, TrustCode, Verbose
 from pipeline.cli.start import open_console, start
 
 datasets_app = typer.Typer(help="List, download, index and audit labelled audio.", no_args_is_help=True)
@@ -60,10 +60,11 @@ def datasets_audit(
             help="Call clips near-duplicates from this similarity on; default: 0.98.",
         ),
     ] = None,
+    trust: TrustCode = None,
     verbose: Verbose = False,
 ) -> None:
     """Check a dataset for leaks, duplicates and unreadable clips."""
-    console, experiment = start(config, sets, verbose)
+    console, experiment = start(config, sets, verbose, trust)
     from pipeline.audit import run as audit
     from pipeline.audit.near_duplicates import SIMILARITY
 

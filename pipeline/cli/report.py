@@ -56,7 +56,7 @@ def report(
     if trust:
         from pipeline.config.trusted import trust_code
 
-        experiments = [trust_code(experiment, trust) for experiment in experiments]
+        experiments = trust_code(experiments, trust)
     if not dry_run:
         from pipeline.results.expected_fits import check_trained
 

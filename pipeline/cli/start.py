@@ -31,7 +31,7 @@ def start(path: Path, sets: list[str] | None, verbose: bool, trust: list[str] | 
     if trust:
         from pipeline.config.trusted import trust_code
 
-        experiment = trust_code(experiment, trust)
+        (experiment,) = trust_code([experiment], trust)
     check_corpus(experiment)
     return console, experiment
 

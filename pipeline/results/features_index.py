@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from features.errors import UserError
 from pipeline.config.config import Config, label_of
+from pipeline.config.trusted import missing_trust
 from pipeline.results.run_folder import read_json, write_json
 
 
@@ -44,7 +45,8 @@ def cached_files(config: Config) -> dict[str, Path]:
     """Return the cache file of each backbone of this config, by label. No cache file is opened.
 
     Raises:
-        UserError: Stage 1 has not run with these settings; the message has the command to run.
+        UserError: Stage 1 has not run with these settings, or with trusted code that the config does not trust; the
+            message has the command to run, or the option to add.
     """
     index = read_features_index(config.run_dir)
     files = {}
@@ -52,7 +54,13 @@ def cached_files(config: Config) -> dict[str, Path]:
         label = label_of(options)
         entry = index.get(label, {})
         path = Path(entry.get("file", ""))
-        if entry != features_entry(config, options, path) or not path.is_file():
+        expected = features_entry(config, options, path)
+        if trust := missing_trust(entry.get("backbone", {}), expected["backbone"]):
+            raise UserError(
+                f"{label}: its embeddings were computed by code that was trusted; pass --trust {trust}, or add to its "
+                f"entry in the config trust: {trust}"
+            )
+        if entry != expected or not path.is_file():
             raise UserError(f"{label}: no embeddings for these settings yet; run `{config.command('features')}`")
         files[label] = path
     return files

@@ -13,11 +13,13 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from features.backbones import describe, load
+from features.backbones import describe, get_record, load, preset_options
 from features.backbones.base import Backbone
 from features.backbones.golden.clips import golden_clips
 from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
+from features.backbones.loading.remote_code import trust_of
 from features.errors import WeightsError
+from recipes.parity.folders import with_weights
 from recipes.parity.publish import enter_bare
 from recipes.parity.table import PUBLISHERS, Publisher
 
@@ -53,6 +55,9 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     packages = install(name, publisher)
     sys.path.extend(path for path in [str(packages)] if path not in sys.path)
     enter_bare(publisher.bare)
+    record = get_record(preset)
+    if record is not None and record.needs_trust:
+        return compare_folder(name, publisher, preset, weights, packages)
     with tempfile.TemporaryDirectory() as folder:
         seeded = publisher.seeded and weights is None
         if seeded:
@@ -65,10 +70,38 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
         return agree(name, publisher, preset, backbone, packages, seeded=seeded, write=write)
 
 
+def compare_folder(name: str, publisher: Publisher, preset: str, source: str | None, packages: Path) -> bool:
+    """Compare a preset with the code in a folder, on its weights or on seeded random ones if it has none.
+
+    Returns:
+        Whether both agree; also true if there is no folder on this machine.
+    """
+    if source is None:
+        print(f"{preset}: skipped: needs --weights {preset}=FOLDER, its repository on the hub, with or without weights")
+        return True
+    auto_class = preset_options(preset)["interface"].get("auto_class", "AutoModel")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, seeded = with_weights(Path(source), Path(scratch), auto_class)
+        trust = trust_of(preset, str(folder), folder)
+        backbone = load({"name": preset, "weights": str(folder), "trust": trust})
+        return agree(name, publisher, preset, backbone, packages, folder=folder, seeded=seeded, write=False)
+
+
 def agree(
-    name: str, publisher: Publisher, preset: str, backbone: Backbone, packages: Path, *, seeded: bool, write: bool
+    name: str,
+    publisher: Publisher,
+    preset: str,
+    backbone: Backbone,
+    packages: Path,
+    *,
+    seeded: bool,
+    write: bool,
+    folder: Path | None = None,
 ) -> bool:
-    """Return whether a loaded backbone, its publisher's code and the golden vectors agree."""
+    """Return whether a loaded backbone, its publisher's code and the golden vectors agree.
+
+    A `folder` is that of weights with code of their own, which have no golden vectors.
+    """
     spec = backbone.spec
     clips = golden_clips(spec.sample_rate)
     source = None if spec.weights == "none" else spec.weights
@@ -78,6 +111,8 @@ def agree(
     error = max(map(relative_error, values, expected)) if same else float("inf")
     which = ", seeded random weights" if seeded else ""
     print(f"{preset}: relative error {error:.1e} to {publisher.call}{which}")
+    if folder is not None:
+        return error <= TOLERANCE
     if seeded:  # the vectors are those of `weights: random`, whose digest does not depend on a file
         spec = describe({"name": preset, "weights": "random"})
     if write and error <= TOLERANCE:

@@ -42,12 +42,23 @@ PUBLISHERS = {
         seeded=True,
         bare=("avex", "avex.models"),
     ),
+    "bird_mae": Publisher(
+        "the code in the folder of the weights",
+        (),
+        ("bird-mae-base", "bird-mae-large", "bird-mae-huge"),
+    ),
+    "ced": Publisher(
+        "the code in the folder of the weights",
+        (),
+        ("ced-tiny", "ced-mini", "ced-small", "ced-base"),
+    ),
     "dasheng": Publisher(
         "dasheng 0.0.9, Dasheng.forward and the inputs of its blocks",
         ("dasheng==0.0.9", "einops==0.8.2"),
         ("dasheng-base",),
         seeded=True,
     ),
+    "eat": Publisher("the code in the folder of the weights, extract_features", ("timm==0.9.16",), ("eat-base",)),
     "ecapa": Publisher(
         "speechbrain 1.1.2, Fbank, InputNormalization and ECAPA_TDNN",
         ("speechbrain==1.1.2",),
@@ -119,5 +130,10 @@ PUBLISHERS = {
         ("ge2e",),
     ),
     "speech_embedding": Publisher("the file in onnxruntime", (), ("speech-embedding",)),
+    "usad": Publisher(
+        "the code in the folder of the weights",
+        (),
+        ("usad-small", "usad-base", "usad-large"),
+    ),
     "yamnet": Publisher("the file in ai-edge-litert", (), ("yamnet",)),
 }

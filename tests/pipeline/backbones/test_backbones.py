@@ -125,6 +125,7 @@ def test_every_name_has_a_page_with_an_entry(run, name):
 def test_code_that_has_to_be_trusted_is_named_and_has_no_untrained_control(run):
     _, out, _ = run("show", "eat-base")
     assert "  code            comes with the weights and runs only if it is trusted (trust)\n" in out
+    assert "  revision        not pinned: trust names it\n" in out
     assert "- {name: eat-base, trust: worstchan/EAT-base_epoch30_pretrain@…}\n" in out
     assert "weights: random, label" not in out
 

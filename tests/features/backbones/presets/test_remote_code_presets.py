@@ -1,6 +1,8 @@
 """Presets of models with code to trust, on small models with the interfaces of their publishers."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,10 +10,17 @@ import torch
 
 from features.backbones import describe, get_record, load
 from features.errors import UserError, WeightsError
+from tests.features.backbones.loading.loopback_hub import COMMITS, environment_of, hub
 from tests.features.backbones.published.feature_extraction_ced import CedFeatureExtractor
 from tests.features.backbones.published.feature_extractor import BirdMAEFeatureExtractor
 from tests.features.backbones.published_models import published_model, save_published
 
+EMBED = """
+import json, sys
+import numpy as np
+from features.backbones import load
+print(load(json.loads(sys.argv[1])).embed([np.ones(16_000, np.float32)])[0].shape)
+"""
 PRESETS = {"ced-tiny": "ced", "bird-mae-base": "bird_mae", "usad-base": "usad"}
 
 
@@ -125,3 +134,20 @@ def test_a_model_that_cannot_be_built_is_one_line(entries, tmp_path):
     with pytest.raises(UserError, match="usad-base: its model cannot be built: TypeError") as caught:
         describe(entry)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.thorough
+def test_a_repository_of_the_hub_runs_at_the_trusted_commit(serve, tmp_path):
+    save_published("ced", tmp_path / "org" / "ced")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "org" / "ced").iterdir()}
+    endpoint, _ = serve(hub({"main": files}, repos=("mispeech/ced-tiny",)))
+    environment = environment_of(endpoint, tmp_path / "hf")
+
+    def run(**options):
+        command = [sys.executable, "-c", EMBED, json.dumps({"name": "ced-tiny", **options})]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    trust = f"mispeech/ced-tiny@{COMMITS['main']}"
+    refused = run()
+    assert f"pass --trust {trust}, or" in refused.stderr
+    assert run(trust=trust).stdout == "(1, 6, 12)\n"
