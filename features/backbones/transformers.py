@@ -59,11 +59,15 @@ def summary(options: Any) -> dict[str, Any]:
     """Return the columns of `audioheads backbones ls`."""
     model_type = getattr(options, "model_type", None)
     extractor = getattr(options, "extractor", None) or {}
-    own_code = getattr(options, "interface", None) is not None
-    encoders = "encoder with code to trust" if own_code else "AST, CLAP, Whisper, Wav2Vec2-BERT and other encoders"
+    record = FAMILY.presets.get(options.name)
+    encoders, rate = "AST, CLAP, Whisper, Wav2Vec2-BERT and other encoders", None
+    if model_type:
+        rate = extractor.get("sampling_rate", DEFAULT_RATE)
+    elif record is not None and record.needs_trust and record.input is not None:
+        encoders, rate = "encoder with code to trust", record.input.sample_rate_hz
     return {
         "weights": getattr(options, "weights", "hub id, folder or random"),
-        "sample_rate_hz": extractor.get("sampling_rate", DEFAULT_RATE) if model_type or own_code else None,
+        "sample_rate_hz": rate,
         "summary": f"{model_type} encoder" if model_type else encoders,
     }
 

@@ -8,7 +8,9 @@ import torch
 from torchaudio.compliance.kaldi import fbank
 
 from features.backbones import describe, get_record, load
+from features.backbones.adapters.encoder_interface import InterfacedEncoder
 from features.backbones.loading.remote_code import RemoteCode
+from features.backbones.options import EncoderInterface
 from features.errors import UserError
 from features.store.fingerprint import cache_spec, fingerprint
 
@@ -116,6 +118,21 @@ def test_the_interface_is_in_the_fingerprint(entry):
     options = entry()
     both = [describe({**options, "interface": {**EAT, **change}}) for change in ({}, {"order": "frequency"})]
     assert len({fingerprint(cache_spec(spec, ["mean"])) for spec in both}) == 2
+
+
+def test_runs_and_caches_of_an_interface_stay_valid_when_options_are_added():
+    first = {"call", "add_channel", "frames", "skip_tokens", "bands", "order"}
+    assert EncoderInterface(**EAT).model_dump().keys() == first
+    assert EncoderInterface(**EAT, longest_s=10.0).model_dump().keys() == first | {"longest_s"}
+    assert EncoderInterface(**EAT, part="encoder").model_dump(mode="json").keys() == first | {"part"}
+
+
+def test_a_missing_axis_of_channels_is_added_and_a_present_one_is_kept():
+    interface = EncoderInterface(add_channel=True, call="__call__")
+    encoder = InterfacedEncoder(torch.nn.Flatten(2), None, interface)
+    spectrogram = torch.rand(2, 4, 3)
+    for inputs in (spectrogram, spectrogram[:, None]):
+        assert encoder(inputs).last_hidden_state.shape == (2, 1, 12)
 
 
 @pytest.mark.parametrize(
