@@ -32,7 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recipes.parity", description=main.__doc__)
     known = [preset for publisher in PUBLISHERS.values() for preset in publisher.presets]
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"default: all of {', '.join(known)}")
-    parser.add_argument("--weights", action="append", default=[], metavar="PRESET=FILE", help="weights of a preset")
+    parser.add_argument(
+        "--weights", action="append", default=[], metavar="PRESET=FILE", help="weights of a preset: a file, or a folder"
+    )
     parser.add_argument("--write", action="store_true", help="write the golden vectors of these presets")
     arguments = parser.parse_args()
     if unknown := set(arguments.presets) - set(known):

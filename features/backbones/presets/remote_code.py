@@ -10,8 +10,9 @@ Their interfaces are from the publishers' code and model cards:
   calls their model and feature extractor; the sizes from the publisher's experiments.
 - USAD: `modeling_usad.py`, the filter bank of `usad_model.py`, and the model cards.
 
-No commit of these repositories could be verified, so that none is pinned: `trust` names the revision. They have been
-tested with small models that have these interfaces, not with the published weights.
+No commit of these repositories could be verified, so that none is pinned: `trust` names the revision. EAT and CED were
+compared with the publishers' code on seeded random weights (`recipes/parity`): relative errors 4e-6 and 0. Bird-MAE and
+USAD have been tested with small models that have their interfaces, and none with the published weights.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from features.backbones import describe, get_record, load
+from features.backbones.contract.checks import Subject, run_checks
+from features.backbones.contract.clips import make_clips, usual_lengths
 from features.errors import UserError, WeightsError
 from tests.features.backbones.loading.loopback_hub import COMMITS, environment_of, hub
 from tests.features.backbones.published.feature_extraction_ced import CedFeatureExtractor
@@ -44,7 +46,7 @@ def published(preset, clip):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_frames_are_those_of_the_publishers_code(preset, entries, make_clips):
+def test_frames_are_those_of_the_publishers_code(preset, entries):
     backbone = load(entries[preset])
     rate = backbone.spec.sample_rate
     clips = make_clips(rate // 2, rate, 4 * rate + 123)
@@ -66,7 +68,7 @@ def test_the_record_is_that_of_the_interface(preset, entries):
     assert len(spec.layers) == (3 if preset == "usad-base" else record.layers)
 
 
-def test_ced_never_gets_an_input_that_its_code_splits(entries, make_clips):
+def test_ced_never_gets_an_input_that_its_code_splits(entries):
     backbone = load(entries["ced-tiny"])
     assert 1 + backbone.spec.max_samples // 160 == 1012
     (clip,) = make_clips(backbone.spec.max_samples)
@@ -75,7 +77,7 @@ def test_ced_never_gets_an_input_that_its_code_splits(entries, make_clips):
     assert with_more.max_samples == backbone.spec.max_samples
 
 
-def test_parts_of_a_window_of_bird_mae_count_by_their_length(entries, make_clips):
+def test_parts_of_a_window_of_bird_mae_count_by_their_length(entries):
     backbone = load(entries["bird-mae-base"])
     clips = [torch.from_numpy(clip) for clip in make_clips(32_000, 160_000)]
     padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
@@ -151,3 +153,13 @@ def test_a_repository_of_the_hub_runs_at_the_trusted_commit(serve, tmp_path):
     refused = run()
     assert f"pass --trust {trust}, or" in refused.stderr
     assert run(trust=trust).stdout == "(1, 6, 12)\n"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_contract_holds(preset, entries):
+    entry = {**entries[preset], "max_duration_s": 10.0}
+    spec = describe(entry)
+    subject = Subject(load(entry, spec=spec), make_clips(*usual_lengths(spec.sample_rate)), lambda: load(entry))
+    found = {finding.name: (finding.holds, finding.detail) for finding in run_checks(subject, 60.0)}
+    assert {name for name, (holds, _) in found.items() if holds is not True} == set(), found
