@@ -115,12 +115,15 @@ class FrameBlock(RowBlock):
     frames: ClipLayers
     layer: int
 
-    def read(self, row: int, start: int, stop: int) -> np.ndarray:
-        """Return standardised frames of a row, shape (F, D) float32; (F, L, D) with all layers."""
-        values = _layer_of(self.frames.read(row, start, stop), self.layer).astype(np.float32)
-        values -= self.mean.astype(np.float32)
-        values /= self.scale.astype(np.float32)
-        return values
+    def write(self, out: np.ndarray, row: int, start: int, stop: int) -> None:
+        """Write standardised frames start…stop-1 of a row to `out`, (F, D) float32; (L, F, D) with all layers."""
+        values, mean, scale = self.frames.read(row, start, stop), self.mean, self.scale
+        if self.layer == ALL_LAYERS:
+            values, mean, scale = values.swapaxes(0, 1), mean[:, None], scale[:, None]
+        else:
+            values = values[:, self.layer]
+        np.subtract(values, mean.astype(np.float32), out=out)
+        np.divide(out, scale.astype(np.float32), out=out)
 
 
 class FrameSource:

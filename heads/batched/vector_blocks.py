@@ -36,6 +36,10 @@ class RowBlock:
     mean: np.ndarray
     scale: np.ndarray
 
+    def __len__(self) -> int:
+        """Number of training and validation rows."""
+        return len(self.train) + len(self.valid)
+
     def class_weights(self, class_weight: str | None, n_classes: int) -> torch.Tensor | None:
         """Return the weights of `heads.batched.losses.class_weights` in float32; None if all rows weigh the same."""
         if class_weight is None or self.targets.task == "regression":
@@ -63,10 +67,6 @@ class VectorBlock(RowBlock):
     """
 
     vectors: Vectors
-
-    def __len__(self) -> int:
-        """Number of training and validation rows."""
-        return len(self.train) + len(self.valid)
 
     def read(self, rows: slice, out: np.ndarray) -> None:
         """Write standardised rows to an array, one layer after another.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from heads.batched.blocks import BlockFit, Loader, Place
-    from heads.batched.frame_blocks import FrameBlock
 
-MAX_FRAMES = 2**15  # frames in one padded part of a batch; longer clips are processed in parts
+MAX_FRAMES = 2**15  # frames that are predicted at once; with all layers, a frame has as many numbers as L frames
 
 
 class AttentionOptions(SteppedOptions):
@@ -41,13 +39,12 @@ class AttentionOptions(SteppedOptions):
 
 
 def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train every configuration on every block with every seed with AdamW; on a CPU, each fit on one thread.
+    """Train every configuration on every block with every seed, see `heads.batched.stepped.early_stopping`.
 
     A frame h has the score w · tanh(V h + b). A clip's vector is the mean of its frames weighted by the
     softmax of their scores (Ilse et al. 2018, arXiv 1802.04712, without the gate). Padding has no weight, so
     a clip's vector does not depend on its batch. In blocks of all layers, h is the sum of the layers' frames
-    weighted by the softmax of trained weights. Initial weights, order and dropout are functions of seed, epoch
-    and step. Early stopping is the same as for other heads trained with AdamW.
+    weighted by the softmax of trained weights.
 
     Args:
         places: The blocks.
@@ -57,50 +54,15 @@ def fit_attention(places: Sequence[Place], load: Loader, job: Job) -> Iterator[B
     Yields:
         One candidate per block and configuration.
     """
-    from heads.batched.cores import on_cores
-    from heads.batched.stepped.plan import memory_note
+    from heads.batched.stepped.attention import AttentionPooling
+    from heads.batched.stepped.frame_rows import train_on_frames
 
-    units = [partial(_fit_seeds, place, number, load, job) for place in places for number in range(len(job.grid))]
-    n_bytes = _fit_bytes(cast("FrameBlock", load(places[0])), job)
-    n_workers = max(1, min(job.cores, len(units), job.memory // n_bytes)) if job.device.type == "cpu" else 1
-    note = memory_note(n_workers * n_bytes, n_workers, 1, "frames in the cache")
-    if job.note and note:
-        job.note(note)
-    yield from on_cores(units, n_workers, job.device)
-
-
-def _fit_bytes(block: FrameBlock, job: Job) -> int:
-    """Return an upper bound of the memory of one fit: a training step keeps activations, a validation pass does not."""
-    options = cast(AttentionOptions, job.options)
-    at_once = _frames_at_once(block.mean)
-    trained = min(at_once, options.batch_size * int(block.frames.lengths(block.train).max()))
-    scored = min(at_once, int(block.frames.lengths(block.valid).sum()))
-    widest = max(point["units"] for point in job.grid)
-    return 4 * (block.mean.size + job.dim + widest) * max(4 * trained, 2 * scored)
-
-
-def _fit_seeds(place: Place, configuration: int, load: Loader, job: Job) -> Iterator[BlockFit]:
-    """Train one configuration on one block with every seed."""
-    from heads.batched.attention import AttentionFit
-    from heads.batched.blocks import BlockFit
-
-    block = cast("FrameBlock", load(place))
-    point = job.grid[configuration]
-    most = _frames_at_once(block.mean)
-    results = [AttentionFit(block, job, point, seed, most).train() for seed in range(len(job.seeds))]
-    yield BlockFit(
-        place,
-        configuration,
-        [result.state for result in results],
-        np.array([result.valid_loss for result in results]),
-        np.array([result.epochs for result in results]),
-        results[0].params_trained,
-    )
-
-
-def _frames_at_once(mean: np.ndarray) -> int:
-    """Return the frames in one padded part of a batch; with all layers (L, D), a frame has L times the values."""
-    return max(1, MAX_FRAMES // len(mean)) if mean.ndim == 2 else MAX_FRAMES
+    grid = job.grid
+    n_layers = job.n_layers if job.options.reads == "layer-frames" else None
+    for units in sorted({point["units"] for point in grid}):
+        configurations = [at for at, point in enumerate(grid) if point["units"] == units]
+        network = AttentionPooling(job.dim, units, job.n_outputs, n_layers)
+        yield from train_on_frames(places, load, job, configurations, network)
 
 
 def predict_attention(state: State, features: Sequence[np.ndarray], task: Task = "single-label") -> np.ndarray:
@@ -120,7 +82,7 @@ def predict_attention(state: State, features: Sequence[np.ndarray], task: Task =
     mean, scale = (state[name].astype(np.float32) for name in ("mean", "scale"))
     shares = state.get("layer_weights")
     pooled = np.zeros((len(features), mean.shape[-1]))
-    most = _frames_at_once(mean)
+    most = max(1, MAX_FRAMES // len(mean)) if mean.ndim == 2 else MAX_FRAMES
     for at in range(len(features)):
         frames = features[at]
         if frames.shape[1:] != mean.shape or not len(frames):

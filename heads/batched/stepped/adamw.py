@@ -34,14 +34,15 @@ class Minibatch:
     """The rows of one step of M networks.
 
     Attributes:
-        rows: Standardised features (M, B, …, D padded) float32.
+        rows: Standardised features (M, B, …, D padded) float32; for heads on frames, a
+            `heads.batched.stepped.frame_batches.FrameBatch`.
         targets: Targets, see `heads.batched.losses.row_losses`, (M, B) or (M, B, C).
         share: Weight of each row in its network's mean loss, (M, B, 1); 0 for filler rows.
         weights: Class weight of each row (M, B, 1), or of each row and class (M, B, C); None: all 1.
         keep: Dropout factors of the hidden units, (M, B, units); None: no dropout.
     """
 
-    rows: Tensor
+    rows: Any
     targets: Tensor
     share: Tensor
     weights: Tensor | None
@@ -71,12 +72,12 @@ class HeadNetwork(Protocol):
     def start(self, seed: int) -> dict[str, Tensor]:
         """Return the initial values of one network's trained and tracked arrays."""
 
-    def forward(self, arrays: Arrays, rows: Tensor, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
+    def forward(self, arrays: Arrays, rows: Any, batch: Minibatch | None) -> tuple[Tensor, list[Any]]:
         """Return the outputs (M, B, C padded), and the values that `backward` needs.
 
         Args:
             arrays: Trained and tracked arrays, with M networks as first dimension.
-            rows: (M, B, …, D padded), or without M if all networks have the same rows.
+            rows: As `Minibatch.rows`, or without M if all networks have the same rows.
             batch: The rest of the step's data in training; None in evaluation.
         """
 
@@ -175,8 +176,8 @@ class Stack:
                 groups.append((rate, [[rows[at] for at in fits] for rows in (*self._rows, self._steps)]))
         return groups
 
-    def scores(self, rows: Tensor, fits: slice) -> Tensor:
-        """Return the outputs (m, B, C) of some networks on rows (B, …, D padded)."""
+    def scores(self, rows: Any, fits: slice) -> Tensor:
+        """Return the outputs (m, B, C) of some networks on the same rows, (B, …, D padded) or a `FrameBatch`."""
         arrays = {name: array[fits] for name, array in self._arrays.items()}
         return self.network.forward(arrays, rows, None)[0][..., : self.n_outputs]
 

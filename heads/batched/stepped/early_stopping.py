@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple, cast
 
@@ -20,6 +20,7 @@ from heads.batched.losses import loss_gradient
 from heads.batched.stepped.adamw import HeadNetwork, Minibatch, Rate, Stack
 from heads.batched.stepped.minibatches import BlockRows, Turn
 from heads.batched.stepped.plan import plan_job
+from heads.batched.stepped.row_store import store_rows
 from heads.batched.vector_blocks import VectorBlock
 from heads.options import SteppedOptions
 
@@ -56,16 +57,7 @@ class StoppedFit:
 def train_stepped(
     places: Sequence[Place], load: Loader, job: Job, configurations: Sequence[int], network: HeadNetwork
 ) -> Iterator[BlockFit]:
-    """Train some configurations of the same shape on every block with every seed.
-
-    On a CPU, each core has its own stack, limited by the caches; on a GPU, one stack contains as many fits as
-    fit in memory. When a fit stops, the next one takes its place. Initial weights, row order and dropout are
-    functions of seed, epoch and step, and batched matrix products compute each network independently, so a
-    fit does not depend on the other fits in its stack.
-
-    A fit stops when its validation loss has not decreased for `patience` epochs, and keeps its best state. A
-    fit with a non-finite validation loss has failed. Without validation rows, a fit trains for `job.epochs`
-    of its seed, or `max_epochs`, and keeps its last state.
+    """Train some configurations of the same shape on the vectors of every block with every seed.
 
     Args:
         places: The blocks.
@@ -87,21 +79,41 @@ def train_stepped(
         job.note(plan.note)
     for group in chunks(places, 1, plan.n_blocks):
         blocks = [cast(VectorBlock, load(place)) for place in group]
-        with closing(BlockRows(blocks, job, options, plan)) as rows:
-            yield from _train_group(group, rows, job, configurations, network)
+        waiting = [
+            [FitPosition(block, configuration, seed)]
+            for block in range(len(group))
+            for configuration in configurations
+            for seed in range(len(job.seeds))
+        ]
+        with closing(BlockRows(blocks, job, options, plan, store_rows(blocks, job, plan))) as rows:
+            yield from train_fits(waiting, group, rows, job, network)
 
 
-def _train_group(
-    group: Sequence[Place], rows: BlockRows, job: Job, configurations: Sequence[int], network: HeadNetwork
+def train_fits(
+    waiting: Sequence[Sequence[FitPosition]], places: Sequence[Place], rows: BlockRows, job: Job, network: HeadNetwork
 ) -> Iterator[BlockFit]:
-    """Train some configurations on blocks whose rows are stored."""
-    work = _Work(rows, network, job, rows.options)
-    work.waiting.extend(
-        FitPosition(block, configuration, seed)
-        for block in range(len(group))
-        for configuration in configurations
-        for seed in range(len(job.seeds))
-    )
+    """Train fits in stacks.
+
+    On a CPU, each core has its own stack, limited by the caches; on a GPU, one stack contains as many fits as
+    fit in memory. When fits stop, the next ones take their place. Initial weights, row order and dropout are
+    functions of seed, epoch and step, and batched matrix products compute each network independently, so a
+    fit does not depend on the other fits in its stack.
+
+    A fit stops when its validation loss has not decreased for `patience` epochs, and keeps its best state. A
+    fit with a non-finite validation loss has failed. Without validation rows, a fit trains for `job.epochs`
+    of its seed, or `max_epochs`, and keeps its last state.
+
+    Args:
+        waiting: The fits; those of a group start together, so that they read the same minibatches until they stop.
+        places: The blocks.
+        rows: The rows of the blocks.
+        job: The grid, and the settings shared by all fits.
+        network: The architecture of the fits.
+
+    Yields:
+        One candidate per block and configuration, in no particular order.
+    """
+    work = _Work(rows, network, job, rows.options, deque(waiting))
     done: dict[tuple[int, int], list[StoppedFit]] = {}
     for outcome in work.outcomes():
         block, configuration, _ = outcome.fit
@@ -110,7 +122,7 @@ def _train_group(
         if len(seeds) == len(job.seeds):
             seeds = sorted(done.pop((block, configuration)), key=lambda one: one.fit.seed)
             yield BlockFit(
-                group[block],
+                places[block],
                 configuration,
                 [work.rows.standardisation[block] | one.state for one in seeds],
                 np.array([one.valid_loss for one in seeds]),
@@ -127,20 +139,21 @@ class _Work:
     network: HeadNetwork
     job: Job
     options: SteppedOptions
-    waiting: deque[FitPosition] = field(default_factory=deque)
+    waiting: deque[Sequence[FitPosition]]
 
     def outcomes(self) -> Iterator[StoppedFit]:
         """Train all waiting fits."""
         on_cpu = self.job.device.type == "cpu"
-        n_workers = min(self.rows.plan.n_workers, len(self.waiting))
-        size = min(self.rows.plan.n_fits, -(-len(self.waiting) // n_workers))
+        sizes = [len(group) for group in self.waiting]
+        n_workers = min(self.rows.plan.n_workers, len(sizes))
+        size = max(*sizes, min(self.rows.plan.n_fits, -(-sum(sizes) // n_workers)))
         if on_cpu:
             yield from on_threads(n_workers, lambda stop: self._train(size, stop))
         else:
             yield from self._train(size, Event())
 
     def _train(self, size: int, stop: Event) -> Iterator[StoppedFit]:
-        """Train waiting fits, up to `size` at a time, until none is left."""
+        """Train waiting fits, up to `size` at a time and no less than a group, until none is left."""
         if self.job.device.type == "cpu":
             torch.set_flush_denormal(True)  # the moments of dead units become denormal, which is slow
         stack = Stack(self.network, self.job.n_outputs, self._gradient, self.job.device)
@@ -165,13 +178,18 @@ class _Work:
                 running = [running[at] for at in staying]
                 stack.keep(staying)
 
-    def _next(self, count: int) -> list[FitPosition]:
+    def _next(self, room: int) -> list[FitPosition]:
+        """Take the next groups of fits that have room together."""
         fits: list[FitPosition] = []
-        while len(fits) < count:
+        while len(fits) < room:
             try:
-                fits.append(self.waiting.popleft())  # several threads take from it
+                group = self.waiting.popleft()  # several threads take from it
             except IndexError:
                 break
+            if len(fits) + len(group) > room:
+                self.waiting.appendleft(group)
+                break
+            fits += group
         return fits
 
     def _rate(self, fit: FitPosition) -> Rate:

@@ -15,11 +15,11 @@ from heads.batched.inference import standardisation
 from heads.batched.job import Job
 from heads.batched.losses import choice_loss, row_losses, weigh
 from heads.batched.rng import dropout_stream, row_order, uniform_integers
-from heads.batched.stepped.adamw import Minibatch, Stack, aligned
+from heads.batched.stepped.adamw import Minibatch, Stack
 from heads.batched.stepped.plan import SCORES_BYTES, WINDOW, Plan
-from heads.batched.stepped.row_store import HeldRows, RowStore, SpilledRows
+from heads.batched.stepped.row_store import RowStore
 from heads.batched.target_rows import TargetRows
-from heads.batched.vector_blocks import VectorBlock
+from heads.batched.vector_blocks import RowBlock
 from heads.options import SteppedOptions
 
 LEVELS = 2**16  # number of values of dropout's random integers
@@ -50,8 +50,10 @@ class BlockRows:
         n_valid: Number of validation rows per block.
     """
 
-    def __init__(self, blocks: Sequence[VectorBlock], job: Job, options: SteppedOptions, plan: Plan) -> None:
-        """Standardise the rows and store them where the plan says."""
+    def __init__(
+        self, blocks: Sequence[RowBlock], job: Job, options: SteppedOptions, plan: Plan, store: RowStore
+    ) -> None:
+        """Combine the blocks' targets with their rows, which are in `store`."""
         self.job, self.options, self.plan = job, options, plan
         self.standardisation = [standardisation(block) for block in blocks]
         self.n_train = [len(block.train) for block in blocks]
@@ -61,10 +63,7 @@ class BlockRows:
         weights = [block.class_weights(options.class_weight, job.n_outputs) for block in blocks]
         own = [one for one in weights if one is not None]
         self._class_weights = torch.stack(own) if own else None
-        row_shape = (*blocks[0].mean.shape[:-1], aligned(job.dim))
-        self._store: RowStore = (SpilledRows if plan.spilled else HeldRows)(
-            blocks, row_shape, job.device, plan.tile_bytes
-        )
+        self._store = store
 
     def close(self) -> None:
         """Free the rows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,21 +12,38 @@ from torch import Tensor
 
 from features.audio.scratch import ScratchFile
 from features.errors import RunError
+from heads.batched.job import Job
 from heads.batched.row_slices import row_slices
+from heads.batched.stepped.adamw import aligned
+from heads.batched.stepped.plan import Plan
 from heads.batched.vector_blocks import VectorBlock
 
 
 class RowStore(Protocol):
-    """Rows of all blocks, one block after another: training rows, then validation rows; float32, widths padded."""
+    """Rows of all blocks, one block after another: training rows, then validation rows.
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """Return some rows, (…, D padded), or (…, L, D padded) with all layers, for positions (…,) int64."""
+    Rows of vectors are tensors (…, D padded), or (…, L, D padded) with all layers, float32. Rows of frames are a
+    `heads.batched.stepped.frame_batches.FrameBatch`.
+    """
 
-    def read(self, start: int, stop: int) -> Tensor:
+    def gather(self, rows: Tensor) -> Any:
+        """Return some rows, for positions (…,) int64."""
+
+    def read(self, start: int, stop: int) -> Any:
         """Return consecutive rows."""
 
     def close(self) -> None:
         """Free the rows."""
+
+
+def store_rows(blocks: Sequence[VectorBlock], job: Job, plan: Plan) -> RowStore:
+    """Standardise the rows of blocks and store them where the plan says.
+
+    Raises:
+        RunError: There is no space for a temporary file.
+    """
+    row_shape = (*blocks[0].mean.shape[:-1], aligned(job.dim))
+    return (SpilledRows if plan.spilled else HeldRows)(blocks, row_shape, job.device, plan.tile_bytes)
 
 
 class HeldRows:

@@ -1,14 +1,24 @@
 """Gradients that are written out by hand are those of autograd, or of finite differences, in float64."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from heads.batched.blocks import ALL_LAYERS
 from heads.batched.convex.logistic import LogisticPaths, LogisticRows
+from heads.batched.frame_blocks import ClipLayers, FrameSource
 from heads.batched.losses import concordance_loss, loss_gradient, row_losses, row_weights
+from heads.batched.stepped import frame_batches
 from heads.batched.stepped.adamw import Minibatch, Rate, Stack, aligned
+from heads.batched.stepped.attention import AttentionPooling
+from heads.batched.stepped.frame_batches import FrameStore
 from heads.batched.stepped.perceptron import Perceptron
 from heads.batched.stepped.weighted_sum import WeightedSum
+from heads.splits.protocol import Split
+from tests.heads.learnables import Stored
 
 M, N_ROWS, DIM, N_CLASSES, N_LAYERS = 2, 6, 5, 3, 4
 FILLER = 2  # rows of the second network that are not there
@@ -70,6 +80,25 @@ def test_the_perceptrons_backward_pass(norm, dropout):
     network = Perceptron((DIM, 20, 9, N_CLASSES), norm)
     rows = nn.functional.pad(random(M, N_ROWS, DIM), (0, aligned(DIM) - DIM))
     assert gradcheck(network, minibatch(network, rows, dropout))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("layer", [0, ALL_LAYERS])
+def test_the_backward_pass_of_attention(monkeypatch, layer, cut):
+    if cut:
+        monkeypatch.setattr(frame_batches, "MAX_FRAMES", 4)  # several parts, and clips in several parts
+    monkeypatch.setattr(torch, "zeros", partial(torch.zeros, dtype=torch.float64))  # of standardised frames
+    lengths = [9, 4, 7, 2, 5, 9]
+    stored = Stored([random(length, N_LAYERS * DIM, seed=at).numpy() for at, length in enumerate(lengths)])
+    splits = [Split(0, np.arange(N_ROWS), np.arange(0), np.arange(1))]
+    source = FrameSource(
+        ClipLayers(stored, np.arange(N_ROWS), range(N_LAYERS)), np.arange(N_ROWS), splits, [layer], "single-label"
+    )
+    device = torch.device("cpu")
+    network = AttentionPooling(DIM, 3, N_CLASSES, N_LAYERS if layer == ALL_LAYERS else None)
+    store = FrameStore([source.block(splits[0], layer, device)], device)
+    rows = store.gather(torch.arange(N_ROWS).expand(M, -1))
+    assert gradcheck(network, minibatch(network, rows, dropout=True))
 
 
 def test_the_weighted_sums_backward_pass():

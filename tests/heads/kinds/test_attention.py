@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from features.errors import ConfigError, RunError
-from heads.batched.attention import attend, pack
 from heads.batched.frame_blocks import ClipLayers
-from heads.kinds import attention
+from heads.batched.stepped import frame_batches
+from heads.batched.stepped.attention import attend
+from heads.batched.stepped.frame_batches import Part, pack
 from heads.kinds.attention import AttentionOptions
 from heads.splits.protocol import Split
 from heads.training.checkpoint import load_head, save_head
@@ -84,21 +85,21 @@ def test_it_finds_the_frames_that_tell(task):
 
 def weights_of(seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {"attention_weight": (D, 4), "attention_bias": (4,), "attention_score": (4,)}
+    shapes = {"attention_weight": (2, D, 16), "attention_bias": (2, 1, 16), "attention_score": (2, 16, 1)}
     return {name: torch.from_numpy(rng.normal(size=shape).astype(np.float32) * 3) for name, shape in shapes.items()}
 
 
 def test_a_clip_does_not_feel_the_padding_nor_its_neighbours():
     rng = np.random.default_rng(1)
-    lengths = [3, 17, 1, 40]
-    padded = torch.full((4, 40, D), 50.0)
+    lengths = torch.tensor([40, 17, 3, 1])
+    padded = torch.full((1, 4, 40, D), 50.0)
     for at, length in enumerate(lengths):
-        padded[at, :length] = torch.from_numpy(rng.normal(size=(length, D)).astype(np.float32))
-    _, totals, sums = attend(weights_of(), padded, torch.tensor(lengths))
+        padded[0, at, :length] = torch.from_numpy(rng.normal(size=(length, D)).astype(np.float32))
+    among = attend(weights_of(), Part(padded, torch.arange(40) >= lengths[:, None], torch.arange(4)))
     for at, length in enumerate(lengths):
-        _, total, weighted = attend(weights_of(), padded[at : at + 1, :length], torch.tensor([length]))
-        alone, among = weighted[0] / total[0], sums[at] / totals[at]
-        assert (alone - among).norm() <= 1e-6 * alone.norm()
+        alone = attend(weights_of(), Part(padded[:, at : at + 1, :length].contiguous(), None, torch.zeros(1)))
+        one, other = (each.weighted[:, k] / each.total[:, k, None] for each, k in ((alone, 0), (among, at)))
+        assert (one - other).norm() <= 1e-6 * one.norm()
 
 
 def test_parts_are_bounded_and_hold_every_frame_once():
@@ -112,7 +113,7 @@ def test_parts_are_bounded_and_hold_every_frame_once():
 def test_small_parts_and_cut_clips_train_and_predict_the_same(monkeypatch):
     options = OPTIONS.model_copy(update={"max_epochs": 2})
     whole = train(clips(), options, seeds=[0])
-    monkeypatch.setattr(attention, "MAX_FRAMES", 16)
+    monkeypatch.setattr(frame_batches, "MAX_FRAMES", 16)
     cut = train(clips(), options, seeds=[0])
     for one, other in zip(whole.fits, cut.fits, strict=True):
         assert one.epochs == other.epochs

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from heads.batched.job import MEMORY_BYTES
 from heads.batched.stepped import plan
 from heads.kinds.layer_attention import LayerAttentionOptions
 from heads.training.checkpoint import load_head, save_head
@@ -34,10 +35,10 @@ def test_layers_are_standardised_separately():
 
 
 def test_a_fit_is_the_same_alone_as_in_the_job():
-    options = OPTIONS.model_copy(update={"units": [8, 4]})
+    options = OPTIONS.model_copy(update={"units": [8, 4], "learning_rate": [3e-2, 1e-2], "dropout": [0.0, 0.3]})
     together = train(clips(), options, seeds=[0, 1]).fits
     for fit in together:
-        alone_options = OPTIONS.model_copy(update={"units": [fit.configuration["units"]]})
+        alone_options = OPTIONS.model_copy(update={name: [value] for name, value in fit.configuration.items()})
         split = [one for one in SPLITS if one.fold == fit.fold]
         alone = train(clips(), alone_options, seeds=[fit.seed], splits=split).fits[0]
         assert same(alone.state, fit.state)
@@ -45,18 +46,16 @@ def test_a_fit_is_the_same_alone_as_in_the_job():
 
 
 def test_a_job_is_announced_and_divided_by_its_memory(monkeypatch):
-    two = OPTIONS.model_copy(update={"learning_rate": [3e-2, 1e-2]})  # two fits
+    two = OPTIONS.model_copy(update={"learning_rate": [3e-2, 1e-2]})  # two fits of each of two seeds
     expected = [fit.probabilities for fit in train(clips(), two, splits=SPLITS[:1]).fits]
     monkeypatch.setattr(plan, "NOTED_BYTES", 0)
-    longest = max(len(clips()[row]) for row in SPLITS[0].train)
-    n_bytes = 4 * (3 * D + 8) * 4 * 8 * longest  # one step of 8 clips: two layers, their sum and 8 units
     cores = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        for memory, n_workers in ((1, 1), (2 * n_bytes, 2)):
+        for memory, division in ((1, "1 × 1"), (MEMORY_BYTES, "2 × 2")):
             lines: list[str] = []
             found = train(clips(), two, splits=SPLITS[:1], memory=memory, note=lines.append)
-            assert len(lines) == 1 and f", {n_workers} × 1 fits at once, frames in the cache" in lines[0]
+            assert len(lines) == 1 and f", {division} fits at once, frames in the cache" in lines[0]
             for fit, wanted in zip(found.fits, expected, strict=True):
                 assert np.array_equal(fit.probabilities, wanted)
     finally:
