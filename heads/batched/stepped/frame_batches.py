@@ -102,10 +102,11 @@ class Draw:
         lengths = torch.tensor([piece.stop - piece.start for piece in pieces])
         longest = int(lengths[0])
         mean = self.block.mean
-        values = torch.zeros(*mean.shape[:-1], len(pieces), longest, mean.shape[-1])
+        values = torch.empty(*mean.shape[:-1], len(pieces), longest, mean.shape[-1])
         for number, piece in enumerate(pieces):
-            out = values[..., number, : piece.stop - piece.start, :].numpy()
-            self.block.write(out, int(self.rows[piece.at]), piece.start, piece.stop)
+            length = piece.stop - piece.start
+            self.block.write(values[..., number, :length, :].numpy(), int(self.rows[piece.at]), piece.start, piece.stop)
+            values[..., number, length:, :] = 0
         padding = torch.arange(longest) >= lengths[:, None] if lengths[-1] < longest else None
         clip = torch.tensor([piece.at for piece in pieces])
         return Part(

@@ -87,7 +87,7 @@ def test_the_perceptrons_backward_pass(norm, dropout):
 def test_the_backward_pass_of_attention(monkeypatch, layer, cut):
     if cut:
         monkeypatch.setattr(frame_batches, "MAX_FRAMES", 4)  # several parts, and clips in several parts
-    monkeypatch.setattr(torch, "zeros", partial(torch.zeros, dtype=torch.float64))  # of standardised frames
+    monkeypatch.setattr(torch, "empty", partial(torch.empty, dtype=torch.float64))  # of standardised frames
     lengths = [9, 4, 7, 2, 5, 9]
     stored = Stored([random(length, N_LAYERS * DIM, seed=at).numpy() for at, length in enumerate(lengths)])
     splits = [Split(0, np.arange(N_ROWS), np.arange(0), np.arange(1))]

@@ -6,6 +6,7 @@ import torch
 
 from features.errors import ConfigError, RunError
 from heads.batched.frame_blocks import ClipLayers
+from heads.batched.rng import dropout_stream, initial_layers, row_order
 from heads.batched.stepped import frame_batches
 from heads.batched.stepped.attention import attend
 from heads.batched.stepped.frame_batches import Part, pack
@@ -81,6 +82,49 @@ def test_it_finds_the_frames_that_tell(task):
             assert ((predicted > 0.5) == wanted).mean() > 0.9
         else:
             assert np.corrcoef(predicted[:, 0], wanted)[0, 1] > 0.9 and abs(predicted.mean() - wanted.mean()) < 5
+
+
+def plain_loop(options, split, frames, seed):
+    """One fit by autograd and torch's AdamW, clip by clip: epochs, validation loss and test probabilities."""
+    point, y = options.configurations()[0], torch.from_numpy(targets_of("single-label"))
+    (first, bias), (second, _) = initial_layers(seed, (D, point["units"], 1))
+    starts = first, bias, second[:, 0], torch.zeros(D, 3), torch.zeros(3)
+    v, b, w, out, out_bias = weights = [start.clone().requires_grad_() for start in starts]
+    optimizer = torch.optim.AdamW(weights, lr=point["learning_rate"], weight_decay=point["weight_decay"])
+
+    def scores(rows, draws=None):
+        x = torch.stack([((frames[row] @ v + b).tanh() @ w).softmax(0) @ frames[row] for row in rows])
+        keep = 1 - point["dropout"]
+        return (x if draws is None else x * (draws[: len(x)] < keep) / keep) @ out + out_bias
+
+    best = np.inf, 0, None
+    for epoch in range(1, options.max_epochs + 1):
+        order, stream = row_order(seed, epoch, len(split.train)), dropout_stream(seed, epoch, torch.device("cpu"))
+        for start in range(0, len(order), options.batch_size):
+            rows = split.train[order[start : start + options.batch_size]]
+            optimizer.zero_grad()
+            draws = torch.rand((options.batch_size, D), generator=stream)
+            torch.nn.functional.cross_entropy(scores(rows, draws), y[rows]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            loss = float(torch.nn.functional.cross_entropy(scores(split.valid), y[split.valid]))
+            if loss < best[0]:
+                best = loss, epoch, scores(split.test).softmax(1).numpy()
+        if epoch - best[1] >= options.patience:
+            break
+    return best
+
+
+def test_training_is_that_of_a_plain_torch_loop():
+    options = OPTIONS.model_copy(update={"units": [8], "layers": [9], "max_epochs": 12})
+    arrays = [values.reshape(-1, 2, D)[:, 1] for values in clips()]
+    for fit in train(clips(), options, seeds=[5]).fits:
+        split = SPLITS[fit.fold]
+        rows = np.concatenate([arrays[row] for row in split.train])
+        frames = [torch.from_numpy((values - rows.mean(0)) / rows.std(0)) for values in arrays]
+        loss, epochs, outputs = plain_loop(options, split, frames, fit.seed)
+        assert fit.epochs == epochs
+        assert abs(fit.valid_loss - loss) < 1e-5 and np.abs(fit.probabilities - outputs).max() < 1e-4
 
 
 def weights_of(seed=0):

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from heads.batched.frame_blocks import ClipLayers
 from heads.batched.job import MEMORY_BYTES
 from heads.batched.stepped import plan
 from heads.kinds.layer_attention import LayerAttentionOptions
 from heads.training.checkpoint import load_head, save_head
+from heads.training.train import train_head
 from tests.heads.kinds.test_attention import SPLITS, D, clips, same, targets_of, train
+from tests.heads.learnables import Stored
 
 OPTIONS = LayerAttentionOptions(units=[8], learning_rate=3e-2, max_epochs=6, patience=3, batch_size=8)
 
@@ -60,6 +63,17 @@ def test_a_job_is_announced_and_divided_by_its_memory(monkeypatch):
                 assert np.array_equal(fit.probabilities, wanted)
     finally:
         torch.set_num_threads(cores)
+
+
+def test_the_fits_of_a_fold_and_seed_read_each_minibatch_once():
+    reads = []
+    for rates in ([3e-2], [3e-2, 1e-2, 3e-3]):
+        stored = Stored(clips())
+        frames = ClipLayers(stored, np.arange(len(stored.arrays)), [4, 9])
+        options = OPTIONS.model_copy(update={"learning_rate": rates, "patience": 6})
+        train_head(options, frames, targets_of("single-label"), SPLITS, [0, 1], n_classes=3)
+        reads.append(len(stored.reads))
+    assert reads[0] == reads[1]
 
 
 def test_one_chosen_layer_is_attention_on_that_layer():
