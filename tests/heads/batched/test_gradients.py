@@ -37,12 +37,13 @@ def minibatch(network, rows, dropout):
 
 
 def arrays_of(network):
-    """Random values of all arrays, zeros where they are padded."""
+    """Random values of all arrays, zeros where they are padded; arrays that start at zero are random everywhere."""
     starts = [network.start(seed) for seed in range(M)]
     stacked = {name: torch.stack([start[name] for start in starts]).double() for name in starts[0]}
     trained = {}
     for at, name in enumerate(network.trained):
-        real = stacked[name] != 0 if name.startswith(("weight", "bias", "gain")) else torch.ones_like(stacked[name])
+        padded = name.startswith(("weight", "bias", "gain")) and stacked[name].any()
+        real = stacked[name] != 0 if padded else torch.ones_like(stacked[name])
         trained[name] = (random(*stacked[name].shape, seed=at) * real).requires_grad_()
     return trained, {name: stacked[name] for name in network.tracked}
 
