@@ -39,6 +39,20 @@ class Attended(NamedTuple):
     weighted: Tensor
 
 
+class Pooled(NamedTuple):
+    """Attention of k heads over n clips.
+
+    Attributes:
+        clips: Mean of each clip's frames with the weights of attention, (k, n, D).
+        top: Highest score of each clip, (k, n).
+        total: Sum of exp(score - top) over each clip's frames, (k, n).
+    """
+
+    clips: Tensor
+    top: Tensor
+    total: Tensor
+
+
 def attend(arrays: Arrays, part: Part) -> Attended:
     """Compute unnormalised attention of k heads over a part; no head depends on the others."""
     n_fits, (n_layers, n_pieces, n_frames, dim) = len(arrays["attention_weight"]), part.values.shape
@@ -225,20 +239,6 @@ class AttentionPooling:
         if self.n_layers is not None:
             state["layer_weights"] = torch.from_numpy(arrays["mixture"][: self.n_layers]).softmax(0).numpy()
         return state
-
-
-class Pooled(NamedTuple):
-    """Attention of k heads over n clips.
-
-    Attributes:
-        clips: Mean of each clip's frames with the weights of attention, (k, n, D).
-        top: Highest score of each clip, (k, n).
-        total: Sum of exp(score - top) over each clip's frames, (k, n).
-    """
-
-    clips: Tensor
-    top: Tensor
-    total: Tensor
 
 
 def _rows_of(arrays: Arrays, draw: Draw) -> Arrays:

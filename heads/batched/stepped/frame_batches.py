@@ -158,6 +158,7 @@ class FrameStore:
     def __init__(self, blocks: Sequence[FrameBlock], device: torch.device) -> None:
         """Number the rows of all blocks, which are read to `device`."""
         self._blocks, self._device = blocks, device
+        self._rows = [np.concatenate([block.train, block.valid]) for block in blocks]
         self._first = np.array(list(accumulate(map(len, blocks), initial=0)))
 
     def gather(self, rows: Tensor) -> FrameBatch:
@@ -174,6 +175,5 @@ class FrameStore:
     def draw(self, fits: slice | list[int], positions: np.ndarray) -> Draw:
         """Return rows of one block."""
         number = int(np.searchsorted(self._first, positions[0], side="right")) - 1
-        block = self._blocks[number]
-        rows = np.concatenate([block.train, block.valid])[positions - self._first[number]]
-        return Draw(fits, block, rows, self._device)
+        rows = self._rows[number][positions - self._first[number]]
+        return Draw(fits, self._blocks[number], rows, self._device)
