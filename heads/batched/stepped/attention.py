@@ -91,7 +91,7 @@ def attention_slopes(
     """
     n_fits, dim = len(along), along.shape[-1]
     each = zip(_of_heads(found.frames, n_fits), along, strict=True)
-    changes = torch.stack([(frames @ slope[..., None])[..., 0] for frames, slope in each])
+    changes = torch.stack([(slope[:, None] @ frames.transpose(1, 2))[:, 0] for frames, slope in each])
     of_scores = (weights * (changes - level[..., None])).view(n_fits, -1, 1)
     score = arrays["attention_score"].transpose(1, 2)  # (k, 1, U)
     # The derivative of tanh, without the factor `score`, which does not depend on the frame.
