@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from threading import Lock
 from types import TracebackType
 
 import h5py
@@ -19,7 +20,7 @@ MOST_OPEN = 32  # files of a set that are open at a time
 
 
 class ClipFrames:
-    """Frames of some clips of one cache, in the requested order.
+    """Frames of some clips of one cache, in the requested order. Several threads may read at the same time.
 
     Attributes:
         lengths: (N,) int64, number of frames of each clip.
@@ -55,6 +56,7 @@ class ClipFrames:
         self.dim = len(stored["layers"]) * table.spec.dim
         self._dtype = np.dtype(stored["dtype"])
         self._open: OrderedDict[int, tuple[ExitStack, h5py.Dataset]] = OrderedDict()
+        self._lock = Lock()
         self._values: np.ndarray | None = None
         needed = self._dtype.itemsize * self.dim * int(self.lengths.sum())
         if needed <= (free_bytes() * MEMORY_SHARE if memory_bytes is None else memory_bytes):
@@ -85,7 +87,9 @@ class ClipFrames:
         first = int(self._starts[clip])
         if self._values is not None:
             return self._values[first + start : first + stop]
-        return self._stored(int(self._shard_numbers[clip]))[first + start : first + stop].reshape(-1, self.dim)
+        with self._lock:  # another thread may close the file to open its own
+            values = self._stored(int(self._shard_numbers[clip]))[first + start : first + stop]
+        return values.reshape(-1, self.dim)
 
     def close(self) -> None:
         """Close the files; frames in memory stay available."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from features.errors import CacheError
 from features.planning.settings import Settings
 from features.planning.worklist import make_worklist
+from features.store import frames as stored_frames
 from features.store import shard_set
 from features.store.frames import ClipFrames
 from features.store.layout import set_folder
@@ -63,6 +65,20 @@ def test_a_set_holds_what_one_file_would(seven, monkeypatch):
     assert files_of(summary.path) == [summary.path, *shard_files(summary.path)]
     assert temporaries(seven.cache) == []
     seven.rerun(manifest, **POOLING)
+
+
+def test_threads_read_frames_of_more_files_than_may_be_open(large, monkeypatch):
+    monkeypatch.setattr(stored_frames, "MOST_OPEN", 1)
+    table = open_table(large.run(large.manifest(*NAMES), block_rows=2, **POOLING).path)
+    ids = list(table.ids)
+    expected = [table.frames(clip).reshape(len(table.frames(clip)), -1) for clip in ids]
+
+    def read(seed):
+        for at in np.random.default_rng(seed).integers(len(ids), size=60):
+            np.testing.assert_array_equal(frames.read(at), expected[at])
+
+    with ClipFrames(table, ids, memory_bytes=0) as frames, ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(read, range(4)))) == 4
 
 
 def test_finalizing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
