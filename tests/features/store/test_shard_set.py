@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -74,11 +75,16 @@ def test_threads_read_frames_of_more_files_than_may_be_open(large, monkeypatch):
     expected = [table.frames(clip).reshape(len(table.frames(clip)), -1) for clip in ids]
 
     def read(seed):
-        for at in np.random.default_rng(seed).integers(len(ids), size=60):
+        for at in np.random.default_rng(seed).integers(len(ids), size=200):
             np.testing.assert_array_equal(frames.read(at), expected[at])
 
-    with ClipFrames(table, ids, memory_bytes=0) as frames, ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(read, range(4)))) == 4
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ClipFrames(table, ids, memory_bytes=0) as frames, ThreadPoolExecutor(4) as pool:
+            assert len(list(pool.map(read, range(4)))) == 4
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_finalizing_a_set_moves_the_shards_and_copies_nothing(large, monkeypatch):
