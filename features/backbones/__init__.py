@@ -23,7 +23,9 @@ from features.backbones.table import (
     presets,
     record_of_weights,
 )
-from features.errors import ConfigError, UserError
+from features.errors import AudioheadsError, ConfigError, RunError, UserError, first_line
+from features.system.device_errors import is_device_failure
+from features.system.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,6 +117,7 @@ def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
     Raises:
         ConfigError: An option is unknown or invalid.
         WeightsError: The weights cannot be found or downloaded; the message names the backbone and the alternatives.
+        RunError: The code of the family or of a library fails unexpectedly.
     """
     parsed = parse_options(options)
     with _named(parsed):
@@ -138,6 +141,7 @@ def load(
     Raises:
         ConfigError: Unknown name, option, device or precision.
         WeightsError: The weights cannot be found or downloaded, or do not fit the architecture.
+        RunError: The code of the family or of a library fails unexpectedly.
     """
     from features.backbones.base import check_device, check_precision
 
@@ -205,13 +209,27 @@ def list_backbones() -> list[dict[str, Any]]:
 
 @contextmanager
 def _named(options: BackboneOptions) -> Iterator[None]:
-    """Let every message about an entry begin with the entry's title."""
+    """Let every message about an entry begin with the entry's title, those of unexpected errors included.
+
+    Files, memory and devices are no fault of the entry, so their errors stay as they are.
+
+    Raises:
+        RunError: The code of the family or of a library fails in a way that the family does not expect.
+    """
     try:
         yield
     except UserError as error:
         if not str(error).startswith(f"{options.title}: "):
             raise type(error)(f"{options.title}: {error}") from error
         raise
+    except Exception as error:
+        elsewhere = isinstance(error, AudioheadsError | OSError) or is_out_of_memory(error) or is_device_failure(error)
+        if elsewhere:
+            raise
+        raise RunError(
+            f"{options.title}: cannot be loaded ({type(error).__name__}: {first_line(error)}); check the options and "
+            "weights of this entry, or use --verbose for the traceback"
+        ) from error
 
 
 def _module(name: str) -> ModuleType:

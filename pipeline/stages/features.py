@@ -196,6 +196,8 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
             specs.append(backbones.describe(item))  # type: ignore[arg-type]
         except AudioheadsError as error:
             problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
     if problems:
         kind = WeightsError if all(isinstance(problem, WeightsError) for problem in problems) else UserError
         raise kind("\n".join(map(str, problems)))

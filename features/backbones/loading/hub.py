@@ -21,6 +21,7 @@ from features.backbones.loading.remote_code import missing_code
 from features.errors import WeightsError, first_line
 
 CONNECT_TIMEOUT_S = 8
+LOG_IN = "log in (`hf auth login`)"
 
 _log = logging.getLogger(__name__)
 
@@ -52,11 +53,11 @@ def find_snapshot(name: str, repo: str, revision: str | None, ways_out: str, *, 
     except HFValidationError:
         raise WeightsError(f"{name}: {repo!r} is neither a local folder nor a hub id `org/name`; {ways_out}") from None
     except Exception as error:
-        problem = reason_of(error, revision)
+        problem = reason_of(error, repo, revision)
     half = f" (the copy in {folder} has no {lacking})" if folder else ""
     raise WeightsError(
-        f"{name}: no local folder {repo!r}, and it cannot be downloaded from the model hub: {problem}{half}; "
-        f"connect or log in (`hf auth login`), {ways_out}"
+        f"{name}: no local folder {repo!r}{half}, and it cannot be downloaded from the model hub: {problem}, or "
+        f"{ways_out}"
     )
 
 
@@ -90,7 +91,7 @@ def _fetch_snapshot(repo: str, revision: str | None, *, code: bool) -> Path:
     there = {sibling.rfilename for sibling in info.siblings or []}
     wanted = next((file for name in WEIGHT_FILES for file in (name, f"{name}.index.json") if file in there), None)
     if CONFIG_FILE not in there or wanted is None:
-        raise WeightsError(f"it has no {CONFIG_FILE} with {' or '.join(WEIGHT_FILES)}")
+        raise WeightsError(f"it has no {CONFIG_FILE} with {' or '.join(WEIGHT_FILES)}; name another repository")
 
     def fetch(file: str, at: str | None) -> Path:
         return Path(hf_hub_download(repo, file, revision=at, etag_timeout=CONNECT_TIMEOUT_S))
@@ -112,10 +113,13 @@ def _fetch_snapshot(repo: str, revision: str | None, *, code: bool) -> Path:
 
 
 def hub_problem() -> str | None:
-    """Return why the hub cannot be reached, or None."""
+    """Return why the hub cannot be reached and what to do, or None."""
     from huggingface_hub import constants
 
-    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _endpoint_problem(constants.ENDPOINT)
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set; unset it"
+    problem = _endpoint_problem(constants.ENDPOINT)
+    return None if problem is None else f"{problem}; connect"
 
 
 @cache
@@ -125,7 +129,7 @@ def _endpoint_problem(endpoint: str) -> str | None:
     The connection timeout does not cover DNS look-ups or several addresses, so the wait has its own limit.
     """
     answers: list[str | None] = []
-    shown = re.sub("//[^/@]*@", "//", endpoint)  # without a password
+    shown = _without_password(endpoint)
 
     def ask() -> None:
         from huggingface_hub.utils import get_session
@@ -142,17 +146,32 @@ def _endpoint_problem(endpoint: str) -> str | None:
     return answers[0] if answers else f"{shown} does not answer within {CONNECT_TIMEOUT_S} s"
 
 
-def reason_of(error: Exception, revision: str | None) -> str:
-    """Describe an error in a few words."""
+def reason_of(error: Exception, repo: str, revision: str | None) -> str:
+    """Describe an error of the hub in a few words, with what to do.
+
+    Args:
+        error: The error.
+        repo: `org/name`.
+        revision: Branch, tag or commit that was asked for; None: the main branch.
+    """
+    from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
-        return "it is gated: ask for access on its page"
+        page = f"{_without_password(constants.ENDPOINT)}/{repo}"
+        return f"it is gated; ask for access on its page {page} and {LOG_IN}"
     if isinstance(error, RepositoryNotFoundError):
-        return "no such repository, or a private one"
+        return f"no such repository, or a private one; check its name, {LOG_IN}"
     if isinstance(error, RevisionNotFoundError):
-        return f"it has no revision {revision!r}"
-    return first_line(error)
+        return f"it has no revision {revision!r}; name a branch, tag or commit that it has"
+    if isinstance(error, WeightsError):  # of this module
+        return str(error)
+    return f"{first_line(error)}; connect or {LOG_IN}"
+
+
+def _without_password(endpoint: str) -> str:
+    """Return an address without the user's name and password."""
+    return re.sub("//[^/@]*@", "//", endpoint)
 
 
 @contextlib.contextmanager

@@ -87,23 +87,23 @@ def find_hub_file(name: str, wanted: HubFile, ways: str) -> Path:
     except Exception as error:
         problem = _reason(error, wanted)
     raise WeightsError(
-        f"{name}: {wanted.file} of {wanted.repo} cannot be downloaded from the model hub: {problem}; "
-        f"connect or log in (`hf auth login`), {ways}"
+        f"{name}: {wanted.file} of {wanted.repo} cannot be downloaded from the model hub: {problem}, or {ways}"
     )
 
 
 def _reason(error: Exception, wanted: HubFile) -> str:
-    """Describe an error; for a missing file, list files of the same kind in its repository."""
+    """Describe an error and what to do; for a missing file, list files of the same kind in its repository."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import EntryNotFoundError
 
     if not isinstance(error, EntryNotFoundError):
-        return reason_of(error, wanted.revision)
+        return reason_of(error, wanted.repo, wanted.revision)
     try:
         info = HfApi().model_info(wanted.repo, revision=wanted.revision, timeout=CONNECT_TIMEOUT_S)
     except Exception:
-        return f"it has no file {wanted.file!r}"
+        return f"it has no file {wanted.file!r}; name one that it has"
     suffix = PurePosixPath(wanted.file).suffix
     there = sorted(each.rfilename for each in info.siblings or [] if each.rfilename.endswith(suffix))
-    listed = ", ".join(there[:MOST_LISTED]) or "none"
-    return f"it has no file {wanted.file!r}; its {suffix or 'other'} files: {listed}"
+    if not there:
+        return f"it has no file {wanted.file!r} and no other {suffix} file; name another repository"
+    return f"it has no file {wanted.file!r}; name one of its {suffix} files ({', '.join(there[:MOST_LISTED])})"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.backbones.loading.digests import file_sha256, text_sha256
+from features.backbones.loading.git_lfs import not_a_pointer
 from features.errors import WeightsError
 from features.json_files import read_object
 
@@ -33,13 +34,19 @@ def check_folder(name: str, folder: Path) -> Path:
     """Return the folder if it has a configuration and weights.
 
     Raises:
-        WeightsError: One of them is missing.
+        WeightsError: One of them is missing, or only a pointer to a file in Git LFS.
     """
+    for file in (CONFIG_FILE, *PREPROCESSOR_FILES, *map(_index_of, WEIGHT_FILES)):
+        if (folder / file).is_file():
+            not_a_pointer(name, folder / file)
     missing = None if (folder / CONFIG_FILE).is_file() else CONFIG_FILE
-    if not missing and not weight_files(folder):
+    weights = [] if missing else weight_files(folder)
+    if not missing and not weights:
         missing = " or ".join(WEIGHT_FILES)
     if missing:
         raise WeightsError(f"{name}: {folder} has no {missing}; it must be a folder from `save_pretrained`")
+    for path in weights:
+        not_a_pointer(name, path)
     return folder
 
 
@@ -52,11 +59,16 @@ def weight_files(folder: Path) -> list[Path]:
     for file in WEIGHT_FILES:
         if (folder / file).is_file():
             return [folder / file]
-        index = folder / f"{file}.index.json"
+        index = folder / _index_of(file)
         if index.is_file():
             shards = [folder / shard for shard in indexed_shards(index)]
             return shards if all(shard.is_file() for shard in shards) else []
     return []
+
+
+def _index_of(file: str) -> str:
+    """Return the name of the index of weights in several files."""
+    return f"{file}.index.json"
 
 
 def indexed_shards(index: Path) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.backbones.loading.model_folders import weight_files
 from features.errors import WeightsError, first_line
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ def load_pretrained(
             **options,
         )
     except Exception as error:
-        raise WeightsError(f"{name}: {folder} cannot be loaded ({first_line(error)})") from error
+        files = [path.name for path in weight_files(folder)]
+        weights = files[0] if len(files) == 1 else f"the {len(files)} files of its weights"
+        raise WeightsError(
+            f"{name}: {folder} cannot be loaded ({first_line(error)}); if {weights} cannot be read, download it again"
+        ) from error
     inside = f"{part}." if part else ""
     own = {key for key, _ in model.named_parameters()} - NOT_NEEDED
     missing = sorted(key for key in report["missing_keys"] if key in own and key.startswith(inside))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from features.backbones.loading.digests import file_sha256
+from features.backbones.loading.git_lfs import not_a_pointer
 from features.backbones.loading.hub import CONNECT_TIMEOUT_S, find_snapshot
 from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_file
 from features.backbones.loading.model_folders import check_folder
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 RANDOM = "random"
 BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+SAVED_BY_TORCH = (b"PK", b"\x80")  # the beginnings of zip files and of pickles
+MOST_SHOWN = 16  # bytes of a file that torch did not write
 URL_HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
@@ -49,8 +51,8 @@ def find_model_folder(name: str, source: str, *, code: bool = False) -> Path:
         code: Whether the code that comes with the weights is needed, too.
 
     Raises:
-        WeightsError: The folder does not exist, or the hub cannot be reached; the message names the backbone and the
-            alternatives.
+        WeightsError: The folder does not exist, lacks a file or has a pointer to one in Git LFS, or the hub cannot be
+            reached; the message names the backbone and the alternatives.
     """
     if source.startswith(BUNDLED):
         bundled = [path.name for path in BUNDLED_FOLDER.iterdir() if path.is_dir()]
@@ -62,9 +64,9 @@ def find_model_folder(name: str, source: str, *, code: bool = False) -> Path:
         return check_folder(name, folder)
     ways = ways_out(name, "folder from `save_pretrained`")
     if folder.exists() or not HUB_ID.fullmatch(source):
-        raise WeightsError(f"{name}: no folder {source!r}; {ways}")
+        raise WeightsError(f"{name}: no folder {source!r}, and not a hub id `org/name`; {ways}")
     repo, _, revision = source.partition("@")
-    return find_snapshot(name, repo, revision or None, ways, code=code)
+    return check_folder(name, find_snapshot(name, repo, revision or None, ways, code=code))
 
 
 def find_file(name: str, source: str, ways: str | None = None) -> Path:
@@ -84,12 +86,12 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
     """
     ways = ways or ways_out(name, "file")
     if source.startswith(HUB):
-        return _not_a_pointer(name, find_hub_file(name, parse_hub_file(name, source), ways))
+        return not_a_pointer(name, find_hub_file(name, parse_hub_file(name, source), ways))
     if not source.startswith(("http://", "https://")):
         path = Path(source).expanduser()
         if not path.is_file():
             raise WeightsError(f"{name}: no file {source!r}; {ways}")
-        return _not_a_pointer(name, path)
+        return not_a_pointer(name, path)
     file = urlsplit(source).path.rsplit("/", 1)[-1]
     match = URL_HASH.search(file)
     if not match:
@@ -105,17 +107,6 @@ def find_file(name: str, source: str, ways: str | None = None) -> Path:
     if not file_sha256(target).startswith(match.group(1)):
         raise WeightsError(f"{name}: {target} is damaged: its sha256 does not start with {match.group(1)}; delete it")
     return target
-
-
-def _not_a_pointer(name: str, path: Path) -> Path:
-    """Return a file unless it is the text that Git LFS leaves in place of a large file that was not fetched."""
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise WeightsError(
-                f"{name}: {path} is a pointer of Git LFS, not the file itself; run `git lfs pull` in its folder, or "
-                "download the file"
-            )
-    return path
 
 
 def _download(name: str, url: str, target: Path, digest: str, ways: str) -> None:
@@ -159,7 +150,7 @@ def read_state(
         with torch.serialization.safe_globals([argparse.Namespace, *_numpy_arrays()]):  # settings of a training
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise WeightsError(f"{path}: contains more than tensors; unpickling it could run code") from None
+        raise WeightsError(f"{path}: {_what_it_is(path)}") from None
     except Exception as error:
         raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
     if isinstance(state, dict):
@@ -173,6 +164,18 @@ def read_state(
     if strange:
         raise WeightsError(f"{path}: not a state dict of tensors: {strange[0]!r} is not a tensor")
     return tensors
+
+
+def _what_it_is(path: Path) -> str:
+    """Return why torch refuses a file that it cannot unpickle."""
+    with path.open("rb") as file:
+        start = file.read(MOST_SHOWN)
+    if start.startswith(SAVED_BY_TORCH):
+        return "contains more than tensors; unpickling it could run code"
+    return (
+        f"begins with {start!r}, so it is not a file that torch.save wrote, nor .safetensors; if a web page was saved "
+        "in its place, download the file itself"
+    )
 
 
 def _check_settings(path: Path, checkpoint: dict[str, Any], expected: Mapping[str, Mapping[str, Any]]) -> None:

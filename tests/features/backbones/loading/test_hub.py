@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_revisions(serve, files, ask):
     )
     assert old == commit
     assert old["sha"] == hashlib.sha256(files["old"]["model.safetensors"]).hexdigest() != main["sha"]
-    assert "no revision 'never'" in none["error"]
+    assert "it has no revision 'never'; name a branch, tag or commit that it has, or set" in none["error"]
     asked.clear()
     assert ask(endpoint, "org/model@old", "org/model") == [old, main]
     assert asked == []
@@ -129,7 +130,7 @@ def test_only_pickled_weights_and_shards(serve, files, ask):
 
 def check_refusal(answer, repo, *reasons):
     assert answer["error"].startswith("wav2vec2: ")
-    for text in (repo, *reasons, "hf auth login", "features.backbones.wav2vec2.weights to a local folder", "`random`"):
+    for text in (repo, *reasons, "set features.backbones.wav2vec2.weights to a local folder", "`random`"):
         assert text in answer["error"]
     assert "token" not in answer["error"].lower()
 
@@ -142,7 +143,9 @@ def snapshots(cache):
 def test_no_such_repository(serve, files, ask):
     endpoint, _ = serve(hub(files))
     missing, odd = ask(endpoint, "org/other", "org/na--me")
-    check_refusal(missing, "'org/other'", "no such repository")
+    check_refusal(
+        missing, "'org/other'", "no such repository, or a private one; check its name, log in (`hf auth login`)"
+    )
     assert "'org/na--me' is neither a local folder nor a hub id" in odd["error"]
     assert snapshots(ask.cache) == []
 
@@ -153,7 +156,7 @@ def test_a_gated_repository(status, serve, files, ask):
     gated = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model org/model is restricted."}
     endpoint, _ = serve(hub(files, refuse=lambda method, path: "/resolve/" in path and (status, gated, b"")))
     (answer,) = ask(endpoint, "org/model", HF_TOKEN="hf_secret")
-    check_refusal(answer, "'org/model'", "gated")
+    check_refusal(answer, "'org/model'", f"it is gated; ask for access on its page {endpoint}/org/model and log in")
     assert "hf_secret" not in answer["error"]
     assert snapshots(ask.cache) == []
 
@@ -161,7 +164,15 @@ def test_a_gated_repository(status, serve, files, ask):
 def test_a_repository_without_weights(serve, files, ask):
     endpoint, _ = serve(hub({"main": {name: files["main"][name] for name in ("config.json", "README.md")}}))
     (answer,) = ask(endpoint, "org/model")
-    check_refusal(answer, "'org/model'", "model.safetensors or pytorch_model.bin")
+    check_refusal(answer, "'org/model'", "model.safetensors or pytorch_model.bin; name another repository, or set")
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+def test_a_repository_with_a_git_lfs_pointer(name, serve, files, ask):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"
+    endpoint, _ = serve(hub({"main": files["main"] | {name: pointer}}))
+    (answer,) = ask(endpoint, "org/model")
+    assert re.search(rf"^wav2vec2: .*{name} is a pointer of Git LFS, not the file itself", answer["error"])
 
 
 def test_an_interrupted_download_is_not_taken_for_a_whole_one(serve, files, ask):
@@ -170,7 +181,7 @@ def test_an_interrupted_download_is_not_taken_for_a_whole_one(serve, files, ask)
 
     endpoint, _ = serve(hub(files, refuse=fail))
     (answer,) = ask(endpoint, "org/model")
-    check_refusal(answer, "'org/model'", "403")
+    check_refusal(answer, "'org/model'", "403", "connect or log in (`hf auth login`)")
     assert not [path for path in snapshots(ask.cache) if "refs" in path.parts]
     assert not list(ask.cache.rglob("model.safetensors"))
     whole, _ = serve(hub(files))
@@ -183,10 +194,10 @@ def test_connection_refused_and_offline(ask):
         taken.bind(("127.0.0.1", 0))  # bound, not listening: refuses
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         for answer in ask(endpoint.replace("//", "//me:secret@"), "org/model", "org/other"):
-            check_refusal(answer, "'org/", f"{endpoint} not reachable")
+            check_refusal(answer, "'org/", f"{endpoint} not reachable", "; connect, or set")
             assert "secret" not in answer["error"]
     (answer,) = ask(endpoint, "org/model", HF_HUB_OFFLINE="1")
-    check_refusal(answer, "'org/model'", "HF_HUB_OFFLINE is set")
+    check_refusal(answer, "'org/model'", "HF_HUB_OFFLINE is set; unset it")
     assert not [path for path in Path(ask.cache).rglob("*") if path.is_file()]
 
 

@@ -129,14 +129,17 @@ def test_what_cannot_be_had_is_one_clear_line(serve, files, ask):
         "hub:org/gated/tiny.onnx",
         f"hub:org/birds/pointer.onnx@{COMMIT}",
     )
-    listed = "it has no file 'tiny.onnx'; its .onnx files: models/split.onnx, models/tiny.onnx, pointer.onnx"
-    assert f"tiny.onnx of org/birds cannot be downloaded from the model hub: {listed}; connect" in missing["error"]
-    assert "it has no revision 'never'" in revision["error"]
-    assert "no such repository, or a private one" in repository["error"]
-    assert "it is gated: ask for access on its page" in gated["error"]
+    listed = (
+        "it has no file 'tiny.onnx'; name one of its .onnx files (models/split.onnx, models/tiny.onnx, pointer.onnx)"
+    )
+    assert f"tiny.onnx of org/birds cannot be downloaded from the model hub: {listed}, or set" in missing["error"]
+    assert "it has no revision 'never'; name a branch, tag or commit that it has, or set" in revision["error"]
+    assert "no such repository, or a private one; check its name, log in (`hf auth login`), or" in repository["error"]
+    gate = f"it is gated; ask for access on its page {endpoint}/org/gated and log in (`hf auth login`), or set"
+    assert gate in gated["error"]
     assert "is a pointer of Git LFS, not the file itself; run `git lfs pull`" in pointer["error"]
     (offline,) = ask("http://127.0.0.1:9", "hub:org/birds/tiny.onnx")
-    assert "not reachable" in offline["error"]
+    assert re.search(r"not reachable \(.*\); connect, or set", offline["error"])
     assert "set features.backbones.onnx.weights to a local .onnx file" in offline["error"]
 
 

@@ -102,7 +102,15 @@ def test_fewer_layers_in_the_file_than_in_the_configuration(folder):
 def test_weights_cut_short(folder):
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    refused(folder, "cannot be loaded", load)
+    refused(folder, r"cannot be loaded \(.*\); if model\.safetensors cannot be read, download it again", load)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
+def test_a_pointer_of_git_lfs_is_named(name, folder):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n")
+    if name.endswith(".index.json"):
+        (folder / "model.safetensors").unlink()
+    refused(folder, rf"{name} is a pointer of Git LFS, not the file itself; run `git lfs pull`")
 
 
 class Bomb:
