@@ -71,7 +71,7 @@ def parse_options(options: Mapping[str, Any] | BackboneOptions) -> BackboneOptio
     given = dict(options) if isinstance(options, Mapping) else options.model_dump(exclude_unset=True)
     name = given.get("name")
     if not isinstance(name, str):
-        raise ConfigError(f"a backbone needs a name, got {name!r}: known are {', '.join(names())}")
+        raise ConfigError(f"a backbone needs a name, got {name!r}; `audioheads backbones ls` lists all names")
     model = options_class(name)
     try:
         return model.model_validate({**preset_options(name), **given})

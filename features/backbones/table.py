@@ -97,12 +97,12 @@ def family_of(name: str) -> str:
     """Return the family of a backbone or preset name.
 
     Raises:
-        ConfigError: The name is unknown; the message lists the valid ones.
+        ConfigError: The name is unknown; the message has a similar name, or else the families.
     """
     if name in BACKBONES:
         return name
     if name in (known := presets()):
         return known[name]
     close = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"unknown backbone {name!r}: {hint}known are {', '.join(names())}")
+    hint = f"did you mean {close[0]!r}?" if close else f"the families are {', '.join(BACKBONES)};"
+    raise ConfigError(f"unknown backbone {name!r}: {hint} `audioheads backbones ls` lists all names")

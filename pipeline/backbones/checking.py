@@ -9,6 +9,7 @@ from typing import Any
 from features.backbones import describe, load, parse_options
 from features.backbones.contract.checks import Subject, checks_of, run_checks
 from features.backbones.contract.clips import make_clips, usual_lengths
+from features.backbones.loading.variants import check_variant
 from pipeline.config.overrides import apply_overrides
 from pipeline.console import Console
 
@@ -31,7 +32,7 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
 
     Raises:
         ConfigError: An option is unknown or invalid.
-        WeightsError: The weights cannot be found or downloaded.
+        WeightsError: The weights cannot be found or downloaded, or are not those of the preset.
     """
     from pipeline.stages.features import resolve_device
 
@@ -41,6 +42,7 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
     device = resolve_device(device)
     started = time.monotonic()
     spec = describe(options)
+    check_variant(options, spec)
     backbone = load(options, device, spec=spec)
     weights = f"{spec.weights}, sha256 {spec.weights_sha256[:12]}" if spec.weights_sha256 else spec.weights
     console.line(f"{spec.title}: {weights}; on {backbone.device_name}, {spec.sample_rate} Hz")

@@ -79,10 +79,11 @@ def _input(contract: InputContract) -> Iterator[tuple[str, str]]:
     yield "input", f"{rate} Hz, {channels}"
     yield (
         "window",
-        f"{contract.window_samples} samples, every {contract.hop_samples} ({rate / contract.hop_samples:g}/s)",
+        f"{contract.window_samples} samples, every {contract.hop_samples} ({rate / contract.hop_samples:.4g}/s)",
     )
+    shortest = "1 sample" if contract.shortest_s * rate <= 1 else f"{contract.shortest_s:.4g} s"
     longest = "max_duration_s" if contract.longest_s is None else f"{contract.longest_s:g} s"
-    yield "lengths", f"{contract.shortest_s:g} s to {longest}; longer clips are processed in windows"
+    yield "lengths", f"{shortest} to {longest}; longer clips are processed in windows"
     yield "normalisation", contract.normalisation
     yield "padding", contract.padding
 

@@ -39,7 +39,7 @@ from pipeline.cli.options import (
     Verbose,
 )
 from pipeline.cli.report import report, write_report
-from pipeline.cli.start import check_corpus, check_finetuning, open_console, read_experiment, start
+from pipeline.cli.start import check_corpus, check_finetuning, open_console, print_next, read_experiment, start
 
 if TYPE_CHECKING:
     from features.planning.run_shard import RunShard
@@ -141,6 +141,8 @@ def features(
 
     how = {"device": device, "limit": limit, "dry_run": dry_run, "strict": strict, "rehash": rehash}
     run_features(experiment, **how, console=console, engine=engine, run_shard=run_shard)  # type: ignore[arg-type]
+    if not dry_run and limit is None and shard is None:
+        print_next(console, experiment, "features")
 
 
 @app.command("train-heads", rich_help_panel=EXPERIMENTS)
@@ -168,6 +170,8 @@ def train_heads(
     how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
     run_heads(experiment, console=console, **how)  # type: ignore[arg-type]
     _measure(experiment, console, dry_run=dry_run or shard is not None)
+    if not dry_run and shard is None:
+        print_next(console, experiment, "train-heads")
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
@@ -192,6 +196,8 @@ def finetune(
     how = {"device": device, "dry_run": dry_run, "strict": strict, "engine": engine, "run_shard": run_shard}
     _finetune_module().run_finetune(experiment, console=console, **how)
     _measure(experiment, console, dry_run=dry_run or shard is not None)
+    if not dry_run and shard is None:
+        print_next(console, experiment, "finetune")
 
 
 app.command(rich_help_panel=EXPERIMENTS)(report)

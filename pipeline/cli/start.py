@@ -1,4 +1,4 @@
-"""Shared start of every command: open the console, read and check the experiment.
+"""Shared start and end of commands: open the console, read and check the experiment, name the next command.
 
 Nothing here imports torch or pandas, so that a wrong config or a missing corpus is reported at once.
 """
@@ -69,6 +69,13 @@ def check_finetuning() -> None:
     for package in ("lightning", "torchvision"):
         if find_spec(package) is None:
             raise UserError(f"finetune: {package} is not installed; pip install 'audioheads[finetune]'")
+
+
+def print_next(console: Console, experiment: Config, stage: str) -> None:
+    """Print the command that continues an experiment after a finished stage."""
+    from pipeline.results.expected_fits import next_stage
+
+    console.line(f"next: {experiment.command(next_stage(experiment, stage))}")
 
 
 def open_console(verbose: bool) -> Console:

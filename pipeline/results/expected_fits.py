@@ -45,6 +45,17 @@ def expected_fits(config: Config) -> list[tuple[str, str, str]]:
     return frozen + trained
 
 
+def next_stage(config: Config, stage: str) -> str:
+    """Return the command that continues an experiment after a finished stage.
+
+    Args:
+        config: The experiment.
+        stage: `features`, or the command that trained the fits.
+    """
+    stages = ["features", *dict.fromkeys(command for _, _, command in expected_fits(config)), "report"]
+    return stages[stages.index(stage) + 1]
+
+
 def check_embedded(config: Config) -> None:
     """Check that the inputs of all heads are cached. No cache file is opened.
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from features import backbones
 from features.backbones.base import check_device
+from features.backbones.loading.variants import check_variant
 from features.corpus import Corpus
 from features.datasets import load_manifest
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
@@ -187,13 +188,14 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     """Return the specs of all backbones, before any work starts.
 
     Raises:
-        AudioheadsError: Weights are not available; the message has one line per such backbone.
+        AudioheadsError: Weights are not available, or not those of the preset; one line per such backbone.
     """
     specs: list[BackboneSpec] = []
     problems: list[AudioheadsError] = []
     for item in options:
         try:
             specs.append(backbones.describe(item))  # type: ignore[arg-type]
+            check_variant(item, specs[-1])  # type: ignore[arg-type]
         except AudioheadsError as error:
             problems.append(error)
     if len(problems) == 1:

@@ -29,11 +29,12 @@ def summary_line(label: str, summary: Summary, dataset: str) -> str:
 
 
 def licence_note(spec: BackboneSpec) -> str | None:
-    """Return a line about weights whose licence does not allow commercial use; None for others and unknown ones."""
+    """Return a line about weights or features without commercial use; None for others and unknown licences."""
     record = record_of_weights(spec.name, spec.weights)
     if record is None or record.commercial_use is not False:
         return None
-    return f"{spec.title}: the licence of its weights ({record.licence}) does not allow commercial use"
+    what = "features" if record.weights is None else "weights"
+    return f"{spec.title}: the licence of its {what} ({record.licence}) does not allow commercial use"
 
 
 def rounding_text(error: float) -> str:

@@ -24,7 +24,8 @@ FILE_IS_AT = "it is at https://zenodo.org/records/3987831"
 NOT_USED = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
 
 PRESETS = {
-    "panns-cnn14": Preset(  # facts from panns-inference 0.1.1: models.py, inference.py
+    # facts from panns-inference 0.1.1: models.py, inference.py; licence from Zenodo's record 3987831 as others quote it
+    "panns-cnn14": Preset(
         weights="weights/Cnn14_mAP=0.431.pth",
         files=("Cnn14_mAP=0.431.pth",),
         input=InputContract(
@@ -38,6 +39,7 @@ PRESETS = {
         layer_order="the embedding of the clip",
         dim=CHANNELS["base"][-1],
         parameters=79_673_792,
+        licence="cc-by-4.0",
         citation="Kong et al. 2020, PANNs, arXiv:1912.10211",
         pretrained_on=("AudioSet",),
     ),

@@ -2,7 +2,8 @@
 
 Shapes are those of the configurations in transformers. Corpora, licences and the sizes of the variants are from memory
 of the model cards and publications. They were not compared with the hub. Revisions are those that
-several public repositories load; a model without one is loaded in its newest revision.
+several public repositories load; a model without one is loaded in its newest revision. The card of encodec-24khz states
+no licence.
 """
 
 from __future__ import annotations

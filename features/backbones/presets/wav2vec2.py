@@ -1,8 +1,9 @@
 """Presets of Wav2Vec2 and related encoders.
 
 Sizes, rates and normalisation are those of the published `config.json` and `preprocessor_config.json`; corpora and
-licences are those that the publications and the model cards state. `size`, `architecture` and `random_normalize` apply
-to untrained weights.
+licences are those that the publications and the model cards state. The licence of WavLM and UniSpeech-SAT is left
+unknown: their cards refer to the licence of the repository UniSpeech, but torchaudio distributes WavLM under MIT.
+`size`, `architecture` and `random_normalize` apply to untrained weights.
 """
 
 from __future__ import annotations

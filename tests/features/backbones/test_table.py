@@ -18,10 +18,10 @@ RANDOM = {"name": "wav2vec2", "weights": "random", "size": "tiny"}
     [
         ("mfcc", "should be a mapping such as .*, got 'mfcc'"),
         (None, "should be a mapping"),
-        ({}, "needs a name, got None: known are mfcc"),
+        ({}, "needs a name, got None; `audioheads backbones ls` lists all names"),
         ({"name": ["mfcc"]}, "needs a name"),
-        ({"name": "wav2vec"}, "unknown backbone 'wav2vec': did you mean 'wav2vec2'"),
-        ({"name": "zzz"}, "unknown backbone 'zzz': known are mfcc, .*yamnet"),
+        ({"name": "wav2vec"}, "unknown backbone 'wav2vec': did you mean 'wav2vec2'\\? `audioheads backbones ls`"),
+        ({"name": "zzz"}, "unknown backbone 'zzz': the families are mfcc, .*`audioheads backbones ls` lists all names"),
         ({"name": "mfcc", "weights": "random"}, "'mfcc': weights: unknown key"),
         (
             {"name": "wav2vec2", "weigths": "random"},

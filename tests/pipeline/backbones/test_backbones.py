@@ -110,6 +110,7 @@ def test_the_page_of_a_preset(run):
     assert facts["commercial use"] == "not allowed"
     assert facts["input"] == "16000 Hz, 1 channel (others are averaged)"
     assert facts["lengths"] == "0.025 s to max_duration_s; longer clips are processed in windows"
+    assert "  lengths         1 sample to max_duration_s; " in run("show", "yamnet")[1]
     assert (facts["dimensions"], facts["parameters"], facts["fine-tuned on"]) == ("1024", "315,438,720", "–")
     assert "      - {name: mms-300m}\n      - {name: mms-300m, weights: random, label: mms-300m-untrained}\n" in out
     assert "size: for `random`" in out and "(here 'large-stable')" in out

@@ -141,6 +141,29 @@ def test_every_stage_takes_the_common_options(config, done, calls, command, func
     assert options.get("device", "cpu") == "cpu"
 
 
+FINETUNE = "finetune=[{name: cnn}]"
+
+
+@pytest.mark.parametrize(
+    ("command", "sets", "following"),
+    [
+        ("features", ["name=y"], "audioheads train-heads exp.yaml --set name=y"),
+        ("train-heads", [], "audioheads report exp.yaml"),
+        ("train-heads", [FINETUNE], f"audioheads finetune exp.yaml --set '{FINETUNE}'"),
+        ("finetune", [FINETUNE], f"audioheads report exp.yaml --set '{FINETUNE}'"),
+    ],
+)
+def test_a_finished_stage_names_the_next_command(config, done, calls, capsys, command, sets, following):
+    assert exit_code(command, config, *(part for value in sets for part in ("--set", value))) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: {following}"
+
+
+@pytest.mark.parametrize("option", [["--dry-run"], ["--shard", "1/2"], ["--limit", "3"]])
+def test_an_unfinished_stage_names_no_next_command(config, calls, capsys, option):
+    assert exit_code("features", config, *option) == 0
+    assert "next:" not in capsys.readouterr().out
+
+
 def test_dry_run_writes_no_report(config, calls, capsys):
     assert exit_code("run", config, "--dry-run") == 0
     assert [(name, options["dry_run"]) for name, _, options in calls.made] == [

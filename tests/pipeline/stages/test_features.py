@@ -56,6 +56,13 @@ def test_failed_clips_are_neither_computed_nor_reused(stage1, capsys: pytest.Cap
         stage1(strict=True)
 
 
+def test_weights_of_another_preset_are_refused_before_any_work(stage1) -> None:
+    Path("BEATs_iter3.pt").write_bytes(b"weights")
+    with pytest.raises(WeightsError, match=r"^beats-iter1: BEATs_iter3.pt has the weights of the preset beats-iter3"):
+        stage1("features.backbones=[{name: beats-iter1, weights: BEATs_iter3.pt}]")
+    assert not list(Path("cache").rglob("*.h5"))
+
+
 def test_a_layer_that_is_not_there_is_refused_before_any_work(stage1) -> None:
     with pytest.raises(ConfigError, match=r"features.frame_layers: mfcc has no layer 3, its last is 0"):
         stage1("features.pooling=[mean, frames]", "features.frame_layers=[0, 3]")

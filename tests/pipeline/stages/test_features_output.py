@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from features.backbones import describe
 from pipeline.stages.features_output import licence_note
 
@@ -14,3 +16,9 @@ def test_weights_without_commercial_use_are_noted():
     assert licence_note(replace(spec, weights="facebook/wav2vec2-base")) is None
     assert licence_note(replace(spec, weights="microsoft/wavlm-base")) is None  # unknown
     assert licence_note(replace(spec, weights="random")) is None
+
+
+def test_handcrafted_features_without_commercial_use_are_noted():
+    pytest.importorskip("opensmile", reason="openSMILE is not installed")
+    expected = "egemaps: the licence of its features (audeering-research) does not allow commercial use"
+    assert licence_note(describe({"name": "egemaps"})) == expected
