@@ -229,7 +229,7 @@ def run_checks(subject: Subject, limit_s: float) -> Iterator[Finding]:
     started = time.monotonic()
     for name, check in checks_of(subject.backbone.spec).items():
         if time.monotonic() - started > limit_s:
-            yield Finding(name, None, f"not checked within {limit_s:g} s")
+            yield Finding(name, None, f"not checked within {limit_s:.0f} s")
             continue
         try:
             yield Finding(name, True, check(subject))

@@ -3,7 +3,8 @@
 Sizes, rates and normalisation are those of the published `config.json` and `preprocessor_config.json`; corpora and
 licences are those that the publications and the model cards state. The licence of WavLM and UniSpeech-SAT is left
 unknown: their cards refer to the licence of the repository UniSpeech, but torchaudio distributes WavLM under MIT.
-`size`, `architecture` and `random_normalize` apply to untrained weights.
+Revisions are commits on the hub's public pages, with all files that are used; a model without one is loaded in its
+newest revision. `size`, `architecture` and `random_normalize` apply to untrained weights.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ PRESETS = {
     "wav2vec2-large-robust": replace(
         LARGE,
         weights="facebook/wav2vec2-large-robust",
+        revision="b0f1fc09a26486a009ebd4afaddb69c4cd6f0882",
         licence="apache-2.0",
         citation=ROBUST,
         pretrained_on=ROBUST_CORPORA,
@@ -169,6 +171,7 @@ PRESETS = {
     "hubert-xlarge": replace(
         LARGE,
         weights="facebook/hubert-xlarge-ll60k",
+        revision="b0cef767123fe004883915a053f538f1737a1e47",
         options={"model_type": "hubert", "size": "large-stable", "architecture": _BILLION},
         layers=49,
         dim=1280,
@@ -216,6 +219,7 @@ PRESETS = {
     "unispeech-sat-base": replace(
         BASE,
         weights="microsoft/unispeech-sat-base",
+        revision="ca010627e5d232d9179ebdcd615eaa02cea382ed",
         options={"model_type": "unispeech-sat", "size": "base"},
         citation=UNISPEECH_SAT,
     ),

@@ -106,7 +106,7 @@ def test_the_page_of_a_preset(run):
     facts = {key: value.strip() for key, value in facts.items()}
     assert code == 0
     assert facts["revision"] == "4ee317ce793c53dbc041fc4376c7558292dd38dc"
-    assert "not pinned: the newest is used" in run("show", "hubert-xlarge")[1]
+    assert "not pinned: the newest is used" in run("show", "data2vec-audio-base")[1]
     assert facts["commercial use"] == "not allowed"
     assert facts["input"] == "16000 Hz, 1 channel (others are averaged)"
     assert facts["lengths"] == "0.025 s to max_duration_s; longer clips are processed in windows"
