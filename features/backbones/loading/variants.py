@@ -32,7 +32,7 @@ def check_variant(options: BackboneOptions, spec: BackboneSpec) -> None:
     source = str(getattr(options, "weights", ""))
     if record is None or record.weights is None or source in (RANDOM, record.weights, record.entry["weights"]):
         return
-    other = None if _is_named(source, record) else _preset_of(source)
+    other = None if _is_named(source, options.name) else _preset_of(source)
     if other is not None:
         raise WeightsError(
             f"{options.title}: {source} has the weights of the preset {other}; set `name: {other}`, or `weights` to "
@@ -44,22 +44,25 @@ def check_variant(options: BackboneOptions, spec: BackboneSpec) -> None:
 
 def _preset_of(source: str) -> str | None:
     """Return the first preset whose weights have the name of these."""
-    records = {name: get_record(name) for name in presets()}
-    return next((name for name, record in records.items() if record is not None and _is_named(source, record)), None)
+    return next((name for name in presets() if _is_named(source, name)), None)
 
 
-def _is_named(source: str, record: Preset) -> bool:
+def _is_named(source: str, preset: str) -> bool:
     """Return whether weights have the name of the file or repository of a preset."""
-    published = {Path(record.weights or "").name, *record.files}
-    return Path(source.partition("@")[0]).name in published
+    record, family = get_record(preset), get_family(family_of(preset))
+    if record is None or record.weights is None:
+        return False
+    files = () if family.weights_from == "hub" else record.files  # a repository's files have the usual names
+    return Path(source.partition("@")[0]).name in (Path(record.weights).name, *files)
 
 
 def _check_architecture(options: BackboneOptions, spec: BackboneSpec, record: Preset, source: str) -> None:
     """Raise `WeightsError` if the architecture of a model folder is not the one in the record."""
     found, expected = str(spec.settings.get("model_type")), getattr(options, "model_type", None)
     same = expected is None or found.startswith(expected)  # a part of a model has a longer name: `clap_audio_model`
-    if getattr(options, "embedding", "frames") == "frames":  # the record is about frames
-        same = same and (len(spec.layers), spec.dim) == (record.layers, record.dim)
+    shape = (record.layers, record.dim)
+    if None not in shape and getattr(options, "embedding", "frames") == "frames":  # the record is about frames
+        same = same and (len(spec.layers), spec.dim) == shape
     if not same:
         raise WeightsError(
             f"{options.title}: {source} is a {found} model of {len(spec.layers)} layers with {spec.dim} values, but "

@@ -39,7 +39,7 @@ def test_a_repository_of_another_preset_is_named():
         check({"name": "wav2vec2-base", "weights": "facebook/wav2vec2-large@main"}, spec)
 
 
-@pytest.mark.parametrize("name", ["BEATs_iter1.pt", "my-own.pt"])
+@pytest.mark.parametrize("name", ["BEATs_iter1.pt", "my-own.pt", "model.safetensors"])
 def test_a_copy_and_an_unknown_file_pass(name, tmp_path):
     (tmp_path / name).write_bytes(b"weights")
     check({"name": "beats-iter1", "weights": str(tmp_path / name)})
@@ -69,7 +69,9 @@ def test_a_folder_of_another_architecture_of_the_same_size_is_named():
     "name", ["wav2vec2-base", "hubert-base", "mert-v1-95m", "distilhubert", "whisper-tiny", "clap", "ast", "dac-16khz"]
 )
 def test_a_folder_of_the_same_architecture_passes(name):
-    check({"name": name, "weights": "my/folder"}, describe({"name": name, "weights": "random"}))
+    spec = describe({"name": name, "weights": "random"})
+    check({"name": name, "weights": "my/folder"}, spec)
+    check({"name": name, "weights": "."}, spec)
 
 
 def test_class_tokens_are_not_compared_with_the_frames_of_the_record():
