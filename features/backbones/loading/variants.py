@@ -35,7 +35,7 @@ def check_variant(options: BackboneOptions, spec: BackboneSpec) -> None:
     other = None if _is_named(source, options.name) else _preset_of(source)
     if other is not None:
         raise WeightsError(
-            f"{options.title}: {source} has the weights of the preset {other}; set `name: {other}`, or `weights` to "
+            f"{options.title}: {source} has the name of the weights of {other}; set `name: {other}`, or `weights` to "
             f"those of {options.name} ({record.weights})"
         )
     if get_family(family_of(options.name)).weights_from == "hub":
@@ -43,8 +43,9 @@ def check_variant(options: BackboneOptions, spec: BackboneSpec) -> None:
 
 
 def _preset_of(source: str) -> str | None:
-    """Return the first preset whose weights have the name of these."""
-    return next((name for name in presets() if _is_named(source, name)), None)
+    """Return the preset whose weights have the name of these; None if there is none, or several."""
+    found = [name for name in presets() if _is_named(source, name)]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_named(source: str, preset: str) -> bool:

@@ -12,6 +12,7 @@ from features.backbones.base import Bundle, load_strictly
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.options import BackboneOptions
+from features.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,7 +85,10 @@ def build_network(
     if options.weights != found.RANDOM:
         state = found.read_state(_find(options, where), part=part, expected=expected)
         state = state if rename is None else rename(state)
-        load_strictly(module, state, f"{options.title}: {options.weights}", ignore=tuple(ignore))
+        try:
+            load_strictly(module, state, f"{options.title}: {options.weights}", ignore=tuple(ignore))
+        except WeightsError as error:
+            raise WeightsError(f"{error}; is this the published file? {where[:1].upper()}{where[1:]}") from None
     module.eval()
     return module
 

@@ -58,7 +58,7 @@ def test_failed_clips_are_neither_computed_nor_reused(stage1, capsys: pytest.Cap
 
 def test_weights_of_another_preset_are_refused_before_any_work(stage1) -> None:
     Path("BEATs_iter3.pt").write_bytes(b"weights")
-    with pytest.raises(WeightsError, match=r"^beats-iter1: BEATs_iter3.pt has the weights of the preset beats-iter3"):
+    with pytest.raises(WeightsError, match=r"^beats-iter1: BEATs_iter3.pt has the name of the weights of beats-iter3"):
         stage1("features.backbones=[{name: beats-iter1, weights: BEATs_iter3.pt}]")
     assert not list(Path("cache").rglob("*.h5"))
 

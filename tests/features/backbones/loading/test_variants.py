@@ -20,13 +20,14 @@ def check(entry, spec=None):
         ("beats-iter3-plus-as2m-finetuned", "BEATs_iter3_plus_AS2M.pt", "beats-iter3-plus-as2m"),
         ("birdaves-biox-base", "birdaves-biox-large.torchaudio.pt", "birdaves-biox-large"),
         ("openl3-env", "torchopenl3_mel256_music_512.pth.tar", "openl3-music"),
-        ("panns-cnn14", "checkpoint-300.pth", "m2d-mr7"),
     ],
 )
 def test_a_published_file_of_another_preset_is_named(name, file, other, tmp_path):
     (tmp_path / file).write_bytes(b"weights")
     entry = {"name": name, "label": "mine", "weights": str(tmp_path / file)}
-    message = rf"^mine: .*{re.escape(file)} has the weights of the preset {other}; set `name: {other}`, or `weights` to"
+    message = (
+        rf"^mine: .*{re.escape(file)} has the name of the weights of {other}; set `name: {other}`, or `weights` to"
+    )
     with pytest.raises(WeightsError, match=message):
         check(entry)
 
@@ -34,12 +35,12 @@ def test_a_published_file_of_another_preset_is_named(name, file, other, tmp_path
 def test_a_repository_of_another_preset_is_named():
     spec = describe({"name": "wav2vec2-large", "weights": "random"})
     with pytest.raises(
-        WeightsError, match=r"facebook/wav2vec2-large@main has the weights of the preset wav2vec2-large"
+        WeightsError, match=r"facebook/wav2vec2-large@main has the name of the weights of wav2vec2-large"
     ):
         check({"name": "wav2vec2-base", "weights": "facebook/wav2vec2-large@main"}, spec)
 
 
-@pytest.mark.parametrize("name", ["BEATs_iter1.pt", "my-own.pt", "model.safetensors"])
+@pytest.mark.parametrize("name", ["BEATs_iter1.pt", "my-own.pt", "model.safetensors", "checkpoint-300.pth"])
 def test_a_copy_and_an_unknown_file_pass(name, tmp_path):
     (tmp_path / name).write_bytes(b"weights")
     check({"name": "beats-iter1", "weights": str(tmp_path / name)})

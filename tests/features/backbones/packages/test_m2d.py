@@ -105,7 +105,10 @@ def test_the_number_of_parameters_is_that_of_the_network():
 
 
 def test_weights_of_another_size_and_a_missing_file_are_one_line_each(checkpoint, tmp_path):
-    with pytest.raises(WeightsError, match=r"^m2d-mr6: .*pth: does not fit the architecture: '.*' has shape"):
+    asked = r"is this the published file\? The files are at https://github.com/nttcslab/m2d/releases$"
+    with pytest.raises(
+        WeightsError, match=rf"^m2d-mr6: .*pth: does not fit the architecture: '.*' has shape.*; {asked}"
+    ):
         load({"name": "m2d-mr6", "weights": str(checkpoint)})
     with pytest.raises(WeightsError, match=r"^msm-mae: no file '.*'; .*nttcslab/m2d/releases$"):
         describe({"name": "msm-mae", "weights": str(tmp_path / "none.pth")})
