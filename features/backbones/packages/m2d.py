@@ -34,7 +34,7 @@ RENAMED = {  # parts of names in the published file -> in torch's layers
     "mlp.fc2.": "linear2.",
 }
 
-_M2D = Preset(  # facts from examples/portable_m2d.py and README of the publisher; the licence is its LICENSE.pdf
+_M2D = Preset(  # facts from the publisher's examples/portable_m2d.py and README; its LICENSE.pdf was not read
     weights="weights/m2d_vit_base-80x608p16x16-220930-mr7/checkpoint-300.pth",
     files=("checkpoint-300.pth",),
     input=InputContract(

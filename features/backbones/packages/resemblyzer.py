@@ -40,7 +40,8 @@ PRESETS = {
         parameters=1_423_616,
         licence="apache-2.0",
         citation="Wan et al. 2018, Generalized end-to-end loss for speaker verification, arXiv:1710.10467",
-        pretrained_on=None,
+        # as the author of the weights states in issue 3 of github.com/resemble-ai/Resemblyzer
+        pretrained_on=("LibriSpeech", "VoxCeleb1", "VoxCeleb2"),
     ),
 }
 

@@ -3,7 +3,7 @@
 Shapes are those of the configurations in transformers. Corpora, licences and the sizes of the variants are from memory
 of the model cards and publications. They were not compared with the hub. Revisions are those that
 several public repositories load; a model without one is loaded in its newest revision. The card of encodec-24khz states
-no licence.
+no licence, and issue 69 of github.com/facebookresearch/encodec, which asks about its weights, is open.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 Sizes, rates and normalisation are those of the published `config.json` and `preprocessor_config.json`; corpora and
 licences are those that the publications and the model cards state. The licence of WavLM and UniSpeech-SAT is left
-unknown: their cards refer to the licence of the repository UniSpeech, but torchaudio distributes WavLM under MIT.
-Revisions are commits on the hub's public pages, with all files that are used; a model without one is loaded in its
-newest revision. `size`, `architecture` and `random_normalize` apply to untrained weights.
+unknown: their cards refer to CC BY-SA 3.0 of the repository UniSpeech, torchaudio distributes WavLM under MIT, and
+issue 1757 of github.com/microsoft/unilm, which asks about it, is open. Revisions are commits on the hub's public
+pages, with all files that are used; a model without one is loaded in its newest revision. `size`, `architecture` and
+`random_normalize` apply to untrained weights.
 """
 
 from __future__ import annotations
