@@ -29,6 +29,7 @@ BACKBONES = {
     "beats": "features.backbones.packages.beats",
     "ecapa": "features.backbones.packages.ecapa",
     "m2d": "features.backbones.packages.m2d",
+    "muq": "features.backbones.packages.muq",
     "openl3": "features.backbones.packages.openl3",
     "panns": "features.backbones.packages.panns",
     "passt": "features.backbones.packages.passt",

@@ -84,6 +84,20 @@ PUBLISHERS = {
             "/examples/portable_m2d.py",
         ),
     ),
+    "muq": Publisher(
+        "muq 0.1.0 with transformers 4.47.1, MuQ.forward",
+        (
+            "muq==0.1.0",
+            "transformers==4.47.1",
+            "huggingface-hub==0.27.1",
+            "tokenizers==0.21.0",
+            "easydict==1.13",
+            "einops==0.8.2",
+        ),
+        ("muq-large-msd-iter",),
+        seeded=True,
+        bare=("muq",),
+    ),
     "openl3": Publisher(
         "torchopenl3 1.0.1, get_audio_embedding",
         ("torchopenl3==1.0.1", "julius==0.2.7", "six==1.17.0"),

@@ -154,7 +154,7 @@ def read_state(
     except Exception as error:
         raise WeightsError(f"{path}: not a readable weights file ({first_line(error)})") from error
     if isinstance(state, dict):
-        _check_settings(path, state, expected or {})
+        check_settings(path, state, expected or {})
     if isinstance(state, dict) and part is not None:
         state = state.get(part, state)
     if not isinstance(state, dict):
@@ -178,17 +178,25 @@ def _what_it_is(path: Path) -> str:
     )
 
 
-def _check_settings(path: Path, checkpoint: dict[str, Any], expected: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise `WeightsError` if a checkpoint states other settings than those that are expected."""
-    for key, wanted in expected.items():
-        stated = checkpoint.get(key)
-        if not isinstance(stated, Mapping):
-            continue
-        for name, value in wanted.items():
-            if stated.get(name, value) != value:
-                raise WeightsError(
-                    f"{path}: {key}.{name} is {stated[name]!r}, expected {value!r}: another architecture"
-                )
+def check_settings(path: Path, stated: Mapping[str, Any], expected: Mapping[str, Any], parent: str = "") -> None:
+    """Check the settings of a published model; those that are not stated are taken to be as expected.
+
+    Args:
+        path: Their file, for messages.
+        stated: The settings.
+        expected: Name -> the value that a setting must have, or a mapping of the settings in it.
+        parent: Start of the names in messages.
+
+    Raises:
+        WeightsError: A setting has another value.
+    """
+    for name, wanted in expected.items():
+        found = stated.get(name, wanted)
+        if isinstance(wanted, Mapping):
+            if isinstance(found, Mapping):
+                check_settings(path, found, wanted, f"{parent}{name}.")
+        elif found != wanted:
+            raise WeightsError(f"{path}: {parent}{name} is {found!r}, expected {wanted!r}: another architecture")
 
 
 def _numpy_arrays() -> list[Any]:

@@ -11,8 +11,11 @@ from pydantic import Field
 from features.backbones.base import Bundle, load_strictly
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256, text_sha256
+from features.backbones.loading.hub_files import HUB, find_hub_file, parse_hub_file
+from features.backbones.loading.model_folders import CONFIG_FILE
 from features.backbones.options import BackboneOptions
 from features.errors import WeightsError
+from features.json_files import read_object
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,6 +96,28 @@ def build_network(
     return module
 
 
+def check_config(options: FileOptions, expected: Mapping[str, Any], where: str) -> None:
+    """Check the settings in the `config.json` that is published in the same folder; local files may be without it.
+
+    Args:
+        options: The options.
+        expected: As for `weights.check_settings`.
+        where: Where the file can be had, for the message.
+
+    Raises:
+        WeightsError: The hub has no such file, it is not a JSON object, or the settings are others.
+    """
+    if options.weights == found.RANDOM:
+        return
+    if options.weights.startswith(HUB):
+        wanted = parse_hub_file(options.title, options.weights).beside(CONFIG_FILE)
+        path = find_hub_file(options.title, wanted, _ways(options, where))
+    else:
+        path = Path(options.weights).expanduser().with_name(CONFIG_FILE)
+    if path.is_file():
+        found.check_settings(path, read_object(path, error=WeightsError), expected)
+
+
 def save_copy(module: nn.Module, folder: Path) -> Bundle:
     """Save a network's weights as safetensors."""
     from safetensors.torch import save_file
@@ -103,4 +128,9 @@ def save_copy(module: nn.Module, folder: Path) -> Bundle:
 
 def _find(options: FileOptions, where: str) -> Path:
     """Return the path of the weights."""
-    return found.find_file(options.title, options.weights, f"{found.ways_out(options.title, 'file')}; {where}")
+    return found.find_file(options.title, options.weights, _ways(options, where))
+
+
+def _ways(options: FileOptions, where: str) -> str:
+    """Return what a user can do if the file is unavailable."""
+    return f"{found.ways_out(options.title, 'file')}; {where}"

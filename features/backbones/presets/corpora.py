@@ -57,6 +57,7 @@ CORPORA = {
         Corpus("MSP-Podcast"),
         Corpus("MTG-Jamendo", ("Jamendo",)),
         Corpus("MUSDB18"),
+        Corpus("Million Song Dataset", ("7digital",), kinds=("msd",)),
         Corpus("Multilingual LibriSpeech", (LIBRIVOX,), kinds=("mls",)),
         Corpus("OpenMIC-2018", ("Free Music Archive",)),
         Corpus("RAVDESS"),

@@ -33,6 +33,7 @@ CASES = {
     "beats": TINY_SIZE,
     "ecapa": TINY_SIZE,
     "m2d": TINY_SIZE,
+    "muq": TINY_SIZE,
     "openl3": {**TINY_SIZE, "hop_s": 0.5},
     "panns": TINY_SIZE,
     "passt": TINY_SIZE,
@@ -146,6 +147,7 @@ DIFFERENTIABLE = {
     "ecapa",
     "openl3",
     "m2d",
+    "muq",
     "passt",
 }
 TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]

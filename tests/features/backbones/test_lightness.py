@@ -45,7 +45,7 @@ own = {{
     "panns": {{"weights": "random"}},
     "aves": {{"weights": "random"}}, "beats": {{"weights": "random"}}, "openl3": {{"weights": "random"}},
     "m2d": {{"weights": "random"}}, "dasheng": {{"weights": "random"}},
-    "ecapa": {{"weights": "random"}}, "passt": {{"weights": "random"}},
+    "ecapa": {{"weights": "random"}}, "muq": {{"weights": "random"}}, "passt": {{"weights": "random"}},
 }}
 for name in backbones.names():
     assert backbones.parse_options({{"name": name, **own.get(name, {{}})}}).name == name

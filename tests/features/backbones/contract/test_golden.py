@@ -24,6 +24,7 @@ LARGE = {  # networks that take seconds
     "beats-iter3-plus-as2m",
     "dasheng-base",
     "m2d-mr7",
+    "muq-large-msd-iter",
     "openl3-env",
     "passt-s-swa-p16-128-ap476",
 }
