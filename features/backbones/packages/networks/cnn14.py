@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from features.backbones.adapters.equal_length import UnpaddedBackbone
+from features.backbones.packages.networks.mel_powers import MelPowers
 from features.spec import BackboneSpec
 
 SAMPLE_RATE = 32_000
@@ -39,22 +40,15 @@ class ConvBlock(nn.Module):
 class Cnn14(nn.Module):
     """The network up to the embedding, with the names of the published state dict."""
 
-    bank: Tensor
-    window: Tensor
-
     def __init__(self, channels: Sequence[int] = CHANNELS) -> None:
         """Make the network with random weights; `channels` are those of the six blocks."""
-        from librosa.filters import mel
-
         super().__init__()
         self.bn0 = nn.BatchNorm2d(N_MELS)
         self.names = [f"conv_block{number}" for number in range(1, len(channels) + 1)]
         for name, n_in, n_out in zip(self.names, (1, *channels), channels, strict=False):
             self.add_module(name, ConvBlock(n_in, n_out, pool=1 if name == self.names[-1] else 2))
         self.fc1 = nn.Linear(channels[-1], channels[-1])
-        bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=F_MIN_HZ, fmax=F_MAX_HZ).T.copy()
-        self.register_buffer("bank", torch.from_numpy(bank).float(), persistent=False)  # [N_FFT // 2 + 1, N_MELS]
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+        self.powers = MelPowers(SAMPLE_RATE, N_FFT, HOP_LENGTH, N_MELS, fmin=F_MIN_HZ, fmax=F_MAX_HZ)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Embed clips of equal length: (B, T) to (B, D)."""
@@ -66,10 +60,7 @@ class Cnn14(nn.Module):
 
     def log_mels(self, waveforms: Tensor) -> Tensor:
         """Return mel bands in decibels, reflected at both ends: (B, T) to (B, M, F)."""
-        padded = F.pad(waveforms[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
-        frames = padded.unfold(1, N_FFT, HOP_LENGTH) * self.window  # [B, F, N_FFT]
-        power = torch.fft.rfft(frames).abs().square() @ self.bank
-        return 10 * power.clamp(min=POWER_FLOOR).log10().transpose(1, 2)
+        return 10 * self.powers(waveforms).clamp(min=POWER_FLOOR).log10().transpose(1, 2)
 
 
 class Cnn14Backbone(UnpaddedBackbone):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from features.backbones.adapters.equal_length import UnpaddedBackbone
+from features.backbones.packages.networks.mel_powers import MelPowers
 from features.backbones.packages.networks.vision_transformer import NORM_EPS, Block
 from features.spec import BackboneSpec
 
@@ -32,13 +32,8 @@ class PatchEmbedding(nn.Module):
 class Dasheng(nn.Module):
     """The encoder, with the names of the published state dict."""
 
-    bank: Tensor
-    window: Tensor
-
     def __init__(self, dim: int, depth: int, n_heads: int) -> None:
         """Make the network with random weights."""
-        from librosa.filters import mel
-
         super().__init__()
         self.init_bn = nn.ModuleDict({"1": nn.BatchNorm2d(N_MELS)})  # second in the publisher's sequence
         self.patch_embed = PatchEmbedding(dim)
@@ -46,9 +41,7 @@ class Dasheng(nn.Module):
         self.freq_pos_embed = nn.Parameter(torch.randn(1, dim, 1, 1) * POSITION_STD)
         self.blocks = nn.ModuleList(Block(dim, n_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, NORM_EPS)
-        bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, htk=True, norm=None).T.copy()
-        self.register_buffer("bank", torch.from_numpy(bank).float(), persistent=False)  # [N_FFT // 2 + 1, N_MELS]
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+        self.powers = MelPowers(SAMPLE_RATE, N_FFT, HOP_LENGTH, N_MELS, htk=True, norm=None)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Embed clips of equal length: (B, T) to (B, L, F, D), the inputs of all layers and the normed output."""
@@ -70,10 +63,7 @@ class Dasheng(nn.Module):
 
         The publisher's front end takes the loudest value of a whole batch.
         """
-        padded = F.pad(waveforms[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
-        frames = padded.unfold(1, N_FFT, HOP_LENGTH) * self.window  # [B, F, N_FFT]
-        power = torch.fft.rfft(frames).abs().square() @ self.bank
-        decibels = 10 * power.clamp(min=POWER_FLOOR).log10().transpose(1, 2)
+        decibels = 10 * self.powers(waveforms).clamp(min=POWER_FLOOR).log10().transpose(1, 2)
         return torch.maximum(decibels, decibels.amax((1, 2), keepdim=True) - RANGE_DB)
 
 

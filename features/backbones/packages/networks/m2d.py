@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from features.backbones.adapters.equal_length import UnpaddedBackbone
+from features.backbones.packages.networks.mel_powers import MelPowers
 from features.spec import BackboneSpec
 
 SAMPLE_RATE = 16_000
@@ -25,14 +26,10 @@ class M2d(nn.Module):
     Its layers are torch's, which have other names than the published state dict; see `packages/m2d.py`.
     """
 
-    bank: Tensor
-    window: Tensor
     norm_stats: Tensor
 
     def __init__(self, dim: int = 768, n_layers: int = 12, n_heads: int = 12) -> None:
         """Make the network with random weights."""
-        from librosa.filters import mel
-
         super().__init__()
         n_patches = N_MELS // PATCH * CHUNK_FRAMES // PATCH
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, PATCH)})
@@ -41,9 +38,7 @@ class M2d(nn.Module):
         self.blocks = nn.ModuleList(_layer(dim, n_heads) for _ in range(n_layers))
         self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.register_buffer("norm_stats", torch.tensor([MEAN, STD]))
-        bank = mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=F_MIN_HZ, fmax=F_MAX_HZ).T.copy()
-        self.register_buffer("bank", torch.from_numpy(bank).float(), persistent=False)  # [N_FFT // 2 + 1, N_MELS]
-        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+        self.powers = MelPowers(SAMPLE_RATE, N_FFT, HOP_LENGTH, N_MELS, fmin=F_MIN_HZ, fmax=F_MAX_HZ)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Embed clips of equal length: (B, T) to (B, F, 5 D); a frame has the patches of one time, low bands first."""
@@ -53,10 +48,7 @@ class M2d(nn.Module):
 
     def log_mels(self, waveforms: Tensor) -> Tensor:
         """Return the logarithm of mel powers, reflected at both ends: (B, T) to (B, M, F)."""
-        padded = F.pad(waveforms[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
-        frames = padded.unfold(1, N_FFT, HOP_LENGTH) * self.window  # [B, F, N_FFT]
-        power = torch.fft.rfft(frames).abs().square() @ self.bank
-        return (power + POWER_OFFSET).log().transpose(1, 2)
+        return (self.powers(waveforms) + POWER_OFFSET).log().transpose(1, 2)
 
     def encode(self, mels: Tensor) -> Tensor:
         """Embed a chunk of at most `CHUNK_FRAMES` frames: (B, 1, M, F) to (B, F // 16, 5 D)."""
