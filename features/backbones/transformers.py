@@ -14,6 +14,7 @@ from features.backbones.loading.pretrained import quiet_transformers
 from features.backbones.loading.remote_code import check_trust
 from features.backbones.options import BackboneOptions, EncoderInterface
 from features.backbones.presets.codecs import PRESETS as CODECS
+from features.backbones.presets.multimodal import PRESETS as MULTIMODAL
 from features.backbones.presets.remote_code import PRESETS as TRUSTED
 from features.backbones.presets.transformers import PRESETS as ENCODERS
 from features.backbones.transformers_encoders import FoundEncoder, in_folder, untrained
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 DEFAULT_RATE = 16_000
 
 FAMILY = Family(
-    presets={**ENCODERS, **CODECS, **TRUSTED}, weights_from="hub", libraries=("transformers",), runs_code="trust"
+    presets={**ENCODERS, **CODECS, **MULTIMODAL, **TRUSTED},
+    weights_from="hub",
+    libraries=("transformers",),
+    runs_code="trust",
 )
 
 
@@ -122,7 +126,7 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)
         module = audio_encoder(encoder.load(), encoder.part, options.interface, options.embedding).eval()
-    return TransformersBackbone(module, encoder.extractor, spec, torch.device(device), check_precision(precision))
+        return TransformersBackbone(module, encoder.extractor, spec, torch.device(device), check_precision(precision))
 
 
 def bundle(options: Options, spec: BackboneSpec, folder: Path) -> Bundle:

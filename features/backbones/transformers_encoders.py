@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.backbones.loading import model_folders as folders
+from features.backbones.loading.audio_parts import PARTS, SUBMODULES, AudioPart
 from features.backbones.loading.digests import text_sha256
-from features.backbones.loading.pretrained import load_pretrained
+from features.backbones.loading.pretrained import load_part, load_pretrained
 from features.backbones.loading.remote_code import RemoteCode, completed, find_code, named_classes, pinned, trust_of
 from features.backbones.loading.weights import find_model_folder
 from features.backbones.options import EncoderInterface
@@ -22,14 +23,10 @@ if TYPE_CHECKING:
 
 EXTRACTOR_TYPE = "feature_extractor_type"  # key of a `preprocessor_config.json`
 # model type -> its feature extractor, if transformers' own table has none or a different one
-EXTRACTORS = {"wav2vec2-bert": "SeamlessM4TFeatureExtractor"}
-# model type -> the submodule that encodes audio; others: the whole model, or the encoder of an encoder-decoder
-AUDIO_PARTS = {
-    "clap": "audio_model",
-    "dac": "encoder",
-    "encodec": "encoder",
-    "mimi": "encoder",
-    "pe_audio": "audio_encoder",
+EXTRACTORS = {
+    "audioflamingo3_encoder": "WhisperFeatureExtractor",
+    "pe_audio_encoder": "PeAudioFeatureExtractor",
+    "wav2vec2-bert": "SeamlessM4TFeatureExtractor",
 }
 
 
@@ -56,14 +53,24 @@ class FoundEncoder:
     interface: EncoderInterface | None = None
 
     @property
+    def alone(self) -> AudioPart | None:
+        """Where the encoder is in a larger model, if it is built without the rest of that model."""
+        part = PARTS.get(self.config.model_type)
+        if part is None or self.interface is not None or (self.folder is None and not part.separate):
+            return None
+        return part if self.folder is None or folders.has_safetensors(self.folder) else None
+
+    @property
     def part(self) -> str:
-        """Name of the audio encoder's submodule; empty for the whole model."""
+        """Name of the audio encoder's submodule; empty if the encoder is the whole of what `build` returns."""
         if self.interface is not None:
             return self.interface.part
-        return AUDIO_PARTS.get(self.config.model_type, "encoder" if self.config.is_encoder_decoder else "")
+        if self.alone is not None:
+            return ""
+        return SUBMODULES.get(self.config.model_type, "encoder" if self.config.is_encoder_decoder else "")
 
     def build(self) -> nn.Module:
-        """Return the whole model with its initial weights.
+        """Return the whole model, or an encoder that is built alone, with its initial weights.
 
         Raises:
             ConfigError: `AutoModel` does not know it.
@@ -73,12 +80,13 @@ class FoundEncoder:
         try:
             if self.code is not None:
                 return self._model_class()(self.config)
-            return AutoModel.from_config(self.config, trust_remote_code=False)
+            config = self.config if self.alone is None else self.alone.config_in(self.config)
+            return AutoModel.from_config(config, trust_remote_code=False)
         except ValueError as error:
             raise ConfigError(f"{self.config.model_type}: {first_line(error)}") from None
 
     def load(self) -> nn.Module:
-        """Return the whole model with its weights; every tensor of its audio encoder must be present and fit.
+        """Return what `build` returns, with its weights; every tensor of the audio encoder must be present and fit.
 
         Untrained weights are drawn from torch's global generator, which is seeded here.
 
@@ -93,6 +101,8 @@ class FoundEncoder:
             return self.build()
         if self.code is not None:
             return load_pretrained(self.name, self.folder, self._model_class(), self.config, self.part)
+        if self.alone is not None:
+            return load_part(self.name, self.folder, self.alone, self.config)
         return load_pretrained(self.name, self.folder, AutoModel, self.config, self.part, trust_remote_code=False)
 
     def sha256(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.backbones import describe, load, parse_options
-from features.backbones.contract.checks import Subject, checks_of, run_checks
+from features.backbones.contract.checks import GOLDEN, Subject, checks_of, run_checks, why_not_compared
 from features.backbones.contract.clips import make_clips, usual_lengths
 from features.backbones.loading.variants import check_variant
 from pipeline.config.overrides import apply_overrides
@@ -47,13 +47,15 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
     weights = f"{spec.weights}, sha256 {spec.weights_sha256[:12]}" if spec.weights_sha256 else spec.weights
     console.line(f"{spec.title}: {weights}; on {backbone.device_name}, {spec.sample_rate} Hz")
     subject = Subject(backbone, make_clips(*usual_lengths(spec.sample_rate)), lambda: load(options, device, spec=spec))
-    checks = checks_of(spec)
+    checks = checks_of(backbone)
     width = max(map(len, checks))
     failed = skipped = 0
     for finding in run_checks(subject, LIMIT_S - (time.monotonic() - started)):
         failed += finding.holds is False
         skipped += finding.holds is None
         console.line(f"  {WORDS[finding.holds]:<7}  {finding.name:<{width}}  {finding.detail}")
+    if reason := why_not_compared(backbone):
+        console.line(f"  {WORDS[None]:<7}  {GOLDEN:<{width}}  {reason}")
     took = f"{time.monotonic() - started:.0f} s"
     if failed:
         console.line(f"{spec.title}: {failed} of {len(checks)} checks fail; {took}")

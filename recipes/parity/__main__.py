@@ -7,18 +7,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
 
-from features.backbones import describe, get_record, load, preset_options
-from features.backbones.base import Backbone
+from features.backbones import bundle, describe, get_record, load, preset_options
 from features.backbones.golden.clips import golden_clips
-from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected
+from features.backbones.golden.vectors import TOLERANCE, Golden, find_golden, selected, tensors_sha256
 from features.backbones.loading.remote_code import trust_of
 from features.errors import WeightsError
+from features.spec import BackboneSpec
 from recipes.parity.folders import with_weights
 from recipes.parity.publish import enter_bare
 from recipes.parity.table import PUBLISHERS, Publisher
@@ -48,6 +49,21 @@ def main() -> int:
     return 1 if failed else 0
 
 
+@dataclass(frozen=True)
+class Computed:
+    """What this program computes for the golden clips.
+
+    Attributes:
+        spec: The backbone's spec.
+        frames: (L, F, D) of each clip.
+        tensors_sha256: Digest of its network's tensors.
+    """
+
+    spec: BackboneSpec
+    frames: list[np.ndarray]
+    tensors_sha256: str
+
+
 def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *, write: bool) -> bool:
     """Compare a preset with its publisher's code on the golden clips, and with its golden vectors.
 
@@ -61,15 +77,22 @@ def compare(name: str, publisher: Publisher, preset: str, weights: str | None, *
     if record is not None and record.needs_trust:
         return compare_folder(name, publisher, preset, weights, packages)
     with tempfile.TemporaryDirectory() as folder:
-        seeded = publisher.seeded and weights is None
+        stored = find_golden(preset)
+        seeded = publisher.seeded and weights is None and not (stored and stored.weights == "published")
         if seeded:
             weights = save_seeded(name, preset, Path(folder))
         try:
-            backbone = load({"name": preset, **({} if weights is None else {"weights": weights})})
+            own = compute({"name": preset, **({} if weights is None else {"weights": weights})})
         except WeightsError as error:
             print(f"{preset}: skipped: {error}")
             return True
-        return agree(name, publisher, preset, backbone, packages, seeded=seeded, write=write)
+        return agree(name, publisher, preset, own, packages, seeded=seeded, write=write)
+
+
+def compute(entry: dict[str, str]) -> Computed:
+    """Embed the golden clips; the network is released, since the publisher's needs as much memory."""
+    backbone = load(entry)
+    return Computed(backbone.spec, backbone.embed(golden_clips(backbone.spec.sample_rate)), tensors_sha256(backbone))
 
 
 def compare_folder(name: str, publisher: Publisher, preset: str, source: str | None, packages: Path) -> bool:
@@ -85,34 +108,32 @@ def compare_folder(name: str, publisher: Publisher, preset: str, source: str | N
     with tempfile.TemporaryDirectory() as scratch:
         folder, seeded = with_weights(Path(source), Path(scratch), auto_class)
         trust = trust_of(preset, str(folder), folder)
-        backbone = load({"name": preset, "weights": str(folder), "trust": trust})
-        return agree(name, publisher, preset, backbone, packages, folder=folder, seeded=seeded, write=False)
+        own = compute({"name": preset, "weights": str(folder), "trust": trust})
+        return agree(name, publisher, preset, own, packages, folder=folder, seeded=seeded, write=False)
 
 
 def agree(
     name: str,
     publisher: Publisher,
     preset: str,
-    backbone: Backbone,
+    own: Computed,
     packages: Path,
     *,
     seeded: bool,
     write: bool,
     folder: Path | None = None,
 ) -> bool:
-    """Return whether a loaded backbone, its publisher's code and the golden vectors agree.
+    """Return whether this program, the publisher's code and the golden vectors agree.
 
     A `folder` is that of weights with code of their own, which have no golden vectors.
     """
-    spec = backbone.spec
-    clips = golden_clips(spec.sample_rate)
+    spec = own.spec
     source = None if spec.weights == "none" else spec.weights
-    expected = published(name, preset, clips, spec.sample_rate, packages, source)
-    values = backbone.embed(clips)
-    same = all(one.shape == other.shape for one, other in zip(values, expected, strict=True))
-    error = max(map(relative_error, values, expected)) if same else float("inf")
+    expected = published(name, preset, golden_clips(spec.sample_rate), spec.sample_rate, packages, source)
+    same = all(one.shape == other.shape for one, other in zip(own.frames, expected, strict=True))
+    error = max(map(relative_error, own.frames, expected)) if same else float("inf")
     which = ", seeded random weights" if seeded else ""
-    print(f"{preset}: relative error {error:.1e} to {publisher.call}{which}")
+    print(f"{preset}: relative error {error:.1e} to {publisher.call}{which}", flush=True)
     if folder is not None:
         return error <= TOLERANCE
     if seeded:  # the vectors are those of `weights: random`, whose digest does not depend on a file
@@ -127,6 +148,7 @@ def agree(
             settings=spec.settings,
             shapes=[list(frames.shape) for frames in expected],
             numbers=[selected(frames) for frames in expected],
+            tensors_sha256="" if seeded or source is None else own.tensors_sha256,
         )
         print(f"{preset}: wrote {golden.write()}")
     stored = find_golden(preset)
@@ -138,9 +160,13 @@ def agree(
 
 
 def save_seeded(name: str, preset: str, folder: Path) -> str:
-    """Write the network's seeded random weights to a file in the publisher's format, and return its path."""
-    network = load({"name": preset, "weights": "random"}).module
-    return str(import_module(f"recipes.parity.publishers.{name}").save(preset, network.state_dict(), folder))
+    """Write the network's seeded random weights in the publisher's format, and return their path."""
+    options = {"name": preset, "weights": "random"}
+    publisher = import_module(f"recipes.parity.publishers.{name}")
+    if not hasattr(publisher, "save"):
+        bundle(options, describe(options), folder)
+        return str(folder)
+    return str(publisher.save(preset, load(options).module.state_dict(), folder))
 
 
 def install(name: str, publisher: Publisher) -> Path:
@@ -164,7 +190,9 @@ def install(name: str, publisher: Publisher) -> Path:
 def published(
     name: str, preset: str, clips: list[np.ndarray], rate: int, packages: Path, weights: str | None
 ) -> list[np.ndarray]:
-    """Return the frames (L, F, D) of clips by the publisher's code, in a process that has its packages."""
+    """Return the frames (L, F, D) of clips by the publisher's code; packages of its own are in a process of its own."""
+    if not packages.is_dir():
+        return list(import_module(f"recipes.parity.publishers.{name}").embed(preset, clips, rate, weights))
     with tempfile.TemporaryDirectory() as folder:
         for number, clip in enumerate(clips):
             np.save(Path(folder) / f"clip-{number}.npy", clip)

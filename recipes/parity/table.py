@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Publisher:
         requirements: Its packages, each with its version; what they need beyond is part of this project.
         presets: Names of the presets.
         seeded: Whether, without published weights at hand, random ones are compared: its module then has a function
-            `save(preset, state, folder)`, which writes a network's tensors to a file as its publisher would.
+            `save(preset, state, folder)`, which writes a network's tensors to a file as its publisher would, or the
+            publisher reads the folders that `features.backbones.bundle` writes.
         files: Addresses of its code that is in no package.
         bare: Packages whose `__init__.py` is not run, since it needs other packages or downloads files.
     """
@@ -73,6 +75,37 @@ PUBLISHERS = {
             "speechbrain.dataio",
             "speechbrain.utils",
         ),
+    ),
+    "huggingface": Publisher(  # a dependency of this project, so that it needs no packages of its own
+        f"transformers {version('transformers')}, AutoModel and AutoFeatureExtractor",
+        (),
+        (
+            "wav2vec2-nano",
+            "wav2vec2-base",
+            "wav2vec2-emotion-msp-dim",
+            "hubert-base",
+            "distilhubert",
+            "mert-v1-95m",
+            "wavlm-base",
+            "data2vec-audio-base",
+            "unispeech-sat-base",
+            "ast",
+            "clap",
+            "larger-clap-general",
+            "whisper-tiny",
+            "whisper-base",
+            "whisper-small",
+            "sew-tiny",
+            "sew-mid",
+            "sew-small",
+            "encodec-24khz",
+            "encodec-32khz",
+            "dac-16khz",
+            "dac-44khz",
+            "mimi",
+            "pe-a-frame-small",
+        ),
+        seeded=True,
     ),
     "m2d": Publisher(
         "portable_m2d.py at 955401e, PortableM2D.encode",
@@ -144,6 +177,12 @@ PUBLISHERS = {
         ("ge2e",),
     ),
     "speech_embedding": Publisher("the file in onnxruntime", (), ("speech-embedding",)),
+    "torchvggish": Publisher(
+        f"torchvggish {version('torchvggish')}, waveform_to_examples and VGG",
+        (),
+        ("vggish",),
+        seeded=True,
+    ),
     "usad": Publisher(
         "the code in the folder of the weights",
         (),

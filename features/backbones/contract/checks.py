@@ -21,8 +21,6 @@ from features.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
 
-    from features.spec import BackboneSpec
-
 EXACT = 1e-5  # relative error ‖a − b‖/‖b‖ of a clip's valid frames, the largest over its layers
 ORDER = (4, 0, 6, 2, 5, 1, 3)
 BATCHES = (ORDER, ORDER[:3], (2, 2, 6), (0, 1))  # positions in the clips
@@ -175,7 +173,7 @@ def values_are_the_publishers(subject: Subject) -> str:
     """Check the golden vectors of a preset."""
     spec = subject.backbone.spec
     golden = find_golden(spec.name)
-    if golden is None or not golden.is_of(spec):
+    if golden is None or not golden.fits(subject.backbone):
         raise ValueError(f"{spec.title}: there are no golden vectors of these weights and settings")
     found = golden.error(subject.backbone.embed(golden_clips(spec.sample_rate)))
     return _small(found, f"the values differ from those of {golden.publisher}", TOLERANCE)
@@ -198,10 +196,20 @@ CHECKS: dict[str, Check] = {
 GOLDEN = "the values are the publisher's"
 
 
-def checks_of(spec: BackboneSpec) -> dict[str, Check]:
+def checks_of(backbone: Backbone) -> dict[str, Check]:
     """Return the checks of a backbone: those of the contract, and its golden vectors if it has the same weights."""
-    golden = find_golden(spec.name)
-    return CHECKS if golden is None or not golden.is_of(spec) else {**CHECKS, GOLDEN: values_are_the_publishers}
+    golden = find_golden(backbone.spec.name)
+    return CHECKS if golden is None or not golden.fits(backbone) else {GOLDEN: values_are_the_publishers, **CHECKS}
+
+
+def why_not_compared(backbone: Backbone) -> str | None:
+    """Return why the golden vectors of a preset are not compared; None if they are, or if there are none."""
+    golden = find_golden(backbone.spec.name)
+    if golden is None or golden.fits(backbone):
+        return None
+    if golden.weights == "seeded" and not backbone.spec.untrained:
+        return "known for random weights only: --set weights=random"
+    return "known for other weights or settings only"
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,7 @@ def run_checks(subject: Subject, limit_s: float) -> Iterator[Finding]:
         limit_s: Seconds after which no further check starts.
     """
     started = time.monotonic()
-    for name, check in checks_of(subject.backbone.spec).items():
+    for name, check in checks_of(subject.backbone).items():
         if time.monotonic() - started > limit_s:
             yield Finding(name, None, f"not checked within {limit_s:.0f} s")
             continue

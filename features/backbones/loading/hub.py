@@ -101,6 +101,7 @@ def _fetch_snapshot(repo: str, revision: str | None, *, code: bool) -> Path:
         for file in PREPROCESSOR_FILES:
             with contextlib.suppress(RemoteEntryNotFoundError):  # the hub's cache records that the file does not exist
                 fetch(file, info.sha)
+        fetch(CONFIG_FILE, info.sha)  # says which shards are needed
         weights = fetch(wanted, info.sha)
         if wanted.endswith(".index.json"):
             for shard in indexed_shards(weights):
@@ -108,7 +109,6 @@ def _fetch_snapshot(repo: str, revision: str | None, *, code: bool) -> Path:
         for file in sorted(there) if code else ():
             if file.endswith(".py") and "/" not in file:
                 fetch(file, info.sha)
-        fetch(CONFIG_FILE, info.sha)
         return fetch(CONFIG_FILE, revision).parent
 
 

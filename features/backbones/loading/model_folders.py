@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from features.backbones.loading.audio_parts import files_needed
 from features.backbones.loading.digests import file_sha256, text_sha256
 from features.backbones.loading.git_lfs import not_a_pointer
 from features.errors import WeightsError
@@ -71,11 +72,18 @@ def _index_of(file: str) -> str:
     return f"{file}.index.json"
 
 
+def has_safetensors(folder: Path) -> bool:
+    """Return whether the weights of a model folder are safetensors, whose tensors can be read one by one."""
+    return any(path.suffix == ".safetensors" for path in weight_files(folder))
+
+
 def indexed_shards(index: Path) -> list[str]:
-    """Return the files that the index of a large model lists, sorted.
+    """Return the files of a large model that are needed, sorted: all that its index lists, unless only a part is used.
+
+    The model's configuration must be in the same folder.
 
     Raises:
-        WeightsError: It is damaged, or names a file outside its folder.
+        WeightsError: The index is damaged, names a file outside its folder, or lists no tensor of the part.
     """
     listed = read_object(index, error=WeightsError).get("weight_map")
     if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
@@ -83,7 +91,13 @@ def indexed_shards(index: Path) -> list[str]:
     names = sorted(set(listed.values()))
     if outside := next((name for name in names if Path(name).is_absolute() or ".." in Path(name).parts), None):
         raise WeightsError(f"{index}: names a file {outside!r} outside its folder")
-    return names
+    if not index.name.startswith(WEIGHT_FILES[0]):
+        return names
+    model_type = read_config(index.parent).get("model_type")
+    needed = files_needed(listed, model_type)
+    if not needed:
+        raise WeightsError(f"{index}: lists no tensor of the audio encoder of {model_type}")
+    return needed
 
 
 def folder_sha256(folder: Path) -> str:

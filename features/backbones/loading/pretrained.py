@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.backbones.loading.model_folders import weight_files
+from features.backbones.loading import model_folders as folders
+from features.backbones.loading.audio_parts import AudioPart
 from features.errors import WeightsError, first_line
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 NOT_NEEDED = {"masked_spec_embed"}  # used in pretraining only
 
@@ -27,7 +28,7 @@ def load_pretrained(
         model_class: Class of transformers.
         config: The architecture.
         part: Name of the submodule that is used, such as `encoder`; empty: the whole model.
-        options: Further arguments of `from_pretrained`.
+        options: Further arguments of `from_pretrained`; `state_dict`: tensors in place of the folder's.
 
     Raises:
         WeightsError: A parameter is missing or has another shape; the message names it.
@@ -36,7 +37,7 @@ def load_pretrained(
 
     try:
         model, report = model_class.from_pretrained(
-            folder,
+            None if "state_dict" in options else folder,
             config=config,
             local_files_only=True,
             output_loading_info=True,
@@ -45,7 +46,7 @@ def load_pretrained(
             **options,
         )
     except Exception as error:
-        files = [path.name for path in weight_files(folder)]
+        files = [path.name for path in folders.weight_files(folder)]
         weights = files[0] if len(files) == 1 else f"the {len(files)} files of its weights"
         raise WeightsError(
             f"{name}: {folder} cannot be loaded ({first_line(error)}); if {weights} cannot be read, download it again"
@@ -61,6 +62,45 @@ def load_pretrained(
     if what:
         raise WeightsError(f"{name}: {folder} does not fit the architecture: {what}")
     return model
+
+
+def load_part(name: str, folder: Path, part: AudioPart, config: Any) -> nn.Module:
+    """Load the audio encoder of a larger model in a folder; tensors of other parts are not read.
+
+    Args:
+        name: The backbone, for messages.
+        folder: Folder from `save_pretrained`, with weights as safetensors.
+        part: Where the encoder is.
+        config: The architecture of the larger model.
+
+    Raises:
+        WeightsError: A parameter is missing or has another shape, or the weights cannot be read.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+    own = part.config_in(config)
+    tensors = read_tensors(name, folder, part)
+    return load_pretrained(name, folder, MODEL_MAPPING[type(own)], own, state_dict=tensors)
+
+
+def read_tensors(name: str, folder: Path, part: AudioPart) -> dict[str, Tensor]:
+    """Read the tensors of an audio encoder from the weights of a larger model, by their names in the encoder.
+
+    Raises:
+        WeightsError: A file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, Tensor] = {}
+    for path in folders.weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 – not a mapping
+                    if own := part.name_in_encoder(key):
+                        found[own] = file.get_tensor(key)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{name}: {path} cannot be read ({first_line(error)})") from error
+    return found
 
 
 @contextmanager

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from features.backbones.adapters.encoder_interface import InterfacedEncoder
 from features.backbones.adapters.equal_length import SHORTEST_S
+from features.backbones.adapters.masked_encoder import MASKED, MaskedEncoder
 from features.backbones.base import Backbone
 from features.backbones.loading.import_paths import described
 from features.backbones.networks.codecs import CODECS, CodecEncoder, hop_of
-from features.backbones.networks.front_ends import Inputs, front_end_of
+from features.backbones.networks.front_ends import front_end_of
+from features.backbones.networks.front_ends.interface import Inputs
 from features.backbones.networks.host_waits import wait_never
 from features.backbones.options import EncoderInterface
 from features.errors import ConfigError, RunError, UserError
@@ -69,10 +71,10 @@ class TransformersBackbone(Backbone):
         self.device = device
         self.dtype = dtype
         self.module = module.to(device)
-        wait_never(self.module.encoder if isinstance(self.module, CodecEncoder) else self.module)
+        wait_never(self.module.encoder if isinstance(self.module, CodecEncoder | MaskedEncoder) else self.module)
         self._extractor = extractor
         on_host = partial(prepare, extractor, module)
-        self._front_end = front_end_of(extractor, on_host, device)
+        self._front_end = front_end_of(extractor, on_host, device, masked=isinstance(module, MaskedEncoder))
         if self._front_end is None:
             self.prepare = on_host
 
@@ -128,7 +130,7 @@ class TransformersBackbone(Backbone):
 def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
     """Run the feature extractor on one clip (T,); return the arguments of the encoder's `forward`, one row each."""
     taken = inspect.signature(module.forward).parameters
-    inputs = extracted(extractor, clip, next(iter(taken)))
+    inputs = extracted(extractor, clip, next(iter(taken)), masked=isinstance(module, MaskedEncoder))
     given = {key: value for key, value in inputs.items() if key in taken}
     mask = given.get("attention_mask")
     if mask is not None and bool(mask.all()):  # nothing is padded
@@ -136,15 +138,16 @@ def prepare(extractor: Any, module: Any, clip: np.ndarray) -> dict[str, Tensor]:
     return given
 
 
-def extracted(extractor: Any, clip: np.ndarray, name: str) -> Mapping[str, Tensor]:
+def extracted(extractor: Any, clip: np.ndarray, name: str, masked: bool = False) -> Mapping[str, Tensor]:
     """Run a feature extractor on one clip (T,).
 
     Extractors of published code, such as Bird-MAE's, may take no sample rate and may return the tensor alone; `name` is
-    then its name.
+    then its name. `masked` asks for the mask of its padding.
     """
     takes_rate = "sampling_rate" in inspect.signature(extractor.__call__).parameters
-    rate = {"sampling_rate": extractor.sampling_rate} if takes_rate else {}
-    inputs = extractor(clip, **rate, return_tensors="pt")
+    options = {"sampling_rate": extractor.sampling_rate} if takes_rate else {}
+    options |= {"return_attention_mask": True} if masked else {}
+    inputs = extractor(clip, **options, return_tensors="pt")
     return {name: inputs} if isinstance(inputs, Tensor) else inputs
 
 
@@ -170,6 +173,8 @@ def valid_frames(module: Any, extractor: Any, n_samples: int, n_frames: int) -> 
     """Return the number of an encoder's frames that cover the clip rather than the feature extractor's padding."""
     if n_frames == 1 or _is_clap(module):
         return n_frames
+    if isinstance(module, MaskedEncoder):
+        return min(n_frames, max(1, module.count_frames(math.ceil(n_samples / extractor.hop_length))))
     rate = extractor.sampling_rate
     analysed = max(0, math.floor((n_samples - AST_WINDOW_S * rate) / (AST_HOP_S * rate)) + 1)
     if _pads_as_ast(module, extractor):
@@ -198,6 +203,8 @@ def audio_encoder(
     config: Any = whole.config
     if interface is not None:
         return InterfacedEncoder(module, config, interface, pooled=embedding == "pooled")
+    if getattr(getattr(module, "config", None), "model_type", None) in MASKED:
+        return MaskedEncoder(module)
     return CodecEncoder(module, config) if config.model_type in CODECS else module
 
 
@@ -277,12 +284,14 @@ def _measured(module: Any, extractor: Any, embedding: str, device: str) -> Encod
     longest = limit
     if kind == AST or _pads_as_ast(module, extractor):
         longest = round((extractor.max_length - 1) * AST_HOP_S * rate + AST_WINDOW_S * rate)
-    elif kind == WHISPER:
+    elif kind == WHISPER or isinstance(module, MaskedEncoder):
         longest = extractor.n_samples
     if most == least:
         frame_rate = most / LONG_S if longest is None else rate / longest
     elif _pads_as_ast(module, extractor):
         frame_rate = padded_frames / (AST_HOP_S * extractor.max_length)
+    elif isinstance(module, MaskedEncoder):
+        frame_rate = padded_frames * rate / extractor.n_samples
     elif kind == AST:
         frame_rate = 1 / (AST_HOP_S * module.config.time_stride)
     else:

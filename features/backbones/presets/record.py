@@ -17,6 +17,7 @@ COMMERCIAL_USE = {
     "mit": True,
     "cc-by-nc-4.0": False,
     "cc-by-nc-sa-4.0": False,
+    "nvidia-oneway-noncommercial": False,
     "audeering-research": False,  # the licence of openSMILE, for research, education and personal use
 }
 SNAPSHOT_FILES = ("config.json", "preprocessor_config.json", "model.safetensors or pytorch_model.bin")

@@ -112,6 +112,19 @@ CASES = {
             "num_key_value_heads": 4,
         },
     },
+    "pe-a-frame-small": {
+        "weights": "random",
+        "architecture": {
+            **TINY_TRANSFORMER,
+            "head_dim": 8,
+            "dac_config": {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "codebook_dim": 8},
+        },
+    },
+    "audio-flamingo-3": {
+        "weights": "random",
+        "architecture": {**TINY_TRANSFORMER, "max_source_positions": 500},
+        "extractor": {"chunk_length": 10, "feature_size": 128},  # s; 500 frames of 20 ms
+    },
     "hubert-large": {**TINY_SIZE, "architecture": {"feat_extract_norm": "layer", "do_stable_layer_norm": True}},
 }
 # one of each kind of network is checked in `make test`, the others in `make test-all`
@@ -131,6 +144,8 @@ MORE = (
     "dac-44khz",
     "mimi",
     "passt-s-p16-s16-128-ap468",
+    "pe-a-frame-small",
+    "audio-flamingo-3",
 )
 QUICKLY_PRETENDED = ("logmel", "wav2vec2", "whisper-base", "panns", "hear")  # on the pretend device in `make test`
 SEEDED = [name for name, chosen in CASES.items() if chosen and chosen.get("weights") == "random"]

@@ -11,6 +11,7 @@ import transformers
 from features.backbones import describe, load
 from features.backbones.base import pad
 from features.errors import ConfigError, WeightsError
+from recipes.parity.publishers.huggingface import layers_of
 from tests.paths import SHARED
 
 pytestmark = pytest.mark.thorough
@@ -23,6 +24,11 @@ ENCODEC = {"num_filters": 4, "hidden_size": 16, "num_lstm_layers": 1}
 CODEC_LABELS = ("encodec", "encodec-music", "dac", "mimi")
 NO_TOKENS = {f"{name}_token_id": 1 for name in ("pad", "bos", "eos", "cls", "sep")}
 CONV = {"conv_dim": (24,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+PE_AUDIO = {
+    **TINY,
+    "head_dim": 8,
+    "dac_config": {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "codebook_dim": 8},
+}
 # model class and its configuration, feature extractor and its settings
 MODELS = {
     "ast": ("ASTForAudioClassification", TINY, "ASTFeatureExtractor", {}),
@@ -91,15 +97,29 @@ MODELS = {
         "PeAudioModel",
         {
             "text_config": {**TINY, "vocab_size": 50, **NO_TOKENS},
-            "audio_config": {
-                **TINY,
-                "head_dim": 8,
-                "dac_config": {"encoder_hidden_size": 4, "decoder_hidden_size": 16, "codebook_dim": 8},
-            },
+            "audio_config": PE_AUDIO,
         },
         "PeAudioFeatureExtractor",
         {},
     ),
+    "pe-audio-frame": (  # as pe-a-frame-small
+        "PeAudioFrameLevelModel",
+        {"text_config": {**TINY, "vocab_size": 50, **NO_TOKENS}, "audio_config": PE_AUDIO},
+        "PeAudioFeatureExtractor",
+        {},
+    ),
+    "pe-audio-alone": ("PeAudioEncoder", PE_AUDIO, "PeAudioFeatureExtractor", {}),
+    "flamingo": (
+        "AudioFlamingo3ForConditionalGeneration",
+        {
+            "text_config": {**TINY, "model_type": "qwen2", "num_key_value_heads": 4, "vocab_size": 60},
+            "audio_config": TINY,
+            "audio_token_id": 5,
+        },
+        "WhisperFeatureExtractor",
+        {"feature_size": 128},
+    ),
+    "flamingo-alone": ("AudioFlamingo3Encoder", TINY, "WhisperFeatureExtractor", {"feature_size": 128}),
     "parakeet": ("ParakeetEncoder", TINY, "ParakeetFeatureExtractor", {}),
 }
 SECONDS = (0.1, 0.35, 1.0, 1.0, 2.71, 7.003, 10.0)
@@ -130,32 +150,6 @@ def saved(tmp_path_factory):
     return save
 
 
-def alone(label, model, extractor, clip):
-    """(L, F, D) of one clip by transformers, frames of padding left out."""
-    rate = extractor.sampling_rate
-    inputs = extractor(clip, sampling_rate=rate, return_tensors="pt")
-    base = model.base_model if label == "ast" else model
-    with torch.no_grad():
-        if label.startswith("clap"):
-            return base.audio_model(**inputs).pooler_output[None].numpy()
-        if label in CODEC_LABELS:
-            encoded = base.encoder(inputs["input_values"])
-            return (encoded.latents if label == "mimi" else encoded).transpose(1, 2).numpy()
-        if label == "pe-audio":
-            output = base.audio_encoder(inputs["input_values"])
-            return output.last_hidden_state.numpy()
-        encoder = base.get_encoder() if label.startswith("whisper") else base
-        output = encoder(**inputs, output_hidden_states=True)
-    states = [state for state in output.hidden_states[:-1] if state.shape == output.last_hidden_state.shape]
-    layers = torch.cat([*states, output.last_hidden_state])  # SEW's inner layers have half the frames
-    if label.startswith("whisper"):  # 1,500 frames of 20 ms
-        return layers[:, : int(np.ceil(len(clip) / 320))].numpy()
-    if label == "ast":  # two class tokens, then 12 bands × 101 steps of 100 ms
-        steps = max(1, (1 + (len(clip) - 400) // 160 - 16) // 10 + 1)
-        return layers[:, 2:].reshape(len(layers), 12, 101, -1).mean(1)[:, :steps].numpy()
-    return layers.numpy()
-
-
 def error(a, b):
     """The largest ‖a − b‖/‖b‖ over layers."""
     assert a.shape == b.shape
@@ -171,7 +165,7 @@ def test_every_layer_is_what_transformers_gives_for_each_clip_alone(label, saved
     clips = [clip for clip in make_clips(*(round(s * rate) for s in SECONDS)) if len(clip) >= backbone.spec.min_samples]
     assert len(clips) >= 5
     for clip, frames in zip(clips, backbone.embed(clips), strict=True):
-        assert error(frames, alone(label, model, extractor, clip)) <= 1e-5
+        assert error(frames, layers_of(model, extractor, clip)) <= 1e-5
 
 
 @pytest.mark.parametrize("label", CODEC_LABELS)
@@ -189,7 +183,8 @@ def test_a_codecs_frames_are_what_its_quantiser_gets(label, saved, make_clips, m
 
 
 @pytest.mark.parametrize(
-    "label", ["ast", "whisper", "clap", "clap-fused", "w2v-bert", "conformer", "sew", *CODEC_LABELS]
+    "label",
+    ["ast", "whisper", "clap", "clap-fused", "w2v-bert", "conformer", "sew", "flamingo", "pe-audio", *CODEC_LABELS],
 )
 def test_known_feature_extractors_run_as_batched_modules_on_the_device(label, saved, make_clips, monkeypatch):
     folder, _, extractor = saved(label)
@@ -213,6 +208,7 @@ def test_known_feature_extractors_run_as_batched_modules_on_the_device(label, sa
         ("dac", 1, 64, 50, 30),
         ("mimi", 1, 32, 12.5, 30),
         ("pe-audio", 1, 32, 25, 30),
+        ("flamingo", 1, 32, 25, 30),
     ],
 )
 def test_the_spec_comes_from_the_architecture_alone(label, layers, dim, rate, longest_s, saved):
@@ -234,7 +230,7 @@ def test_longer_clips_than_the_model_sees_go_through_in_its_windows(saved, make_
     (clip,) = make_clips(400_000)
     size = backbone.spec.max_samples
     assert size == 1_023 * 160 + 400
-    parts = [alone("ast", model, extractor, part) for part in (clip[:size], clip[size : 2 * size], clip[2 * size :])]
+    parts = [layers_of(model, extractor, part) for part in (clip[:size], clip[size : 2 * size], clip[2 * size :])]
     assert error(backbone.embed([clip])[0], np.concatenate(parts, axis=1)) <= 1e-5
     assert [part.shape[1] for part in parts][:2] == [101, 101]
 
@@ -353,4 +349,4 @@ def test_whispers_real_encoder_equals_the_one_of_transformers(make_clips):
     backbone = load({"name": "transformers", "weights": str(folder)}, device="cpu")
     clips = make_clips(8000, 40_123)
     for clip, frames in zip(clips, backbone.embed(clips), strict=True):
-        assert error(frames, alone("whisper", model, extractor, clip)) <= 1e-5
+        assert error(frames, layers_of(model, extractor, clip)) <= 1e-5

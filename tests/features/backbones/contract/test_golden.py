@@ -1,33 +1,40 @@
 """Golden vectors: every file is about a preset, its numbers are what this program computes, and errors are seen."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from features.backbones import load, presets
-from features.backbones.contract.checks import CHECKS, GOLDEN, ContractError, Subject, checks_of
+from features.backbones import load, names
+from features.backbones.contract.checks import CHECKS, GOLDEN, ContractError, Subject, checks_of, why_not_compared
 from features.backbones.golden.clips import golden_clips, noise
 from features.backbones.golden.vectors import FOLDER, N_NUMBERS, TOLERANCE, Golden, find_golden, selected
 from features.backbones.loading.availability import missing_extra
+from features.backbones.loading.weights import BUNDLED_FOLDER
 from tests.paths import SHARED
 
 FILES = {
     "birdnet-2.4": SHARED / "weights" / "birdnet.tflite",
     "ge2e": SHARED / "weights" / "ge2e" / "ge2e.pt",
     "speech-embedding": SHARED / "weights" / "speech-embedding" / "speech_embedding.onnx",
+    "whisper-base": SHARED / "weights" / "whisper-base-encoder",
     "yamnet": SHARED / "weights" / "yamnet.tflite",
 }
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-LARGE = {  # networks that take seconds
-    "aves-bio",
-    "beats-iter3-plus-as2m",
-    "dasheng-base",
-    "m2d-mr7",
-    "muq-large-msd-iter",
-    "openl3-env",
-    "passt-s-swa-p16-128-ap476",
+# those that are embedded in about two seconds of a CPU, at least one of each kind of front end
+QUICK = {
+    *("birdnet-2.4", "compare2016", "ecapa-voxceleb", "egemaps", "ge2e", "panns-cnn14", "speech-embedding", "yamnet"),
+    *("distilhubert", "encodec-24khz", "vggish", "wav2vec2-nano", "whisper-tiny"),
 }
+SLOW = {"pe-a-frame-small", "wav2vec2-emotion-msp-dim"}  # many samples, and 164 million parameters
+
+
+def tier(name):
+    """The mark of a preset's test."""
+    return () if name in QUICK else pytest.mark.slow if name in SLOW else pytest.mark.thorough
 
 
 def loaded(name):
@@ -37,23 +44,21 @@ def loaded(name):
     if find_golden(name).weights == "seeded":
         return load({"name": name, "weights": "random"})
     file = FILES.get(name)
-    if file is not None and not file.is_file():
+    if file is not None and not file.exists():
         pytest.skip(f"no {file} next to the checkout")
     return load({"name": name, **({} if file is None else {"weights": str(file)})})
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough if name in LARGE else ()) for name in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=tier(name)) for name in NAMES])
 def test_a_preset_has_its_publishers_values(name):
     backbone, golden = loaded(name), find_golden(name)
     assert golden.is_of(backbone.spec)
     assert golden.error(backbone.embed(golden_clips(golden.sample_rate))) <= TOLERANCE
-    assert GOLDEN in checks_of(backbone.spec)
+    assert GOLDEN in checks_of(backbone)
 
 
 def test_every_file_is_about_a_preset_and_says_where_it_is_from():
-    assert {"egemaps", "compare2016", "panns-cnn14", *FILES} <= set(NAMES) <= set(presets())
+    assert {*QUICK, *FILES} <= set(NAMES) <= set(names())
     for name in NAMES:
         golden = find_golden(name)
         assert golden.preset == name and golden.publisher
@@ -86,7 +91,7 @@ def golden_of(backbone, **changes):
     frames = backbone.embed(golden_clips(spec.sample_rate))
     shapes = [list(clip.shape) for clip in frames]
     numbers = [selected(clip) for clip in frames]
-    made = Golden("logmel", "this program", "none", "", spec.sample_rate, spec.settings, shapes, numbers)
+    made = Golden(spec.name, "this program", "none", "", spec.sample_rate, spec.settings, shapes, numbers)
     return replace(made, **changes)
 
 
@@ -97,7 +102,7 @@ def test_another_value_or_another_shape_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("features.backbones.golden.vectors.FOLDER", tmp_path)
     golden.write(tmp_path)
     assert find_golden("logmel") == golden
-    check = checks_of(backbone.spec)[GOLDEN]
+    check = checks_of(backbone)[GOLDEN]
     assert check(subject) == "relative error 0.0e+00"
 
     wrong = [list(numbers) for numbers in golden.numbers]
@@ -110,9 +115,35 @@ def test_another_value_or_another_shape_is_an_error(tmp_path, monkeypatch):
         check(subject)
 
 
+def test_published_weights_in_another_file_are_compared(tmp_path):
+    folder = shutil.copytree(BUNDLED_FOLDER / "wav2vec2-nano", tmp_path / "nano")
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(state | {"head.weight": torch.ones(2)}, folder / "pytorch_model.bin")
+    backbone = load({"name": "wav2vec2-nano", "weights": str(folder)})
+    golden = find_golden("wav2vec2-nano")
+    assert not golden.is_of(backbone.spec) and golden.fits(backbone)
+    assert checks_of(backbone)[GOLDEN](Subject(backbone, [], lambda: backbone)).startswith("relative error")
+    assert why_not_compared(backbone) is None
+
+    state["encoder.layer_norm.weight"][0] += 0.01
+    torch.save(state, folder / "pytorch_model.bin")
+    changed = load({"name": "wav2vec2-nano", "weights": str(folder)})
+    assert not golden.fits(changed)
+    assert why_not_compared(changed) == "known for other weights or settings only"
+
+
+def test_a_preset_whose_vectors_are_of_random_weights_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("features.backbones.golden.vectors.FOLDER", tmp_path)
+    backbone = load({"name": "wav2vec2-nano"})
+    golden_of(backbone, weights="seeded", weights_sha256="00").write(tmp_path)
+    assert why_not_compared(backbone) == "known for random weights only: --set weights=random"
+
+
 def test_vectors_of_other_weights_or_settings_are_not_compared(tmp_path, monkeypatch):
     backbone = load({"name": "logmel"})
     monkeypatch.setattr("features.backbones.golden.vectors.FOLDER", tmp_path)
     for changes in ({"weights_sha256": "00"}, {"settings": {}}, {"sample_rate": 8_000}):
         golden_of(backbone, **changes).write(tmp_path)
-        assert checks_of(backbone.spec) == CHECKS
+        assert checks_of(backbone) == CHECKS
+        assert why_not_compared(backbone) == "known for other weights or settings only"
