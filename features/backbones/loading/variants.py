@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from features.backbones.loading.model_folders import CONFIG_FILE, WEIGHT_FILES
 from features.backbones.loading.weights import RANDOM
 from features.backbones.presets.record import Preset
 from features.backbones.table import family_of, get_family, get_record, presets
@@ -53,8 +54,9 @@ def _is_named(source: str, preset: str) -> bool:
     record, family = get_record(preset), get_family(family_of(preset))
     if record is None or record.weights is None:
         return False
-    files = () if family.weights_from == "hub" else record.files  # a repository's files have the usual names
-    return Path(source.partition("@")[0]).name in (Path(record.weights).name, *files)
+    files = () if family.weights_from == "hub" else record.files
+    names = {Path(record.weights).name, *files} - {*WEIGHT_FILES, CONFIG_FILE}  # many models have files of these names
+    return Path(source.partition("@")[0]).name in names
 
 
 def _check_architecture(options: BackboneOptions, spec: BackboneSpec, record: Preset, source: str) -> None:
