@@ -59,6 +59,8 @@ def _facts(record: Preset, *, on_hub: bool) -> Iterator[tuple[str, str]]:
         yield "code", "comes with the weights and runs only if it is trusted (trust)"
     if record.files:
         yield "files", ", ".join(record.files)
+    if record.page is not None:
+        yield "published at", record.page
     if record.input is not None:
         yield from _input(record.input)
     yield "layers", f"{record.layers or UNKNOWN}: {record.layer_order}"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from features.backbones.networks.wav2vec2 import Wav2Vec2Backbone
 
 DIMS, LAYERS = {"tiny": 96, "base": 768, "large": 1024}, {"tiny": 4, "base": 13, "large": 25}
-FILES_ARE_AT = "the files for torchaudio are listed at https://github.com/earthspecies/aves"
+PAGE = "https://github.com/earthspecies/aves"
+FILES_ARE_AT = f"the files for torchaudio are listed at {PAGE}"
 # beginnings of names in torchaudio's network -> in that of transformers; weight norm had other names before torch 2
 RENAMED = {
     "encoder.feature_projection.": "feature_projection.",
@@ -35,6 +36,7 @@ _CORE = Preset(  # facts from esp-aves 1.0.0: aves.py, its README and the config
     weights="weights/aves-base-core.torchaudio.pt",
     options={"size": "base"},
     files=("aves-base-core.torchaudio.pt",),
+    page=PAGE,
     input=AS_IT_IS,
     layers=LAYERS["base"],
     dim=DIMS["base"],

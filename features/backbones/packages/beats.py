@@ -21,7 +21,8 @@ SAMPLE_RATE = 16_000
 SHORTEST_SAMPLES = 2_800  # 16 frames of the filter bank, one patch
 PATCH_SAMPLES, PATCHES_PER_TIME = 2_560, 8  # 16 frames of 10 ms; 128 mel bands in patches of 16
 LAYERS, DIMS = {"tiny": 3, "base": 13}, {"tiny": 48, "base": 768}
-FILES_ARE_AT = "the files are listed at https://github.com/microsoft/unilm/tree/master/beats"
+PAGE = "https://github.com/microsoft/unilm/tree/master/beats"
+FILES_ARE_AT = f"the files are listed at {PAGE}"
 # what the shapes of the tensors do not show
 SETTINGS = {
     "layer_norm_first": False,
@@ -42,6 +43,7 @@ WEIGHT_NORM = {  # names before torch 2 -> names now
 _ITER1 = Preset(  # facts from the publisher's BEATs.py, backbone.py and README
     weights="weights/BEATs_iter1.pt",
     files=("BEATs_iter1.pt",),
+    page=PAGE,
     input=InputContract(
         sample_rate_hz=SAMPLE_RATE,
         window_samples=SHORTEST_SAMPLES,

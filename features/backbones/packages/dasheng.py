@@ -35,12 +35,14 @@ SIZES = {
     "1.2b": Size(1536, 40, 24),
     "tiny": Size(16, 2, 2),
 }
-FILE_IS_AT = "it is at https://zenodo.org/records/11511780"
+PAGE = "https://zenodo.org/records/11511780"
+FILE_IS_AT = f"it is at {PAGE}"
 NOT_USED = ("front_end.",)  # fixed filters, which are computed here
 
 _BASE = Preset(  # facts from dasheng 0.0.9: pretrained/pretrained.py, train/models.py
     weights="weights/dasheng_base.pt",
     files=("dasheng_base.pt",),
+    page=PAGE,
     input=InputContract(
         sample_rate_hz=SAMPLE_RATE,
         window_samples=PATCH_SAMPLES,

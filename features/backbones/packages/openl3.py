@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE, WINDOW_SAMPLES, HOP_SAMPLES = 48_000, 48_000, 4_800
 CHANNELS = {"base": (64, 64, 128, 128, 256, 256, 512, 512), "tiny": (2, 2, 4, 4, 8, 8, 16, 16)}
-FILES_ARE_AT = "the files are at https://github.com/torchopenl3/torchopenl3-models"
+PAGE = "https://github.com/torchopenl3/torchopenl3-models"
+FILES_ARE_AT = f"the files are at {PAGE}"
 NOT_USED = ("speclayer.dft_real_kernels", "speclayer.dft_imag_kernels")  # fixed filters, which are computed here
 
 _ENV = Preset(  # facts from torchopenl3 1.0.1, models.py, core.py and utils.py; the licence from openl3's README
     weights="weights/torchopenl3_mel256_env_512.pth.tar",
     options={"input_repr": "mel256", "embedding_size": 512},
     files=("torchopenl3_mel256_env_512.pth.tar",),
+    page=PAGE,
     input=InputContract(
         sample_rate_hz=SAMPLE_RATE,
         window_samples=WINDOW_SAMPLES,

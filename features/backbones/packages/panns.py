@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 32_000
 SHORTEST_SAMPLES = 9_920  # 32 frames, which the five poolings reduce to one
 CHANNELS = {"base": (64, 128, 256, 512, 1024, 2048), "tiny": (2, 4, 4, 8, 8, 16)}
-FILE_IS_AT = "it is at https://zenodo.org/records/3987831"
+PAGE = "https://zenodo.org/records/3987831"
+FILE_IS_AT = f"it is at {PAGE}"
 # fixed filters, which are computed here, and the classifier
 NOT_USED = ("spectrogram_extractor.", "logmel_extractor.", "fc_audioset.")
 
@@ -28,6 +29,7 @@ PRESETS = {
     "panns-cnn14": Preset(
         weights="weights/Cnn14_mAP=0.431.pth",
         files=("Cnn14_mAP=0.431.pth",),
+        page=PAGE,
         input=InputContract(
             sample_rate_hz=SAMPLE_RATE,
             window_samples=SHORTEST_SAMPLES,

@@ -31,7 +31,8 @@ HOP_LENGTH: Final = 320
 WINDOW_S: Final = 10
 PATCH = 16  # frames of the spectrogram
 SIZES = {"base": Size(768, 12, 12), "light": Size(768, 7, 12), "tiny": Size(16, 2, 2)}
-FILES_ARE_AT = "the files are at https://github.com/kkoutini/PaSST/releases"
+PAGE = "https://github.com/kkoutini/PaSST/releases"
+FILES_ARE_AT = f"the files are at {PAGE}"
 NOT_USED = ("head.", "head_dist.")  # the classifiers
 
 
@@ -62,6 +63,7 @@ def _input(window_s: int = WINDOW_S, hop_length: int = HOP_LENGTH) -> InputContr
 _BASE = Preset(  # facts from hear21passt 0.0.26 (passt.py, preprocess.py, base.py) and the README files of PaSST
     weights="weights/passt-s-f128-p16-s10-ap.476-swa.pt",
     files=("passt-s-f128-p16-s10-ap.476-swa.pt",),
+    page=PAGE,
     input=_input(),
     layers=SIZES["base"].depth,
     layer_order="the mean of the two class tokens after each layer; after the last, normed, the published embedding",

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES = 25_600, 12_320
 DIM = 256
-FILE_IS_IN = "it is pretrained.pt of github.com/resemble-ai/Resemblyzer, and of its package on PyPI"
+PAGE = "https://github.com/resemble-ai/Resemblyzer"
+FILE_IS_IN = f"it is pretrained.pt of {PAGE}, and of its package on PyPI"
 TRAINING_ONLY = ("similarity_weight", "similarity_bias")  # tensors of the loss
 
 PRESETS = {
     "ge2e": Preset(  # facts from Resemblyzer 0.1.4: hparams.py, audio.py, voice_encoder.py
         weights="weights/ge2e.pt",
         files=("pretrained.pt",),
+        page=PAGE,
         input=InputContract(
             sample_rate_hz=SAMPLE_RATE,
             window_samples=WINDOW_SAMPLES,

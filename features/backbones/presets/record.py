@@ -69,6 +69,7 @@ class Preset:
         revision: Commit of the hub repository, 40 hexadecimal digits; None: the newest is used.
         options: Further options that the preset sets. The options in a config override them.
         files: Files of the weights that are used.
+        page: Where the publisher offers or lists these files, if that is not a repository of the model hub.
         needs_trust: Whether the weights come with code that has to be trusted (`trust`); the preset never sets it.
         input: The expected input.
         layers: Number of layers of an embedding.
@@ -85,6 +86,7 @@ class Preset:
     revision: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    page: str | None = None
     needs_trust: bool = False
     input: InputContract | None = None
     layers: int | None = None

@@ -113,6 +113,8 @@ def test_the_page_of_a_preset(run):
     assert "  lengths         1 sample to max_duration_s; " in run("show", "yamnet")[1]
     assert (facts["dimensions"], facts["parameters"], facts["fine-tuned on"]) == ("1024", "315,438,720", "–")
     assert "      - {name: mms-300m}\n      - {name: mms-300m, weights: random, label: mms-300m-untrained}\n" in out
+    assert "published at" not in facts  # the weights are a repository
+    assert "  published at    https://zenodo.org/records/3987831" in run("show", "panns-cnn14")[1]
     assert "size: for `random`" in out and "(here 'large-stable')" in out
 
 
