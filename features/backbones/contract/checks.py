@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXACT = 1e-5  # relative error ‖a − b‖/‖b‖ of a clip's valid frames, the largest over its layers
 ORDER = (4, 0, 6, 2, 5, 1, 3)
-BATCHES = (ORDER, ORDER[:3], (2, 2, 6), (0, 1))  # positions in the clips
+BATCHES = (ORDER, (2, 2, 6), (0, 1))  # positions in the clips
 
 
 class ContractError(RunError):
@@ -163,7 +163,8 @@ def loaded_again_it_is_the_same(subject: Subject) -> str:
     again = subject.load_again()
     if not torch.equal(torch.rand(3), expected):
         raise ContractError("loading changes the state of torch's random numbers")
-    pairs = zip(again.embed(subject.clips), subject.backbone.embed(subject.clips), strict=True)
+    few = subject.clips[3:6]
+    pairs = zip(again.embed(few), subject.backbone.embed(few), strict=True)
     if not all(np.array_equal(one, other) for one, other in pairs):
         raise ContractError("a second instance gives other values for the same clips")
     return "the same bits"
