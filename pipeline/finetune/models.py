@@ -14,6 +14,7 @@ from features import backbones
 from features.backbones.base import Backbone
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
+from features.backbones.loading.variants import check_variant
 from features.errors import ConfigError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -54,7 +55,9 @@ def find_weights(options: Recipe) -> InitialWeights:
         ConfigError: Settings are incompatible.
     """
     if isinstance(options, EndToEndOptions):
-        spec = backbones.describe(backbone_entry(options))  # type: ignore[arg-type]
+        entry = backbone_entry(options)
+        spec = backbones.describe(entry)  # type: ignore[arg-type]
+        check_variant(entry, spec)  # type: ignore[arg-type]
         training = backbones.get_family(spec.family).end_to_end
         if options.gradient_checkpointing and not (training and training.gradient_checkpointing):
             raise ConfigError(

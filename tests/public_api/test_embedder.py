@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import audioheads as ah
 from features import backbones
-from features.errors import AudioError, ConfigError
+from features.errors import AudioError, ConfigError, WeightsError
 from features.manifest import Manifest
 
 RATE = 16_000
@@ -51,6 +51,13 @@ def test_files_and_waveforms_give_the_same_vectors_in_the_order_given(files, wav
     np.testing.assert_array_equal(embedder.transform([files[2], files[0], files[2]]), expected[[2, 0, 2]])
     np.testing.assert_array_equal(embedder.transform(str(files[1])), expected[[1]])
     assert embedder.transform([]).shape == (0, expected.shape[1])
+
+
+def test_weights_of_another_preset_are_refused(waves, tmp_path):
+    (tmp_path / "BEATs_iter3.pt").write_bytes(b"weights")
+    embedder = ah.Embedder({"name": "beats-iter1", "weights": str(tmp_path / "BEATs_iter3.pt")})
+    with pytest.raises(WeightsError, match="has the name of the weights of beats-iter3"):
+        embedder.transform([(RATE, waves[0])])
 
 
 def test_cached_recordings_are_not_embedded_again(files, waves, tmp_path, monkeypatch):
