@@ -299,7 +299,6 @@ class PretendCuda(TorchDispatchMode):
         if self._workspace is None:
             self._workspace = self._claim(WORKSPACE_BYTES)
         if any(isinstance(one, Tensor) and one.dtype == torch.float32 for one in args):
-            by_cudnn = name.startswith("conv") and torch.backends.cudnn.enabled  # else it is a product of matrices
-            part = torch.backends.cudnn.conv if by_cudnn else torch.backends.cuda.matmul
+            part = torch.backends.cudnn.conv if name.startswith("conv") else torch.backends.cuda.matmul
             if part.fp32_precision == "tf32":
                 self.shortcuts[name] += 1

@@ -1,11 +1,14 @@
 """A model whose code comes with its weights goes through every stage, where and only where it is trusted."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from features.backbones import preset_options
 from features.errors import UserError
 from pipeline.cli.app import app
 from tests.features.backbones.published_models import save_published
@@ -22,6 +25,9 @@ heads: [{name: linear}]
 protocol: kfold
 bench: null
 """
+INTERFACE = json.dumps(preset_options("ced-tiny")["interface"])
+# a small model with the interface of CED, which is not the preset's weights
+ENTRY = f"{{name: transformers, label: ced-tiny, weights: models/org/ced, interface: {INTERFACE}}}"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def folder(tmp_path_factory):
             (folder / "audio" / label).mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / "audio" / label / f"{number}.wav", 0.3 * clip, 16_000)
     (folder / "plain.yaml").write_text(CONFIG)
-    (folder / "ced.yaml").write_text(CONFIG.replace("{name: mfcc}", "{name: ced-tiny, weights: models/org/ced}"))
+    (folder / "ced.yaml").write_text(CONFIG.replace("{name: mfcc}", ENTRY))
     return folder
 
 
@@ -88,6 +94,7 @@ def test_every_stage_asks_for_trust_and_runs_with_it(folder, monkeypatch):
     refused("predict", "exported", clip, *weights)
     assert rows(run("predict", "exported", clip, *weights)) == [predicted]
 
-    check = ("backbones", "check", "ced-tiny", "--set", "weights=models/org/ced", "--device", "cpu")
+    options = ("--set", "weights=models/org/ced", "--set", f"interface={INTERFACE}")
+    check = ("backbones", "check", "transformers", *options, "--device", "cpu")
     refused(*check)
     assert "checks hold" in run(*check)
