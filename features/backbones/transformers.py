@@ -22,7 +22,7 @@ from features.errors import ConfigError, UserError
 from features.spec import BackboneSpec
 
 if TYPE_CHECKING:
-    from features.backbones.networks.transformers import TransformersBackbone
+    from features.backbones.networks.encoders.backbone import TransformersBackbone
 
 DEFAULT_RATE = 16_000
 
@@ -85,7 +85,7 @@ def describe(options: Options) -> BackboneSpec:
     """
     import torch
 
-    from features.backbones.networks.transformers import shape_of
+    from features.backbones.networks.encoders.shape import shape_of
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)
@@ -121,7 +121,8 @@ def load(options: Options, spec: BackboneSpec, *, device: str, precision: str) -
     """
     import torch
 
-    from features.backbones.networks.transformers import TransformersBackbone, audio_encoder
+    from features.backbones.networks.encoders.backbone import TransformersBackbone
+    from features.backbones.networks.encoders.calls import audio_encoder
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         encoder = _found(options)

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
+from features.backbones.networks.encoders.calls import prepare
 from features.backbones.networks.front_ends import TOLERANCE, front_end_of
-from features.backbones.networks.transformers import prepare
 
 pytestmark = pytest.mark.thorough
 
