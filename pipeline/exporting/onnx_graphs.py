@@ -102,7 +102,7 @@ def write_network_graphs(fitted: NetworkEnsemble, predictor: Predictor, target: 
             f"--format onnx: {predictor.model.title} is trained end to end and calibrated, and the graph ends before "
             "windows are averaged; use --format audioheads, or `calibrate: none`"
         )
-    length, spec = int(fitted.about["window_frames"]), predictor.spec
+    length, spec = fitted.window_frames, predictor.spec
     if isinstance(fitted.options, EndToEndOptions):
         assert fitted.source.spec is not None
         shortest = fitted.source.spec.min_samples

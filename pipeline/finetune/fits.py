@@ -107,21 +107,19 @@ class FitFolder:
         kept = None if valid is None else np.array(valid, dtype=np.float32)
         return Finished(probabilities, kept, state, about["params_total"], about["params_trained"])
 
-    def window_frames(self) -> int:
-        """Return the length of the windows that the finished fit was trained on.
+    def metadata(self) -> dict[str, Any]:
+        """Return what the weights of the finished fit record.
 
         Raises:
-            WeightsError: The weights are damaged, or were written by an older version, which did not record it.
+            WeightsError: They are damaged.
         """
         try:
             with safe_open(self.weights, "pt") as file:
-                metadata = file.metadata() or {}
+                recorded = (file.metadata() or {}).get(METADATA, "{}")
         except SafetensorError as error:
             raise WeightsError(f"{self.weights}: cannot be read: {first_line(error)}") from None
-        length = json.loads(metadata.get(METADATA, "{}")).get("window_frames")
-        if not isinstance(length, int):
-            raise WeightsError(f"{self.weights}: does not record its window length; delete it and train again")
-        return length
+        found: dict[str, Any] = json.loads(recorded)
+        return found
 
     def write(self, fitted: FinetunedModel, metadata: dict[str, str]) -> Finished:
         """Write the weights, then the JSON file, which marks the fit as finished. Only the main process writes.

@@ -23,7 +23,7 @@ from pipeline.config.config import Config
 from pipeline.finetune.windows import fit_windows, in_decibels
 from pipeline.stages.background.joining import joined_targets
 from pipeline.stages.context import Stage2
-from pipeline.stages.inputs import Inputs, inputs_from, read_inputs, stored_rows
+from pipeline.stages.inputs import Inputs, inputs_from, read_inputs, stored_identities, stored_rows
 
 
 def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTable]) -> Inputs:
@@ -35,14 +35,13 @@ def shared_inputs(config: Config, corpus: Corpus, tables: Sequence[EmbeddingTabl
 
 
 def open_frames(stage: Stage2, table: EmbeddingTable) -> ClipFrames:
-    """Open the inputs of all usable clips and of the windows of background in training, see `stored_rows`."""
-    _, ids, keys = stored_rows(stage.manifest, stage.inputs)
-    return ClipFrames(table, ids, keys)
+    """Open the inputs of all usable clips and of the windows of background in training."""
+    return ClipFrames(table, *stored_identities(stage.manifest, stage.inputs))
 
 
 def fit_rows(stage: Stage2, split: Split) -> SplitRows:
     """Return a split's training, validation and test clips as positions among the rows of `open_frames`."""
-    stored, _, _ = stored_rows(stage.manifest, stage.inputs)
+    stored = stored_rows(stage.manifest, stage.inputs)
     return SplitRows(*(np.searchsorted(stored, side) for side in (split.train, split.valid, split.test)))
 
 
@@ -73,7 +72,7 @@ def fit_clips(
         rows: Training, validation and test clips of the fit.
         statistics: From `fit_statistics`.
     """
-    stored, _, _ = stored_rows(stage.manifest, stage.inputs)
+    stored = stored_rows(stage.manifest, stage.inputs)
     targets = joined_targets(stage.targets, stage.inputs)[stored]
     longest = int(frames.lengths[rows.train].max())
     if options.duration_s is not None:

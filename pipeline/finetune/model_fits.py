@@ -30,7 +30,7 @@ from pipeline.finetune.fits import FitFolder, remove_others
 from pipeline.finetune.inputs import fit_clips, fit_rows, fit_statistics, open_frames
 from pipeline.finetune.models import InitialWeights, builder
 from pipeline.finetune.results import about_model, predictions_of
-from pipeline.finetune.trained_network import load_network, probabilities_of
+from pipeline.finetune.trained_network import load_network, probabilities_of, window_length
 from pipeline.fits.task import FitTask
 from pipeline.results.decisions.background_scores import is_scored, write_scores
 from pipeline.results.decisions.fit_decisions import FitKey, write_validation
@@ -149,7 +149,7 @@ class ModelFits:
         with stage.console.progress(f"background {self.options.title}", None, ""):
             for split, seed, fit in self._fits:
                 try:
-                    length = fit.window_frames()
+                    length = window_length(fit.metadata(), fit.weights)
                     network = load_network(fit.weights, self.options, self.source, n_classes, stage.device)
                 except WeightsError as error:
                     stage.console.note(f"{self.what}: false alarms are not counted: {error}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +48,20 @@ def load_network(
     except RuntimeError as error:
         raise WeightsError(f"{path}: does not fit the architecture: {first_line(error)}") from None
     return network.to(device).eval()
+
+
+def window_length(about: Mapping[str, Any], path: Path) -> int:
+    """Return the length of the windows in training, in frames, from the metadata of a fit.
+
+    Raises:
+        WeightsError: An older version wrote the file, which did not record it.
+    """
+    if "window_frames" not in about:
+        raise WeightsError(
+            f"{path}: does not record its window length; delete {path.parent} and run `audioheads finetune` with its "
+            "config again"
+        )
+    return int(about["window_frames"])
 
 
 def probabilities_of(

@@ -23,7 +23,7 @@ from heads.models.options import EndToEndOptions
 from heads.training.checkpoint import SavedHead, load_head, stored_decisions
 from pipeline.config.finetune_entries import backbone_entry, options_class
 from pipeline.finetune.models import InitialWeights
-from pipeline.finetune.trained_network import load_network, probabilities_of
+from pipeline.finetune.trained_network import load_network, probabilities_of, window_length
 from pipeline.predicting.locate import FitFile, FoundModel
 from pipeline.results.features_index import read_features_index
 
@@ -179,11 +179,7 @@ class NetworkEnsemble:
     def __init__(self, fits: Sequence[FitFile], device: str, moved: Mapping[str, str]) -> None:
         """Load networks onto a device; `moved` are backbone options whose value differs from training."""
         about = fits[0].about
-        if "window_frames" not in about:
-            raise UserError(
-                f"{fits[0].path}: does not record its window length; delete {fits[0].path.parent} "
-                "and run `audioheads finetune` with its config again"
-            )
+        self.window_frames = window_length(about, fits[0].path)
         self.about = about
         self.labels: tuple[str, ...] = tuple(about["labels"])
         self.entry = dict(about["input"])
@@ -218,10 +214,9 @@ class NetworkEnsemble:
         if not rows.ids:
             return np.zeros((0, len(self.labels)), np.float32)
         clips = FramesInMemory([clip_frames(frames)[:, 0] for frames in rows.frames or ()])
-        length = self.about["window_frames"]
         parts = []
         for network, calibrator in zip(self.networks, self.calibrators, strict=True):
-            outputs = probabilities_of(network, self.options, self.source, clips, length, self.device)
+            outputs = probabilities_of(network, self.options, self.source, clips, self.window_frames, self.device)
             parts.append(outputs if calibrator is None else calibrator(outputs, self.task))
         return averaged(parts)
 

@@ -129,23 +129,26 @@ def features_of(
     Raises:
         CacheError: A clip is missing, or its audio has changed.
     """
-    places, ids, keys = stored_rows(manifest, inputs)
-    return _features(table, poolings, ids, keys, places, len(manifest) + len(inputs.added))
+    ids, keys = stored_identities(manifest, inputs)
+    return _features(table, poolings, ids, keys, stored_rows(manifest, inputs), len(manifest) + len(inputs.added))
 
 
-def stored_rows(manifest: Manifest, inputs: Inputs) -> tuple[np.ndarray, list[str], list[str]]:
-    """Return what models train and are tested on: the usable clips, followed by the windows of `inputs.added`.
+def stored_rows(manifest: Manifest, inputs: Inputs) -> np.ndarray:
+    """Return the rows that models train and are tested on, ascending.
 
-    Returns:
-        Their rows, ascending: those of the manifest, and for the windows the numbers after them. Their ids. Their
-        content keys.
+    They are those of the usable clips in the manifest, and the numbers after the manifest for the windows of
+    `inputs.added`.
     """
-    rows = usable_rows(manifest, inputs.failures)
-    ids, keys = _identities(manifest, inputs.contents, rows)
+    return np.append(usable_rows(manifest, inputs.failures), len(manifest) + np.arange(len(inputs.added)))
+
+
+def stored_identities(manifest: Manifest, inputs: Inputs) -> tuple[list[str], list[str]]:
+    """Return the ids and the content keys of `stored_rows`."""
+    ids, keys = _identities(manifest, inputs.contents, usable_rows(manifest, inputs.failures))
     if not len(inputs.added):
-        return rows, ids, keys
+        return ids, keys
     added_ids, added_keys = window_identities(inputs, inputs.added)
-    return np.append(rows, len(manifest) + np.arange(len(inputs.added))), ids + added_ids, keys + added_keys
+    return ids + added_ids, keys + added_keys
 
 
 def background_features(table: EmbeddingTable, poolings: Sequence[str], inputs: Inputs) -> StoredVectors | ClipLayers:
