@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from audioheads.recordings import Recording, check_dense, read_recordings
 from features import backbones
-from features.backbones.loading.variants import check_variant
 from features.corpus import Corpus
 from features.errors import AudioError, ConfigError
 from features.extract import extract
@@ -151,10 +150,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         raise ConfigError(f"backbone should be a name or an entry such as {{'name': 'mfcc'}}, got {self.backbone!r}")
 
     def _spec(self) -> BackboneSpec:
-        entry = self._entry()
-        spec = backbones.describe(entry)
-        check_variant(backbones.parse_options(entry), spec)
-        return spec
+        return backbones.describe_new(self._entry())
 
     def _poolings(self) -> tuple[str, ...]:
         """Return the poolings in the order of the cache."""

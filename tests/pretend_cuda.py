@@ -67,6 +67,7 @@ class PretendCuda(TorchDispatchMode):
         pageable: Number of large copies to the device from memory that is not pinned.
         shortcuts: Names of float32 products that were computed while TF32 was allowed.
         ran: Number of operations on the device.
+        uses_cudnn: Whether convolutions use cuDNN, as they do outside of `torch.backends.cudnn.flags(enabled=False)`.
     """
 
     def __init__(self, memory: int = 16 * GIB) -> None:
@@ -74,6 +75,7 @@ class PretendCuda(TorchDispatchMode):
         super().__init__()
         self.memory, self.share = memory, 1.0
         self.allocated = self.peak = self.pageable = self.ran = 0
+        self.uses_cudnn = True
         self.waits: Counter[str] = Counter()
         self.shortcuts: Counter[str] = Counter()
         self.default_stream: Any = None
@@ -299,6 +301,7 @@ class PretendCuda(TorchDispatchMode):
         if self._workspace is None:
             self._workspace = self._claim(WORKSPACE_BYTES)
         if any(isinstance(one, Tensor) and one.dtype == torch.float32 for one in args):
-            part = torch.backends.cudnn.conv if name.startswith("conv") else torch.backends.cuda.matmul
+            by_cudnn = name.startswith("conv") and self.uses_cudnn  # other convolutions are products of matrices
+            part = torch.backends.cudnn.conv if by_cudnn else torch.backends.cuda.matmul
             if part.fp32_precision == "tf32":
                 self.shortcuts[name] += 1

@@ -149,6 +149,16 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         with torch.no_grad():  # whole numbers have no gradients; else its parts are made on the device autograd sees
             return encoded(tensor, num_classes)
 
+    @contextlib.contextmanager
+    def flags(enabled: bool = False, *others: Any, **more: Any) -> Iterator[None]:
+        before, device.uses_cudnn = device.uses_cudnn, enabled
+        try:
+            with flagged(False, *others, **more):
+                yield
+        finally:
+            device.uses_cudnn = before
+
+    flagged = torch.backends.cudnn.flags
     recurrent, encoded = torch._VF.gru, torch.nn.functional.one_hot
     answers: dict[str, Any] = {
         "is_available": lambda: True,
@@ -193,6 +203,7 @@ def standing_in(device: PretendCuda) -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         stack.enter_context(mock.patch.object(torch._VF, "gru", gru))
         stack.enter_context(mock.patch.object(torch.nn.functional, "one_hot", one_hot))
+        stack.enter_context(mock.patch.object(torch.backends.cudnn, "flags", flags))
         stack.callback(setattr, torch.backends.cudnn, "enabled", cudnn)
         torch.backends.cudnn.enabled = False  # it decides how recurrent networks keep their weights
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwrite)

@@ -149,6 +149,11 @@ def test_float32_products_in_tf32_are_counted(device):
     assert device.shortcuts == {"convolution": 1}, "cuDNN uses TF32 unless told not to"
     on_device(3, 3) @ on_device(3, 3)
     assert device.shortcuts == {"convolution": 1}
+    with torch.backends.cudnn.flags(enabled=False):
+        network(on_device(1, 1, 5))
+    assert device.shortcuts == {"convolution": 1}, "without cuDNN it is a product of matrices"
+    network(on_device(1, 1, 5))
+    assert device.shortcuts == {"convolution": 2}
 
 
 @pytest.mark.parametrize(

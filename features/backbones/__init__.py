@@ -40,6 +40,7 @@ __all__ = [
     "bundle",
     "check_trusted",
     "describe",
+    "describe_new",
     "family_of",
     "get_family",
     "get_record",
@@ -122,6 +123,22 @@ def describe(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
     parsed = parse_options(options)
     with _named(parsed):
         return replace(_module(parsed.name).describe(parsed), label=parsed.label or "")
+
+
+def describe_new(options: Mapping[str, Any] | BackboneOptions) -> BackboneSpec:
+    """Describe a backbone that is about to compute something new; trained models and caches only need `describe`.
+
+    Raises:
+        WeightsError: As for `describe`, or the weights are those of another preset.
+        ConfigError: An option is unknown or invalid.
+        RunError: The code of the family or of a library fails unexpectedly.
+    """
+    from features.backbones.loading.variants import check_variant
+
+    parsed = parse_options(options)
+    spec = describe(parsed)
+    check_variant(parsed, spec)
+    return spec
 
 
 def load(

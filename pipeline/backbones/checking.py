@@ -6,10 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from features.backbones import describe, load, parse_options
+from features.backbones import describe_new, load, parse_options
 from features.backbones.contract.checks import GOLDEN, Subject, checks_of, run_checks, why_not_compared
 from features.backbones.contract.clips import make_clips, usual_lengths
-from features.backbones.loading.variants import check_variant
 from pipeline.config.overrides import apply_overrides
 from pipeline.console import Console
 
@@ -41,8 +40,7 @@ def check_backbone(name: str, sets: Sequence[str], *, device: str, console: Cons
     options = parse_options(entry)
     device = resolve_device(device)
     started = time.monotonic()
-    spec = describe(options)
-    check_variant(options, spec)
+    spec = describe_new(options)
     backbone = load(options, device, spec=spec)
     weights = f"{spec.weights}, sha256 {spec.weights_sha256[:12]}" if spec.weights_sha256 else spec.weights
     console.line(f"{spec.title}: {weights}; on {backbone.device_name}, {spec.sample_rate} Hz")

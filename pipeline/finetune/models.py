@@ -14,7 +14,6 @@ from features import backbones
 from features.backbones.base import Backbone
 from features.backbones.loading import weights as found
 from features.backbones.loading.digests import file_sha256
-from features.backbones.loading.variants import check_variant
 from features.errors import ConfigError
 from features.pooling import Frames
 from features.spec import BackboneSpec
@@ -55,9 +54,7 @@ def find_weights(options: Recipe) -> InitialWeights:
         ConfigError: Settings are incompatible.
     """
     if isinstance(options, EndToEndOptions):
-        entry = backbone_entry(options)
-        spec = backbones.describe(entry)  # type: ignore[arg-type]
-        check_variant(entry, spec)  # type: ignore[arg-type]
+        spec = backbones.describe_new(backbone_entry(options))  # type: ignore[arg-type]
         training = backbones.get_family(spec.family).end_to_end
         if options.gradient_checkpointing and not (training and training.gradient_checkpointing):
             raise ConfigError(

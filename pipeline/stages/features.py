@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from features import backbones
 from features.backbones.base import check_device
-from features.backbones.loading.variants import check_variant
 from features.corpus import Corpus
 from features.datasets import load_manifest
 from features.errors import AudioheadsError, ConfigError, ManifestError, RunError, UserError, WeightsError
@@ -194,8 +193,7 @@ def describe_all(options: Sequence[BaseModel], console: Console | None = None) -
     problems: list[AudioheadsError] = []
     for item in options:
         try:
-            specs.append(backbones.describe(item))  # type: ignore[arg-type]
-            check_variant(item, specs[-1])  # type: ignore[arg-type]
+            specs.append(backbones.describe_new(item))  # type: ignore[arg-type]
         except AudioheadsError as error:
             problems.append(error)
     if len(problems) == 1:

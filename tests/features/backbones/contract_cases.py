@@ -169,4 +169,3 @@ TRAINABLE = [name for name in CASES if family_of(name) in DIFFERENTIABLE]
 FIXED_FRONT_END = {"transformers", "openl3"}  # gradients reach the network, not the waveform
 ON_THE_CPU = {"mfcc", "waveform", "litert", "onnx", "opensmile"}  # whatever device a run has
 NOT_PRETENDED = {"resemblyzer"}  # the pretend device has no kernel for an LSTM
-WITHOUT_CUDNN = {"pe-a-frame-small"}  # they turn cuDNN off for convolutions, which the pretend device cannot see

@@ -21,7 +21,6 @@ from tests.features.backbones.contract_cases import (
     ON_THE_CPU,
     SEEDED,
     TRAINABLE,
-    WITHOUT_CUDNN,
 )
 from tests.places import CPU, DEVICES, GPU, PRETEND, at_each
 
@@ -118,8 +117,7 @@ def test_the_host_never_waits_for_the_device(backbone, clips, place):
         frames = backbone.embed_batch(moved, lengths)
         pool(Frames(frames.values, frames.lengths.to(place.device, non_blocking=True), frames.weights), POOLINGS)
     assert frames.values.is_cuda and not frames.lengths.is_cuda
-    without_cudnn = backbone.spec.name in WITHOUT_CUDNN
-    assert without_cudnn or not place.pretend.shortcuts, "float32 products in TF32"
+    assert not place.pretend.shortcuts, "float32 products in TF32"
     assert not place.pretend.waits, place.pretend.waits
     assert place.pretend.pageable == 0
 

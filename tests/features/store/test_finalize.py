@@ -17,7 +17,7 @@ from tests.features.tables import FRAMES_SPEC, SPEC, by_id, rows, write
 ids = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=4), st.integers(1, 400), st.booleans())
 def test_merging_keeps_each_clips_newest_row_and_loses_none(tmp_path_factory, written, copy_bytes, with_frames):
     folder = tmp_path_factory.mktemp("merge")

@@ -10,6 +10,7 @@ from features.backbones.packages.dasheng import SIZES
 from features.backbones.packages.networks.dasheng import Dasheng, PatchEmbedding
 from features.backbones.packages.networks.vision_transformer import Block
 from features.errors import WeightsError
+from tests.features.backbones.packages.timm_blocks import block, normed
 from tests.features.backbones.presets.agreement import agrees
 
 RATE = 16_000
@@ -36,12 +37,6 @@ def by_dasheng(file, clip):
 
     state = torch.load(file, weights_only=True, map_location="cpu")["model"]
 
-    def linear(x, name):
-        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    def normed(x, name):
-        return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
-
     mel = MelSpectrogram(
         sample_rate=RATE, n_fft=512, win_length=512, hop_length=160, f_min=0, f_max=8000, n_mels=64, center=True
     )
@@ -53,15 +48,9 @@ def by_dasheng(file, clip):
     for chunk in x.split(1008 // 4, dim=-1):
         x = chunk + state["time_pos_embed"][:, :, :, : chunk.shape[-1]] + state["freq_pos_embed"]
         x = x[0, :, 0].T
-        for block in range(DEPTH):
-            qkv = linear(normed(x, f"blocks.{block}.norm1"), f"blocks.{block}.attn.qkv")
-            q, k, v = qkv.reshape(len(x), 3, N_HEADS, -1).permute(1, 2, 0, 3)
-            attention = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
-            attended = (attention @ v).transpose(0, 1).reshape(len(x), -1)
-            x = x + linear(attended, f"blocks.{block}.attn.proj")
-            hidden = F.gelu(linear(normed(x, f"blocks.{block}.norm2"), f"blocks.{block}.mlp.fc1"))
-            x = x + linear(hidden, f"blocks.{block}.mlp.fc2")
-        chunks.append(normed(x, "norm"))
+        for at in range(DEPTH):
+            x = block(state, x, f"blocks.{at}", N_HEADS)
+        chunks.append(normed(state, x, "norm"))
     return torch.cat(chunks).numpy()
 
 

@@ -13,6 +13,7 @@ from features.backbones.packages.m2d import FINE_TUNED, PRESETS, SIZES
 from features.backbones.packages.networks.m2d import M2d
 from features.errors import WeightsError
 from recipes.parity.publishers.m2d import save
+from tests.features.backbones.packages.timm_blocks import block, normed
 from tests.features.backbones.presets.agreement import agrees
 
 RATE, DIM, HEADS = 16_000, SIZES["tiny"][0], SIZES["tiny"][2]
@@ -46,26 +47,16 @@ def by_portable_m2d(file, clip):
 
     state = torch.load(file, weights_only=False)["model"]
 
-    def linear(x, name):
-        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    def normed(x, name):
-        return F.layer_norm(x, (DIM,), state[f"{name}.weight"], state[f"{name}.bias"], 1e-6)
-
     def encoded(x):
         x = F.conv2d(x, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=16)
         x = x.flatten(2).transpose(1, 2)
         frames = x.shape[1] // 5
         x = x + state["pos_embed"][:, 1:].reshape(1, 5, -1, DIM)[:, :, :frames, :].reshape(1, 5 * frames, DIM)
         x = torch.cat((state["cls_token"] + state["pos_embed"][:, :1], x), dim=1)
-        for block in ("blocks.0", "blocks.1"):
-            qkv = linear(normed(x, f"{block}.norm1"), f"{block}.attn.qkv")
-            q, k, v = qkv.reshape(1, -1, 3, HEADS, DIM // HEADS).permute(2, 0, 3, 1, 4)
-            weights = (q @ k.transpose(-2, -1) * (DIM // HEADS) ** -0.5).softmax(-1)
-            x = x + linear((weights @ v).transpose(1, 2).reshape(x.shape), f"{block}.attn.proj")
-            hidden = F.gelu(linear(normed(x, f"{block}.norm2"), f"{block}.mlp.fc1"))
-            x = x + linear(hidden, f"{block}.mlp.fc2")
-        x = normed(x, "norm")[0, 1:]
+        x = x[0]
+        for name in ("blocks.0", "blocks.1"):
+            x = block(state, x, name, HEADS)
+        x = normed(state, x, "norm")[1:]
         return x.reshape(5, frames, DIM).transpose(0, 1).reshape(frames, 5 * DIM)
 
     mel = librosa.feature.melspectrogram(

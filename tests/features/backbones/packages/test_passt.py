@@ -11,6 +11,7 @@ from features.backbones.packages.passt import HOP_LENGTH, PRESETS, SIZES, WINDOW
 from features.backbones.presets.corpora import CORPORA
 from features.backbones.presets.exposure import exposure
 from features.errors import WeightsError
+from tests.features.backbones.packages.timm_blocks import block, normed
 from tests.features.backbones.presets.agreement import agrees
 
 RATE = 32_000
@@ -47,12 +48,6 @@ def by_passt(file, clip, stride=10, hop=HOP_LENGTH):
 
     state = torch.load(file, weights_only=True)
 
-    def linear(x, name):
-        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    def normed(x, name):
-        return F.layer_norm(x, (DIM,), state[f"{name}.weight"], state[f"{name}.bias"], 1e-6)
-
     x = F.conv1d(torch.from_numpy(clip)[None, None], torch.tensor([[[-0.97, 1]]]))[0]
     window = torch.hann_window(800, periodic=False)
     spectrum = torch.stft(x, 1024, hop, 800, window, center=True, return_complex=True)
@@ -64,16 +59,10 @@ def by_passt(file, clip, stride=10, hop=HOP_LENGTH):
     second = state["dist_token"] + state["new_pos_embed"][:, 1:]
     x = torch.cat((first, second, x.flatten(2).transpose(1, 2)), dim=1)[0]
     states = [x]
-    for block in range(DEPTH):
-        qkv = linear(normed(x, f"blocks.{block}.norm1"), f"blocks.{block}.attn.qkv")
-        q, k, v = qkv.reshape(len(x), 3, N_HEADS, -1).permute(1, 2, 0, 3)
-        attention = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
-        attended = (attention @ v).transpose(0, 1).reshape(len(x), -1)
-        x = x + linear(attended, f"blocks.{block}.attn.proj")
-        hidden = F.gelu(linear(normed(x, f"blocks.{block}.norm2"), f"blocks.{block}.mlp.fc1"))
-        x = x + linear(hidden, f"blocks.{block}.mlp.fc2")
+    for at in range(DEPTH):
+        x = block(state, x, f"blocks.{at}", N_HEADS)
         states.append(x)
-    states[-1] = normed(x, "norm")
+    states[-1] = normed(state, x, "norm")
     return torch.stack(states).numpy()
 
 
