@@ -99,3 +99,16 @@ def test_background_is_a_class_that_networks_learn(tmp_path, capsys):
     capsys.readouterr()
     trained(tmp_path, background_in=["train", "valid", "test"])
     assert file.stat().st_mtime_ns == first and "cnn: reused" in capsys.readouterr().out
+
+
+def test_scores_follow_the_recordings_without_training_again(tmp_path, capsys):
+    sounds(tmp_path)
+    recording(tmp_path / "noise" / "0.wav", 0)
+    config, _ = trained(tmp_path)
+    file = folder_of(config) / "background.parquet"
+    assert len(pd.read_parquet(file)) == 8 * 5  # windows and folds
+    recording(tmp_path / "noise" / "1.wav", 1)
+    capsys.readouterr()
+    trained(tmp_path)
+    assert "cnn: reused" in capsys.readouterr().out
+    assert len(pd.read_parquet(file)) == 16 * 5
